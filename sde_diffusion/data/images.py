@@ -1,0 +1,43 @@
+"""A set of images in memory, and the one place where pixels change between uint8 and float."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images uint8 [N, C, H, W], labels int64 [N] or None, and what they are called."""
+
+    images: Tensor
+    labels: Tensor | None
+    classes: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> ImageSet:
+        labels = None if self.labels is None else self.labels[rows]
+        return ImageSet(self.images[rows], labels, self.classes, self.name)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of shape and pixels, first 16 hex digits: a cache key that a name is not."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 0 .. 255 -> float32 -1 .. 1."""
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated)."""
+    return ((x.to(torch.float64).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,0 +1,11 @@
+"""Score networks: plain modules F(x, c_noise, cond), found by a registered name.
+
+A checkpoint stores a name of this registry and JSON arguments, nothing else, so loading a
+stranger's file can build a network of ours or of an installed package that declares the entry
+point group ``sde_diffusion.networks``, and can run no other code.
+"""
+
+from sde_diffusion.networks.registry import build, names, register
+from sde_diffusion.networks.unet import UNet
+
+__all__ = ["UNet", "build", "names", "register"]

@@ -1,0 +1,120 @@
+"""What a network predicts, and how its output becomes the denoised image.
+
+In the coordinates x = x_0 + sigma n every choice is one affine map (EDM, arXiv:2206.00364, eq. 7)
+
+    D(x, sigma) = c_skip(sigma) x + c_out(sigma) F(c_in(sigma) x, c_noise(sigma))
+
+and the published loss of each choice is a weight on |D - x_0|^2. Nothing else in the package
+knows the words epsilon, v or Karras.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Parameterization(ABC):
+    """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma."""
+
+    @abstractmethod
+    def c_skip(self, sigma: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def c_out(self, sigma: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def c_in(self, sigma: Tensor) -> Tensor: ...
+
+    def c_noise(self, sigma: Tensor) -> Tensor:
+        """The network's noise label, log(sigma) / 4 (EDM, table 1)."""
+        return sigma.log() / 4
+
+    def weight(self, sigma: Tensor) -> Tensor:
+        """lambda(sigma) on |D - x_0|^2; 1 / c_out^2 is unit weight on the network's output."""
+        return self.c_out(sigma) ** -2
+
+
+class Karras(Parameterization):
+    """EDM preconditioning (arXiv:2206.00364, table 1); ``sigma_data`` = RMS pixel of the data."""
+
+    def __init__(self, sigma_data: float = 0.5) -> None:
+        self.sigma_data = sigma_data
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return self.sigma_data**2 / (sigma**2 + self.sigma_data**2)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return sigma * self.sigma_data / (sigma**2 + self.sigma_data**2).sqrt()
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (sigma**2 + self.sigma_data**2).sqrt()
+
+
+class Epsilon(Parameterization):
+    """F predicts the noise n: D = x - sigma F (DDPM, arXiv:2006.11239)."""
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+
+class Velocity(Parameterization):
+    """F predicts v = alpha n - s x_0, alpha^2 + s^2 = 1, s / alpha = sigma (arXiv:2202.00512)."""
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma / (1 + sigma**2).sqrt()
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+
+class Data(Parameterization):
+    """F predicts x_0 itself: D = F."""
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return torch.zeros_like(sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+
+class Score(Parameterization):
+    """F predicts the score of x_0 + sigma n: D = x + sigma^2 F (arXiv:2011.13456, eq. 7).
+
+    The weight 1 / sigma^2 on D is the paper's lambda = sigma^2 on the score.
+    """
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return sigma**2
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+    def weight(self, sigma: Tensor) -> Tensor:
+        return sigma**-2
+
+
+PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
+    "karras": Karras,
+    "epsilon": Epsilon,
+    "v": Velocity,
+    "x0": Data,
+    "score": Score,
+}

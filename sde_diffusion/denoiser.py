@@ -31,6 +31,11 @@ class Denoiser(nn.Module, ABC):
     @abstractmethod
     def evaluations(self) -> int: ...
 
+    @property
+    def cost(self) -> int:
+        """Network evaluations a row of one call spends: 1, or 2 under classifier-free guidance."""
+        return 1
+
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, *shape], sigma 0-dim or [N] -> D(x, sigma, cond) [N, *shape], dtype of x."""

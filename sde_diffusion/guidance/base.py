@@ -1,0 +1,34 @@
+"""What guidance is: a denoiser made of another denoiser."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import final
+
+from torch import Tensor
+
+from sde_diffusion.condition import Condition
+from sde_diffusion.denoiser import Denoiser
+
+
+class Guidance(Denoiser):
+    """A denoiser that asks ``inner``; range, shape and the count of evaluations are inner's."""
+
+    def __init__(self, inner: Denoiser) -> None:
+        super().__init__()
+        self.inner = inner
+        self.shape = inner.shape
+        self.sigma_min = inner.sigma_min
+        self.sigma_max = inner.sigma_max
+
+    @final
+    @property
+    def evaluations(self) -> int:
+        return self.inner.evaluations
+
+    @property
+    def cost(self) -> int:
+        return self.inner.cost
+
+    @abstractmethod
+    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor: ...

@@ -1,0 +1,127 @@
+"""Noise: what a sample is depends on its own seed, not on its batch, order or device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import torch
+import torchsde
+from torch import Tensor
+
+
+class Noise(ABC):
+    """The random numbers of one batch: standard normals [N, *shape]."""
+
+    @abstractmethod
+    def fresh(self) -> Tensor:
+        """Normals that belong to no interval: the start, and a corrector's move."""
+
+    @abstractmethod
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        """The normalised Brownian increment over the step t -> s."""
+
+
+class NoiseSource(ABC):
+    """Makes the noise of a batch from its seeds; this is what a config chooses."""
+
+    @abstractmethod
+    def batch(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Noise: ...
+
+
+class _Generators(Noise):
+    """One CPU generator a sample; draws are float64, so every dtype sees the same numbers."""
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self.shape, self.dtype, self.device = tuple(shape), dtype, device
+
+    @final
+    def fresh(self) -> Tensor:
+        draws = [
+            torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators
+        ]
+        return torch.stack(draws).to(self.device, self.dtype)
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return self.fresh()
+
+
+class _BrownianPaths(_Generators):
+    """One Brownian path a sample over time, so that finer grids see the same path."""
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device | str,
+        t_max: float,
+    ) -> None:
+        super().__init__(seeds, shape, dtype, device)
+        self.paths = [
+            torchsde.BrownianInterval(
+                0.0, t_max, size=(1, *self.shape), dtype=torch.float64, entropy=int(seed)
+            )
+            for seed in seeds
+        ]
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        low, high = sorted((float(t), float(s)))
+        draws = [path(low, high)[0] / (high - low) ** 0.5 for path in self.paths]
+        return torch.stack(draws).to(self.device, self.dtype)
+
+
+class Seeds(NoiseSource):
+    """Independent normals at each step, from one seed a sample."""
+
+    def batch(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Noise:
+        return _Generators(seeds, shape, dtype, device)
+
+
+class Brownian(NoiseSource):
+    """One Brownian path a sample, in the time of the SDE, on 0 .. t_max."""
+
+    def __init__(self, t_max: float = 100.0) -> None:
+        self.t_max = t_max
+
+    def batch(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Noise:
+        return _BrownianPaths(seeds, shape, dtype, device, self.t_max)
+
+
+class Silent(Noise):
+    """``inner`` with the steps' noise left out: the last step of a stochastic solver."""
+
+    def __init__(self, inner: Noise, like: Tensor) -> None:
+        self.inner, self.like = inner, like
+
+    def fresh(self) -> Tensor:
+        return self.inner.fresh()
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return torch.zeros_like(self.like)

@@ -1,0 +1,139 @@
+"""What a solver is: integrates the reverse process along a decreasing time grid."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Generic, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.noise import Noise, Silent
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import SDE
+
+State = TypeVar("State")
+Observer = Callable[[Tensor, Tensor], None]
+
+
+class Solver(ABC):
+    """Integrates x from times[0] to times[-1].
+
+    Class facts, each of which a test measures:
+        order: global order of convergence, weak order if stochastic; None if adaptive.
+        stochastic: whether the solver draws noise after the start.
+        couples_batch: whether a sample depends on the others in its batch.
+        moves: False for a corrector, whose chain stays at one noise level.
+    """
+
+    order: ClassVar[int | None]
+    stochastic: ClassVar[bool] = False
+    couples_batch: ClassVar[bool] = False
+    moves: ClassVar[bool] = True
+
+    @abstractmethod
+    def steps(self, nfe: int | None) -> int:
+        """Steps that a budget of ``nfe`` evaluations a sample buys; InputError if it buys none.
+
+        Adaptive solvers take ``None`` and return the number of intervals they are observed at.
+        """
+
+    def check(self, sde: SDE) -> None:  # noqa: B027  most solvers run on any SDE
+        """InputError, with the remedy, if the solver cannot run on ``sde``."""
+
+    @abstractmethod
+    def solve(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        times: Tensor,
+        noise: Noise,
+        observe: Observer | None = None,
+    ) -> Tensor:
+        """x at times[0] [N, *shape] -> x at times[-1]; ``observe(t, x)`` sees every state."""
+
+
+class StepSolver(Solver, Generic[State]):
+    """A solver of the form x_s, state = step(x_t, state): write ``init`` and ``step``.
+
+    ``evaluations`` a step, and ``saved`` evaluations in the last step, fix the budget:
+    nfe = steps * evaluations - saved.
+    """
+
+    evaluations: int = 1
+    saved: int = 0
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> State | None:
+        """What the solver carries from step to step (history, index); None if nothing."""
+        return None
+
+    @abstractmethod
+    def step(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: State | None,
+        noise: Noise,
+    ) -> tuple[Tensor, State | None]:
+        """One step from time t down to time s."""
+
+    def steps(self, nfe: int | None) -> int:
+        if nfe is None:
+            raise InputError("nfe=null: this solver takes fixed steps; give nfe=20, say")
+        n, rest = divmod(nfe + self.saved, self.evaluations)
+        if n < 1 or rest:
+            near = sorted({max(1, n) * self.evaluations - self.saved,
+                           (n + 1) * self.evaluations - self.saved})  # fmt: skip
+            raise InputError(
+                f"nfe={nfe}: {type(self).__name__} spends {self.evaluations} evaluations a step"
+                f"{f' less {self.saved} at the end' if self.saved else ''}; give one of {near}"
+            )
+        return n
+
+    @final
+    def solve(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        times: Tensor,
+        noise: Noise,
+        observe: Observer | None = None,
+    ) -> Tensor:
+        state = self.init(reverse, x, times)
+        last = len(times) - 2
+        if observe is not None:
+            observe(times[0], x)
+        for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+            # The noise of the last step would stay in the picture: it is left out.
+            x, state = self.step(reverse, x, t, s, state, Silent(noise, x) if i == last else noise)
+            if observe is not None:
+                observe(s, x)
+        return x
+
+
+class BlackBox(Solver):
+    """An integrator that owns its stepping and takes tolerances in place of a budget."""
+
+    order = None
+
+    def steps(self, nfe: int | None) -> int:
+        if nfe is not None:
+            raise InputError(
+                f"nfe={nfe}: {type(self).__name__} chooses its own steps; "
+                "give nfe=null and set solver.rtol"
+            )
+        return 1
+
+
+def expand(value: Tensor, x: Tensor) -> Tensor:
+    """One number a row [N] as [N, 1, ...] that multiplies x [N, *shape]."""
+    return value.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def row_norm(x: Tensor) -> Tensor:
+    """Euclidean norm of each row [N] of x [N, *shape]."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)

@@ -1,0 +1,28 @@
+"""Score-based SDE framework for image synthesis with pluggable solvers.
+
+``load("mnist").sample(n=16, solver="unipc", nfe=10, seed=0, label=7)`` draws sixteen sevens;
+``wrap(model, shape=(3, 32, 32))`` does the same for a callable of your own. Importing this
+package imports no torch: the names below are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sde_diffusion.model import Model, load, wrap
+    from sde_diffusion.sampler import Sampler, Samples
+
+__all__ = ["Model", "Sampler", "Samples", "__version__", "load", "wrap"]
+_HOME = {"Model": "model", "load": "model", "wrap": "model", "Sampler": "sampler",
+         "Samples": "sampler"}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("sde_diffusion")
+    if name not in _HOME:
+        raise AttributeError(f"module 'sde_diffusion' has no attribute {name!r}")
+    return getattr(import_module(f"sde_diffusion.{_HOME[name]}"), name)

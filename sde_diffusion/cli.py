@@ -1,0 +1,75 @@
+"""The executable: ``sde-diffusion TASK overrides...`` is ``task=TASK overrides...``.
+
+Hydra composes the config and this module turns every fault of the user into one line. The task
+itself is imported only when it runs: ``--help`` and completion load no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sde_diffusion.config import ROOT, conf_dir, digest, one_line
+from sde_diffusion.errors import InputError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class UserError(CompactHydraException):
+    """An InputError as Hydra reports it: one line, and the other jobs of a sweep go on."""
+
+
+def run_task(config: DictConfig) -> Any:
+    """Run one job; its folder is hydra.run.dir."""
+    try:
+        name = str(config.task)
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
+    except (InputError, OmegaConfBaseException, HydraException) as error:
+        line = str(error) if isinstance(error, InputError) else one_line(error)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            print(f"error in job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
+        raise UserError(line) from error
+
+
+def with_task(argv: list[str]) -> list[str]:
+    """``compare nfe=[4]`` as ``task=compare nfe=[4]``; the first bare word is the task."""
+    for i, word in enumerate(argv):
+        if not word.startswith("-") and "=" not in word and (i == 0 or argv[i - 1] in ("-m",)):
+            return [*argv[:i], f"task={word}", *argv[i + 1 :]]
+    return argv
+
+
+def main() -> None:
+    """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
+    wanted_traceback = os.environ.get(FULL_ERROR) == "1"
+    sys.argv[1:] = with_task(sys.argv[1:])
+    OmegaConf.register_new_resolver(
+        "config_digest", lambda *, _root_: digest(_root_), replace=True
+    )
+    # Hydra prints faults over several lines and exits; raised instead, they become one line.
+    os.environ[FULL_ERROR] = "1"
+    try:
+        hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if wanted_traceback:
+            raise
+        print(f"sde-diffusion: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("sde-diffusion: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

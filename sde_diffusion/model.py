@@ -1,0 +1,139 @@
+"""The library face: a trained model, or any callable, and one ``sample`` method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.checkpoint import fingerprint, load_denoiser
+from sde_diffusion.condition import Condition
+from sde_diffusion.config import build, compose_task
+from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.grid import TimeGrid
+from sde_diffusion.guidance import Guidance
+from sde_diffusion.noise import NoiseSource
+from sde_diffusion.sampler import Sampler, Samples
+from sde_diffusion.sde import SDE
+from sde_diffusion.solvers.base import Solver
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Label = int | Literal["all"] | Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A denoiser with the names that its figures are recorded under.
+
+    Attributes:
+        denoiser: D(x, sigma, cond). classes: number of labels it knows, 0 if none.
+        name, fingerprint: where it came from and the SHA-256 of its file.
+    """
+
+    denoiser: Denoiser
+    name: str
+    fingerprint: str = ""
+    classes: int = 0
+
+    def condition(self, label: Label, seeds: Sequence[int]) -> Condition | None:
+        """A label for each seed: one number for all, a list, ``all`` = seed mod classes, or None."""
+        if label is None or (label == "all" and not self.classes):
+            return None
+        if label == "all":
+            labels = [seed % self.classes for seed in seeds]
+        elif isinstance(label, int):
+            labels = [label] * len(seeds)
+        else:
+            labels = [int(v) for v in cast(Sequence[int], label)]
+        if not self.classes:
+            raise InputError(f"label={label}: model {self.name} knows no labels; use label=null")
+        if len(labels) != len(seeds) or not all(0 <= v < self.classes for v in labels):
+            raise InputError(
+                f"label={label}: give one label 0 .. {self.classes - 1}, a list of one for each "
+                f"of the {len(seeds)} images, 'all', or null"
+            )
+        return Condition.label(labels)
+
+    def sampler(
+        self,
+        solver: str = "unipc",
+        sde: str = "edm",
+        grid: str | None = None,
+        guidance: Sequence[str] = (),
+        **options: Any,
+    ) -> Sampler:
+        """A sampler from names of ``conf/``; options as on the command line.
+
+        ``options`` are further keys, dots written as ``__``: ``solver__order=3``.
+        """
+        overrides = ["task=sample", f"solver={solver}", f"sde={sde}"]
+        overrides += [f"grid={grid}"] if grid else []
+        overrides += [f"guidance=[{','.join(guidance)}]"]
+        overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
+        return build_sampler(compose_task(overrides), self.denoiser)
+
+    def sample(
+        self,
+        n: int = 16,
+        nfe: int | None = 10,
+        seed: int = 0,
+        label: Label = None,
+        batch_size: int = 128,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        trajectory: bool = False,
+        **options: Any,
+    ) -> Samples:
+        """n images of seeds seed .. seed + n - 1; ``options`` as for ``sampler``.
+
+        ``dtype`` is the state's; the network keeps its own. Image k is the same in any batch.
+        """
+        seeds = list(range(seed, seed + n))
+        cond = self.condition(label, seeds)
+        self.denoiser.to(device)
+        sampler = self.sampler(**options)
+        return sampler.sample(seeds, nfe, cond, batch_size, dtype, device, trajectory)
+
+
+def load(checkpoint: str | Path = "mnist", dtype: torch.dtype = torch.float32) -> Model:
+    """The shipped model of that name, or a checkpoint file; ``dtype`` of the network's weights."""
+    shipped = ASSETS / f"{checkpoint}.safetensors"
+    path = shipped if shipped.is_file() else Path(checkpoint)
+    if not path.is_file():
+        names = sorted(p.stem for p in ASSETS.glob("*.safetensors") if "-" not in p.stem)
+        raise InputError(f"checkpoint={checkpoint}: no such file, nor a shipped model {names}")
+    spec, denoiser = load_denoiser(path, dtype)
+    return Model(denoiser, str(checkpoint), fingerprint(path), spec.classes)
+
+
+def wrap(
+    model: Callable[[Tensor, Tensor], Tensor],
+    shape: tuple[int, ...],
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+) -> Model:
+    """Any callable ``model(x, sigma) -> denoised``, x [N, *shape], as a model to sample from."""
+    return Model(FunctionDenoiser(model, shape, sigma_min, sigma_max), "function")
+
+
+def build_sampler(config: Any, denoiser: Denoiser) -> Sampler:
+    """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
+    for name, node in (config.get("guidance") or {}).items():
+        if isinstance(node, dict) or hasattr(node, "keys"):
+            denoiser = build(node, f"guidance.{name}", Guidance, inner=denoiser)
+    if config.get("grid") is None:
+        raise InputError("grid: this solver names no default grid; choose one, grid=karras")
+    return Sampler.build(
+        build(config.sde, "sde", SDE),
+        denoiser,
+        build(config.solver, "solver", Solver),
+        build(config.grid, "grid", TimeGrid),
+        build(config.noise, "noise", NoiseSource),
+        bool(config.denoise_last),
+    )

@@ -1,0 +1,159 @@
+"""Seeds -> images, in batches: the one place that wires SDE, denoiser, grid, solver and noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.condition import Condition
+from sde_diffusion.data.images import to_uint8
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.grid import TimeGrid
+from sde_diffusion.noise import NoiseSource, Seeds
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import SDE
+from sde_diffusion.solvers.base import Solver
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a sampler made.
+
+    Attributes:
+        x: images [N, *shape] on the CPU, about -1 .. 1, in the order of the seeds.
+        nfe: network evaluations a sample, counted at the network.
+        seconds: wall time of sampling.
+        trajectory: x_t / alpha_t of every step [T, N, *shape] if it was asked for.
+        times: the T times of the trajectory, float64.
+    """
+
+    x: Tensor
+    nfe: float
+    seconds: float
+    trajectory: Tensor | None = None
+    times: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """The images as uint8 [N, C, H, W], clipped and rounded."""
+        return to_uint8(self.x)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A solver on a grid of an SDE, asking a (guided) denoiser.
+
+    ``denoise_last`` adds one denoising at the last noise level, counted as an evaluation.
+    """
+
+    sde: SDE
+    denoiser: Denoiser
+    solver: Solver
+    grid: TimeGrid
+    noise: NoiseSource
+    denoise_last: bool = False
+
+    @classmethod
+    def build(
+        cls,
+        sde: SDE,
+        denoiser: Denoiser,
+        solver: Solver,
+        grid: TimeGrid,
+        noise: NoiseSource | None = None,
+        denoise_last: bool = False,
+    ) -> Sampler:
+        """A sampler, refused here if its parts cannot work together."""
+        solver.check(sde)
+        if not solver.moves:
+            raise InputError(
+                f"solver: {type(solver).__name__} is a corrector and stays at one noise level; "
+                "use solver=predictor_corrector with it as solver.corrector"
+            )
+        return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last)
+
+    def steps(self, nfe: int | None) -> int:
+        """Steps that ``nfe`` network evaluations a sample buy (a guidance pair costs two)."""
+        if nfe is None:
+            return self.solver.steps(None)
+        calls, rest = divmod(nfe, self.denoiser.cost)
+        if nfe < 1 or rest:
+            raise InputError(
+                f"nfe={nfe}: a guided call costs {self.denoiser.cost} evaluations; "
+                f"give a positive multiple of {self.denoiser.cost}"
+            )
+        return self.solver.steps(calls - int(self.denoise_last))
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        nfe: int | None,
+        cond: Condition | None = None,
+        batch_size: int = 128,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        trajectory: bool = False,
+        progress: str | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> Samples:
+        """One image a seed. ``progress`` labels a bar; ``on_batch(rows)`` hears of each batch."""
+        if not seeds or batch_size < 1:
+            raise InputError(f"n={len(seeds)}, batch_size={batch_size}: give numbers >= 1")
+        times = self.grid.times(self.sde, self.steps(nfe))
+        before, start = self.denoiser.evaluations, time.perf_counter()
+        images: list[Tensor] = []
+        paths: list[list[tuple[Tensor, Tensor]]] = []
+        bar = tqdm(total=len(seeds), desc=progress, unit="image", disable=progress is None)
+        for first in range(0, len(seeds), batch_size):
+            rows = slice(first, first + batch_size)
+            path: list[tuple[Tensor, Tensor]] = []
+            part = None if cond is None else cond[rows].to(device)
+            x = self._batch(seeds[rows], times, part, dtype, device, path if trajectory else None)
+            images.append(x.cpu())
+            paths.append(path)
+            bar.update(len(x))
+            if on_batch is not None:
+                on_batch(len(x))
+        bar.close()
+        return Samples(
+            torch.cat(images),
+            (self.denoiser.evaluations - before) / len(seeds),
+            time.perf_counter() - start,
+            *_join(paths),
+        )
+
+    @torch.no_grad()
+    def _batch(
+        self,
+        seeds: Sequence[int],
+        times: Tensor,
+        cond: Condition | None,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        path: list[tuple[Tensor, Tensor]] | None,
+    ) -> Tensor:
+        reverse = Reverse(self.sde, self.denoiser, cond)
+        noise = self.noise.batch(seeds, self.denoiser.shape, dtype, device)
+
+        def observe(t: Tensor, x: Tensor) -> None:
+            if path is not None:
+                path.append((t, (x / self.sde.alpha(t)).cpu()))
+
+        x = self.sde.prior(noise.fresh(), times[0])
+        x = self.solver.solve(reverse, x, times, noise, observe)
+        if self.denoise_last:
+            return reverse.denoise(x, times[-1])
+        return x / self.sde.alpha(times[-1])
+
+
+def _join(paths: list[list[tuple[Tensor, Tensor]]]) -> tuple[Tensor | None, Tensor | None]:
+    if not paths[0]:
+        return None, None
+    states = torch.cat([torch.stack([x for _, x in path]) for path in paths], dim=1)
+    return states, torch.stack([t for t, _ in paths[0]])

@@ -1,0 +1,66 @@
+"""What several tasks need: checked choices, the device, and where a number came from."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from sde_diffusion.config import plain
+from sde_diffusion.errors import InputError
+from sde_diffusion.model import Model
+
+
+def choice(key: str, value: str, allowed: Iterable[str]) -> str:
+    """``value``, refused unless it is one of ``allowed``."""
+    if value not in allowed:
+        raise InputError(f"{key}={value}: choose one of {sorted(allowed)}")
+    return value
+
+
+def usable_device(name: str) -> torch.device:
+    """The device, refused in one line if this machine has none of that name."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={name}: not usable here; use device=cpu") from error
+
+
+def revision() -> str:
+    """The git revision of a source checkout, the package version elsewhere."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "unknown"
+    inside = done.returncode == 0 and (here.parent / ".git").exists()
+    return done.stdout.strip() if inside else f"version {_version()}"
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sde_diffusion")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
+    """Everything a number depends on beside its own cell: model, config, machine, date."""
+    return {
+        "model": model.name,
+        "model_fingerprint": model.fingerprint,
+        "revision": revision(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+        "config": plain({k: v for k, v in config.items() if k != "hydra"}),
+    }

@@ -1,0 +1,100 @@
+"""``sde-diffusion sample``: images of chosen seeds from a model, with any solver."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from sde_diffusion.checkpoint import write_atomically
+from sde_diffusion.config import build, plain, read
+from sde_diffusion.errors import InputError
+from sde_diffusion.model import DTYPES, build_sampler, load
+from sde_diffusion.report.plots import image_grid, png_bytes
+from sde_diffusion.tasks.common import choice, provenance, usable_device
+from sde_diffusion.tracking import Tracker
+
+FORMAT = 1
+DEFAULT_NFE = 20
+
+
+@dataclass
+class SampleTask:
+    """Keys of the task; ``nfe: null`` means 20 for a fixed-step solver, free for an adaptive one."""
+
+    checkpoint: str
+    n: int | None
+    seeds: Any
+    batch_size: int
+    nfe: int | None
+    label: Any
+    denoise_last: bool
+    trajectory: bool
+    dtype: str
+    device: str
+
+
+def parse_seeds(seeds: Any, n: int | None) -> list[int]:
+    """``0-63``, ``5``, or a list of numbers; null means 0 .. n - 1."""
+    if n is not None and n < 1:
+        raise InputError(f"n={n}: give a number of images >= 1")
+    if seeds is None:
+        return list(range(64 if n is None else n))
+    try:
+        if isinstance(seeds, str):
+            low, _, high = seeds.partition("-")
+            numbers = list(range(int(low), int(high or low) + 1))
+        else:
+            numbers = [int(s) for s in (seeds if isinstance(seeds, list) else [seeds])]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"seeds={seeds}: give 0-63, or a list [3,14,15]") from error
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"seeds={seeds}: give at least one seed, none negative")
+    if n is not None and n != len(numbers):
+        raise InputError(f"n={n}: seeds={seeds} are {len(numbers)}; leave one of the two out")
+    return numbers
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
+    task = read(config, SampleTask)
+    seeds = parse_seeds(plain(task.seeds), task.n)
+    device = usable_device(task.device)
+    dtype = DTYPES[choice("dtype", task.dtype, DTYPES)]
+    model = load(task.checkpoint)
+    cond = model.condition(plain(task.label), seeds)
+    model.denoiser.to(device)
+    sampler = build_sampler(config, model.denoiser)
+    adaptive = sampler.solver.order is None
+    nfe = task.nfe if task.nfe is not None or adaptive else DEFAULT_NFE * sampler.denoiser.cost
+    tracker: Tracker = build(config.tracker, "tracker")
+    with tracker:
+        tracker.start(plain(config), folder, "sample", "sample", "sample", [])
+        drawn = sampler.sample(
+            seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample"
+        )
+        images = drawn.images
+        arrays = {"images": images.permute(0, 2, 3, 1).numpy(), "seeds": np.array(seeds)}
+        if drawn.trajectory is not None and drawn.times is not None:
+            arrays |= {"trajectory": drawn.trajectory.numpy(), "times": drawn.times.numpy()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, format=FORMAT, **arrays)
+        result = {
+            "format": FORMAT,
+            "nfe": drawn.nfe,
+            "seconds": drawn.seconds,
+            "n": len(seeds),
+            **provenance(model, config),
+        }
+        write_atomically(folder / "samples.npz", buffer.getvalue())
+        write_atomically(folder / "grid.png", png_bytes(image_grid(images)))
+        write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+        tracker.log({"nfe": drawn.nfe, "seconds": drawn.seconds}, 0)
+        tracker.image("grid", folder / "grid.png")
+    print(f"{len(seeds)} images, {drawn.nfe:g} evaluations each, {drawn.seconds:.1f} s: {folder}")
+    return drawn.nfe

@@ -1,19 +1,14 @@
 """Checkpoints: safetensors with JSON metadata; a file can name registered networks only.
 
-Metadata key ``sde_diffusion`` holds, as JSON:
-``{"format": 1, "network": {"name", "args"}, "denoiser": {"name", "args", "sigma_min",
-"sigma_max"}, "shape": [C, H, W], "classes": int, "data": str, "step": int, "config": {...}}``.
+Metadata key ``sde_diffusion`` holds the fields of ``Spec`` and ``"format": 1`` as one JSON object.
 Tensors ``model.*`` are the (EMA) weights that everybody loads; ``train.*`` are the raw weights
 and the optimizer state from which training resumes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +16,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sde_diffusion import networks
 from sde_diffusion.denoiser import NetworkDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import fingerprint, write_atomically
 from sde_diffusion.parameterization import PARAMETERIZATIONS
+
+__all__ = [
+    "Spec",
+    "fingerprint",
+    "load_denoiser",
+    "read_checkpoint",
+    "save_checkpoint",
+    "shapes",
+    "write_atomically",
+]
 
 FORMAT = 1
 KEY = "sde_diffusion"
@@ -53,24 +60,54 @@ class Spec:
             raise InputError(
                 f"denoiser={self.parameterization}: choose one of {sorted(PARAMETERIZATIONS)}"
             )
+        try:
+            parameterization = PARAMETERIZATIONS[self.parameterization](
+                **self.parameterization_args
+            )
+        except TypeError as error:
+            raise InputError(f"denoiser={self.parameterization}: {error}") from error
         return NetworkDenoiser(
             networks.build(self.network, self.network_args),
-            PARAMETERIZATIONS[self.parameterization](**self.parameterization_args),
+            parameterization,
             tuple(self.shape),
             self.sigma_min,
             self.sigma_max,
         )
 
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """The spec of a file's JSON metadata; ValueError names the entry that is wrong."""
+        entries = json.loads(text)
+        if type(entries) is not dict or entries.pop("format", None) != FORMAT:
+            raise ValueError(f"metadata is not of format {FORMAT}")
+        wanted = {f.name for f in fields(cls)}
+        if set(entries) != wanted:
+            raise ValueError(f"metadata entries {sorted(wanted ^ set(entries))} missing or unknown")
+        for name, kinds in _KINDS.items():
+            if type(entries[name]) not in kinds:
+                raise ValueError(f"metadata entry {name!r} is a {type(entries[name]).__name__}")
+        shape = entries["shape"]
+        if not shape or any(type(side) is not int or side < 1 for side in shape):
+            raise ValueError(f"metadata entry 'shape' is {shape}")
+        if not 0 <= entries["sigma_min"] < entries["sigma_max"]:
+            raise ValueError("metadata entries 'sigma_min' and 'sigma_max' are no range")
+        return cls(**{**entries, "shape": tuple(shape)})
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write the whole file or nothing: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
-    os.chmod(f.name, 0o644)
-    os.replace(f.name, path)
+
+# JSON types of each metadata entry.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "network": (str,),
+    "network_args": (dict,),
+    "parameterization": (str,),
+    "parameterization_args": (dict,),
+    "shape": (list,),
+    "sigma_min": (int, float),
+    "sigma_max": (int, float),
+    "classes": (int,),
+    "data": (str,),
+    "step": (int,),
+    "config": (dict,),
+}
 
 
 def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
@@ -86,35 +123,48 @@ def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tenso
         raise InputError(f"checkpoint={path}: no such file; give a .safetensors file or 'mnist'")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[KEY])
+            spec = Spec.parse((file.metadata() or {}).get(KEY, "null"))
             tensors = {
                 name.removeprefix(prefix): file.get_tensor(name)
                 for name in file.keys()  # noqa: SIM118  safe_open is no mapping
                 if name.startswith(prefix)
             }
-        if metadata.pop("format") != FORMAT:
-            raise InputError(f"checkpoint={path}: written by another version; want format {FORMAT}")
-        return Spec(**{**metadata, "shape": tuple(metadata["shape"])}), tensors
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        return spec, tensors
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"checkpoint={path}: not a checkpoint of this package ({type(error).__name__}); "
+            f"checkpoint={path}: torn, or not a checkpoint of this package ({reason}); "
             "give a file written by 'sde-diffusion train'"
         ) from error
+
+
+class _WithoutInit(TorchFunctionMode):
+    """Leaves out torch.nn.init: on the meta device it does nothing, and imports a compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return given.get("tensor")
+        return func(*args, **given)
+
+
+def shapes(spec: Spec) -> dict[str, torch.Size]:
+    """Shapes of a network's weights, found without memory: a small file cannot ask for much."""
+    with torch.device("meta"), _WithoutInit():
+        return {k: v.shape for k, v in spec.build().network.state_dict().items()}
 
 
 def load_denoiser(path: Path, dtype: torch.dtype = torch.float32) -> tuple[Spec, NetworkDenoiser]:
     """The trained denoiser of a checkpoint, in evaluation mode, weights in ``dtype``."""
     spec, tensors = read_checkpoint(path, prefix="model.")
-    denoiser = spec.build()
     try:
-        denoiser.network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"checkpoint={path}: weights do not fit network {spec.network}") from error
+        if shapes(spec) != {name: value.shape for name, value in tensors.items()}:
+            raise InputError(f"weights do not fit network {spec.network}")
+        denoiser = spec.build()
+    except InputError as error:
+        raise InputError(f"checkpoint={path}: {error}") from error
+    denoiser.network.load_state_dict(tensors)
     denoiser.network.to(dtype)
     return spec, denoiser.eval().requires_grad_(False)
-
-
-def fingerprint(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -40,9 +40,7 @@ class Condition:
         return Condition(keep, self.values)
 
     def to(self, device: torch.device | str) -> Condition:
-        return Condition(
-            self.keep.to(device), {k: v.to(device) for k, v in self.values.items()}
-        )
+        return Condition(self.keep.to(device), {k: v.to(device) for k, v in self.values.items()})
 
     @staticmethod
     def cat(parts: Sequence[Condition]) -> Condition:

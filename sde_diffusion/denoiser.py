@@ -59,18 +59,18 @@ class CountedDenoiser(Denoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         """D(x, sigma, cond) for sigma within range, 0-dim or broadcast-shaped [N, 1, ...]."""
 
-    @final
+    @final  # type: ignore[misc]  # nn.Module declares forward as an attribute
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         self._check_range(sigma)
         self._evaluations += x.shape[0]
         if sigma.ndim:
-            sigma = sigma.reshape(-1, *[1] * (x.ndim - 1))
-        return self.denoise(x, sigma, cond)
+            sigma = sigma.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
+        return self.denoise(x, sigma, cond).to(x.dtype)
 
     def _check_range(self, sigma: Tensor) -> None:
         low, high = float(sigma.min()), float(sigma.max())
         # The slack is the rounding of sigma / alpha, not a tolerance on the model's range.
-        if low < self.sigma_min * (1 - 1e-6) or high > self.sigma_max * (1 + 1e-6):
+        if not (low >= self.sigma_min * (1 - 1e-6) and high <= self.sigma_max * (1 + 1e-6)):
             raise InputError(
                 f"noise level {low if low < self.sigma_min else high:.4g} is outside the model's "
                 f"training range {self.sigma_min:g} .. {self.sigma_max:g}; "

@@ -15,6 +15,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
+
 
 class Parameterization(ABC):
     """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma."""
@@ -41,6 +43,8 @@ class Karras(Parameterization):
     """EDM preconditioning (arXiv:2206.00364, table 1); ``sigma_data`` = RMS pixel of the data."""
 
     def __init__(self, sigma_data: float = 0.5) -> None:
+        if not sigma_data > 0:
+            raise InputError(f"denoiser.args.sigma_data={sigma_data}: give a number > 0")
         self.sigma_data = sigma_data
 
     def c_skip(self, sigma: Tensor) -> Tensor:

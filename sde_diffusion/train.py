@@ -1,8 +1,4 @@
-"""Training a score network: one plain loop, exactly resumable.
-
-Everything random in step k is drawn from generators seeded by (seed, k), so a resumed run
-takes the steps an uninterrupted one would have taken.
-"""
+"""Training a score network: one plain loop, exactly resumable."""
 
 from __future__ import annotations
 
@@ -16,16 +12,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch
 from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
-from sde_diffusion.condition import Condition
-from sde_diffusion.data.images import ImageSet, to_float
+from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.ema import PowerEMA
+from sde_diffusion.ema import PowerEMA, gamma_of
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
+PATIENCE = 10
+# Keys of TrainConfig that may change when a run is resumed.
+FREE = ("steps", "save_every")
+
+
+class Diverged(InputError, RuntimeError):
+    """The loss was not finite for ``PATIENCE`` steps in a row."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,23 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name}={getattr(self, name)}: give a number >= 1")
+        for name, low in {
+            "steps": 1,
+            "batch_size": 1,
+            "save_every": 1,
+            "warmup": 0,
+            "seed": 0,
+        }.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name}={getattr(self, name)}: give a number >= {low}")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}={getattr(self, name)}: give a number > 0")
+        if not 0 <= self.label_dropout <= 1:
+            raise InputError(f"label_dropout={self.label_dropout}: give a share from 0 to 1")
         if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"train.precision={self.precision}: choose float32 or bfloat16")
+            raise InputError(f"precision={self.precision}: choose float32 or bfloat16")
+        gamma_of(self.sigma_rel)
 
     def learning_rate(self, step: int) -> float:
         """Warm-up, then half a cosine to 0; step = 1 .. steps."""
@@ -69,46 +84,16 @@ class TrainConfig:
         return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def batches(data: ImageSet, config: TrainConfig, step: int) -> Tensor:
-    """Row numbers [B] of step ``step`` (1, 2, ...): one shuffled pass after another."""
-    position = (step - 1) * config.batch_size
-    rows: list[Tensor] = []
-    missing = config.batch_size
-    while missing:
-        epoch, offset = divmod(position, len(data))
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(data), generator=generator)[offset : offset + missing]
-        rows.append(order)
-        position += len(order)
-        missing -= len(order)
-    return torch.cat(rows)
-
-
-def batch_loss(
-    denoiser: NetworkDenoiser,
-    data: ImageSet,
-    rows: Tensor,
-    levels: NoiseLevels,
-    label_dropout: float,
-    generator: torch.Generator,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Losses [B] and noise levels [B] of one batch. Levels are stratified over the batch."""
-    x_0 = to_float(data.images[rows]).to(device)
-    n = len(rows)
-    u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-    u = u[torch.randperm(n, generator=generator)].clamp(1e-6, 1 - 1e-6)
-    sigma = levels.sigma(u).clamp(denoiser.sigma_min, denoiser.sigma_max).to(device)
-    noise = torch.randn(x_0.shape, generator=generator).to(device)
-    cond = None
-    if data.labels is not None:
-        drop = torch.rand(n, generator=generator) < label_dropout
-        cond = Condition.label(data.labels[rows]).dropped(drop).to(device)
-    return denoiser.loss(x_0, sigma, noise, cond), sigma
-
-
 class Trainer:
-    """The state of a run (network, EMA, optimizer, step) and its one loop."""
+    """The state of a run (network, EMA, optimizer, step) and its one loop.
+
+    A folder that holds a checkpoint of the same run is resumed; of another one, refused.
+
+    Attributes:
+        denoiser: the network being trained. ema: its averaged weights.
+        step: optimizer steps done. skipped: how many of them had no finite loss.
+        smoothed: running mean of the loss over about 100 steps.
+    """
 
     def __init__(
         self,
@@ -119,90 +104,183 @@ class Trainer:
         folder: Path,
         device: torch.device | str = "cpu",
     ) -> None:
-        torch.manual_seed(config.seed)
+        check_fit(spec, data)
         self.spec, self.data, self.levels, self.config = spec, data, levels, config
         self.folder, self.device = folder, torch.device(device)
-        self.denoiser = spec.build().to(self.device)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(derive(config.seed, WEIGHTS, 0))
+            self.denoiser = spec.build()
+        self.denoiser.to(self.device)
         self.ema = PowerEMA(self.denoiser.network, config.sigma_rel)
         self.optimizer = torch.optim.Adam(self.denoiser.network.parameters(), config.lr, fused=True)
         self.step = 0
+        self.skipped = 0
         self.smoothed = math.nan
+        self._failures = 0
+        train = {name: value for name, value in asdict(config).items() if name not in FREE}
+        self._run = {"train": train, "levels": levels.quantiles(), "pixels": data.fingerprint}
         if (folder / CHECKPOINT).exists():
             self._restore(folder / CHECKPOINT)
 
+    def ema_denoiser(self) -> NetworkDenoiser:
+        """A denoiser on the averaged weights, shared with this run, in evaluation mode."""
+        d = self.denoiser
+        return NetworkDenoiser(
+            self.ema.network, d.parameterization, d.shape, d.sigma_min, d.sigma_max
+        ).eval()
+
     def run(self, on_save: Callable[[Trainer], None] | None = None) -> Iterator[dict[str, float]]:
-        """Train to ``config.steps``; yields step, loss and learning rate at each step."""
-        network = self.denoiser.network.train()
-        autocast = self.config.precision == "bfloat16"
-        progress = tqdm(total=self.config.steps, initial=self.step, desc="train", unit="step")
-        while self.step < self.config.steps:
-            self.step += 1
-            seed = self.config.seed * 1_000_003 + self.step
-            torch.manual_seed(seed)  # dropout
-            generator = torch.Generator().manual_seed(seed)
-            rows = batches(self.data, self.config, self.step)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-                losses, _ = batch_loss(
-                    self.denoiser, self.data, rows, self.levels,
-                    self.config.label_dropout, generator, self.device,
-                )  # fmt: skip
-            loss = losses.mean()
-            self.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
+        """Train to ``config.steps``; yields step, loss, learning rate and skipped at each step.
+
+        Every ``save_every`` steps and at the end the checkpoint is written, then ``on_save``
+        called. Diverged after ``PATIENCE`` steps in a row without a finite loss.
+        """
+        self.denoiser.train()
+        total = self.config.steps
+        with tqdm(total=total, initial=self.step, desc="train", unit="step") as progress:
+            while self.step < total:
+                metrics = self._advance()
+                progress.update()
+                progress.set_postfix(loss=f"{self.smoothed:.4f}", refresh=False)
+                yield metrics
+                if self.step % self.config.save_every == 0 or self.step == total:
+                    self.save()
+                    if on_save is not None:
+                        on_save(self)
+        # A run killed between its last checkpoint and its model.
+        if not (self.folder / MODEL).exists():
+            self._save_model()
+
+    def _advance(self) -> dict[str, float]:
+        """One optimizer step, left out if its loss or gradient is not finite."""
+        step, config, network = self.step + 1, self.config, self.denoiser.network
+        lr = config.learning_rate(step)
+        batch = draw_batch(
+            step, self.data, self.levels, config.batch_size, config.label_dropout, config.seed
+        ).to(self.device)
+        losses = self._losses(batch, step)
+        loss = losses.mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        value = float(loss.detach())
+        if math.isfinite(value + float(norm)):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.config.learning_rate(self.step)
+                group["lr"] = lr
             self.optimizer.step()
-            self.ema.update(network, self.step)
-            value = float(loss.detach())
-            self.smoothed = value if self.step == 1 else 0.99 * self.smoothed + 0.01 * value
-            progress.update()
-            progress.set_postfix(loss=f"{self.smoothed:.4f}", refresh=False)
-            yield {"step": self.step, "loss": value, "lr": self.config.learning_rate(self.step)}
-            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                self.save()
-                if on_save is not None:
-                    on_save(self)
-        progress.close()
+            self._failures = 0
+            first = math.isnan(self.smoothed)
+            self.smoothed = value if first else 0.99 * self.smoothed + 0.01 * value
+        else:
+            self._skip(step, losses.detach(), batch.sigma)
+        self.ema.update(network, step)
+        self.step = step
+        return {"step": step, "loss": value, "lr": lr, "skipped": self.skipped}
+
+    def _losses(self, batch: Batch, step: int) -> Tensor:
+        """Denoising score matching losses [B]; dropout draws from its own stream."""
+        d, kind = self.denoiser, self.device.type
+        autocast = torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        with torch.random.fork_rng([] if kind == "cpu" else [self.device]), autocast:
+            torch.manual_seed(derive(self.config.seed, DROPOUT, step))
+            sigma = batch.sigma.clamp(d.sigma_min, d.sigma_max)
+            return d.loss(batch.x_0, sigma, batch.noise, batch.cond)
+
+    def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:
+        self.skipped += 1
+        self._failures += 1
+        if self._failures >= PATIENCE:
+            worst = int(losses.nan_to_num(nan=math.inf).argmax())
+            raise Diverged(
+                f"lr={self.config.lr:g}: no finite loss or gradient in {PATIENCE} steps in a row, "
+                f"the last at step {step}, noise level {float(sigma[worst]):.4g}; "
+                "lower lr, or set precision=float32"
+            )
+
+    def _recorded_spec(self) -> Spec:
+        return replace(self.spec, step=self.step, config={**self.spec.config, "run": self._run})
 
     def save(self) -> None:
         """Write the checkpoint to resume from, atomically; at the end, the model alone."""
-        spec = replace(self.spec, step=self.step)
-        model = {f"model.{k}": v for k, v in self.ema.network.state_dict().items()}
-        tensors = dict(model)
-        tensors |= {f"train.net.{k}": v for k, v in self.denoiser.network.state_dict().items()}
+        tensors = prefixed("model.", self.ema.network.state_dict())
+        tensors |= prefixed("train.net.", self.denoiser.network.state_dict())
         for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"train.adam.{i}.{k}": v for k, v in state.items()}
+            tensors |= prefixed(f"train.adam.{i}.", state)
         tensors["train.smoothed"] = torch.tensor(self.smoothed, dtype=torch.float64)
-        save_checkpoint(self.folder / CHECKPOINT, spec, tensors)
-        if self.step == self.config.steps:
-            half = {k: v.to(torch.float16) for k, v in model.items()}
-            save_checkpoint(self.folder / MODEL, spec, half)
+        tensors["train.skipped"] = torch.tensor(self.skipped)
+        save_checkpoint(self.folder / CHECKPOINT, self._recorded_spec(), tensors)
+        if self.step >= self.config.steps:
+            self._save_model()
+
+    def _save_model(self) -> None:
+        half = {
+            name: value.to(torch.float16) if value.is_floating_point() else value
+            for name, value in self.ema.network.state_dict().items()
+        }
+        save_checkpoint(self.folder / MODEL, self._recorded_spec(), prefixed("model.", half))
 
     def _restore(self, path: Path) -> None:
         spec, tensors = read_checkpoint(path)
-        recorded, wanted = trained_as(spec), trained_as(self.spec)
-        if recorded != wanted:
-            changed = sorted(k for k in wanted if recorded.get(k) != wanted[k])
+        changed = differences(spec, self._recorded_spec())
+        if changed:
             raise InputError(
                 f"hydra.run.dir={path.parent}: holds a run with another {', '.join(changed)}; "
                 "choose another folder or remove it"
             )
-        part: Callable[[str], dict[str, Tensor]] = lambda p: {  # noqa: E731
-            k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)
-        }
-        self.denoiser.network.load_state_dict(part("train.net."))
-        self.ema.network.load_state_dict(part("model."))
         state: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("train.adam.").items():
+        for name, value in under("train.adam.", tensors).items():
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.smoothed = float(tensors["train.smoothed"])
+        try:
+            self.denoiser.network.load_state_dict(under("train.net.", tensors))
+            self.ema.network.load_state_dict(under("model.", tensors))
+            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self.smoothed = float(tensors["train.smoothed"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"hydra.run.dir={path.parent}: {path.name} holds no training state of this "
+                "network; choose another folder or remove it"
+            ) from error
+        self.skipped = int(tensors.get("train.skipped", torch.tensor(0)))
         self.step = spec.step
 
 
-def trained_as(spec: Spec) -> dict[str, Any]:
-    """The part of a spec that a resumed run must share."""
-    return {k: v for k, v in asdict(spec).items() if k not in ("step", "config")}
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under names that start with ``prefix``."""
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Inverse of ``prefixed``: the tensors whose names start with ``prefix``."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def check_fit(spec: Spec, data: ImageSet) -> None:
+    """InputError unless the data have the shape and the labels that the network expects."""
+    if not len(data):
+        raise InputError(f"data={data.name}: holds no images")
+    if tuple(data.images.shape[1:]) != tuple(spec.shape):
+        raise InputError(
+            f"data={data.name}: images are {tuple(data.images.shape[1:])}, "
+            f"the network expects {tuple(spec.shape)}"
+        )
+    if spec.classes and (data.labels is None or spec.classes != data.classes):
+        raise InputError(
+            f"data={data.name}: has {data.classes if data.labels is not None else 0} classes, "
+            f"the network expects {spec.classes}; set network.args.classes={data.classes}"
+        )
+
+
+def differences(recorded: Spec, wanted: Spec) -> list[str]:
+    """Names of what a resumed run must share and does not; an older record may lack some."""
+    ours, theirs = _identity(wanted), _identity(recorded)
+    return sorted(name for name in ours if name in theirs and ours[name] != theirs[name])
+
+
+def _identity(spec: Spec) -> dict[str, Any]:
+    fields = asdict(spec)
+    run = fields.pop("config").get("run", {})
+    del fields["step"]
+    fields["shape"] = tuple(fields["shape"])
+    return {**fields, **run.pop("train", {}), **run}

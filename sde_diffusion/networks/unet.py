@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.condition import Condition
+from sde_diffusion.errors import InputError
 from sde_diffusion.networks.registry import register
 
 
@@ -18,8 +21,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
-        self.norm = nn.GroupNorm(min(32, channels // 4), channels)
+        self.heads = largest_divisor(channels, channels // head_channels)
+        self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero_init(nn.Conv2d(channels, channels, 1))
 
@@ -36,10 +39,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, c_emb: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(min(32, c_in // 4), c_in)
+        self.norm_in = group_norm(c_in)
         self.conv_in = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.affine = nn.Linear(c_emb, 2 * c_out)
-        self.norm_out = nn.GroupNorm(min(32, c_out // 4), c_out)
+        self.norm_out = group_norm(c_out)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zero_init(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
@@ -68,7 +71,11 @@ class UNet(nn.Module):
         embedding: width of the noise and class embedding.
         classes: number of class labels, 0 for an unconditional network.
         dropout: dropout rate within residual blocks.
+
+    InputError, naming the argument, for sizes that make no network or do not divide an image.
     """
+
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -82,12 +89,14 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        _check(channels, widths, blocks, attention, patch, embedding, classes, dropout)
         self.patch = patch
         self.classes = classes
+        self.blocks = blocks
         self.multiple = patch * 2 ** (len(widths) - 1)
-        self.register_buffer(
-            "frequencies", torch.exp(torch.linspace(0.0, math.log(100.0), 64)), persistent=False
-        )
+        # Computed on the CPU on every device: the same numbers everywhere.
+        frequencies = torch.exp(torch.linspace(0.0, math.log(100.0), 64, device="cpu"))
+        self.register_buffer("frequencies", frequencies, persistent=False)
         self.embed_noise = nn.Sequential(
             nn.Linear(128, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
@@ -119,31 +128,40 @@ class UNet(nn.Module):
                 width = c
             if level > 0:
                 stage.append(
-                    nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1))
+                    nn.Sequential(
+                        nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)
+                    )
                 )
             self.up.append(stage)
-        self.head_norm = nn.GroupNorm(min(32, width // 4), width)
+        self.head_norm = group_norm(width)
         self.head = zero_init(nn.Conv2d(width, channels * patch**2, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, C, H, W]."""
         if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise ValueError(f"image sides {tuple(x.shape[-2:])} must divide by {self.multiple}")
+            raise InputError(
+                f"network.args: image sides {tuple(x.shape[-2:])} must be multiples of "
+                f"{self.multiple} = patch x 2^(widths - 1); lower network.args.patch or give "
+                "fewer network.args.widths"
+            )
         emb = self.embed(x, c_noise, cond)
-        x = F.pixel_unshuffle(x, self.patch)
-        x = self.stem(x)
+        x = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = [x]
-        for stage in self.down:
-            for module in stage:
-                x = module(x, emb) if isinstance(module, ResidualBlock) else module(x)
+        for level, stage in enumerate(self.down):
+            modules = iter(cast(nn.ModuleList, stage))
+            if level > 0:
+                x = next(modules)(x)
+                skips.append(x)
+            for block in modules:
+                x = block(x, emb)
                 skips.append(x)
         x = self.middle(x, emb)
         for stage in self.up:
-            for module in stage:
-                if isinstance(module, ResidualBlock):
-                    x = module(torch.cat([x, skips.pop()], dim=1), emb)
-                else:
-                    x = module(x)
+            modules = iter(cast(nn.ModuleList, stage))
+            for block in islice(modules, self.blocks + 1):
+                x = block(torch.cat([x, skips.pop()], dim=1), emb)
+            for upsample in modules:
+                x = upsample(x)
         return F.pixel_shuffle(self.head(F.silu(self.head_norm(x))), self.patch)
 
     def embed(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Tensor:
@@ -155,8 +173,46 @@ class UNet(nn.Module):
         return F.silu(emb)
 
 
+def largest_divisor(n: int, limit: int) -> int:
+    """The largest divisor of n that is at most ``limit``, and at least 1."""
+    return next((d for d in range(limit, 1, -1) if n % d == 0), 1)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """At most 32 groups of at least 4 channels (EDM)."""
+    return nn.GroupNorm(largest_divisor(channels, min(32, channels // 4)), channels)
+
+
+def _check(
+    channels: int,
+    widths: Sequence[int],
+    blocks: int,
+    attention: Sequence[int],
+    patch: int,
+    embedding: int,
+    classes: int,
+    dropout: float,
+) -> None:
+    """InputError, naming the argument, for sizes that make no network or an absurd one."""
+    if not 1 <= len(widths) <= 8:
+        raise InputError(f"network.args.widths: {len(widths)} resolutions; give 1 to 8")
+    ranges: dict[str, tuple[float, float, float]] = {
+        "channels": (channels, 1, 4096),
+        "blocks": (blocks, 1, 64),
+        "patch": (patch, 1, 64),
+        "embedding": (embedding, 1, 8192),
+        "classes": (classes, 0, 1_000_000),
+        "dropout": (dropout, 0.0, 1.0),
+    }
+    ranges |= {f"widths[{i}]": (width, 4, 8192) for i, width in enumerate(widths)}
+    ranges |= {f"attention[{i}]": (k, 0, len(widths) - 1) for i, k in enumerate(attention)}
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise InputError(f"network.args.{name}={value}: give {low:g} to {high:g}")
+
+
 def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     """The layer with zero weights, so that a block starts as its skip connection."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer

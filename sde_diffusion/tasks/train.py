@@ -1,0 +1,74 @@
+"""``sde-diffusion train``: a score network from a data set, resumed by rerunning the command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from sde_diffusion.checkpoint import Spec
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.files import write_atomically
+from sde_diffusion.levels import NoiseLevels
+from sde_diffusion.train import TrainConfig, Trainer
+from sde_diffusion.validation import validation_losses
+
+LOG_EVERY = 20
+
+
+class MetricLog(Protocol):
+    """What training asks of a tracker."""
+
+    def log(self, metrics: dict[str, float], step: int) -> None: ...
+
+    def image(self, name: str, path: Path) -> None: ...
+
+
+def run_training(
+    spec: Spec,
+    data: ImageSet,
+    held_out: ImageSet,
+    levels: NoiseLevels,
+    config: TrainConfig,
+    folder: Path,
+    tracker: MetricLog,
+    draw: Callable[[Denoiser], bytes],
+    device: torch.device | str = "cpu",
+) -> float:
+    """Train to the end and return the last validation loss, the mean over noise levels.
+
+    Logged every ``LOG_EVERY`` steps: the mean ``loss`` since the last log, ``lr``, ``skipped``.
+    At every save: ``checkpoint.safetensors``, then ``samples_STEP.png`` (the PNG that ``draw``
+    makes of the averaged weights) and the loss on held-out images at each of eight noise levels
+    (``val/loss`` is their mean, ``val/sigma=...`` the parts). At the end: ``model.safetensors``.
+    An interrupted run keeps its last checkpoint, and the same call goes on from there.
+    """
+    trainer = Trainer(spec, data, levels, config, folder, device)
+
+    def validate(trainer: Trainer) -> dict[str, float]:
+        losses = validation_losses(trainer.ema_denoiser(), held_out, device=trainer.device)
+        parts = {f"val/sigma={sigma:.3g}": loss for sigma, loss in losses.items()}
+        return {"val/loss": sum(losses.values()) / len(losses), **parts}
+
+    def on_save(trainer: Trainer) -> None:
+        grid = folder / f"samples_{trainer.step}.png"
+        write_atomically(grid, draw(trainer.ema_denoiser()))
+        tracker.image("samples", grid)
+        last.update(validate(trainer))
+        tracker.log(dict(last), trainer.step)
+
+    last: dict[str, float] = {}
+    losses: list[float] = []
+    for metrics in trainer.run(on_save):
+        losses.append(metrics["loss"])
+        if trainer.step % LOG_EVERY == 0 or trainer.step == config.steps:
+            finite = [loss for loss in losses if math.isfinite(loss)]
+            mean = sum(finite) / len(finite) if finite else math.nan
+            logged = {"loss": mean, "lr": metrics["lr"], "skipped": metrics["skipped"]}
+            tracker.log(logged, trainer.step)
+            losses.clear()
+    return (last or validate(trainer))["val/loss"]

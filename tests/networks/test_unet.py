@@ -1,0 +1,158 @@
+"""The U-Net: shapes, conditions, attention, refusals, and that it can learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sde_diffusion.condition import Condition
+from sde_diffusion.errors import InputError
+from sde_diffusion.networks import UNet
+
+
+def unet(**args: Any) -> UNet:
+    """A small network with random weights everywhere (a fresh one outputs zero)."""
+    torch.manual_seed(0)
+    defaults: dict[str, Any] = {"widths": [8, 16], "blocks": 1, "patch": 1, "embedding": 16}
+    network = UNet(**{**defaults, **args}).eval().requires_grad_(False)
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    return network
+
+
+def inputs(n: int = 3, channels: int = 1, side: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, channels, side, side, generator=g), torch.linspace(-1.5, 1.1, n)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("widths", "blocks", "attention", "patch"),
+    [
+        ([8], 1, [], 1),
+        ([8, 16], 2, [0, 1], 1),
+        ([12, 20, 28], 1, [2], 2),
+        ([40, 160], 1, [1], 4),
+        ([100], 1, [0], 1),
+    ],
+)
+def test_the_output_has_the_shape_of_the_image(
+    channels: int, widths: list[int], blocks: int, attention: list[int], patch: int
+) -> None:
+    network = unet(
+        channels=channels, widths=widths, blocks=blocks, attention=attention, patch=patch
+    )
+    x, c_noise = inputs(channels=channels)
+    assert network(x, c_noise).shape == x.shape
+    wide = torch.cat([x, x], dim=3)
+    assert network(wide, c_noise).shape == wide.shape
+
+
+def test_a_fresh_network_outputs_zero() -> None:
+    x, c_noise = inputs()
+    assert torch.equal(UNet(widths=[8, 8], patch=1)(x, c_noise), torch.zeros_like(x))
+
+
+def test_rows_do_not_mix() -> None:
+    network, (x, c_noise) = unet(classes=4, attention=[1]), inputs()
+    cond = Condition.label([0, 3, 1])
+    rows = [network(x[i : i + 1], c_noise[i : i + 1], cond[i : i + 1]) for i in range(3)]
+    assert torch.allclose(network(x, c_noise, cond), torch.cat(rows), atol=1e-5)
+
+
+def test_a_dropped_label_is_no_condition() -> None:
+    network, (x, c_noise) = unet(classes=4), inputs()
+    none = network(x, c_noise)
+    cond = Condition.label([0, 3, 1])
+    assert torch.allclose(network(x, c_noise, cond.dropped()), none, atol=1e-6)
+    assert torch.allclose(network(x, c_noise, Condition.label([-1] * 3)), none, atol=1e-6)
+    mixed = network(x, c_noise, cond.dropped(torch.tensor([True, False, False])))
+    assert torch.allclose(mixed[0], none[0], atol=1e-6)
+    assert float((mixed[1] - none[1]).abs().max()) > 1e-3
+
+
+def test_label_noise_level_and_image_all_matter() -> None:
+    network, (x, c_noise) = unet(classes=4), inputs()
+    base = network(x, c_noise, Condition.label([0, 0, 0]))
+    for other in (
+        network(x, c_noise, Condition.label([1, 1, 1])),
+        network(x, c_noise + 0.2, Condition.label([0, 0, 0])),
+        network(x + 0.2, c_noise, Condition.label([0, 0, 0])),
+    ):
+        assert bool(((other - base).abs().amax(dim=(1, 2, 3)) > 1e-3).all())
+
+
+def test_an_unconditional_network_ignores_labels() -> None:
+    network, (x, c_noise) = unet(), inputs()
+    assert torch.equal(network(x, c_noise, Condition.label([0, 3, 1])), network(x, c_noise))
+
+
+def test_attention_is_where_it_was_asked_for() -> None:
+    names = [n for n, _ in unet(widths=[8, 8, 8], attention=[1]).named_modules()]
+    levels = {n.split(".")[1] for n in names if n.startswith("down") and n.endswith(".qkv")}
+    assert levels == {"1"}
+
+
+def test_attention_sees_the_whole_image() -> None:
+    """One changed pixel reaches the far corner with attention, and not with one convolution."""
+    for attention, reaches in (([0], True), ([], False)):
+        network = unet(widths=[8], attention=attention)
+        norms = [m for m in network.modules() if type(m) is torch.nn.GroupNorm]
+        x = torch.zeros(1, 8, 32, 32)
+        x[..., 0, 0] = 1.0
+        block = network.down[0][0]  # type: ignore[index]
+        for norm in norms:  # group statistics also reach everywhere: take them out
+            norm.forward = torch.nn.Identity().forward  # type: ignore[method-assign]
+        emb = torch.zeros(1, 16)
+        change = (block(x, emb) - block(torch.zeros_like(x), emb))[..., 31, 31]
+        assert bool(change.abs().max() > 1e-7) is reaches
+
+
+def test_works_in_float64_and_bfloat16() -> None:
+    x, c_noise = inputs()
+    for dtype in (torch.float64, torch.bfloat16):
+        out = unet().to(dtype)(x.to(dtype), c_noise.to(dtype))
+        assert out.dtype == dtype
+        assert torch.allclose(out.float(), unet()(x, c_noise), atol=0.15, rtol=0.1)
+
+
+def test_sides_that_do_not_divide_name_the_remedy() -> None:
+    x, c_noise = inputs(side=10)
+    with pytest.raises(InputError, match=r"multiples of 4 .* lower network\.args\.patch"):
+        unet(widths=[8, 8], patch=2)(x, c_noise)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("widths", []),
+        ("widths", [8] * 9),
+        ("widths", [8, 3]),
+        ("blocks", 0),
+        ("patch", 0),
+        ("embedding", 0),
+        ("classes", -1),
+        ("dropout", 1.5),
+        ("attention", [2]),
+        ("channels", 0),
+    ],
+)
+def test_impossible_sizes_are_named(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"network.args.{name}"):
+        unet(**{name: value})
+
+
+def test_it_learns_two_labelled_images() -> None:
+    torch.manual_seed(0)
+    network = UNet(widths=[8, 16], blocks=1, patch=1, embedding=16, classes=2)
+    targets, cond = torch.randn(2, 1, 8, 8), Condition.label([0, 1])
+    x, c_noise = torch.zeros(2, 1, 8, 8), torch.zeros(2)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (network(x, c_noise, cond) - targets).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.1  # 1 at the start; the two differ by their label alone

@@ -1,0 +1,78 @@
+"""The training task: what it logs and writes, and that Ctrl-C loses nothing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from sde_diffusion.checkpoint import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.levels import LogNormal
+from sde_diffusion.tasks.train import LOG_EVERY, run_training
+from sde_diffusion.train import CHECKPOINT, MODEL, TrainConfig
+
+ARGS = {"widths": [8], "blocks": 1, "attention": [], "patch": 1, "embedding": 8, "classes": 2}
+SPEC = Spec("unet", {"channels": 1, **ARGS}, "v", {}, (1, 4, 4), classes=2)
+CONFIG = TrainConfig(steps=50, batch_size=4, warmup=2, save_every=30)
+IMAGES = torch.randint(
+    0, 256, (12, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+)
+DATA = ImageSet(IMAGES, torch.arange(12) % 2, 2, "random")
+
+
+class Log:
+    """A tracker that remembers, and presses Ctrl-C at a step."""
+
+    def __init__(self, interrupt_at: int = 0) -> None:
+        self.rows: list[tuple[int, dict[str, float]]] = []
+        self.images: list[tuple[str, str]] = []
+        self.interrupt_at = interrupt_at
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self.rows.append((step, metrics))
+        if step == self.interrupt_at:
+            raise KeyboardInterrupt
+
+    def image(self, name: str, path: Path) -> None:
+        self.images.append((name, path.name))
+
+
+def draw(denoiser: Denoiser) -> bytes:
+    mean = denoiser(torch.zeros(2, 1, 4, 4), torch.tensor(5.0)).mean()
+    return f"{float(mean):.6f}".encode()
+
+
+def train(folder: Path, log: Log) -> float:
+    return run_training(SPEC, DATA, DATA[:5], LogNormal(), CONFIG, folder, log, draw)
+
+
+def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
+    log = Log()
+    value = train(tmp_path, log)
+    losses = {step: row for step, row in log.rows if "loss" in row}
+    validations = {step: row for step, row in log.rows if "val/loss" in row}
+    assert list(losses) == [LOG_EVERY, 2 * LOG_EVERY, 50]
+    assert all(math.isfinite(row["loss"]) and row["skipped"] == 0 for row in losses.values())
+    assert list(validations) == [30, 50]
+    parts = [v for k, v in validations[50].items() if k.startswith("val/sigma=")]
+    assert len(parts) == 8
+    assert value == validations[50]["val/loss"] == pytest.approx(sum(parts) / 8)
+    assert log.images == [("samples", "samples_30.png"), ("samples", "samples_50.png")]
+    _, denoiser = load_denoiser(tmp_path / MODEL)
+    drawn = float((tmp_path / "samples_50.png").read_bytes())
+    assert float(draw(denoiser)) == pytest.approx(drawn, abs=1e-2)  # the model is half precision
+    assert train(tmp_path, Log()) == pytest.approx(value)  # nothing left to do
+
+
+def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    train(tmp_path / "whole", Log())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", Log(interrupt_at=40))
+    assert read_checkpoint(tmp_path / "cut" / CHECKPOINT)[0].step == 30
+    train(tmp_path / "cut", Log())
+    whole, cut = (read_checkpoint(tmp_path / x / CHECKPOINT)[1] for x in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)

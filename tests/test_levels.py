@@ -1,0 +1,59 @@
+"""Noise levels: quantile functions, and the times of an SDE."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.levels import FromSDE, LogNormal, LogUniform, NoiseLevels
+from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
+
+U = torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)
+SDES = [VP(), SubVP(), VE(), VE(0.02, 50.0), CosineVP(), EDM(), RectifiedFlow()]
+ALL = [LogNormal(-0.4, 1.4), LogUniform(), *(FromSDE(sde) for sde in SDES)]
+
+
+@pytest.mark.parametrize("levels", ALL, ids=lambda x: type(x).__name__)
+def test_quantiles_increase_and_keep_the_dtype(levels: NoiseLevels) -> None:
+    assert bool((levels.sigma(U).diff() > 0).all())
+    assert levels.sigma(U.float()).dtype == torch.float32
+    assert len(set(levels.quantiles())) == 3
+
+
+def test_lognormal_has_its_moments() -> None:
+    log = LogNormal(-0.4, 1.4).sigma(U).log()
+    assert float(log.mean()) == pytest.approx(-0.4, abs=1e-9)
+    assert float(log.std()) == pytest.approx(1.4, rel=5e-3)  # 1000 strata cut the tails
+
+
+def test_loguniform_is_the_ve_sde_in_its_own_time() -> None:
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert LogUniform().sigma(ends).tolist() == pytest.approx([0.002, 80.0], rel=1e-12)
+    assert torch.allclose(LogUniform(0.002, 80.0).sigma(U), VE(0.002, 80.0).noise_level(U))
+
+
+@pytest.mark.parametrize("sde", SDES, ids=lambda x: type(x).__name__)
+def test_sde_times_are_uniform_up_to_the_cap(sde: SDE) -> None:
+    levels = FromSDE(sde, t_min=1e-3, sigma_max=80.0)
+    t = sde.time_at(levels.sigma(U))
+    end = min(sde.t_max, float(sde.time(torch.tensor(-math.log(80.0), dtype=torch.float64))))
+    assert torch.allclose(t, 1e-3 + (end - 1e-3) * U, rtol=1e-6, atol=1e-9)
+    assert float(levels.sigma(torch.tensor(1.0, dtype=torch.float64))) <= 80.0 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: LogNormal(std=0.0), "levels.std=0"),
+        (lambda: LogUniform(2.0, 1.0), "levels.sigma_min=2"),
+        (lambda: FromSDE(VP(), t_min=2.0), "levels.t_min=2"),
+        (lambda: FromSDE(VP(), t_min=0.0), "levels.t_min=0"),
+        (lambda: FromSDE(VP(), sigma_max=-1.0), "levels.sigma_max=-1"),
+    ],
+)
+def test_a_wrong_argument_is_named(make: type, key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        make()

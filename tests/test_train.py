@@ -1,0 +1,324 @@
+"""Training: resuming is exact, faults are skipped or named, and the loss goes down."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from sde_diffusion.checkpoint import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.condition import Condition
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+from sde_diffusion.levels import LogNormal, LogUniform
+from sde_diffusion.train import CHECKPOINT, MODEL, PATIENCE, Diverged, TrainConfig, Trainer
+from sde_diffusion.validation import validation_losses
+
+ARGS = {
+    "channels": 1,
+    "widths": [8, 8],
+    "blocks": 1,
+    "attention": [1],
+    "patch": 1,
+    "embedding": 16,
+    "classes": 2,
+    "dropout": 0.1,
+}
+SPEC = Spec("unet", ARGS, "karras", {"sigma_data": 1.0}, (1, 8, 8), classes=2, data="halves")
+CONFIG = TrainConfig(steps=7, batch_size=4, lr=5e-3, warmup=2, save_every=3, seed=5)
+LEVELS = LogNormal(-0.4, 1.4)
+
+
+def halves(n: int = 20) -> ImageSet:
+    """Class 0 is bright on the left, class 1 on the right, with noise."""
+    g = torch.Generator().manual_seed(3)
+    labels = torch.arange(n) % 2
+    images = torch.randint(0, 60, (n, 1, 8, 8), generator=g, dtype=torch.uint8)
+    images[labels == 0, :, :, :4] += 190
+    images[labels == 1, :, :, 4:] += 190
+    return ImageSet(images, labels, 2, "halves")
+
+
+def trainer(folder: Path, config: TrainConfig = CONFIG, spec: Spec = SPEC) -> Trainer:
+    return Trainer(spec, halves(), LEVELS, config, folder)
+
+
+def finish(run: Trainer) -> list[dict[str, float]]:
+    return list(run.run())
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(folder / CHECKPOINT)[1]
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    different = [name for name in one if not torch.equal(one[name], two[name])]
+    assert different == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run of 7 steps."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(trainer(folder))
+    return folder
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, whole: Path, stop: int) -> None:
+    first = trainer(tmp_path)
+    for metrics in first.run():
+        if metrics["step"] == stop:
+            break
+    saved = stop // 3 * 3 if stop % 3 else stop - 3  # stopped before the save of step ``stop``
+    torch.manual_seed(stop)  # what else the process draws does not matter
+    second = trainer(tmp_path)
+    assert second.step == saved
+    assert [m["step"] for m in finish(second)] == list(range(saved + 1, 8))
+    assert_same(tensors(tmp_path), tensors(whole))
+
+
+def test_a_finished_run_is_left_alone_and_its_model_restored(tmp_path: Path) -> None:
+    finish(trainer(tmp_path))
+    before = (tmp_path / MODEL).read_bytes()
+    (tmp_path / MODEL).unlink()
+    assert finish(trainer(tmp_path)) == []
+    assert (tmp_path / MODEL).read_bytes() == before
+
+
+SCRIPT = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("t", sys.argv[1])
+t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
+from dataclasses import replace
+config = replace(t.CONFIG, steps=40, save_every=1)
+for metrics in t.trainer(Path(sys.argv[2]), config).run():
+    print(metrics["step"], flush=True)
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """SIGKILL at some moment between steps 5 and 40, checkpoints being written all the time."""
+    config = replace(CONFIG, steps=40, save_every=1)
+    finish(trainer(tmp_path / "whole", config))
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", SCRIPT, __file__, str(killed)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == 5:
+                break
+        time.sleep(int.from_bytes(os.urandom(1)) / 255 * 0.1)
+        process.send_signal(signal.SIGKILL)
+    resumed = trainer(killed, config)
+    assert 4 <= resumed.step <= 40
+    finish(resumed)
+    assert_same(tensors(killed), tensors(tmp_path / "whole"))
+
+
+def test_the_loss_goes_down_and_labels_are_learned(tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=150, batch_size=16, save_every=150, warmup=10)
+    run = trainer(tmp_path, config)
+    before = validation_losses(run.denoiser.eval(), halves(), levels=4)
+    losses = [m["loss"] for m in finish(run)]
+    after = validation_losses(run.ema_denoiser(), halves(), levels=4)
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+    assert all(after[sigma] < 0.5 * before[sigma] for sigma in after if sigma > 1)
+    spec, denoiser = load_denoiser(tmp_path / MODEL)
+    assert (spec.step, spec.data) == (150, "halves")
+    x, sigma = torch.zeros(2, 1, 8, 8), torch.tensor(20.0)
+    left, right = denoiser(x, sigma, Condition.label([0, 1]))[..., :4].mean(dim=(1, 2, 3)).tolist()
+    assert left - right > 0.5
+
+
+def test_the_model_is_the_average_in_half_precision(whole: Path) -> None:
+    _, model = read_checkpoint(whole / MODEL, "model.")
+    _, average = read_checkpoint(whole / CHECKPOINT, "model.")
+    assert {t.dtype for t in model.values()} == {torch.float16}
+    assert all(torch.equal(model[k], average[k].half()) for k in average)
+
+
+def test_metadata_says_how_it_was_trained(whole: Path) -> None:
+    run = read_checkpoint(whole / MODEL)[0].config["run"]
+    assert run["train"]["batch_size"] == 4
+    assert run["pixels"] == halves().fingerprint
+
+
+def test_the_average_is_sampled_from_while_training(tmp_path: Path) -> None:
+    seen: list[tuple[int, bool, bool]] = []
+
+    def on_save(run: Trainer) -> None:
+        denoiser = run.ema_denoiser()
+        shared = next(denoiser.network.parameters()) is next(run.ema.network.parameters())
+        out = denoiser(torch.zeros(2, 1, 8, 8), torch.tensor(1.0))
+        assert out.shape == (2, 1, 8, 8)
+        seen.append((run.step, denoiser.training, shared))
+        assert run.denoiser.network.training
+        assert (run.folder / CHECKPOINT).exists()
+
+    list(trainer(tmp_path).run(on_save))
+    assert seen == [(3, False, True), (6, False, True), (7, False, True)]
+
+
+def poison(run: Trainer, steps: set[int]) -> None:
+    """Make the loss of some steps infinite, in the row with the second-highest noise."""
+    honest = run._losses
+
+    def losses(batch, step):  # type: ignore[no-untyped-def]
+        out = honest(batch, step)
+        if step not in steps:
+            return out
+        mask = torch.zeros_like(out)
+        mask[batch.sigma.argsort()[-2]] = math.nan
+        return out + mask
+
+    run._losses = losses  # type: ignore[method-assign]
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    poison(run, {2, 3, 5})
+    before = None
+    for metrics in run.run():
+        weights = [p.detach().clone() for p in run.denoiser.network.parameters()]
+        if before is not None:
+            same = all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
+            assert same is (metrics["step"] in {2, 3, 5, 7})  # at step 7 the rate is zero
+        before = weights
+    assert run.skipped == 3
+    assert math.isfinite(run.smoothed)
+    assert trainer(tmp_path).skipped == 3
+    assert all(bool(t.isfinite().all()) for t in tensors(tmp_path).values())
+
+
+def test_ten_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=50)
+    run = trainer(tmp_path, config)
+    poison(run, {2, 3, *range(5, 50)})
+    levels: list[torch.Tensor] = []
+    honest = run._losses
+    run._losses = lambda b, s: (levels.append(b.sigma), honest(b, s))[1]  # type: ignore[method-assign,func-returns-value]
+    with pytest.raises(Diverged, match="step 14, noise level") as caught:
+        finish(run)
+    assert PATIENCE == 10
+    bad = levels[-1].sort().values[-2]
+    assert f"noise level {float(bad):.4g};" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, InputError)
+    assert trainer(tmp_path, config).step == 12  # the last checkpoint is good
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    finish(trainer(tmp_path, replace(CONFIG, steps=2)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
+    run = trainer(tmp_path, replace(CONFIG, precision="bfloat16"))
+    assert all(math.isfinite(m["loss"]) for m in finish(run))
+    assert {p.dtype for p in run.denoiser.network.parameters()} == {torch.float32}
+
+
+def test_the_learning_rate_warms_up_and_goes_to_zero() -> None:
+    config = TrainConfig(steps=110, warmup=10, lr=2.0)
+    rates = [config.learning_rate(step) for step in range(1, 111)]
+    assert rates[:10] == pytest.approx([0.2 * k for k in range(1, 11)])
+    assert rates[9 + 50] == pytest.approx(1.0)  # half of a half cosine
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+    assert all(a > b for a, b in pairwise(rates[9:]))
+    assert TrainConfig(steps=4, warmup=0, lr=1.0).learning_rate(1) < 1.0
+
+
+def test_the_optimizer_follows_it(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    for metrics in run.run():
+        assert run.optimizer.param_groups[0]["lr"] == metrics["lr"]
+        assert metrics["lr"] == CONFIG.learning_rate(int(metrics["step"]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("save_every", -1),
+        ("warmup", -1),
+        ("seed", -1),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("clip", -1.0),
+        ("label_dropout", 1.5),
+        ("sigma_rel", 0.5),
+        ("precision", "float8"),
+    ],
+)
+def test_a_wrong_setting_is_named(key: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^{key}={value}"):
+        TrainConfig(**{key: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"config": replace(CONFIG, batch_size=5, lr=1.0)}, "batch_size, lr"),
+        ({"spec": replace(SPEC, parameterization="v", parameterization_args={})}, "parameteriz"),
+        ({"spec": replace(SPEC, network_args={**ARGS, "blocks": 2})}, "network_args"),
+        ({"levels": LogUniform()}, "levels"),
+        ({"data": halves(22)}, "pixels"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_another_run_in_the_folder_is_refused(
+    whole: Path, change: dict[str, object], name: str
+) -> None:
+    parts: dict[str, object] = {"spec": SPEC, "data": halves(), "levels": LEVELS, "config": CONFIG}
+    with pytest.raises(InputError, match=rf"^hydra.run.dir=.*another {name}.*choose another"):
+        Trainer(**{**parts, **change}, folder=whole)  # type: ignore[arg-type]
+
+
+def test_more_steps_may_be_asked_of_a_finished_run(tmp_path: Path) -> None:
+    finish(trainer(tmp_path))
+    longer = trainer(tmp_path, replace(CONFIG, steps=9))
+    assert [m["step"] for m in finish(longer)] == [8, 9]
+    assert read_checkpoint(tmp_path / MODEL)[0].step == 9
+
+
+def test_a_checkpoint_that_cannot_be_resumed_is_one_line(tmp_path: Path, whole: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    path.write_bytes((whole / MODEL).read_bytes())
+    with pytest.raises(InputError, match="holds no training state"):
+        trainer(tmp_path)
+    path.write_bytes((whole / CHECKPOINT).read_bytes()[:5000])
+    with pytest.raises(InputError, match="torn"):
+        trainer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (ImageSet(torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.zeros(3), 2, "d"), "expects"),
+        (ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), None, 0, "d"), "classes=0"),
+        (ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3), 5, "d"), "classes=5"),
+        (ImageSet(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0), 2, "d"), "no images"),
+    ],
+    ids=["sides", "no labels", "other labels", "empty"],
+)
+def test_data_that_do_not_fit_the_network(tmp_path: Path, data: ImageSet, message: str) -> None:
+    with pytest.raises(InputError, match=f"^data=d: .*{message}"):
+        Trainer(SPEC, data, LEVELS, CONFIG, tmp_path)

@@ -27,3 +27,9 @@ def fingerprint(path: Path) -> str:
     """First 16 hex digits of the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def asset(name: str) -> Path:
+    """A shipped safetensors file by its name, else the path that ``name`` is."""
+    shipped = Path(__file__).resolve().parent / "assets" / f"{name}.safetensors"
+    return shipped if shipped.is_file() else Path(name)

@@ -71,11 +71,6 @@ class Sampler:
     ) -> Sampler:
         """A sampler, refused here if its parts cannot work together."""
         solver.check(sde)
-        if not solver.moves:
-            raise InputError(
-                f"solver: {type(solver).__name__} is a corrector and stays at one noise level; "
-                "use solver=predictor_corrector with it as solver.corrector"
-            )
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last)
 
     def steps(self, nfe: int | None) -> int:

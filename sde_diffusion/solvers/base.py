@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Generic, TypeVar, final
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -25,13 +25,12 @@ class Solver(ABC):
         order: global order of convergence, weak order if stochastic; None if adaptive.
         stochastic: whether the solver draws noise after the start.
         couples_batch: whether a sample depends on the others in its batch.
-        moves: False for a corrector, whose chain stays at one noise level.
+    An instance may sharpen them in its constructor (an order that is a choice, say).
     """
 
-    order: ClassVar[int | None]
-    stochastic: ClassVar[bool] = False
-    couples_batch: ClassVar[bool] = False
-    moves: ClassVar[bool] = True
+    order: int | None
+    stochastic: bool = False
+    couples_batch: bool = False
 
     @abstractmethod
     def steps(self, nfe: int | None) -> int:
@@ -113,6 +112,26 @@ class StepSolver(Solver, Generic[State]):
             if observe is not None:
                 observe(s, x)
         return x
+
+
+class Corrector(StepSolver[None]):
+    """A solver whose move stays at one noise level: write ``correct``.
+
+    Run by itself it is annealed: x / alpha is carried over from level to level.
+    """
+
+    stochastic = True
+
+    @abstractmethod
+    def correct(self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        """x_t -> x_t at the same time t, before the step to s."""
+
+    @final
+    def step(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        x = self.correct(reverse, x, t, s, noise)
+        return reverse.sde.alpha(s) / reverse.sde.alpha(t) * x, None
 
 
 class BlackBox(Solver):

@@ -1,0 +1,54 @@
+"""Runs one comparison and writes its result page: table, plot, command, machine, date, revision."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.config import compose_task
+from sde_diffusion.files import write_atomically
+from sde_diffusion.tasks import compare
+
+HERE = Path(__file__).resolve().parent
+
+
+def run(name: str, overrides: list[str], plots: list[str]) -> list[dict[str, Any]]:
+    """Run ``sde-diffusion compare`` with ``overrides`` (resuming its cells); keep its plots."""
+    folder = HERE.parent / "outputs" / f"benchmark-{name}"
+    compare.run(compose_task(["task=compare", *overrides]), folder)
+    for plot in plots:
+        shutil.copyfile(folder / f"{plot}.png", HERE / f"{name if len(plots) == 1 else plot}.png")
+    shutil.copyfile(folder / "results.csv", HERE / f"{name}.csv")
+    return json.loads((folder / "results.json").read_text())["rows"]
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return "\n".join(lines)
+
+
+def write(name: str, title: str, text: list[str], overrides: list[str], facts: dict[str, Any]) -> None:
+    """Write ``benchmarks/NAME.md``."""
+    command = f"python benchmarks/{Path(sys.argv[0]).name}"
+    same = shlex.join(["sde-diffusion", "compare", *overrides])
+    provenance = [
+        f"- command: `{command}` (the same cells: `{same}`)",
+        f"- machine: {facts['machine']}",
+        f"- date: {facts['date']}, revision: {facts['revision']}",
+        f"- model {facts['model']} {facts['model_fingerprint']}, extractor {facts['extractor']} "
+        f"{facts['extractor_fingerprint']}, reference {facts['reference']} "
+        f"(n = {facts['reference_n']}), seeds {facts['seeds']}",
+    ]
+    page = [f"# {title}", *text, "## Where the numbers come from", "\n".join(provenance)]
+    write_atomically(HERE / f"{name}.md", ("\n\n".join(page) + "\n").encode())
+
+
+def facts(name: str) -> dict[str, Any]:
+    """The provenance block of a finished run."""
+    folder = HERE.parent / "outputs" / f"benchmark-{name}"
+    return json.loads((folder / "results.json").read_text())["provenance"]

@@ -1,0 +1,1 @@
+"""Distances between image sets. Metrics see images and features, never solvers."""

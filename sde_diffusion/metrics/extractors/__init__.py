@@ -1,0 +1,7 @@
+"""Feature extractors: uint8 images -> features, each with a fingerprint of all it depends on."""
+
+from sde_diffusion.metrics.extractors.base import Extractor
+from sde_diffusion.metrics.extractors.cnn import CnnExtractor
+from sde_diffusion.metrics.extractors.pixel import PixelExtractor
+
+__all__ = ["CnnExtractor", "Extractor", "PixelExtractor"]

@@ -1,0 +1,35 @@
+"""Pixels themselves, averaged over squares."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.extractors.base import Extractor
+
+
+class PixelExtractor(Extractor):
+    """Pixels in 0 .. 1, averaged over ``pool`` x ``pool`` squares: a distance with no network.
+
+    Args:
+        pool: side of a square in pixels; it must divide height and width.
+        channels, height, width: shape of the images.
+    """
+
+    def __init__(self, pool: int = 4, channels: int = 1, height: int = 28, width: int = 28) -> None:
+        if pool < 1 or height % pool or width % pool:
+            raise InputError(f"extractor.pool={pool}: give a divisor of {height} and {width}")
+        self.pool, self.shape = pool, (channels, height, width)
+        self.dim = channels * (height // pool) * (width // pool)
+        self.name = f"pixel{pool}"
+        content = f"pixel 1 {pool} {self.shape}"
+        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def extract(self, images: Tensor) -> Tensor:
+        if tuple(images.shape[1:]) != self.shape:
+            raise InputError(f"extractor=pixel: images {tuple(images.shape[1:])}, not {self.shape}; "
+                             "set extractor.channels, extractor.height, extractor.width")  # fmt: skip
+        return F.avg_pool2d(images.double() / 255, self.pool).flatten(1)

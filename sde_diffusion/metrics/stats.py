@@ -1,0 +1,51 @@
+"""Mean and covariance of features, streamed and merged in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FeatureStats:
+    """Count n, mean [d] and centred second moment M2 [d, d] = sum (x - mean)(x - mean)^T.
+
+    Merged by Chan's rule, so batches, ranks and prefixes may come in any grouping.
+    """
+
+    n: int
+    mean: Tensor
+    M2: Tensor
+
+    @classmethod
+    def empty(cls, d: int) -> FeatureStats:
+        """No features yet."""
+        return cls(0, torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64))
+
+    @classmethod
+    def of(cls, features: Tensor) -> FeatureStats:
+        """Statistics of features [N, d]."""
+        x = features.to(torch.float64)
+        centred = x - x.mean(0)
+        return cls(len(x), x.mean(0), centred.T @ centred)
+
+    def merge(self, other: FeatureStats) -> FeatureStats:
+        """Statistics of both sets together (Chan, Golub & LeVeque 1983)."""
+        n = self.n + other.n
+        if 0 in (self.n, other.n):
+            return other if self.n == 0 else self
+        delta = other.mean - self.mean
+        mean = self.mean + delta * (other.n / n)
+        cross = torch.outer(delta, delta) * (self.n * other.n / n)
+        return FeatureStats(n, mean, self.M2 + other.M2 + cross)
+
+    def update(self, features: Tensor) -> FeatureStats:
+        """Statistics with more features [N, d]."""
+        return self.merge(FeatureStats.of(features))
+
+    @property
+    def cov(self) -> Tensor:
+        """Unbiased covariance M2 / (n - 1) [d, d]."""
+        return self.M2 / (self.n - 1)

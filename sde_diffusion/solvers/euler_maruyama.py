@@ -1,0 +1,34 @@
+"""Euler-Maruyama on the reverse SDE; Euler on the probability flow at eta = 0."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.base import StepSolver
+
+
+class EulerMaruyama(StepSolver[None]):
+    """x_s = x_t + (s - t) drift_eta(x_t, t) + eta g(t) sqrt(t - s) z.
+
+    drift_eta = f x - (1 + eta^2) / 2 g^2 score (arXiv:2011.13456, eq. 6 and 13), in the SDE's own
+    time.
+
+    Args:
+        eta: 1 is the reverse SDE, 0 the probability flow.
+    """
+
+    order = 1
+
+    def __init__(self, eta: float = 1.0) -> None:
+        self.eta = eta
+        self.stochastic = eta > 0
+
+    def step(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        x_s = x + (s - t) * reverse.drift(x, t, self.eta)
+        if self.stochastic:
+            x_s = x_s + self.eta * (reverse.sde.g2(t) * (t - s)).sqrt() * noise.normal(t, s)
+        return x_s, None

@@ -1,0 +1,42 @@
+"""Predictor-corrector sampling over any two solvers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.base import Corrector, StepSolver
+
+
+class PredictorCorrector(StepSolver[Any]):
+    """At each time the corrector at t, then the predictor from t to s (arXiv:2011.13456, alg. 1).
+
+    The published code's order; its last state is the predictor's mean. The order of convergence is
+    the predictor's, towards the corrector's own stationary law.
+
+    Args:
+        predictor: any solver of fixed steps.
+        corrector: a solver whose move stays at one level.
+    """
+
+    stochastic = True
+
+    def __init__(self, predictor: StepSolver[Any], corrector: Corrector) -> None:
+        self.predictor = predictor
+        self.corrector = corrector
+        self.order = predictor.order
+        self.evaluations = predictor.evaluations + corrector.evaluations
+        self.saved = predictor.saved
+        self.couples_batch = predictor.couples_batch or corrector.couples_batch
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> Any:
+        return self.predictor.init(reverse, x, times)
+
+    def step(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: Any, noise: Noise
+    ) -> tuple[Tensor, Any]:
+        x = self.corrector.correct(reverse, x, t, s, noise)
+        return self.predictor.step(reverse, x, t, s, state, noise)

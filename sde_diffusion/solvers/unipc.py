@@ -1,0 +1,98 @@
+"""UniPC: unified predictor-corrector of order 2 or 3, multistep, on the denoised image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.history import History
+
+
+@dataclass(frozen=True)
+class UniPCState:
+    """The history, and the step whose end is still to be corrected: its x_t and time t."""
+
+    history: History
+    x: Tensor | None
+    t: Tensor | None
+
+
+class UniPC(StepSolver[UniPCState]):
+    """With B = expm1(-h) and D^k = (D_{i-k} - D_i) / r_k, r_k = (lam_{i-k} - lam_t) / h:
+
+    x_s = sigma_s / sigma_t x_t - alpha_s B D_i - alpha_s B sum_k rho_k D^k
+
+    where rho solves sum_k r_k^(j-1) rho_k = b_j; the corrector's sum has one more term, the
+    denoised image at s itself, r = 1 (arXiv:2302.04867, algorithms 5 and 6, B_2(h)). That call
+    serves the next step too, so a step costs one call, and the last step is not corrected.
+
+    Args:
+        order: 1, 2 or 3; the first steps are of lower order.
+    """
+
+    def __init__(self, order: int = 2) -> None:
+        if order not in (1, 2, 3):
+            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
+        self.order = order
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> UniPCState:
+        return UniPCState(History.start(times), None, None)
+
+    def step(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: UniPCState | None,
+        noise: Noise,
+    ) -> tuple[Tensor, UniPCState]:
+        assert state is not None
+        denoised = reverse.denoise(x, t)
+        if state.x is not None and state.t is not None:
+            x = self._move(reverse, state.x, state.t, t, state.history, denoised)
+        history = state.history.push(denoised, reverse.sde.lam(t), keep=self.order)
+        return self._move(reverse, x, t, s, history, None), UniPCState(history, x, t)
+
+    def _move(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        history: History,
+        denoised_s: Tensor | None,
+    ) -> Tensor:
+        """From t to s: the predictor, or the corrector if the denoised image at s is given."""
+        sde = reverse.sde
+        h = sde.lam(s) - history.lam[0]
+        newest = history.denoised[0]
+        nodes = [(lam - history.lam[0]) / h for lam in history.lam[1:]]
+        slopes = [(d - newest) / r for d, r in zip(history.denoised[1:], nodes, strict=True)]
+        if denoised_s is not None:
+            nodes, slopes = [*nodes, torch.ones_like(h)], [*slopes, denoised_s - newest]
+        total = newest
+        for rho, slope in zip(weights(nodes, h), slopes, strict=True):
+            total = total + rho * slope
+        return sde.sigma(s) / sde.sigma(t) * x - sde.alpha(s) * torch.expm1(-h) * total
+
+
+def weights(nodes: list[Tensor], h: Tensor) -> list[Tensor]:
+    """rho of sum_k r_k^(j-1) rho_k = b_j, j = 1 .. p; the published 1/2 at p = 1."""
+    if len(nodes) < 2:
+        return [torch.full_like(h, 0.5) for _ in nodes]
+    r = torch.stack(nodes)
+    # b_j = j! phi_{j+1}(-h) / B with phi_{k+1}(z) = (phi_k(z) - 1/k!) / z.
+    b, phi = [], torch.expm1(-h) / -h
+    for j in range(1, len(nodes) + 1):
+        phi = (phi - 1 / math.factorial(j)) / -h
+        b.append(phi * -h * math.factorial(j) / torch.expm1(-h))
+    powers = torch.stack([r**j for j in range(len(nodes))])
+    return list(torch.linalg.solve(powers, torch.stack(b)))

@@ -1,0 +1,79 @@
+"""``sde-diffusion evaluate``: distances of any images to any reference images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sde_diffusion.config import build, plain, read
+from sde_diffusion.data import load_images
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.frechet import Reference
+from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.tasks.common import machine, reference_for
+from sde_diffusion.tasks.scores import score_features
+from sde_diffusion.tracking import Tracker
+
+FORMAT = 1
+
+
+@dataclass
+class EvaluateTask:
+    """Keys of the task."""
+
+    images: str
+    reference: str | None
+    samples: list[int] | None
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write result.json into ``folder``; returns the Frechet distance of all images."""
+    task = read(config, EvaluateTask)
+    extractor: Extractor = build(config.extractor, "extractor", Extractor)
+    images = load_images(task.images, key="images")
+    if task.reference is None or task.reference.endswith(".safetensors"):
+        known = reference_for(extractor, task.reference)
+        reference, name, content = known.reference, known.name, known.data_fingerprint
+    else:
+        real = load_images(task.reference, key="reference")
+        if real.images.shape[1:] != images.images.shape[1:]:
+            raise InputError(
+                f"images={task.images}: shape {tuple(images.images.shape[1:])} is not the "
+                f"reference's {tuple(real.images.shape[1:])}; resize one of the two"
+            )
+        reference = Reference.from_stats(FeatureStats.of(extractor(real.images)))
+        name, content = real.name, real.fingerprint
+    counts = task.samples or [len(images)]
+    if min(counts) < 2 or max(counts) > len(images):
+        raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
+    rows = score_features(extractor(images.images), counts, reference)
+    result = {
+        "format": FORMAT,
+        "metric": extractor.metric,
+        "images": task.images,
+        "images_fingerprint": images.fingerprint,
+        "extractor": extractor.name,
+        "extractor_fingerprint": extractor.fingerprint,
+        "reference": name,
+        "reference_fingerprint": content,
+        "reference_n": reference.n,
+        "rows": rows,
+        **machine(),
+    }
+    write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
+    with tracker:
+        tracker.start(plain(config), folder, "evaluate", "evaluate", "evaluate", [])
+        for step, row in enumerate(rows):
+            tracker.log({"fd": row["fd"], "samples": row["samples"]}, step)
+    for row in rows:
+        low, high = row["fd_low"], row["fd_high"]
+        band = f"  without bias {row['fd_debiased']:.4g} [{low:.4g}, {high:.4g}]" if low else ""
+        print(f"{extractor.metric}  N={row['samples']}: {row['fd']:.4g}{band}")
+    print(f"result.json: {folder}")
+    return float(rows[-1]["fd"])

@@ -1,0 +1,77 @@
+"""The shape of the package: imports go one way, and the command line loads no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
+
+# Each module may import only from its own line or the lines above it.
+ORDER = [
+    ["errors"],
+    ["config"],
+    ["sde", "condition", "parameterization"],
+    ["networks"],
+    ["denoiser"],
+    ["closed_form", "guidance", "grid", "noise"],
+    ["reverse"],
+    ["solvers"],
+    ["files"],
+    ["data"],
+    ["sampler"],
+    ["levels", "ema"],
+    ["batches", "validation"],
+    ["checkpoint"],
+    ["metrics"],
+    ["train"],
+    ["model"],
+    ["tracking", "report"],
+    ["tasks"],
+    ["cli"],
+]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """First-level modules of the package that ``path`` imports, anywhere in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "sde_diffusion" and len(parts) > 1:
+                found.add(parts[1])
+        if isinstance(node, ast.ImportFrom) and node.module == "sde_diffusion":
+            found |= {alias.name for alias in node.names if alias.name in RANK}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    top = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if top == "__init__":
+        return  # the library face imports lazily from the top
+    assert top in RANK, f"{top} has no place in the order of imports"
+    above = {name for name in imported(path) if RANK[name] > RANK[top]}
+    assert not above, f"{path.name} imports {sorted(above)}, which stand above it"
+
+
+def test_the_command_line_imports_no_torch() -> None:
+    code = (
+        "import sys, sde_diffusion.cli; "
+        "print([m for m in ('torch', 'scipy', 'matplotlib', 'wandb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_is_two_things_at_once(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400

@@ -1,0 +1,118 @@
+"""The command line as a newcomer types it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Run
+
+QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
+
+
+def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
+    cli("--help")  # the first call may have to compile bytecode
+    start = time.perf_counter()
+    done = cli("--help")
+    assert time.perf_counter() - start < 1.0
+    for word in ("compare", "sample", "train", "evaluate", "solver", "guidance"):
+        assert word in done.stdout
+
+
+def test_cfg_job_prints_the_config_of_a_task(cli: Run) -> None:
+    assert "rho: 3" in cli("sample", "solver=ddim", "grid.rho=3", "--cfg", "job").stdout
+
+
+def test_completion_script_offers_solvers(cli: Run) -> None:
+    done = cli("-sc", "query=bash", env={"COMP_LINE": "sde-diffusion sde=", "COMP_POINT": "18"})
+    assert "sde=flow" in done.stdout
+
+
+def test_sample_writes_images_seeds_and_measured_nfe(cli: Run, tmp_path: Path) -> None:
+    cli("sample", "seeds=3-6", "nfe=4", "hydra.run.dir=out", "trajectory=true")
+    with np.load(tmp_path / "out" / "samples.npz") as file:
+        assert file["images"].shape == (4, 28, 28, 1)
+        assert file["images"].dtype == np.uint8
+        assert file["seeds"].tolist() == [3, 4, 5, 6]
+        assert file["trajectory"].shape[1] == 4
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["nfe"] == 4
+    assert result["format"] == 1
+    assert (tmp_path / "out" / "grid.png").stat().st_size > 500
+
+
+def test_guidance_counts_the_pair(cli: Run, tmp_path: Path) -> None:
+    cli(*QUICK, "label=7", "guidance=[cfg,clip]", "guidance.scale=2", "nfe=4")
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["nfe"] == 4
+
+
+def test_same_command_has_the_same_folder_and_another_seed_another(cli: Run, tmp_path: Path) -> None:
+    for seeds in ("0-1", "0-1", "2-3"):
+        cli("sample", f"seeds={seeds}", "nfe=1", "solver=ddim")
+    assert len(list((tmp_path / "outputs").iterdir())) == 2
+
+
+WRONG = {
+    "nfe=abc": ["nfe", "abc"],
+    "nfe=-3": ["nfe", "-3"],
+    "n=0": ["n=0"],
+    "batch_size=-1": ["batch_size"],
+    "nosuchkey=1": ["nosuchkey", "unknown key"],
+    "solver=nosuch": ["solver", "nosuch", "unipc"],
+    "solver=heun,nfe=3": ["nfe=3", "2"],
+    "solver=langevin": ["corrector", "predictor_corrector"],
+    "checkpoint=missing.safetensors": ["checkpoint", "missing.safetensors"],
+    "sde=ve,sde.sigma_max=10": ["sigma_max"],
+    "grid.sigma_min=0.0001": ["grid.sigma_min", "0.002"],
+    "grid.sigma_min=abc": ["grid.sigma_min", "abc"],
+    "label=11": ["label=11"],
+    "device=warp": ["device=warp"],
+    "dtype=int8": ["dtype=int8", "float32"],
+    "seeds=a-b": ["seeds=a-b"],
+    "solver._target_=os.system": ["solver._target_", "os.system"],
+    "solver._target_=sde_diffusion.files.os.system": ["solver._target_"],
+    "guidance=cfg,label=null,nfe=4": ["guidance=cfg", "label"],
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_input_is_one_line_that_names_the_key(words: str, cli: Run, tmp_path: Path) -> None:
+    done = cli(*QUICK, *words.split(","), ok=False)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("sde-diffusion:")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in WRONG[words]:
+        assert word in lines[0]
+    assert not (tmp_path / "out" / "samples.npz").exists()
+
+
+def test_unknown_task_is_one_line(cli: Run) -> None:
+    done = cli("smaple", ok=False)
+    assert done.returncode != 0
+    assert "sample" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_failing_job_leaves_the_other_jobs_of_a_sweep_alone(cli: Run, tmp_path: Path) -> None:
+    done = cli(
+        "sample", "--multirun", "solver=heun", "nfe=2,3,4", "n=2", "hydra.sweep.dir=sweep", ok=False
+    )
+    assert done.returncode != 0
+    assert [(tmp_path / "sweep" / str(k) / "samples.npz").exists() for k in range(3)] == [
+        True, False, True,
+    ]  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_config_dir_adds_a_choice(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "grid").mkdir(parents=True)
+    (tmp_path / "mine" / "grid" / "steep.yaml").write_text(
+        "_target_: sde_diffusion.grid.Karras\nrho: 9.0\nsigma_min: 0.002\nsigma_max: 80.0\n"
+    )
+    cli("--config-dir", "mine", *QUICK, "grid=steep")
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["config"]["grid"]["rho"] == 9

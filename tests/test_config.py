@@ -1,0 +1,77 @@
+"""Every yaml is instantiated, and its keys are its constructor's arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from sde_diffusion.config import build, compose_task, conf_dir, locate, parameters
+from sde_diffusion.errors import InputError
+
+CONF = Path(conf_dir())
+GROUPS = ["sde", "grid", "noise", "levels", "data", "extractor", "tracker", "solver"]
+COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+REQUIRED: dict[str, dict[str, Any]] = {
+    "grid/explicit": {"levels": [80.0, 1.0, 0.002]},
+    "levels/sde": {"sde": {"_target_": "sde_diffusion.sde.VP"}},
+}
+NEEDS_FILES = {"data/mnist", "data/folder"}
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def load(path: Path) -> Any:
+    node = OmegaConf.load(path)
+    node.pop("defaults", None)
+    return OmegaConf.merge(node, REQUIRED.get(name_of(path), {}))
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name_of)
+def test_keys_are_the_arguments(path: Path) -> None:
+    node = load(path)
+    assert set(node) - {"_target_"} == set(parameters(locate(node._target_, "x")))
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name_of)
+def test_every_yaml_is_instantiated(path: Path) -> None:
+    if name_of(path) in NEEDS_FILES:
+        with pytest.raises(InputError, match="data"):
+            build(load(path), "data")
+    else:
+        assert build(load(path), path.parent.name) is not None
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "guidance").glob("*.yaml"))])
+def test_guidance_yaml_keys(name: str) -> None:
+    node = compose_task(["task=sample", f"guidance={name}"]).guidance[name]
+    assert set(node) - {"_target_"} == set(parameters(locate(node._target_, "x"))) - {"inner"}
+
+
+@pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
+def test_every_task_composes(task: str) -> None:
+    assert compose_task([f"task={task}"]).task == task
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"_target_": "os.system", "command": "true"}, "os.system"),
+        ({"_target_": "sde_diffusion.files.os.system"}, "not a class"),
+        ({"_target_": "builtins.eval"}, "not a class"),
+        ({"_target_": "sde_diffusion.nosuch.Thing"}, "nosuch"),
+        ({"_target_": "sde_diffusion.sde.VP", "beta": 3}, "grid.beta: unknown key"),
+        ({"_target_": "sde_diffusion.grid.Karras", "rho": "x"}, "grid.rho=x"),
+        ({"_target_": "sde_diffusion.grid.Explicit", "levels": "???"}, "grid.levels: required"),
+        ({"rho": 3}, "not a component"),
+    ],
+)
+def test_build_refuses_in_one_line(node: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build(OmegaConf.create(node), "grid")
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

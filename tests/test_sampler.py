@@ -1,0 +1,89 @@
+"""The sampler: one image a seed, whatever the batch; evaluations counted at the network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sde_diffusion.closed_form import EmpiricalDenoiser, GaussianDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.grid import Karras
+from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.model import Model, load, wrap
+from sde_diffusion.noise import Brownian, Seeds
+from sde_diffusion.sampler import Sampler
+from sde_diffusion.sde import EDM, VP, RectifiedFlow
+from sde_diffusion.solvers.ddim import DDIM
+
+POINTS = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def sampler(**options: object) -> Sampler:
+    return Sampler.build(EDM(), EmpiricalDenoiser(POINTS, 0.1), DDIM(), Karras(), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("noise", [Seeds(), Brownian()])
+def test_sample_k_does_not_depend_on_its_batch(noise: Seeds) -> None:
+    s = sampler(noise=noise)
+    together = s.sample(range(7), 6, batch_size=64, dtype=torch.float64).x
+    for size in (1, 3):
+        alone = s.sample(range(7), 6, batch_size=size, dtype=torch.float64).x
+        assert (alone - together).abs().max() <= 1e-10
+    assert (s.sample([5], 6, dtype=torch.float64).x[0] - together[5]).abs().max() <= 1e-10
+
+
+def test_through_the_network_in_float32() -> None:
+    model = load("mnist")
+    one = model.sample(n=3, nfe=4, label=[1, 2, 3], batch_size=1).x
+    many = model.sample(n=3, nfe=4, label=[1, 2, 3], batch_size=64).x
+    assert (one - many).abs().max() <= 1e-4
+
+
+def test_nfe_is_counted_at_the_network() -> None:
+    assert sampler().sample([0, 1], 5).nfe == 5
+    drawn = sampler(denoise_last=True).sample([0, 1], 5)
+    assert drawn.nfe == 5
+    guided = Sampler.build(EDM(), ClassifierFree(load("mnist").denoiser, 2.0), DDIM(), Karras())
+    cond = load("mnist").condition(7, [0, 1])
+    assert guided.sample([0, 1], 4, cond).nfe == 4
+    with pytest.raises(InputError, match="nfe=3"):
+        guided.sample([0, 1], 3, cond)
+
+
+def test_the_same_model_under_any_sde_gives_the_same_sample() -> None:
+    d = GaussianDenoiser(torch.tensor([1.0, 0.1], dtype=torch.float64))
+    drawn = [
+        Sampler.build(sde, d, DDIM(), Karras()).sample([0, 1], 9, dtype=torch.float64)
+        for sde in (EDM(), VP(), RectifiedFlow())
+    ]
+    for other in drawn[1:]:
+        assert (other.x - drawn[0].x).abs().max() <= 1e-9
+
+
+def test_trajectory_runs_from_noise_to_image() -> None:
+    drawn = sampler().sample([0, 1, 2], 6, batch_size=2, trajectory=True)
+    assert drawn.trajectory is not None
+    assert drawn.times is not None
+    assert drawn.trajectory.shape == (7, 3, 1, 4, 4)
+    assert torch.equal(drawn.trajectory[-1], drawn.x)
+    assert drawn.trajectory[0].std() > 10
+    assert len(drawn.times) == 7
+
+
+def test_the_models_training_range_is_not_left() -> None:
+    model = load("mnist")
+    with pytest.raises(InputError, match="training range"):
+        model.sample(n=1, nfe=4, grid__sigma_min=0.0005)
+
+
+def test_wrap_samples_from_a_callable() -> None:
+    model = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(2,))  # x_0 ~ N(0, I)
+    x = model.sample(n=4000, nfe=40, batch_size=4000, dtype=torch.float64).x
+    assert abs(float(x.var()) - 1) < 5 * (2 / 8000) ** 0.5 + 0.02
+
+
+def test_labels_are_checked() -> None:
+    model = Model(GaussianDenoiser(torch.ones(2)), "gauss", classes=0)
+    assert model.condition("all", [0, 1]) is None
+    with pytest.raises(InputError, match="label=3"):
+        model.condition(3, [0])

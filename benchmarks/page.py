@@ -32,7 +32,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, title: str, text: list[str], overrides: list[str], facts: dict[str, Any]) -> None:
+def write(
+    name: str, title: str, text: list[str], overrides: list[str], facts: dict[str, Any]
+) -> None:
     """Write ``benchmarks/NAME.md``."""
     command = f"python benchmarks/{Path(sys.argv[0]).name}"
     same = shlex.join(["sde-diffusion", "compare", *overrides])

@@ -21,18 +21,8 @@ from torch.overrides import TorchFunctionMode
 from sde_diffusion import networks
 from sde_diffusion.denoiser import NetworkDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import fingerprint, write_atomically
+from sde_diffusion.files import write_atomically
 from sde_diffusion.parameterization import PARAMETERIZATIONS
-
-__all__ = [
-    "Spec",
-    "fingerprint",
-    "load_denoiser",
-    "read_checkpoint",
-    "save_checkpoint",
-    "shapes",
-    "write_atomically",
-]
 
 FORMAT = 1
 KEY = "sde_diffusion"

@@ -29,6 +29,10 @@ class UserError(CompactHydraException):
     """An InputError as Hydra reports it: one line, and the other jobs of a sweep go on."""
 
 
+# The fault of a single job. Raised from the job, Hydra would add a line of its own.
+_faults: list[str] = []
+
+
 def run_task(config: DictConfig) -> Any:
     """Run one job; its folder is hydra.run.dir."""
     try:
@@ -37,8 +41,10 @@ def run_task(config: DictConfig) -> Any:
         return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
         line = str(error) if isinstance(error, InputError) else one_line(error)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            print(f"error in job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
+        if HydraConfig.get().mode == RunMode.RUN:
+            _faults.append(line)
+            return None
+        print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
         raise UserError(line) from error
 
 
@@ -54,13 +60,13 @@ def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     sys.argv[1:] = with_task(sys.argv[1:])
-    OmegaConf.register_new_resolver(
-        "config_digest", lambda *, _root_: digest(_root_), replace=True
-    )
+    OmegaConf.register_new_resolver("config_digest", lambda *, _root_: digest(_root_), replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
     try:
         hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
+        if _faults:
+            raise UserError(_faults[0])
     except (HydraException, OmegaConfBaseException) as error:
         if wanted_traceback:
             raise

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,11 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [x for x in lines if not x.startswith(("full_key:", "object_type=", "reference_type="))]
     message = "; ".join(lines)
+    if (missing := re.search(r"Could not (?:find|load) '([\w@.]+)/(\S+?)'", message)) is not None:
+        group, name = missing.groups()
+        known = re.search(r"Available options in '[^']*':;(.*?)(; Config search path|$)", message)
+        choices = known[1].strip(" ;").replace(";", ",") if known else "those that --help lists"
+        return f"{group}={name}: no such choice; choose one of {choices}"
     if "Could not override" in message or "is not in struct" in message:
         name = lines[0].split("'")[1] if "'" in lines[0] else key
         return f"{name}: unknown key here; 'sde-diffusion TASK --cfg job' lists the keys of a task"
@@ -142,8 +148,8 @@ def _check_types(node: DictConfig, key: str, given: set[str]) -> None:
     allowed = {n: _field_type(hints.get(n, Any)) for n in parameters(target) if n not in given}
     for name in node:
         if name not in allowed and name != "_target_":
-            raise InputError(f"{key}.{name}: unknown key; {key} takes {sorted(allowed)}")
-    schema = dataclasses.make_dataclass("Schema", [(n, t) for n, t in allowed.items()])
+            raise InputError(f"{key}.{name!s}: unknown key; {key} takes {sorted(allowed)}")
+    schema = dataclasses.make_dataclass("Schema", list(allowed.items()))
     for name in (n for n in allowed if n in node):
         if OmegaConf.is_missing(node, name):
             raise InputError(f"{key}.{name}: required here; give {key}.{name}=...")
@@ -183,13 +189,20 @@ def build(node: Any, key: str, base: type | None = None, **extra: Any) -> Any:
 def read(config: DictConfig, schema: type) -> Any:
     """The task's own keys as an instance of the dataclass ``schema``; InputError names a key."""
     names = [field.name for field in dataclasses.fields(schema)]
+    groups = {path.name for path in Path(conf_dir()).iterdir() if path.is_dir()}
+    for key in config:
+        if key not in {*names, *groups, "hydra"}:
+            raise InputError(f"{key!s}: unknown key here; this task takes {sorted(names)}")
+        if key in names and OmegaConf.is_missing(config, key):
+            raise InputError(f"{key!s}: required; give {key!s}=...")
     try:
         picked = {name: config[name] for name in names if name in config}
         merged = OmegaConf.merge(OmegaConf.structured(schema), picked)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        value = f"={config[error.full_key]}" if error.full_key in config else ""
-        raise InputError(f"{error.full_key}{value}: {str(error).splitlines()[0]}") from error
+        key = str(error.full_key)
+        value = f"={config[key]}" if key in config else ""
+        raise InputError(f"{key}{value}: {str(error).splitlines()[0]}") from error
 
 
 def plain(config: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -65,14 +66,13 @@ class Uniform(TimeGrid):
 class Karras(TimeGrid):
     """Noise levels uniform in sigma^(1/rho) (EDM, arXiv:2206.00364, eq. 5)."""
 
-    def __init__(
-        self, rho: float = 7.0, sigma_min: float = 0.002, sigma_max: float = 80.0
-    ) -> None:
+    def __init__(self, rho: float = 7.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
         super().__init__(sigma_min, sigma_max)
         self.rho = positive("rho", rho)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
-        return sde.time_at(power_spaced(*self._ends(), self._unit(n), self.rho))
+        first, last = self._ends()
+        return sde.time_at(power_spaced(first, last, self._unit(n), self.rho))
 
 
 class LogSNR(TimeGrid):
@@ -88,9 +88,7 @@ class LogSNR(TimeGrid):
 class VPTime(TimeGrid):
     """Uniform in tau^(1/rho), tau the time of the standard VP SDE (DEIS, arXiv:2204.13902)."""
 
-    def __init__(
-        self, rho: float = 2.0, sigma_min: float = 0.002, sigma_max: float = 80.0
-    ) -> None:
+    def __init__(self, rho: float = 2.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
         super().__init__(sigma_min, sigma_max)
         self.rho = positive("rho", rho)
 
@@ -106,7 +104,7 @@ class Explicit(TimeGrid):
     """A given list of decreasing noise levels; the number of steps must be its length - 1."""
 
     def __init__(self, levels: Sequence[float]) -> None:
-        if len(levels) < 2 or any(a <= b for a, b in zip(levels, levels[1:], strict=False)):
+        if len(levels) < 2 or any(a <= b for a, b in pairwise(levels)):
             raise InputError("grid.levels: give at least two strictly decreasing noise levels")
         super().__init__(levels[-1], levels[0])
         self.levels = list(levels)

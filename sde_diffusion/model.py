@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from sde_diffusion.checkpoint import fingerprint, load_denoiser
+from sde_diffusion.checkpoint import load_denoiser
 from sde_diffusion.condition import Condition
 from sde_diffusion.config import build, compose_task
 from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import asset, fingerprint
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.guidance import Guidance
 from sde_diffusion.noise import NoiseSource
@@ -22,7 +23,6 @@ from sde_diffusion.sampler import Sampler, Samples
 from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.base import Solver
 
-ASSETS = Path(__file__).resolve().parent / "assets"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Label = int | Literal["all"] | Sequence[int] | None
 
@@ -42,7 +42,7 @@ class Model:
     classes: int = 0
 
     def condition(self, label: Label, seeds: Sequence[int]) -> Condition | None:
-        """A label for each seed: one number for all, a list, ``all`` = seed mod classes, or None."""
+        """One label for all, a list, ``all`` = seed mod classes, or None for no condition."""
         if label is None or (label == "all" and not self.classes):
             return None
         if label == "all":
@@ -50,7 +50,7 @@ class Model:
         elif isinstance(label, int):
             labels = [label] * len(seeds)
         else:
-            labels = [int(v) for v in cast(Sequence[int], label)]
+            labels = [int(v) for v in label]
         if not self.classes:
             raise InputError(f"label={label}: model {self.name} knows no labels; use label=null")
         if len(labels) != len(seeds) or not all(0 <= v < self.classes for v in labels):
@@ -103,11 +103,9 @@ class Model:
 
 def load(checkpoint: str | Path = "mnist", dtype: torch.dtype = torch.float32) -> Model:
     """The shipped model of that name, or a checkpoint file; ``dtype`` of the network's weights."""
-    shipped = ASSETS / f"{checkpoint}.safetensors"
-    path = shipped if shipped.is_file() else Path(checkpoint)
+    path = asset(str(checkpoint))
     if not path.is_file():
-        names = sorted(p.stem for p in ASSETS.glob("*.safetensors") if "-" not in p.stem)
-        raise InputError(f"checkpoint={checkpoint}: no such file, nor a shipped model {names}")
+        raise InputError(f"checkpoint={checkpoint}: no such file; give a .safetensors or 'mnist'")
     spec, denoiser = load_denoiser(path, dtype)
     return Model(denoiser, str(checkpoint), fingerprint(path), spec.classes)
 

@@ -22,6 +22,10 @@ class Noise(ABC):
     def normal(self, t: Tensor, s: Tensor) -> Tensor:
         """The normalised Brownian increment over the step t -> s."""
 
+    @abstractmethod
+    def entropy(self) -> list[int]:
+        """A fresh seed below 2^62 for each sample, for a library that draws its own numbers."""
+
 
 class NoiseSource(ABC):
     """Makes the noise of a batch from its seeds; this is what a config chooses."""
@@ -51,13 +55,15 @@ class _Generators(Noise):
 
     @final
     def fresh(self) -> Tensor:
-        draws = [
-            torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators
-        ]
+        draws = [torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(self.device, self.dtype)
 
     def normal(self, t: Tensor, s: Tensor) -> Tensor:
         return self.fresh()
+
+    @final
+    def entropy(self) -> list[int]:
+        return [int(torch.randint(2**62, (), generator=g)) for g in self.generators]
 
 
 class _BrownianPaths(_Generators):
@@ -125,3 +131,6 @@ class Silent(Noise):
 
     def normal(self, t: Tensor, s: Tensor) -> Tensor:
         return torch.zeros_like(self.like)
+
+    def entropy(self) -> list[int]:
+        return self.inner.entropy()

@@ -1,4 +1,4 @@
-"""Linear SDEs dx = f(t) x dt + g(t) dw, given by their marginals x_t ~ N(alpha(t) x_0, sigma(t)^2 I).
+"""Linear SDEs dx = f(t) x dt + g(t) dw, given by marginals x_t ~ N(alpha(t) x_0, sigma(t)^2 I).
 
 A subclass states alpha, sigma and the inverse of the half log-SNR; drift, diffusion and prior
 follow. The published f and g^2 of each process are tests, not a second implementation.
@@ -146,7 +146,10 @@ class VE(SDE):
 
 
 class CosineVP(SDE):
-    """alpha = cos(pi/2 (t+s)/(1+s)) / cos(pi/2 s/(1+s)), sigma^2 = 1 - alpha^2 (2102.09672, eq. 17)."""
+    """alpha = cos(pi/2 (t+s)/(1+s)) / cos(pi/2 s/(1+s)), sigma^2 = 1 - alpha^2.
+
+    Nichol & Dhariwal, arXiv:2102.09672, eq. 17.
+    """
 
     def __init__(self, s: float = 0.008) -> None:
         if not 0 <= s < 1:

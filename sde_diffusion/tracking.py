@@ -168,7 +168,7 @@ class WandbTracker(Tracker):
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        options = {
+        options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
             "name": name,
@@ -180,7 +180,7 @@ class WandbTracker(Tracker):
             "id": _run_id(folder),
             "resume": "allow",
         }
-        mode = self.mode or os.environ.get("WANDB_MODE") or _mode_by_login()
+        mode: Any = self.mode or os.environ.get("WANDB_MODE") or _mode_by_login()
         try:
             self._run = wandb.init(mode=mode, **options)
         except Exception as error:
@@ -216,7 +216,7 @@ class WandbTracker(Tracker):
 
 
 def _run_id(folder: Path) -> str:
-    """The id stored in the job's folder, made at the first call: a resumed job goes on in its run."""
+    """The id stored in the job's folder, so that a resumed job goes on in its run."""
     path = folder / "wandb-id.txt"
     if not path.is_file():
         write_atomically(path, uuid.uuid4().hex[:8].encode())

@@ -50,7 +50,7 @@ def test_guidance_counts_the_pair(cli: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "result.json").read_text())["nfe"] == 4
 
 
-def test_same_command_has_the_same_folder_and_another_seed_another(cli: Run, tmp_path: Path) -> None:
+def test_same_command_same_folder_other_seeds_another(cli: Run, tmp_path: Path) -> None:
     for seeds in ("0-1", "0-1", "2-3"):
         cli("sample", f"seeds={seeds}", "nfe=1", "solver=ddim")
     assert len(list((tmp_path / "outputs").iterdir())) == 2

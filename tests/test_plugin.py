@@ -1,4 +1,4 @@
-"""A package of somebody else's adds ``solver=fancy`` and runs; without its entry point it may not."""
+"""Somebody else's package adds ``solver=fancy`` and runs; without its entry point it may not."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 
 from tests.conftest import Run
 
-SOLVER = '''
+SOLVER = """
 from sde_diffusion.solvers.ddim import DDIM
 
 class Fancy(DDIM):
     def __init__(self, colour: str = "red") -> None:
         self.colour = colour
-'''
-PLUGIN = '''
+"""
+PLUGIN = """
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 class FancyPlugin(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="fancy", path="pkg://fancy_solvers.conf")
-'''
+"""
 YAML = """
 defaults:
   - /grid@_global_.grid: karras

@@ -1,6 +1,13 @@
 """Image data sets: uint8 images with optional labels, identified by their content."""
 
+from sde_diffusion.data.digits import digits
+from sde_diffusion.data.folder import image_folder
 from sde_diffusion.data.images import ImageSet, to_float, to_uint8
+from sde_diffusion.data.load import load_images
 from sde_diffusion.data.mnist import mnist
+from sde_diffusion.data.npz import image_npz
 
-__all__ = ["ImageSet", "mnist", "to_float", "to_uint8"]
+__all__ = [
+    "ImageSet", "digits", "image_folder", "image_npz", "load_images", "mnist", "to_float",
+    "to_uint8",
+]  # fmt: skip

@@ -17,10 +17,12 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.stats import FeatureStats
 
+EPS = torch.finfo(torch.float64).eps
+
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference's mean [d], covariance [d, d], count, and a root R of the covariance."""
+    """The reference's mean [d], covariance [d, d], count, and a root R [d, rank] of the latter."""
 
     mean: Tensor
     cov: Tensor
@@ -29,69 +31,88 @@ class Reference:
 
     @classmethod
     def from_stats(cls, stats: FeatureStats) -> Reference:
-        """The root is taken once: Cholesky, or the symmetric one where that fails."""
+        """The root is taken once: Cholesky, or by eigenvectors where that fails."""
         return cls(stats.mean, stats.cov, stats.n, root_of(stats.cov))
 
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance, the numerical rank of S^1/2 S_0 S^1/2, and the mass clipped at zero."""
+    """A Frechet distance; the numerical rank of S_0^1/2 S S_0^1/2; the mass it leaves out."""
 
     value: float
     rank: int
     clipped: float
 
 
+def above_rounding(values: Tensor) -> Tensor:
+    """Which eigenvalues of a covariance are more than its rounding, its numerical rank."""
+    # eigvalsh sorts upwards; a spectrum of no values at all is sliced without an error.
+    return values > values[-1:].clamp_min(0) * len(values) * EPS
+
+
 def root_of(cov: Tensor) -> Tensor:
-    """R with R R^T = cov, for a positive semi-definite cov [d, d]."""
+    """R [d, rank] with R R^T = cov, for a positive semi-definite cov [d, d]."""
     root, failed = torch.linalg.cholesky_ex(cov)
-    if int(failed) == 0:
+    pivots = root.diagonal().square()
+    if int(failed) == 0 and bool((pivots > cov.diagonal().max() * len(cov) * EPS).all()):
         return root
     values, vectors = torch.linalg.eigh(cov)
-    return vectors * values.clamp_min(0).sqrt()
+    # A null direction kept would enter the distance as the square root of its rounding.
+    kept = above_rounding(values)
+    return vectors[:, kept] * values[kept].sqrt()
+
+
+def check_width(features: int, reference: Reference) -> None:
+    """InputError unless both have the same number of features d."""
+    if features != len(reference.mean):
+        raise InputError(
+            f"reference: has {len(reference.mean)} features, the images {features}; "
+            "use one extractor for both"
+        )
 
 
 def _distance(shift2: Tensor, trace: Tensor, reference: Reference, values: Tensor) -> Distance:
-    kept = values.clamp_min(0)
-    floor = kept.max() * len(kept) * torch.finfo(torch.float64).eps if len(kept) else 0.0
-    total = shift2 + trace + reference.cov.trace() - 2 * kept.sqrt().sum()
-    return Distance(float(total), int((kept > floor).sum()), float((kept - values).sum()))
+    kept = above_rounding(values)
+    total = shift2 + trace + reference.cov.trace() - 2 * values[kept].sqrt().sum()
+    return Distance(float(total), int(kept.sum()), float(values[~kept].abs().sum()))
 
 
 def frechet_distance(stats: FeatureStats, reference: Reference) -> Distance:
-    """Distance of a covariance given as statistics; exact for n > d, valid for any n."""
-    if stats.n < 2:
-        raise InputError(f"samples={stats.n}: a covariance needs at least 2")
+    """Distance of streamed statistics, made for n > d; from features where there are fewer."""
+    check_width(len(stats.mean), reference)
     values = torch.linalg.eigvalsh(reference.root.T @ stats.cov @ reference.root)
     shift2 = (stats.mean - reference.mean).square().sum()
     return _distance(shift2, stats.cov.trace(), reference, values)
 
 
-def frechet_curve(
-    features: Tensor, reference: Reference, counts: Sequence[int]
-) -> list[Distance]:
+def frechet_of_features(features: Tensor, reference: Reference) -> Distance:
+    """Distance of features [N, d], for any N >= 2."""
+    return frechet_curve(features, reference, [len(features)])[0]
+
+
+def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int]) -> list[Distance]:
     """Distances of the prefixes features[:n], n in the increasing ``counts``, in one pass.
 
-    The features are projected by R once; then each n costs one eigvalsh, of the d x d covariance of
-    the projection, or of its n x n Gram matrix where n <= d.
+    The features are projected by R once; then each n costs one eigvalsh, of the covariance of the
+    projection, or of its n x n Gram matrix where n <= d.
     """
     if any(a >= b for a, b in zip(counts, counts[1:], strict=False)):
-        raise InputError(f"samples={list(counts)}: give increasing numbers")
-    if min(counts) < 2 or max(counts) > len(features):
+        raise InputError(f"samples={list(counts)}: not increasing; give increasing numbers")
+    if not counts or min(counts) < 2 or max(counts) > len(features):
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")
-    x = features.to(torch.float64)
+    check_width(features.shape[1], reference)
+    x = features[: counts[-1]].to(torch.float64)
     y = (x - reference.mean) @ reference.root
-    stats, plain, found = FeatureStats.empty(x.shape[1]), FeatureStats.empty(x.shape[1]), []
-    done = 0
+    stats, done, found = FeatureStats.empty(y.shape[1]), 0, []
     for n in counts:
-        stats, plain = stats.update(y[done:n]), plain.update(x[done:n])
-        done = n
-        if n > x.shape[1]:
+        if n > y.shape[1]:
+            stats, done = stats.update(y[done:n]), n
             values = torch.linalg.eigvalsh(stats.cov)
         else:
-            centred = y[:n] - stats.mean
+            centred = y[:n] - y[:n].mean(0)
             # Centring makes one null mode, whose rounding would enter as a square root of eps.
             values = torch.linalg.eigvalsh(centred @ centred.T / (n - 1))[1:]
-        shift2 = (plain.mean - reference.mean).square().sum()
-        found.append(_distance(shift2, plain.cov.trace(), reference, values))
+        mean = x[:n].mean(0)
+        trace = (x[:n] - mean).square().sum() / (n - 1)
+        found.append(_distance((mean - reference.mean).square().sum(), trace, reference, values))
     return found

@@ -80,7 +80,7 @@ class ReferenceSet:
             found = cls(facts["name"], facts["data_fingerprint"], facts["extractor"],
                         facts["extractor_fingerprint"], stats, held_out)  # fmt: skip
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"reference={path}: not reference statistics of this package") from error
+            raise InputError(f"reference={path}: no reference file of this package") from error
         if found.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
                 f"reference={path}: made with extractor {found.extractor} "

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
+
 
 @dataclass(frozen=True)
 class FeatureStats:
@@ -27,6 +29,8 @@ class FeatureStats:
     @classmethod
     def of(cls, features: Tensor) -> FeatureStats:
         """Statistics of features [N, d]."""
+        if len(features) == 0:
+            return cls.empty(features.shape[1])
         x = features.to(torch.float64)
         centred = x - x.mean(0)
         return cls(len(x), x.mean(0), centred.T @ centred)
@@ -47,5 +51,7 @@ class FeatureStats:
 
     @property
     def cov(self) -> Tensor:
-        """Unbiased covariance M2 / (n - 1) [d, d]."""
+        """Unbiased covariance M2 / (n - 1) [d, d]; InputError for n < 2."""
+        if self.n < 2:
+            raise InputError(f"samples={self.n}: too few for a covariance; give at least 2")
         return self.M2 / (self.n - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver
@@ -22,6 +23,8 @@ class Ancestral(StepSolver[None]):
     order = 1
 
     def __init__(self, eta: float = 1.0) -> None:
+        if not 0 <= eta <= 1:
+            raise InputError(f"solver.eta={eta}: give 0 <= eta <= 1")
         self.eta = eta
         self.stochastic = eta > 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Generic, TypeVar, final
 
 import torch
@@ -22,7 +23,8 @@ class Solver(ABC):
     """Integrates x from times[0] to times[-1].
 
     Class facts, each of which a test measures:
-        order: global order of convergence, weak order if stochastic; None if adaptive.
+        order: global order of convergence, weak order if stochastic; None if it has none
+            (adaptive, or a corrector is in it).
         stochastic: whether the solver draws noise after the start.
         couples_batch: whether a sample depends on the others in its batch.
     An instance may sharpen them in its constructor (an order that is a choice, say).
@@ -106,7 +108,7 @@ class StepSolver(Solver, Generic[State]):
         last = len(times) - 2
         if observe is not None:
             observe(times[0], x)
-        for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+        for i, (t, s) in enumerate(pairwise(times)):
             # The noise of the last step would stay in the picture: it is left out.
             x, state = self.step(reverse, x, t, s, state, Silent(noise, x) if i == last else noise)
             if observe is not None:

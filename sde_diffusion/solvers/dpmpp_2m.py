@@ -36,9 +36,9 @@ class DPMpp2M(StepSolver[History]):
         sde = reverse.sde
         history = state.push(reverse.denoise(x, t), sde.lam(t), keep=2)
         h = sde.lam(s) - history.lam[0]
-        denoised = history.denoised[0]
+        denoised = history.values[0]
         if len(history.lam) > 1 and not (self.lower_order_final and state.left == 1):
             r = (history.lam[0] - history.lam[1]) / h
-            denoised = denoised + (denoised - history.denoised[1]) / (2 * r)
+            denoised = denoised + (denoised - history.values[1]) / (2 * r)
         x_s = sde.sigma(s) / sde.sigma(t) * x - sde.alpha(s) * torch.expm1(-h) * denoised
         return x_s, history.advance()

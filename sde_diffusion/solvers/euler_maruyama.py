@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver
@@ -16,12 +17,14 @@ class EulerMaruyama(StepSolver[None]):
     time.
 
     Args:
-        eta: 1 is the reverse SDE, 0 the probability flow.
+        eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
 
     order = 1
 
     def __init__(self, eta: float = 1.0) -> None:
+        if not eta >= 0:
+            raise InputError(f"solver.eta={eta}: give a number >= 0")
         self.eta = eta
         self.stochastic = eta > 0
 

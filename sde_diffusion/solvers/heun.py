@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver
@@ -23,7 +24,7 @@ class HeunState:
 
 
 class Heun(StepSolver[HeunState]):
-    """With y = x / alpha, r = sigma / alpha, d = (y - D) / r: y_s = y + (r_s - r_t) (d_t + d_s) / 2.
+    """y_s = y + (r_s - r_t) (d_t + d_s) / 2, y = x / alpha, r = sigma / alpha, d = (y - D) / r.
 
     Churn first adds noise up to r (1 + gamma), gamma = min(s_churn / n, sqrt(2) - 1), where
     s_tmin <= r <= s_tmax, never beyond the first level and not in the last step (EDM,
@@ -34,7 +35,6 @@ class Heun(StepSolver[HeunState]):
         s_noise: standard deviation of the churned noise.
     """
 
-    order = 2
     evaluations = 2
 
     def __init__(
@@ -44,17 +44,28 @@ class Heun(StepSolver[HeunState]):
         s_tmax: float = math.inf,
         s_noise: float = 1.0,
     ) -> None:
+        if not (s_churn >= 0 and s_noise >= 0 and s_tmin <= s_tmax):
+            raise InputError(
+                f"solver.s_churn={s_churn}, s_noise={s_noise}, s_tmin={s_tmin}, s_tmax={s_tmax}: "
+                "give s_churn >= 0, s_noise >= 0 and s_tmin <= s_tmax"
+            )
         self.s_churn, self.s_tmin, self.s_tmax, self.s_noise = s_churn, s_tmin, s_tmax, s_noise
         self.stochastic = s_churn > 0
-        if self.stochastic:
-            self.order = 1
+        # Noise of another size than the flow removes leaves a law that is not the process's.
+        self.order = None if self.stochastic and s_noise != 1 else 2
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> HeunState:
         n = len(times) - 1
         return HeunState(n, min(self.s_churn / n, math.sqrt(2) - 1), times[0])
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: HeunState | None, noise: Noise
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: HeunState | None,
+        noise: Noise,
     ) -> tuple[Tensor, HeunState]:
         assert state is not None
         sde = reverse.sde

@@ -1,4 +1,4 @@
-"""What a multistep solver remembers: earlier denoised images and where they were taken."""
+"""What a multistep solver remembers: earlier predictions and where they were taken."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class History:
-    """The last few denoised images, newest first, with their half log-SNR; steps left to take."""
+    """The last few predictions (denoised images, or noises), newest first; steps left to take.
 
-    denoised: tuple[Tensor, ...]
+    ``lam`` holds the half log-SNR at which each was taken.
+    """
+
+    values: tuple[Tensor, ...]
     lam: tuple[Tensor, ...]
     left: int
 
@@ -20,10 +23,10 @@ class History:
         """Nothing remembered yet."""
         return cls((), (), len(times) - 1)
 
-    def push(self, denoised: Tensor, lam: Tensor, keep: int) -> History:
+    def push(self, value: Tensor, lam: Tensor, keep: int) -> History:
         """With one more entry, at most ``keep`` in all."""
-        return History((denoised, *self.denoised)[:keep], (lam, *self.lam)[:keep], self.left)
+        return History((value, *self.values)[:keep], (lam, *self.lam)[:keep], self.left)
 
     def advance(self) -> History:
         """One step further."""
-        return History(self.denoised, self.lam, self.left - 1)
+        return History(self.values, self.lam, self.left - 1)

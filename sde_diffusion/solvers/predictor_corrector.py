@@ -14,20 +14,20 @@ from sde_diffusion.solvers.base import Corrector, StepSolver
 class PredictorCorrector(StepSolver[Any]):
     """At each time the corrector at t, then the predictor from t to s (arXiv:2011.13456, alg. 1).
 
-    The published code's order; its last state is the predictor's mean. The order of convergence is
-    the predictor's, towards the corrector's own stationary law.
+    The published code's sequence; its last state is the predictor's mean. A corrector's chain has
+    a law of its own at any number of steps, so no order is declared.
 
     Args:
         predictor: any solver of fixed steps.
         corrector: a solver whose move stays at one level.
     """
 
+    order = None
     stochastic = True
 
     def __init__(self, predictor: StepSolver[Any], corrector: Corrector) -> None:
         self.predictor = predictor
         self.corrector = corrector
-        self.order = predictor.order
         self.evaluations = predictor.evaluations + corrector.evaluations
         self.saved = predictor.saved
         self.couples_batch = predictor.couples_batch or corrector.couples_batch

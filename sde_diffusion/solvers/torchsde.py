@@ -10,101 +10,96 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.torchsde_problem import Problem
 
-# Calls of the drift in one step of each method.
+# Calls of the drift in one step of each method, for additive noise.
 EVALUATIONS = {"euler": 1, "milstein": 1, "srk": 2}
 
 
 class TorchSDE(StepSolver[None]):
-    """dx = drift_1(x, t) dt + g(t) dw from t down to s, by ``torchsde.sdeint``.
+    """dx = drift_eta(x, t) dt + eta g(t) dw from t down to s, by ``torchsde.sdeint``.
 
-    torchsde wants flat states and increasing times: it integrates in -t. With fixed steps and one
-    Brownian increment a sample, no sample depends on its batch.
+    torchsde wants flat states and increasing times: a step is integrated in (t - time) / (t - s).
+    The noise is additive, so ``euler`` and ``milstein`` agree. With fixed steps and one Brownian
+    increment a sample, no sample depends on its batch.
 
     Args:
-        method: ``euler``, ``milstein`` or ``srk`` (strong order 1.5 for additive noise).
+        method: ``euler``, ``milstein`` or ``srk`` (SRA1, strong order 1.5).
+        eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
 
-    order = 1
-    stochastic = True
-
-    def __init__(self, method: str = "euler") -> None:
+    def __init__(self, method: str = "euler", eta: float = 1.0) -> None:
         if method not in EVALUATIONS:
             raise InputError(f"solver.method={method}: choose one of {sorted(EVALUATIONS)}")
-        self.method = method
+        if not eta >= 0:
+            raise InputError(f"solver.eta={eta}: give a number >= 0")
+        self.method, self.eta = method, eta
         self.evaluations = EVALUATIONS[method]
+        self.order = 2 if method == "srk" else 1
+        self.stochastic = eta > 0
 
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        problem = _ReverseProblem(reverse, x.shape)
-        path = _Increment(noise, x, t, s)
+        span = t - s
+
+        def drift(u: Tensor, flat: Tensor) -> Tensor:
+            x_u = flat.reshape(x.shape)
+            return (-span * reverse.drift(x_u, t - u.to(t) * span, self.eta)).flatten(1)
+
+        def diffusion(u: Tensor) -> Tensor:
+            return self.eta * (reverse.sde.g2(t - u.to(t) * span) * span).sqrt()
+
         # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
-        problem.t, problem.span = t, t - s
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)
-        flat = torchsde.sdeint(problem, x.flatten(1), ends, bm=path, method=self.method, dt=1.0)
+        path = _Increment(noise if self.stochastic else None, x, t, s)
+        flat = torchsde.sdeint(
+            Problem(drift, diffusion), x.flatten(1), ends, bm=path, method=self.method, dt=1.0
+        )
         return flat[-1].reshape(x.shape), None
 
 
-class _ReverseProblem:
-    """The reverse SDE over one step in u = (t - time) / (t - s), 0 .. 1, as torchsde asks it."""
+class _Increment(torchsde.BaseBrownian):
+    """The Brownian increment of one step over the unit interval; zero without noise."""
 
-    noise_type = "diagonal"
-    sde_type = "ito"
-    t: Tensor
-    span: Tensor
+    levy_area_approximation = "space-time"
 
-    def __init__(self, reverse: Reverse, shape: torch.Size) -> None:
-        self.reverse, self.shape = reverse, shape
-
-    def _time(self, u: Tensor) -> Tensor:
-        return self.t - u.to(self.t) * self.span
-
-    def f(self, u: Tensor, y: Tensor) -> Tensor:
-        x = y.reshape(self.shape)
-        return (-self.span * self.reverse.drift(x, self._time(u), 1.0)).flatten(1)
-
-    def g(self, u: Tensor, y: Tensor) -> Tensor:
-        size = (self.reverse.sde.g2(self._time(u)) * self.span).sqrt()
-        return size.to(y).expand(y.shape)
-
-
-class _Increment(torchsde.BaseBrownian):  # type: ignore[misc]
-    """The Brownian increment of one step, over the unit interval, from a sample's own noise."""
-
-    def __init__(self, noise: Noise, x: Tensor, t: Tensor, s: Tensor) -> None:
+    def __init__(self, noise: Noise | None, x: Tensor, t: Tensor, s: Tensor) -> None:
         super().__init__()
-        self.noise, self.ends = noise, (t, s)
-        self._shape, self._dtype, self._device = x.flatten(1).shape, x.dtype, x.device
+        self.noise, self.like, self.ends = noise, x.flatten(1), (t, s)
 
-    def __call__(  # type: ignore[no-untyped-def]
-        self, ta, tb=None, return_U: bool = False, return_A: bool = False  # noqa: N803
-    ):
-        w = self.noise.normal(*self.ends).flatten(1)
+    def __call__(
+        self, ta: Tensor, tb: Tensor, return_U: bool = False, return_A: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """W(1), and with ``return_U`` also the integral of W: two halves of the step give both."""
+        t, s = self.ends
+        m = 0.5 * (t + s)
         if not return_U:
-            return w
-        # U = int W du = W / 2 + N(0, 1 / 12) on the unit interval.
-        area = self.noise.normal(*self.ends).flatten(1) / 12**0.5
-        return w, 0.5 * w + area
+            return self._normal(t, s)
+        first, second = self._normal(t, m), self._normal(m, s)
+        # The integral is W / 2 + N(0, 1/12), independent of W, as first - second is.
+        w = (first + second) / 2**0.5
+        return w, 0.5 * w + (first - second) / 24**0.5
 
-    @property
-    def levy_area_approximation(self) -> str:
-        return "space-time"
+    def _normal(self, t: Tensor, s: Tensor) -> Tensor:
+        if self.noise is None:
+            return torch.zeros_like(self.like)
+        return self.noise.normal(t, s).flatten(1)
 
     def __repr__(self) -> str:
-        return f"_Increment({self._shape})"
+        return f"_Increment({tuple(self.shape)})"
 
     @property
     def dtype(self) -> torch.dtype:
-        return self._dtype
+        return self.like.dtype
 
     @property
     def device(self) -> torch.device:
-        return self._device
+        return self.like.device
 
     @property
     def shape(self) -> torch.Size:
-        return self._shape
+        return self.like.shape
 
     def size(self) -> torch.Size:
-        return self._shape
+        return self.shape

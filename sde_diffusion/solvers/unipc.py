@@ -40,7 +40,7 @@ class UniPC(StepSolver[UniPCState]):
     def __init__(self, order: int = 2) -> None:
         if order not in (1, 2, 3):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")
-        self.order = order
+        self.order = self.depth = order
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> UniPCState:
         return UniPCState(History.start(times), None, None)
@@ -58,7 +58,7 @@ class UniPC(StepSolver[UniPCState]):
         denoised = reverse.denoise(x, t)
         if state.x is not None and state.t is not None:
             x = self._move(reverse, state.x, state.t, t, state.history, denoised)
-        history = state.history.push(denoised, reverse.sde.lam(t), keep=self.order)
+        history = state.history.push(denoised, reverse.sde.lam(t), keep=self.depth)
         return self._move(reverse, x, t, s, history, None), UniPCState(history, x, t)
 
     def _move(
@@ -73,9 +73,9 @@ class UniPC(StepSolver[UniPCState]):
         """From t to s: the predictor, or the corrector if the denoised image at s is given."""
         sde = reverse.sde
         h = sde.lam(s) - history.lam[0]
-        newest = history.denoised[0]
+        newest = history.values[0]
         nodes = [(lam - history.lam[0]) / h for lam in history.lam[1:]]
-        slopes = [(d - newest) / r for d, r in zip(history.denoised[1:], nodes, strict=True)]
+        slopes = [(d - newest) / r for d, r in zip(history.values[1:], nodes, strict=True)]
         if denoised_s is not None:
             nodes, slopes = [*nodes, torch.ones_like(h)], [*slopes, denoised_s - newest]
         total = newest

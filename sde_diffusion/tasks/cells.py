@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sde_diffusion.checkpoint import write_atomically
+from sde_diffusion.files import write_atomically
 
 
 @dataclass(frozen=True)

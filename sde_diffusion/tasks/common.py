@@ -14,6 +14,9 @@ from omegaconf import DictConfig
 
 from sde_diffusion.config import plain
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import asset
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import Model
 
 
@@ -53,14 +56,26 @@ def _version() -> str:
         return "unknown"
 
 
+def machine() -> dict[str, str]:
+    """Where and when a number was made."""
+    return {
+        "revision": revision(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+    }
+
+
 def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
     """Everything a number depends on beside its own cell: model, config, machine, date."""
     return {
         "model": model.name,
         "model_fingerprint": model.fingerprint,
-        "revision": revision(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads",
-        "config": plain({k: v for k, v in config.items() if k != "hydra"}),
+        **machine(),
+        "config": {k: v for k, v in plain(config).items() if k != "hydra"},
     }
+
+
+def reference_for(extractor: Extractor, path: str | None) -> ReferenceSet:
+    """The reference file that is named, or the one shipped for the extractor."""
+    return ReferenceSet.load(asset(path or f"{extractor.name}-reference"), extractor)

@@ -16,14 +16,13 @@ from sde_diffusion.config import build, compose_task, digest, plain, read
 from sde_diffusion.data.images import to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import DTYPES, Model, build_sampler, load
 from sde_diffusion.report import write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.tasks.cells import Cell, load_cell, save_cell
 from sde_diffusion.tasks.common import choice, provenance, reference_for, usable_device
-from sde_diffusion.tasks.scores import score
+from sde_diffusion.tasks.scores import floors, score_features
 from sde_diffusion.tracking import Tracker
 
 SHOWN = 10
@@ -102,25 +101,27 @@ def run(config: DictConfig, folder: Path) -> float:
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
     reference = reference_for(extractor, task.reference)
     seeds = list(range(task.seed, task.seed + max(task.samples)))
-    cond = model.condition(plain(task.label), seeds)
+    cond = model.condition(task.label, seeds)
     model.denoiser.to(device)
     todo = plans(config, task, model)
-    tracker: Tracker = build(config.tracker, "tracker")
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
     rows: list[dict[str, Any]] = []
     shown: dict[tuple[str, str], Tensor] = {}
+    floor = floors(reference.held_out, task.samples, reference.reference)
     work = sum((plan.nfe or 100) * len(seeds) for plan in todo)
     with tracker, tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
         tracker.start(plain(config), folder, "compare", folder.parent.name, "compare", [])
         for number, plan in enumerate(todo):
             cell = _cell(plan, config, task, model, seeds, cond, extractor, folder, bar)
-            new = score(cell, task.samples, reference)
+            new = score_features(cell.features, task.samples, reference.reference)
             common = {"solver": plan.label, "target": plan.config["solver"]["_target_"],
                       "grid": _name(plan.config["grid"]), "sde": _name(plan.config["sde"]),
                       "order": plan.sampler.solver.order, "nfe_asked": plan.nfe,
                       "stochastic": plan.sampler.solver.stochastic, "steps": plan.steps,
                       "seed_first": seeds[0], "device": task.device, "dtype": task.dtype,
                       "extractor": extractor.name, "model": model.name}  # fmt: skip
-            new = [{**common, **row} for row in new]
+            new = [{**common, **row, "nfe": cell.nfe, "seconds": cell.seconds,
+                    "floor": floor[row["samples"]]} for row in new]  # fmt: skip
             rows += new
             shown[plan.label, f"{cell.nfe:g}"] = cell.images
             bar.write(cell_line(new[-1]))
@@ -132,7 +133,7 @@ def run(config: DictConfig, folder: Path) -> float:
             "reference_fingerprint": reference.data_fingerprint,
             "reference_n": reference.stats.n,
             "seeds": f"{seeds[0]}-{seeds[-1]}",
-            "label": plain(task.label),
+            "label": task.label,
             "cells": [{"solver": p.label, "nfe": p.nfe, **p.config} for p in todo],
         }
         write_report(folder, rows, shown, facts, tracker)
@@ -156,8 +157,8 @@ def _cell(
 ) -> Cell:
     """The features of one cell: read if this folder has them, else sampled and written."""
     key = digest(OmegaConf.create({"cell": plan.config, "nfe": plan.nfe, "seeds": seeds,
-                                   "label": plain(task.label), "last": task.denoise_last,
-                                   "guidance": plain(config.guidance), "dtype": task.dtype,
+                                   "label": task.label, "last": task.denoise_last,
+                                   "guidance": plain(config.get("guidance") or OmegaConf.create({})), "dtype": task.dtype,
                                    "noise": plain(config.noise), "model": model.fingerprint,
                                    "extractor": extractor.fingerprint}))  # fmt: skip
     path = folder / "cells" / f"{plan.label}-{plan.nfe or 'adaptive'}-{key}.safetensors"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from sde_diffusion.checkpoint import write_atomically
 from sde_diffusion.config import build, plain, read
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
 from sde_diffusion.model import DTYPES, build_sampler, load
-from sde_diffusion.report.plots import image_grid, png_bytes
+from sde_diffusion.report.images import image_grid, png_bytes
 from sde_diffusion.tasks.common import choice, provenance, usable_device
 from sde_diffusion.tracking import Tracker
 
@@ -25,7 +25,7 @@ DEFAULT_NFE = 20
 
 @dataclass
 class SampleTask:
-    """Keys of the task; ``nfe: null`` means 20 for a fixed-step solver, free for an adaptive one."""
+    """Keys of the task; ``nfe: null`` is 20 for a fixed-step solver, free for an adaptive one."""
 
     checkpoint: str
     n: int | None
@@ -63,18 +63,18 @@ def parse_seeds(seeds: Any, n: int | None) -> list[int]:
 def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
     task = read(config, SampleTask)
-    seeds = parse_seeds(plain(task.seeds), task.n)
+    seeds = parse_seeds(task.seeds, task.n)
     device = usable_device(task.device)
     dtype = DTYPES[choice("dtype", task.dtype, DTYPES)]
     model = load(task.checkpoint)
-    cond = model.condition(plain(task.label), seeds)
+    cond = model.condition(task.label, seeds)
     model.denoiser.to(device)
     sampler = build_sampler(config, model.denoiser)
     adaptive = sampler.solver.order is None
     nfe = task.nfe if task.nfe is not None or adaptive else DEFAULT_NFE * sampler.denoiser.cost
-    tracker: Tracker = build(config.tracker, "tracker")
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
-        tracker.start(plain(config), folder, "sample", "sample", "sample", [])
+        tracker.start(plain(config), folder, "sample", folder.parent.name, "sample", [])
         drawn = sampler.sample(
             seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample"
         )
@@ -83,7 +83,7 @@ def run(config: DictConfig, folder: Path) -> float:
         if drawn.trajectory is not None and drawn.times is not None:
             arrays |= {"trajectory": drawn.trajectory.numpy(), "times": drawn.times.numpy()}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, format=FORMAT, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, format=np.array(FORMAT), **arrays)
         result = {
             "format": FORMAT,
             "nfe": drawn.nfe,

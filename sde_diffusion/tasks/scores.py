@@ -31,3 +31,15 @@ def score_features(
             }
         )
     return rows
+
+
+def floors(
+    held_out: Tensor, counts: Sequence[int], reference: Reference
+) -> dict[int, float | None]:
+    """Distance of as many real held-out images, None where there are not so many."""
+    known = sorted({n for n in counts if n <= len(held_out)})
+    found: dict[int, float | None] = dict.fromkeys(counts)
+    if known:
+        curve = frechet_curve(held_out, reference, known)
+        found.update({n: d.value for n, d in zip(known, curve, strict=True)})
+    return found

@@ -8,16 +8,28 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from omegaconf import DictConfig
 
 from sde_diffusion.checkpoint import Spec
+from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.files import write_atomically
+from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
+from sde_diffusion.model import Model
+from sde_diffusion.report.images import image_grid, png_bytes
+from sde_diffusion.sampler import Sampler
+from sde_diffusion.sde import SDE
+from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.tasks.common import usable_device
+from sde_diffusion.tasks.extractor import both_splits
+from sde_diffusion.tracking import Tracker
 from sde_diffusion.train import TrainConfig, Trainer
 from sde_diffusion.validation import validation_losses
 
 LOG_EVERY = 20
+DRAWN = 40
 
 
 class MetricLog(Protocol):
@@ -72,3 +84,46 @@ def run_training(
             tracker.log(logged, trainer.step)
             losses.clear()
     return (last or validate(trainer))["val/loss"]
+
+
+def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
+    """A PNG of ``DRAWN`` images of a denoiser, the same seeds each time."""
+
+    def draw(denoiser: Denoiser) -> bytes:
+        seeds = list(range(DRAWN))
+        cond = Model(denoiser, "training", classes=classes).condition("all", seeds)
+        grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
+        sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
+        return png_bytes(image_grid(sampler.sample(seeds, 16, cond).images))
+
+    return draw
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
+    train_config: TrainConfig = read(config, TrainConfig)
+    device = usable_device(str(config.device))
+    levels: NoiseLevels = build(config.levels, "levels", NoiseLevels)
+    sde: SDE = build(config.sde, "sde", SDE)
+    data, held_out = both_splits(config)
+    shape = tuple(data.images.shape[1:])
+    given = {"channels": shape[0], "classes": data.classes}
+    spec = Spec(
+        network=str(config.network.name),
+        network_args={**plain(config.network.args), **given},
+        parameterization=str(config.denoiser.name),
+        parameterization_args=plain(config.denoiser.args),
+        shape=shape,
+        sigma_min=float(config.denoiser.sigma_min),
+        sigma_max=float(config.denoiser.sigma_max),
+        classes=data.classes,
+        data=data.name,
+        config=plain(config),
+    )
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
+    with tracker:
+        tracker.start(plain(config), folder, "train", folder.parent.name, "train", [data.name])
+        loss = run_training(spec, data, held_out, levels, train_config, folder, tracker,
+                            drawer(sde, data.classes), device)  # fmt: skip
+    print(f"validation loss {loss:.4f}: {folder}")
+    return loss

@@ -8,6 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
+
 BATCH = 500
 
 
@@ -35,4 +37,9 @@ class Extractor(ABC):
     @final
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
+        """Features of all images; InputError unless they are uint8 of the extractor's shape."""
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise InputError(
+                f"images: {images.dtype} {tuple(images.shape)}; give uint8 [N, C, H, W]"
+            )
         return torch.cat([self.extract(part).to(torch.float64) for part in images.split(BATCH)])

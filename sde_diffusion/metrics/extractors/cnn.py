@@ -17,8 +17,15 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset, fingerprint, write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
 
+# Part of the fingerprint: to be raised with any change of what the same weights compute.
 FORMAT = 1
 KEY = "sde_diffusion_extractor"
+TRAIN_BATCH = 128
+
+
+def hidden_inputs(side: int) -> int:
+    """Inputs of the hidden layer: 64 channels of images of ``side`` pixels, halved twice."""
+    return 64 * ((side + 3) // 4) ** 2
 
 
 class SmallCNN(nn.Module):
@@ -30,7 +37,7 @@ class SmallCNN(nn.Module):
         self.norm_1 = nn.BatchNorm2d(32)
         self.conv_2 = nn.Conv2d(32, 64, 3, stride=2, padding=1)
         self.norm_2 = nn.BatchNorm2d(64)
-        self.hidden = nn.Linear(64 * ((side + 3) // 4) ** 2, dim)
+        self.hidden = nn.Linear(hidden_inputs(side), dim)
         self.norm_3 = nn.BatchNorm1d(dim)
         self.head = nn.Linear(dim, classes)
 
@@ -43,6 +50,26 @@ class SmallCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Class logits [N, classes]."""
         return self.head(F.dropout(F.relu(self.features(x)), 0.3, self.training))
+
+
+def _fit(network: SmallCNN, images: Tensor, labels: Tensor, epochs: int) -> None:
+    """Cross entropy with label smoothing; the images of a batch move by up to 2 pixels."""
+    side, steps = images.shape[2], len(images) // TRAIN_BATCH
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
+    with tqdm(total=epochs * steps, desc="extractor", unit="step") as bar:
+        for _ in range(epochs):
+            order = torch.randperm(len(images))[: steps * TRAIN_BATCH]
+            for rows in order.split(TRAIN_BATCH):
+                x = F.pad(to_float(images[rows]), (2, 2, 2, 2), value=-1.0)
+                i, j = torch.randint(0, 5, (2,)).tolist()
+                x = x[:, :, i : i + side, j : j + side]
+                loss = F.cross_entropy(network(x), labels[rows], label_smoothing=0.05)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update()
 
 
 class CnnExtractor(Extractor):
@@ -61,13 +88,17 @@ class CnnExtractor(Extractor):
                 facts = json.loads((content.metadata() or {})[KEY])
                 tensors = {k: content.get_tensor(k) for k in content.keys()}  # noqa: SIM118
             if facts["format"] != FORMAT:
-                raise InputError(f"extractor.file={file}: another version; want format {FORMAT}")
-            self.shape = tuple(facts["shape"])
-            self.network = SmallCNN(self.shape[0], self.shape[1], facts["classes"], facts["dim"])
+                raise ValueError(f"another version, not format {FORMAT}")
+            channels, side, _ = self.shape = tuple(facts["shape"])
+            # Before memory is asked for: a small file must not name a large network.
+            if tensors["hidden.weight"].shape != (facts["dim"], hidden_inputs(side)):
+                raise ValueError("weights of another shape")
+            self.network = SmallCNN(channels, side, facts["classes"], facts["dim"])
             self.network.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
             raise InputError(
-                f"extractor.file={file}: not an extractor of this package; "
+                f"extractor.file={file}: torn, or not an extractor of this package ({reason}); "
                 "give a file written by 'sde-diffusion extractor'"
             ) from error
         self.network.eval()
@@ -78,7 +109,7 @@ class CnnExtractor(Extractor):
     def extract(self, images: Tensor) -> Tensor:
         if tuple(images.shape[1:]) != self.shape:
             raise InputError(
-                f"extractor={self.name}: images are {tuple(images.shape[1:])}, it takes {self.shape}"
+                f"extractor={self.name}: takes images {self.shape}, not {tuple(images.shape[1:])}"
             )
         return self.network.features(to_float(images))
 
@@ -86,31 +117,24 @@ class CnnExtractor(Extractor):
         """Share of ``data`` whose class is recognised."""
         with torch.no_grad():
             logits = [self.network(to_float(part)) for part in data.images.split(500)]
-        return float((torch.cat(logits).argmax(1) == data.labels).double().mean())
+        right = torch.eq(torch.cat(logits).argmax(1), torch.as_tensor(data.labels))
+        return float(right.double().mean())
 
 
 def train_cnn(data: ImageSet, path: Path, epochs: int = 6, dim: int = 64, seed: int = 0) -> None:
     """Train a SmallCNN on ``data`` (labels needed) with small shifts, and write it to ``path``."""
-    if data.labels is None:
-        raise InputError(f"data={data.name}: has no labels; an extractor is trained on classes")
-    torch.manual_seed(seed)
-    channels, side = data.images.shape[1], data.images.shape[2]
-    network = SmallCNN(channels, side, data.classes, dim)
-    steps = epochs * (len(data) // 128)
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    with tqdm(total=steps, desc="extractor", unit="step") as bar:
-        for _ in range(epochs):
-            for rows in torch.randperm(len(data))[: len(data) // 128 * 128].split(128):
-                x = F.pad(to_float(data.images[rows]), (2, 2, 2, 2), value=-1.0)
-                i, j = torch.randint(0, 5, (2,)).tolist()
-                x = x[:, :, i : i + side, j : j + side]
-                loss = F.cross_entropy(network(x), data.labels[rows], label_smoothing=0.05)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                bar.update()
+    channels, side, width = data.images.shape[1:]
+    if data.labels is None or data.classes < 2:
+        raise InputError(f"data={data.name}: no classes to learn; give images with labels")
+    if side != width or len(data) < TRAIN_BATCH:
+        raise InputError(
+            f"data={data.name}: {len(data)} images of {side} x {width}; "
+            f"give square ones, at least {TRAIN_BATCH}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SmallCNN(channels, side, data.classes, dim)
+        _fit(network, data.images, data.labels, epochs)
     facts = {"format": FORMAT, "shape": list(data.images.shape[1:]), "classes": data.classes,
              "dim": dim, "data": data.name, "data_fingerprint": data.fingerprint}  # fmt: skip
     tensors = {k: v.contiguous() for k, v in network.state_dict().items()}

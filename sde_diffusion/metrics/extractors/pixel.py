@@ -30,6 +30,8 @@ class PixelExtractor(Extractor):
 
     def extract(self, images: Tensor) -> Tensor:
         if tuple(images.shape[1:]) != self.shape:
-            raise InputError(f"extractor=pixel: images {tuple(images.shape[1:])}, not {self.shape}; "
-                             "set extractor.channels, extractor.height, extractor.width")  # fmt: skip
+            raise InputError(
+                f"extractor=pixel: takes images {self.shape}, not {tuple(images.shape[1:])}; "
+                "set extractor.channels, extractor.height, extractor.width"
+            )
         return F.avg_pool2d(images.double() / 255, self.pool).flatten(1)

@@ -1,0 +1,114 @@
+"""Images from a folder or a zip file, labels from the names of their folders."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 64 * 2**20
+
+
+def image_folder(
+    path: str,
+    split: str | None = None,
+    size: int | None = None,
+    grey: bool = False,
+    on_error: str = "refuse",
+    key: str = "data.path",
+) -> ImageSet:
+    """All images below a folder or inside a zip, sorted by name, uint8 [N, C, H, W].
+
+    Args:
+        path: the folder or zip file. A zip is read in memory, nothing is unpacked.
+        split: only what lies below this first-level folder (``train``, say).
+        size: resize to size x size with PIL's antialiased Lanczos filter; null: all images must
+            have one size. A protocol for training data, not for published FID.
+        grey: one channel in place of three.
+        on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
+        key: the config key that error messages name.
+    """
+    if on_error not in ("refuse", "skip"):
+        raise InputError(f"data.on_error={on_error}: choose refuse or skip")
+    members, read = _members(path, key)
+    prefix = f"{split}/" if split else ""
+    names = sorted(n for n in members if n.startswith(prefix))
+    if not names:
+        raise InputError(f"{key}={path}: no images {sorted(SUFFIXES)} below {prefix or 'it'}")
+    arrays, kept = [], []
+    for name in tqdm(names, desc="images", unit="image", disable=len(names) < 2000):
+        try:
+            arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
+            kept.append(name)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            if on_error == "refuse":
+                raise InputError(
+                    f"{key}={path}: {name} is broken ({error}); mend it or set data.on_error=skip"
+                ) from error
+            tqdm.write(f"skipped {name}: {error}")
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1:
+        raise InputError(
+            f"{key}={path}: images of {len(shapes)} different sizes; set data.size=32, say"
+        )
+    images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    folders = [PurePosixPath(name.removeprefix(prefix)).parent.name for name in kept]
+    classes = sorted(set(folders))
+    labels = torch.tensor([classes.index(f) for f in folders]) if all(folders) else None
+    name = f"{Path(path).stem}{f'-{split}' if split else ''}"
+    return ImageSet(images, labels, len(classes) if labels is not None else 0, name)
+
+
+def _members(path: str, key: str) -> tuple[list[str], Callable[[str], bytes]]:
+    """Names of the images below ``path``, with / between, and how to read one."""
+    root = Path(path)
+    if root.is_dir():
+        files = [f.relative_to(root).as_posix() for f in root.rglob("*") if f.is_file()]
+        return [f for f in files if _is_image(f)], lambda name: (root / name).read_bytes()
+    if not root.is_file():
+        raise InputError(f"{key}={path}: no such folder or file")
+    try:
+        archive = zipfile.ZipFile(root)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{key}={path}: neither a folder nor a zip file") from error
+    sizes = {info.filename: info.file_size for info in archive.infolist()}
+
+    def read(name: str) -> bytes:
+        if sizes[name] > MAX_BYTES:
+            raise ValueError(f"{sizes[name]} bytes unpacked, more than {MAX_BYTES}")
+        with archive.open(name) as member:
+            # A header may lie about the size: never read more than the cap.
+            content = member.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes unpacked")
+        return content
+
+    return [n for n in sizes if _is_image(n)], read
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _decode(content: bytes, size: int | None, mode: str) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        picture = image.convert(mode)
+        if size is not None:
+            picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+        array = np.asarray(picture)
+    return array if array.ndim == 3 else array[..., None]

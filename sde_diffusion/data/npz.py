@@ -1,0 +1,40 @@
+"""Images from a numpy archive, such as the one that ``sde-diffusion sample`` writes."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+
+NAMES = ("images", "samples", "arr_0")
+
+
+def image_npz(path: str, key: str = "data.path") -> ImageSet:
+    """``images`` (or ``samples``, ``arr_0``) uint8 [N, H, W, C] or [N, H, W]; ``labels`` if any.
+
+    Pickled objects are refused. ``key`` is the config key that error messages name.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            name = next((n for n in NAMES if n in file), None)
+            if name is None:
+                raise InputError(f"{key}={path}: has none of the arrays {list(NAMES)}")
+            array = file[name]
+            labels = file.get("labels")
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{key}={path}: not a numpy archive of plain arrays") from error
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) == 0:
+        raise InputError(
+            f"{key}={path}: {name} is {array.dtype} {array.shape}; give uint8 [N, H, W, C]"
+        )
+    images = torch.from_numpy(array if array.ndim == 4 else array[..., None])
+    found = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    if found is not None and len(found) != len(images):
+        raise InputError(f"{key}={path}: {len(found)} labels for {len(images)} images")
+    classes = 0 if found is None else int(found.max()) + 1
+    return ImageSet(images.permute(0, 3, 1, 2).contiguous(), found, classes, Path(path).name)

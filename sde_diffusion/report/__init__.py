@@ -1,0 +1,5 @@
+"""What a comparison leaves behind: tables, plots, and one self-contained page."""
+
+from sde_diffusion.report.write import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,69 @@
+"""DEIS-tAB: exponential Adams-Bashforth with the noise extrapolated in the time of the VP SDE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import VP
+from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.history import History
+
+NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(32))
+
+
+class DEIS(StepSolver[History]):
+    """y_s = y_t + sum_j n_{i-j} int_{r_t}^{r_s} l_j dr, y = x / alpha, r = sigma / alpha.
+
+    l_j are the Lagrange polynomials through the last few predicted noises n, in the time tau(r) of
+    the standard VP SDE whatever the SDE is (tAB; DEIS, arXiv:2204.13902, eq. 15). The first steps
+    have fewer nodes.
+
+    Args:
+        order: 1, 2 or 3, the degree of the polynomial (published: tAB1 .. tAB3).
+    """
+
+    order = 2
+
+    def __init__(self, order: int = 3) -> None:
+        if order not in (1, 2, 3):
+            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
+        self.degree = order
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
+        return History.start(times)
+
+    def step(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
+    ) -> tuple[Tensor, History]:
+        assert state is not None
+        sde = reverse.sde
+        history = state.push(reverse.noise(x, t), sde.lam(t), keep=self.degree + 1)
+        y_s = x / sde.alpha(t)
+        weights = integrals(history.lam, sde.lam(s))
+        for weight, value in zip(weights, history.values, strict=True):
+            y_s = y_s + weight * value
+        return sde.alpha(s) * y_s, history
+
+
+def integrals(lam: Sequence[Tensor], lam_s: Tensor) -> list[Tensor]:
+    """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
+    half = 0.5 * (lam_s - lam[0])
+    points = lam[0] + half * (1 + NODES)
+    measure = -half * WEIGHTS * torch.exp(-points)
+    nodes = [VP().time(value) for value in lam]
+    tau = VP().time(points)
+    found = []
+    for j, own in enumerate(nodes):
+        basis = torch.ones_like(tau)
+        for k, other in enumerate(nodes):
+            if k != j:
+                basis = basis * (tau - other) / (own - other)
+        found.append((basis * measure).sum())
+    return found

@@ -1,0 +1,141 @@
+"""The exact test bed: the law of a linear solver on a Gaussian, without sampling.
+
+A solver that is linear in the state maps a Gaussian to a Gaussian. Run on a batch that holds a
+zero, a vector of ones and one impulse for each noise draw, it yields its offset, its gain on the
+start and its gain on each draw, mode by mode: the law of what it makes, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.config import build, compose_task, conf_dir
+from sde_diffusion.grid import TimeGrid
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
+from sde_diffusion.solvers.base import Solver
+
+SDES: dict[str, SDE] = {
+    "vp": VP(), "subvp": SubVP(), "ve": VE(), "cosine": CosineVP(), "edm": EDM(),
+    "flow": RectifiedFlow(),
+}  # fmt: skip
+VARIANCE = torch.tensor([1.0, 0.25, 0.04, 0.0025], dtype=torch.float64)
+MEAN = torch.tensor([0.3, -0.5, 0.2, 0.1], dtype=torch.float64)
+NAMES = sorted(p.stem for p in Path(conf_dir(), "solver").glob("*.yaml"))
+
+# Values of the fields that a yaml leaves open (``???``), for solvers that have such.
+FIXTURES: dict[str, list[str]] = {}
+
+
+@lru_cache
+def compose(name: str, *overrides: str) -> tuple[Any, Any]:
+    """The solver and grid nodes that ``solver=name`` composes, with the open fields filled."""
+    words = ["task=sample", f"solver={name}", *FIXTURES.get(name, []), *overrides]
+    config = compose_task(words)
+    return config.solver, config.grid
+
+
+def make(name: str, *overrides: str) -> tuple[Solver, TimeGrid]:
+    """The solver and its default grid, as the command line would build them."""
+    solver, grid = compose(name, *overrides)
+    return build(solver, "solver", Solver), build(grid, "grid", TimeGrid)
+
+
+class Impulses(Noise):
+    """The k-th draw is one in row k + 2 and zero elsewhere; rows 0 and 1 stay silent."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.drawn = rows, 0
+
+    def fresh(self) -> Tensor:
+        z = torch.zeros(self.rows, len(VARIANCE), dtype=torch.float64)
+        if self.drawn + 2 < self.rows:
+            z[self.drawn + 2] = 1
+        self.drawn += 1
+        return z
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return self.fresh()
+
+    def entropy(self) -> list[int]:
+        raise AssertionError("a linear solver draws normals only")
+
+
+class Forbidden(Noise):
+    """No noise may be drawn."""
+
+    def fresh(self) -> Tensor:
+        raise AssertionError("a deterministic solver drew noise")
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        raise AssertionError("a deterministic solver drew noise")
+
+    def entropy(self) -> list[int]:
+        raise AssertionError("a deterministic solver drew noise")
+
+
+def gaussian() -> GaussianDenoiser:
+    return GaussianDenoiser(VARIANCE, MEAN)
+
+
+def mixture() -> MixtureDenoiser:
+    """Two unlike components in four dimensions: a denoiser that is far from linear."""
+    weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    means = torch.stack([MEAN, -MEAN.flip(0)])
+    return MixtureDenoiser(weights, means, torch.stack([VARIANCE, 0.1 * VARIANCE.flip(0)]))
+
+
+@torch.no_grad()
+def law(solver: Solver, sde: SDE, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each mode at times[-1], started from the exact law at times[0]."""
+    reverse = Reverse(sde, gaussian())
+    draws = 0
+    if solver.stochastic:
+        counting = Impulses(2)
+        solver.solve(reverse, torch.zeros(2, len(MEAN), dtype=torch.float64), times[-9:], counting)
+        draws = math.ceil(counting.drawn / (len(times[-9:]) - 1)) * (len(times) - 1)
+    x = torch.zeros(2 + draws, len(MEAN), dtype=torch.float64)
+    x[1] = 1
+    noise = Impulses(len(x))
+    response = solver.solve(reverse, x, times, noise if solver.stochastic else Forbidden())
+    assert noise.drawn <= draws, "a draw went unseen"
+    offset, gains = response[0], response[1:] - response[0]
+    mean, variance = marginal(sde, times[0])
+    return offset + gains[0] * mean, gains[0] ** 2 * variance + gains[1:].square().sum(0)
+
+
+def marginal(sde: SDE, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each mode of x_t."""
+    return sde.alpha(t) * MEAN, sde.alpha(t) ** 2 * VARIANCE + sde.sigma(t) ** 2
+
+
+def error(solver: Solver, sde: SDE, times: Tensor) -> float:
+    """Wasserstein-2 distance of the law to the exact one, over the root of its total variance."""
+    mean, variance = law(solver, sde, times)
+    exact_mean, exact = marginal(sde, times[-1])
+    squared = (mean - exact_mean).square() + (variance.sqrt() - exact.sqrt()).square()
+    return float((squared.sum() / exact.sum()).sqrt())
+
+
+def slope(solver: Solver, grid: TimeGrid, sde: SDE) -> tuple[float, float]:
+    """Order over the last doubling, and the error there.
+
+    Doubles the steps from 32 until two doublings agree to 0.1, or 1024 steps, or round-off.
+    """
+    errors = [error(solver, sde, grid.times(sde, n)) for n in (32, 64, 128)]
+    n = 128
+    while n < 1024 and errors[-1] > 1e-9:
+        orders = [math.log2(a / b) for a, b in zip(errors[-3:], errors[-2:], strict=False)]
+        if abs(orders[0] - orders[1]) < 0.1:
+            break
+        n *= 2
+        errors.append(error(solver, sde, grid.times(sde, n)))
+    return math.log2(errors[-2] / errors[-1]), errors[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -77,8 +78,12 @@ class SDE(ABC):
         return self.sigma(t).to(noise) * noise
 
 
-def _slope(fn, t: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    return torch.func.jvp(fn, (t,), (torch.ones_like(t),))[1]
+def _slope(fn: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+    """d fn / dt of an elementwise function; also where gradients are switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        u = t.detach().clone().requires_grad_()
+        # A constant function would have no graph: 0 u gives it one.
+        return torch.autograd.grad((fn(u) + 0 * u).sum(), u)[0]
 
 
 class _BetaSDE(SDE):

@@ -16,18 +16,20 @@ class DPMpp3M(StepSolver[History]):
 
     p_1 = expm1(-h), p_2 = p_1 / h + 1, p_3 = p_2 / h - 1/2; D', D'' are h, h^2 times the first two
     derivatives in lam of the parabola through the last three denoised images (DPM-Solver++,
-    arXiv:2211.01095). The published code leaves a factor 2 out of D'', which makes it of second
-    order. The first two steps are of first and second order.
+    arXiv:2211.01095). The published code leaves a factor 2 out of D'', which makes the formula of
+    second order. The first two steps are of first and second order: they hold the global order to
+    2, if with a small constant.
 
     Args:
-        published: D'' as in the published code (order 2); false: as derived (order 3).
+        published: D'' as in the published code; false: as derived, of third order.
         lower_order_final: make the last two steps of second and first order too.
     """
+
+    order = 2
 
     def __init__(self, published: bool = True, lower_order_final: bool = False) -> None:
         self.published = published
         self.lower_order_final = lower_order_final
-        self.order = 2 if published or lower_order_final else 3
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
         return History.start(times)

@@ -128,11 +128,11 @@ def error(solver: Solver, sde: SDE, times: Tensor) -> float:
 def slope(solver: Solver, grid: TimeGrid, sde: SDE) -> tuple[float, float]:
     """Order over the last doubling, and the error there.
 
-    Doubles the steps from 32 until two doublings agree to 0.1, or 1024 steps, or round-off.
+    Doubles the steps from 32 until two doublings agree to 0.1, or 1024 steps, or an error of 1e-7.
     """
     errors = [error(solver, sde, grid.times(sde, n)) for n in (32, 64, 128)]
     n = 128
-    while n < 1024 and errors[-1] > 1e-9:
+    while n < 1024 and errors[-1] > 1e-7:
         orders = [math.log2(a / b) for a, b in zip(errors[-3:], errors[-2:], strict=False)]
         if abs(orders[0] - orders[1]) < 0.1:
             break

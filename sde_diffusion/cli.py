@@ -25,6 +25,13 @@ from sde_diffusion.errors import InputError
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
+# Hydra's flags that are followed by a value.
+VALUE_FLAGS = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+    "--config-dir", "-cd", "--info", "-i", "--experimental-rerun",
+)  # fmt: skip
+
+
 class UserError(CompactHydraException):
     """An InputError as Hydra reports it: one line, and the other jobs of a sweep go on."""
 
@@ -49,11 +56,14 @@ def run_task(config: DictConfig) -> Any:
 
 
 def with_task(argv: list[str]) -> list[str]:
-    """``compare nfe=[4]`` as ``task=compare nfe=[4]``; the first bare word is the task."""
+    """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
+    flags, overrides = [], []
     for i, word in enumerate(argv):
-        if not word.startswith("-") and "=" not in word and (i == 0 or argv[i - 1] in ("-m",)):
-            return [*argv[:i], f"task={word}", *argv[i + 1 :]]
-    return argv
+        if word.startswith("-") or (i > 0 and argv[i - 1] in VALUE_FLAGS):
+            flags.append(word)
+        else:
+            overrides.append(f"task={word}" if word.isidentifier() else word)
+    return [*flags, *overrides]
 
 
 def main() -> None:
@@ -63,6 +73,7 @@ def main() -> None:
     OmegaConf.register_new_resolver("config_digest", lambda *, _root_: digest(_root_), replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
+    _faults.clear()
     try:
         hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
         if _faults:

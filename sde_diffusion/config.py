@@ -150,7 +150,7 @@ def _check_types(node: DictConfig, key: str, given: set[str]) -> None:
         if name not in allowed and name != "_target_":
             raise InputError(f"{key}.{name!s}: unknown key; {key} takes {sorted(allowed)}")
     schema = dataclasses.make_dataclass("Schema", list(allowed.items()))
-    for name in (n for n in allowed if n in node):
+    for name in (n for n in node if n in allowed):  # "in node" is False where a value is missing
         if OmegaConf.is_missing(node, name):
             raise InputError(f"{key}.{name}: required here; give {key}.{name}=...")
         try:

@@ -71,6 +71,12 @@ class Sampler:
     ) -> Sampler:
         """A sampler, refused here if its parts cannot work together."""
         solver.check(sde)
+        low, high = denoiser.sigma_min, denoiser.sigma_max
+        if grid.sigma_min < low * (1 - 1e-6) or grid.sigma_max > high * (1 + 1e-6):
+            raise InputError(
+                f"grid.sigma_min={grid.sigma_min:g}, grid.sigma_max={grid.sigma_max:g}: outside "
+                f"the model's training range {low:g} .. {high:g}; give noise levels within it"
+            )
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last)
 
     def steps(self, nfe: int | None) -> int:

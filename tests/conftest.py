@@ -1,4 +1,4 @@
-"""What several tests share: the command line in a process of its own."""
+"""What several tests share: the command line, in a process of its own or in this one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,62 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from sde_diffusion.cli import FULL_ERROR, main
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit status."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Run:
-    """``cli("sample", "n=4", ok=True)`` in an empty folder; its output folder is ``out``."""
+    """``cli("sample", "n=4")`` in a process and folder of its own; ok=False lets it fail."""
 
-    def run(*words: str, ok: bool = True, env: dict[str, str] | None = None) -> object:
+    def run(*words: str, ok: bool = True, env: dict[str, str] | None = None) -> Done:
         environment = {**os.environ, "WANDB_MODE": "offline", **(env or {})}
-        environment.pop("HYDRA_FULL_ERROR", None)
+        environment.pop(FULL_ERROR, None)
         done = subprocess.run(
             [sys.executable, "-m", "sde_diffusion.cli", *words],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
-        if ok:
-            assert done.returncode == 0, done.stderr[-2000:]
-        return done
+        assert not ok or done.returncode == 0, done.stderr[-2000:]
+        return Done(done.returncode, done.stdout, done.stderr)
 
-    return run  # type: ignore[return-value]
+    return run
+
+
+@pytest.fixture
+def quick_cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The same in this process, which has loaded torch already."""
+
+    def run(*words: str, ok: bool = True) -> Done:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv(FULL_ERROR, "0")
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        monkeypatch.setattr(sys, "argv", ["sde-diffusion", *words])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        assert not ok or code == 0, printed.err
+        return Done(code, printed.out, printed.err)
+
+    return run

@@ -40,8 +40,8 @@ def test_through_the_network_in_float32() -> None:
 
 
 def test_nfe_is_counted_at_the_network() -> None:
-    assert sampler().sample([0, 1], 5).nfe == 5
-    drawn = sampler(denoise_last=True).sample([0, 1], 5)
+    assert sampler().sample([0, 1], 5, dtype=torch.float64).nfe == 5
+    drawn = sampler(denoise_last=True).sample([0, 1], 5, dtype=torch.float64)
     assert drawn.nfe == 5
     guided = Sampler.build(EDM(), ClassifierFree(load("mnist").denoiser, 2.0), DDIM(), Karras())
     cond = load("mnist").condition(7, [0, 1])
@@ -61,7 +61,9 @@ def test_the_same_model_under_any_sde_gives_the_same_sample() -> None:
 
 
 def test_trajectory_runs_from_noise_to_image() -> None:
-    drawn = sampler().sample([0, 1, 2], 6, batch_size=2, trajectory=True)
+    drawn = sampler().sample(
+        [0, 1, 2], 6, batch_size=2, dtype=torch.float64, trajectory=True
+    )
     assert drawn.trajectory is not None
     assert drawn.times is not None
     assert drawn.trajectory.shape == (7, 3, 1, 4, 4)

@@ -20,21 +20,28 @@ STYLES = ["-", "--", ":", "-."]
 
 def _axes(rows: Sequence[Row], xlabel: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=(7, 4.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(5.6, 4.2), dpi=200, layout="constrained")
     axes = figure.subplots()
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(f"FD[{rows[0]['extractor']}]")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def _ticks(axes: Axes, values: Sequence[float]) -> None:
+    from matplotlib.ticker import NullFormatter, NullLocator
+
     axes.set_xticks(list(values), [f"{v:g}" for v in values])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _png(figure: Figure) -> bytes:

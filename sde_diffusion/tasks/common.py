@@ -37,13 +37,13 @@ def usable_device(name: str) -> torch.device:
 
 def revision() -> str:
     """The git revision of a source checkout, the package version elsewhere."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[2]
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return "unknown"
-    inside = done.returncode == 0 and (here.parent / ".git").exists()
+    inside = done.returncode == 0 and (here / ".git").exists()
     return done.stdout.strip() if inside else f"version {_version()}"
 
 

@@ -85,7 +85,8 @@ def plans(config: DictConfig, task: CompareTask, model: Model) -> list[Plan]:
         own.grid = config.get("grid") or chosen.get("grid")
         sampler = build_sampler(own, model.denoiser)
         budgets = [None] if sampler.solver.order is None else list(dict.fromkeys(task.nfe))
-        recorded = {"solver": plain(own.solver), "grid": plain(own.grid), "sde": plain(own.sde)}
+        parts = ("solver", "grid", "sde", "noise", "guidance")
+        recorded = {part: plain(own[part]) for part in parts if part in own}
         for nfe in budgets:
             found.append(Plan(label, sampler, nfe, sampler.steps(nfe), recorded))
     return found
@@ -112,7 +113,7 @@ def run(config: DictConfig, folder: Path) -> float:
     with tracker, tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
         tracker.start(plain(config), folder, "compare", folder.parent.name, "compare", [])
         for number, plan in enumerate(todo):
-            cell = _cell(plan, config, task, model, seeds, cond, extractor, folder, bar)
+            cell = _cell(plan, task, model, seeds, cond, extractor, folder, bar)
             new = score_features(cell.features, task.samples, reference.reference)
             common = {"solver": plan.label, "target": plan.config["solver"]["_target_"],
                       "grid": _name(plan.config["grid"]), "sde": _name(plan.config["sde"]),
@@ -134,7 +135,7 @@ def run(config: DictConfig, folder: Path) -> float:
             "reference_n": reference.stats.n,
             "seeds": f"{seeds[0]}-{seeds[-1]}",
             "label": task.label,
-            "cells": [{"solver": p.label, "nfe": p.nfe, **p.config} for p in todo],
+            "cells": [{"label": p.label, "nfe": p.nfe, **p.config} for p in todo],
         }
         write_report(folder, rows, shown, facts, tracker)
     return min(row["fd"] for row in rows if row["samples"] == max(task.samples))
@@ -146,7 +147,6 @@ def _name(node: dict[str, Any]) -> str:
 
 def _cell(
     plan: Plan,
-    config: DictConfig,
     task: CompareTask,
     model: Model,
     seeds: list[int],
@@ -156,11 +156,11 @@ def _cell(
     bar: Any,
 ) -> Cell:
     """The features of one cell: read if this folder has them, else sampled and written."""
-    key = digest(OmegaConf.create({"cell": plan.config, "nfe": plan.nfe, "seeds": seeds,
-                                   "label": task.label, "last": task.denoise_last,
-                                   "guidance": plain(config.get("guidance") or OmegaConf.create({})), "dtype": task.dtype,
-                                   "noise": plain(config.noise), "model": model.fingerprint,
-                                   "extractor": extractor.fingerprint}))  # fmt: skip
+    # Everything the features depend on: the model by its content, not by its name.
+    depends = {"parts": plan.config, "nfe": plan.nfe, "seeds": seeds, "label": task.label,
+               "denoise_last": task.denoise_last, "dtype": task.dtype,
+               "model": model.fingerprint, "extractor": extractor.fingerprint}  # fmt: skip
+    key = digest(OmegaConf.create(depends))
     path = folder / "cells" / f"{plan.label}-{plan.nfe or 'adaptive'}-{key}.safetensors"
     weight = plan.nfe or 100
     if path.is_file():

@@ -1,0 +1,184 @@
+"""Data sets: what is read is what was written; what is broken is named in one line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sde_diffusion.data import digits, image_folder, image_npz, load_images, mnist
+from sde_diffusion.data import folder as folder_module
+from sde_diffusion.data.images import ImageSet, to_float, to_uint8
+from sde_diffusion.data.mnist import read_idx
+from sde_diffusion.errors import InputError
+
+ALL = torch.arange(256, dtype=torch.uint8)
+
+
+def test_every_grey_level_survives_the_round_trip() -> None:
+    assert torch.equal(to_uint8(to_float(ALL)), ALL)
+
+
+def test_truncation_would_not_survive_it() -> None:
+    def truncating(x: torch.Tensor) -> torch.Tensor:  # the known wrong way
+        return ((x.clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
+
+    assert not torch.equal(truncating(to_float(ALL)), ALL)
+
+
+def test_to_uint8_clips_before_it_rounds() -> None:
+    assert to_uint8(torch.tensor([-3.0, 3.0, 0.0])).tolist() == [0, 255, 128]
+
+
+def test_fingerprint_is_of_content_and_shape_not_of_name() -> None:
+    a = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, 0, "a")
+    assert a.fingerprint == ImageSet(a.images.clone(), None, 0, "b").fingerprint
+    assert a.fingerprint != ImageSet(a.images.reshape(2, 1, 2, 8), None, 0, "a").fingerprint
+    assert a.fingerprint != ImageSet(a.images + 1, None, 0, "a").fingerprint
+
+
+def test_digits_are_embedded() -> None:
+    train, test = digits(), digits("test")
+    assert tuple(train.images.shape) == (1500, 1, 8, 8)
+    assert len(test) == 297
+    assert train.labels is not None
+    assert train.labels.bincount().min() > 140
+    assert train.images.max() == 255
+    with pytest.raises(InputError, match=r"data\.split=all"):
+        digits("all")
+
+
+def idx(array: np.ndarray, magic: bytes = b"\x00\x00\x08") -> bytes:
+    sizes = struct.pack(f">{array.ndim}i", *array.shape)
+    return magic + bytes([array.ndim]) + sizes + array.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_files(tmp_path: Path, suffix: str) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    content = idx(array)
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    assert np.array_equal(read_idx(path), array)
+    for broken in (content[:-3], idx(array, b"\x00\x00\x0d"), b""):
+        path.write_bytes(gzip.compress(broken) if suffix else broken)
+        with pytest.raises(InputError, match=r"data\.root"):
+            read_idx(path)
+
+
+def test_torn_gzip_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(idx(np.zeros((9, 9), np.uint8)))[:-9])
+    with pytest.raises(InputError, match=r"x\.gz"):
+        read_idx(tmp_path / "x.gz")
+
+
+def test_mnist_asks_for_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=r"data\.download=true"):
+        mnist()
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
+    with pytest.raises(InputError, match="60000"):
+        mnist()
+
+
+def picture(level: int, size: int = 4) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), (level, level, level)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+FILES = {
+    "train/cat/1.png": picture(10),
+    "train/cat/2.png": picture(20),
+    "train/dog/1.png": picture(30),
+    "__MACOSX/train/cat/1.png": b"junk",
+    "train/notes.txt": b"text",
+}
+
+
+def both(tmp_path: Path, files: dict[str, bytes]) -> list[str]:
+    for name, content in files.items():
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return [str(tmp_path / "folder"), str(tmp_path / "all.zip")]
+
+
+def test_folder_and_zip_are_the_same(tmp_path: Path) -> None:
+    for path in both(tmp_path, FILES):
+        found = image_folder(path, split="train")
+        assert found.images[:, 0, 0, 0].tolist() == [10, 20, 30]
+        assert found.labels is not None
+        assert found.labels.tolist() == [0, 0, 1]
+        assert found.classes == 2
+        assert image_folder(path, split="train", size=2, grey=True).images.shape == (3, 1, 2, 2)
+        assert load_images(path, key="images").images.shape[1] == 1  # all grey
+
+
+def test_broken_images_are_refused_or_skipped_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in both(tmp_path, {**FILES, "train/dog/0.png": picture(1)[:40]}):
+        with pytest.raises(InputError, match=r"dog/0\.png"):
+            image_folder(path, split="train")
+        assert len(image_folder(path, split="train", on_error="skip")) == 3
+    assert "dog/0.png" in capsys.readouterr().out
+
+
+def test_different_sizes_name_the_remedy(tmp_path: Path) -> None:
+    for path in both(tmp_path, {**FILES, "train/dog/9.png": picture(1, size=5)}):
+        with pytest.raises(InputError, match=r"data\.size"):
+            image_folder(path, split="train")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "MAX_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", b"\0" * 100_000)
+    with pytest.raises(InputError, match="more than 1000"):
+        image_folder(str(tmp_path / "bomb.zip"))
+    monkeypatch.setattr(folder_module, "MAX_PIXELS", 15)
+    with pytest.raises(InputError, match="pixels"):
+        image_folder(both(tmp_path, FILES)[0])
+
+
+@pytest.mark.parametrize("name", ["nothing", "text.zip", "text.npz"])
+def test_what_is_no_image_set_is_one_line(tmp_path: Path, name: str) -> None:
+    if name != "nothing":
+        (tmp_path / name).write_text("text")
+    with pytest.raises(InputError, match="images="):
+        load_images(str(tmp_path / name), key="images")
+
+
+def test_npz(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    np.savez(path, images=array[..., None], labels=[1, 0])
+    found = image_npz(path)
+    assert torch.equal(found.images[:, 0], torch.from_numpy(array))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0]
+    np.savez(path, array)
+    assert image_npz(path).images.shape == (2, 1, 3, 4)
+    for wrong in ({"images": array.astype(float)}, {"x": array}, {"images": array, "labels": [1]}):
+        np.savez(path, **wrong)
+        with pytest.raises(InputError, match=r"x\.npz"):
+            image_npz(path)
+
+
+def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    np.savez(path, images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="plain arrays"):
+        image_npz(path)

@@ -1,0 +1,70 @@
+"""What the README shows runs as it is typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sde_diffusion import load
+from sde_diffusion.config import compose_task
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_python_lines() -> None:
+    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["drawn"].images.shape == (16, 1, 28, 28)
+    assert names["drawn"].images.dtype == torch.uint8
+    assert names["drawn"].nfe == 10.0
+    path = names["mine"].sample(n=4, solver="heun", nfe=20, sde="vp", trajectory=True).trajectory
+    assert path.shape == (11, 4, 3, 8, 8)
+
+
+COMMANDS = [
+    line.removeprefix("sde-diffusion ").replace("'", "")
+    for kind, text in BLOCKS
+    if kind == "bash"
+    for line in text.splitlines()
+    if line.startswith("sde-diffusion ")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_compose(command: str) -> None:
+    task, *overrides = [word for word in command.split() if word != "--multirun"]
+    # A swept choice is one of its values.
+    first = [re.sub(r"^([\w.]+=[^\[,{]+),.*$", r"\1", word) for word in overrides]
+    assert compose_task([f"task={task}", *first]).task == task
+
+
+def test_commands_were_found() -> None:
+    assert len(COMMANDS) >= 5
+
+
+def test_dtype_and_device() -> None:
+    model = load("mnist")
+    wide = model.sample(n=2, nfe=3, dtype=torch.float64, device="cpu").x
+    narrow = model.sample(n=2, nfe=3).x
+    assert wide.dtype == torch.float64
+    assert narrow.dtype == torch.float32
+    assert (wide - narrow).abs().max() < 1e-3
+
+
+def test_guided_sevens_are_sevens() -> None:
+    from sde_diffusion.metrics.extractors import CnnExtractor
+
+    drawn = load("mnist").sample(
+        n=12, nfe=24, label=7, solver="unipc", guidance=["cfg"], guidance__scale=2
+    )
+    assert drawn.nfe == 24
+    network = CnnExtractor("mnist-cnn").network
+    with torch.no_grad():
+        classes = network(drawn.images.float() / 127.5 - 1).argmax(1)
+    assert (classes == 7).sum() >= 11

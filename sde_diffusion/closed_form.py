@@ -123,7 +123,7 @@ class EmpiricalDenoiser(CountedDenoiser):
         self.bandwidth = bandwidth
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        flat = x.flatten(1)
+        flat = x.flatten(1).to(self.points)
         sigma = sigma if sigma.ndim == 0 else sigma.reshape(-1, 1)
         total = self.bandwidth**2 + sigma**2
         a = self.bandwidth**2 / total

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import final
 
+import numpy as np
 import torch
-import torchsde
 from torch import Tensor
+
+from sde_diffusion.errors import InputError
 
 
 class Noise(ABC):
@@ -66,6 +68,37 @@ class _Generators(Noise):
         return [int(torch.randint(2**62, (), generator=g)) for g in self.generators]
 
 
+class _Path:
+    """W(t) on 0 .. t_max by bisection: each midpoint is drawn from its bridge, by (seed, node).
+
+    W is a function of the seed alone, whatever is asked and in which order: linear between nodes
+    nearer than 2^-20 t, a virtual Brownian tree (Li et al., arXiv:2001.01328).
+    """
+
+    def __init__(self, seed: int, shape: Sequence[int], t_max: float) -> None:
+        self.seed, self.shape = seed % 2**64, tuple(shape)
+        end = t_max**0.5 * self._draw(0)
+        # The cells from the whole interval down to that of the last question: node, ends, W there.
+        self.cells = [(1, 0.0, t_max, np.zeros(self.shape), end)]
+
+    def _draw(self, node: int) -> np.ndarray:
+        key = np.array([self.seed, node], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key)).standard_normal(self.shape)
+
+    def at(self, t: float) -> np.ndarray:
+        while not self.cells[-1][1] <= t <= self.cells[-1][2]:
+            self.cells.pop()
+        node, a, b, w_a, w_b = self.cells[-1]
+        while b - a > t * 2**-20:
+            m, w_m = 0.5 * (a + b), 0.5 * (w_a + w_b) + 0.5 * (b - a) ** 0.5 * self._draw(node)
+            if t <= m:
+                node, b, w_b = 2 * node, m, w_m
+            else:
+                node, a, w_a = 2 * node + 1, m, w_m
+            self.cells.append((node, a, b, w_a, w_b))
+        return w_a + (t - a) / (b - a) * (w_b - w_a)
+
+
 class _BrownianPaths(_Generators):
     """One Brownian path a sample over time, so that finer grids see the same path."""
 
@@ -78,17 +111,18 @@ class _BrownianPaths(_Generators):
         t_max: float,
     ) -> None:
         super().__init__(seeds, shape, dtype, device)
-        self.paths = [
-            torchsde.BrownianInterval(
-                0.0, t_max, size=(1, *self.shape), dtype=torch.float64, entropy=int(seed)
-            )
-            for seed in seeds
-        ]
+        self.t_max = t_max
+        self.paths = [_Path(int(seed), shape, t_max) for seed in seeds]
 
     def normal(self, t: Tensor, s: Tensor) -> Tensor:
         low, high = sorted((float(t), float(s)))
-        draws = [path(low, high)[0] / (high - low) ** 0.5 for path in self.paths]
-        return torch.stack(draws).to(self.device, self.dtype)
+        if not 0 < low < high <= self.t_max:
+            raise InputError(
+                f"noise.t_max={self.t_max}: the path ends there, the step is {low:g} .. {high:g}; "
+                "raise it"
+            )
+        draws = [(path.at(high) - path.at(low)) / (high - low) ** 0.5 for path in self.paths]
+        return torch.from_numpy(np.stack(draws)).to(self.device, self.dtype)
 
 
 class Seeds(NoiseSource):

@@ -1,0 +1,129 @@
+"""Langevin and predictor-corrector: the law of their own discrete chain, and their exact moves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.grid import Karras
+from sde_diffusion.noise import Noise, Seeds
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.langevin import Langevin
+from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
+from sde_diffusion.solvers.reverse_diffusion import ReverseDiffusion
+from tests.solvers.conftest import SDES
+
+# Many modes of two variances: the norms of score and noise are then all but fixed numbers.
+HALF, ROWS, STEPS = 2048, 12, 12
+VARIANCE = torch.tensor([1.0, 0.04], dtype=torch.float64)
+
+
+def chain_variances(name: str, snr: float, n_steps: int, predict: bool) -> Tensor:
+    """Variance of the two kinds of mode at the end, by the scalar recursion of the published rules.
+
+    For a zero-mean mode of variance V = a^2 L + s^2, a Langevin step of size e multiplies by
+    (1 - e / V) and adds 2 e; a reverse diffusion step multiplies by (2 - c - b^2 / V), adds b^2.
+    """
+    sde = SDES[name]
+    times = Karras().times(sde, STEPS)
+    alpha, sigma = sde.alpha(times).tolist(), sde.sigma(times).tolist()
+    v = [4 * (alpha[0] ** 2 * L + sigma[0] ** 2) for L in VARIANCE.tolist()]
+    for i in range(STEPS):
+        exact = [alpha[i] ** 2 * L + sigma[i] ** 2 for L in VARIANCE.tolist()]
+        for _ in range(n_steps):
+            score2 = sum(v_k / V**2 for v_k, V in zip(v, exact, strict=True)) / 2
+            e = 2 * (alpha[i] / alpha[i + 1]) ** 2 * snr**2 / score2
+            v = [(1 - e / V) ** 2 * v_k + 2 * e for v_k, V in zip(v, exact, strict=True)]
+        c = alpha[i] / alpha[i + 1]
+        if predict:
+            b2 = sigma[i] ** 2 - c**2 * sigma[i + 1] ** 2
+            added = 0.0 if i == STEPS - 1 else b2
+            v = [(2 - c - b2 / V) ** 2 * v_k + added for v_k, V in zip(v, exact, strict=True)]
+        else:
+            v = [v_k / c**2 for v_k in v]
+    return torch.tensor(v, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("norm", ["sample", "batch"])
+@pytest.mark.parametrize("predict", [False, True], ids=["annealed", "predictor-corrector"])
+@pytest.mark.parametrize("name", SDES)
+@torch.no_grad()
+def test_the_law_is_that_of_the_scalar_chain(name: str, predict: bool, norm: str) -> None:
+    """From four times the exact variance; within 5 standard errors of 24,576 draws a kind."""
+    sde = SDES[name]
+    corrector = Langevin(snr=0.3, n_steps=4, norm=norm)
+    solver = PredictorCorrector(ReverseDiffusion(), corrector) if predict else corrector
+    times = Karras().times(sde, STEPS)
+    denoiser = GaussianDenoiser(VARIANCE.repeat_interleave(HALF))
+    start = 4 * (sde.alpha(times[0]) ** 2 * denoiser.variance + sde.sigma(times[0]) ** 2)
+    noise = Seeds().batch(range(ROWS), denoiser.shape, torch.float64)
+    x = solver.solve(Reverse(sde, denoiser), start.sqrt() * noise.fresh(), times, noise)
+    expected = chain_variances(name, 0.3, 4, predict)
+    found = x.reshape(ROWS, 2, HALF).square().mean((0, 2))
+    z = (found / expected - 1) * (ROWS * HALF / 2) ** 0.5
+    assert float(z.abs().max()) < 5
+
+
+class Recorded(Noise):
+    """Given draws, one after the other."""
+
+    def __init__(self, draws: Tensor) -> None:
+        self.draws = list(draws)
+
+    def fresh(self) -> Tensor:
+        return self.draws.pop(0)
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        raise AssertionError("a corrector's noise belongs to no interval")
+
+    def entropy(self) -> list[int]:
+        raise AssertionError("a corrector draws normals only")
+
+
+@pytest.mark.parametrize("norm", ["sample", "batch"])
+@torch.no_grad()
+def test_one_move_is_the_published_formula(norm: str) -> None:
+    """x + e score + sqrt(2 e) z with e = 2 a (snr |z| / |score|)^2, number by number."""
+    sde = SDES["vp"]
+    t, s = Karras().times(sde, 10)[4:6]
+    x, z = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    denoiser = GaussianDenoiser(VARIANCE)
+    moved = Langevin(0.2, 1, norm).correct(Reverse(sde, denoiser), x, t, s, Recorded(z[None]))
+    total = [float(sde.alpha(t) ** 2 * v + sde.sigma(t) ** 2) for v in VARIANCE]
+    score = [[-float(row[k]) / total[k] for k in (0, 1)] for row in x]
+    sizes = [sum(v**2 for v in row) ** 0.5 for row in score]
+    noises = [sum(float(v) ** 2 for v in row) ** 0.5 for row in z]
+    a = float((sde.alpha(t) / sde.alpha(s)) ** 2)
+    for i in range(3):
+        size = sizes[i] if norm == "sample" else sum(sizes) / 3
+        noise = noises[i] if norm == "sample" else sum(noises) / 3
+        e = 2 * a * (0.2 * noise / size) ** 2
+        for k in (0, 1):
+            expected = float(x[i, k]) + e * score[i][k] + (2 * e) ** 0.5 * float(z[i, k])
+            assert float(moved[i, k]) == pytest.approx(expected, rel=1e-12)
+
+
+@torch.no_grad()
+def test_corrector_comes_first_and_the_last_state_is_the_predictors_mean() -> None:
+    sde, reverse = SDES["edm"], Reverse(SDES["edm"], GaussianDenoiser(VARIANCE))
+    times = Karras().times(sde, 2)
+    x = torch.tensor([[5.0, -3.0]], dtype=torch.float64)
+    corrector, predictor = Langevin(), ReverseDiffusion()
+    found = PredictorCorrector(predictor, corrector).solve(
+        reverse, x, times, Seeds().batch([4], (2,), torch.float64)
+    )
+    noise = Seeds().batch([4], (2,), torch.float64)
+    x = corrector.correct(reverse, x, times[0], times[1], noise)
+    x, _ = predictor.step(reverse, x, times[0], times[1], None, noise)
+    x = corrector.correct(reverse, x, times[1], times[2], noise)
+    b2 = times[1] ** 2 - times[2] ** 2
+    assert torch.allclose(found, x + b2 * reverse.score(x, times[1]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [{"snr": 0.0}, {"n_steps": 0}, {"norm": "row"}])
+def test_a_wrong_field_is_refused_by_its_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Langevin(**wrong)  # type: ignore[arg-type]

@@ -186,13 +186,17 @@ def build(node: Any, key: str, base: type | None = None, **extra: Any) -> Any:
         raise InputError(one_line(error)) from error
 
 
-def read(config: DictConfig, schema: type) -> Any:
-    """The task's own keys as an instance of the dataclass ``schema``; InputError names a key."""
+def read(config: DictConfig, schema: type, *others: str) -> Any:
+    """The task's own keys as an instance of the dataclass ``schema``; InputError names a key.
+
+    Keys that are neither fields nor groups nor ``others`` are refused.
+    """
     names = [field.name for field in dataclasses.fields(schema)]
     groups = {path.name for path in Path(conf_dir()).iterdir() if path.is_dir()}
     for key in config:
-        if key not in {*names, *groups, "hydra"}:
-            raise InputError(f"{key!s}: unknown key here; this task takes {sorted(names)}")
+        if key not in {*names, *others, *groups, "hydra"}:
+            known = sorted([*names, *others])
+            raise InputError(f"{key!s}: unknown key here; this task takes {known}")
         if key in names and OmegaConf.is_missing(config, key):
             raise InputError(f"{key!s}: required; give {key!s}=...")
     try:

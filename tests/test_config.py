@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from sde_diffusion.config import build, compose_task, conf_dir, locate, parameters
+from sde_diffusion.config import build, compose_task, conf_dir, locate, parameters, read
 from sde_diffusion.errors import InputError
+from sde_diffusion.train import TrainConfig
 
 CONF = Path(conf_dir())
 GROUPS = ["sde", "grid", "noise", "levels", "data", "extractor", "tracker", "solver"]
@@ -55,6 +56,12 @@ def test_guidance_yaml_keys(name: str) -> None:
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
 def test_every_task_composes(task: str) -> None:
     assert compose_task([f"task={task}"]).task == task
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "experiment").glob("*.yaml"))])
+def test_every_experiment_composes(name: str) -> None:
+    config = compose_task(["task=train", f"experiment={name}"])
+    assert read(config, TrainConfig, "device").steps >= 1000
 
 
 @pytest.mark.parametrize(

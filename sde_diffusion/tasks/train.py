@@ -101,7 +101,7 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
 
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
-    train_config: TrainConfig = read(config, TrainConfig)
+    train_config: TrainConfig = read(config, TrainConfig, "device")
     device = usable_device(str(config.device))
     levels: NoiseLevels = build(config.levels, "levels", NoiseLevels)
     sde: SDE = build(config.sde, "sde", SDE)

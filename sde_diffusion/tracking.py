@@ -9,6 +9,7 @@ import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -20,20 +21,23 @@ T = TypeVar("T", bound="Tracker")
 MODES = (None, "online", "offline", "disabled")
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a log is told of a job: its plain resolved config, its folder and its names."""
+
+    config: dict[str, Any]
+    folder: Path
+    name: str
+    group: str
+    tags: Sequence[str] = ()
+
+
 class Tracker(ABC):
     """A run's log. ``start`` once, then any of the others; a ``with`` block finishes it."""
 
     @abstractmethod
-    def start(
-        self,
-        config: dict[str, Any],
-        folder: Path,
-        name: str,
-        group: str,
-        job_type: str,
-        tags: Sequence[str],
-    ) -> None:
-        """Open the log of a job; ``config`` is a plain resolved container."""
+    def start(self, job: Job) -> None:
+        """Open the log of a job."""
 
     @abstractmethod
     def log(self, metrics: dict[str, float], step: int) -> None:
@@ -66,15 +70,7 @@ class Tracker(ABC):
 class NoTracker(Tracker):
     """Keeps nothing."""
 
-    def start(
-        self,
-        config: dict[str, Any],
-        folder: Path,
-        name: str,
-        group: str,
-        job_type: str,
-        tags: Sequence[str],
-    ) -> None:
+    def start(self, job: Job) -> None:
         return None
 
     def log(self, metrics: dict[str, float], step: int) -> None:
@@ -100,16 +96,8 @@ class CsvTracker(NoTracker):
         self._rows: dict[int, dict[str, str]] = {}
         self._path: Path | None = None
 
-    def start(
-        self,
-        config: dict[str, Any],
-        folder: Path,
-        name: str,
-        group: str,
-        job_type: str,
-        tags: Sequence[str],
-    ) -> None:
-        self._path = folder / "metrics.csv"
+    def start(self, job: Job) -> None:
+        self._path = job.folder / "metrics.csv"
         self._rows = {}
         if self._path.is_file():
             with open(self._path, newline="") as file:
@@ -156,28 +144,20 @@ class WandbTracker(Tracker):
         self.mode, self.tags = mode, list(tags)
         self._run: Any = None
 
-    def start(
-        self,
-        config: dict[str, Any],
-        folder: Path,
-        name: str,
-        group: str,
-        job_type: str,
-        tags: Sequence[str],
-    ) -> None:
+    def start(self, job: Job) -> None:
         import wandb
 
-        folder.mkdir(parents=True, exist_ok=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            "name": name,
-            "group": self.group or group,
-            "job_type": job_type,
-            "tags": [*tags, *self.tags],
-            "dir": str(folder),
-            "config": config,
-            "id": _run_id(folder),
+            "name": job.name,
+            "group": self.group or job.group,
+            "job_type": job.name,
+            "tags": [*job.tags, *self.tags],
+            "dir": str(job.folder),
+            "config": job.config,
+            "id": _run_id(job.folder),
             "resume": "allow",
         }
         mode: Any = self.mode or os.environ.get("WANDB_MODE") or _mode_by_login()

@@ -15,20 +15,16 @@ from PIL import Image
 
 from sde_diffusion.config import compose_task, conf_dir
 from sde_diffusion.errors import InputError
-from sde_diffusion.tracking import CsvTracker, NoTracker, WandbTracker
+from sde_diffusion.tracking import CsvTracker, Job, NoTracker, WandbTracker
 
-JOB: dict[str, Any] = {
-    "config": {"nfe": 7, "solver": {"order": 2}},
-    "name": "compare",
-    "group": "stamp",
-    "job_type": "compare",
-    "tags": ["mnist"],
-}
+
+def job(folder: Path) -> Job:
+    return Job({"nfe": 7, "solver": {"order": 2}}, folder, "compare", "stamp", ["mnist"])
 
 
 def offline_run(folder: Path, step: int) -> None:
     with WandbTracker(mode="offline", tags=["nightly"]) as tracker:
-        tracker.start(folder=folder, **JOB)
+        tracker.start(job(folder))
         tracker.log({"fd": 1.5}, step)
         tracker.table("results", [{"solver": "ddim", "fd": 1.5}])
         Image.new("L", (4, 4)).save(folder / "grid.png")
@@ -99,7 +95,7 @@ def test_online_without_a_network_falls_back(
         return None
 
     monkeypatch.setattr(wandb, "init", init)
-    WandbTracker(mode="online").start(folder=tmp_path, **JOB)
+    WandbTracker(mode="online").start(job(tmp_path))
     assert modes == ["online", "offline"]
     assert "logging offline" in capsys.readouterr().err
 
@@ -107,7 +103,7 @@ def test_online_without_a_network_falls_back(
 def test_csv_rows_can_be_read_and_resumed(tmp_path: Path) -> None:
     for steps in ((1, 2, 3), (2, 3)):  # killed after 3, resumed from a checkpoint at 1
         tracker = CsvTracker()
-        tracker.start(folder=tmp_path, **JOB)
+        tracker.start(job(tmp_path))
         for step in steps:
             tracker.log({"loss": float(10 * step + len(steps))}, step)
         tracker.log({"val": 0.5}, steps[-1])
@@ -123,7 +119,7 @@ def test_csv_rows_can_be_read_and_resumed(tmp_path: Path) -> None:
 
 def test_no_tracker_writes_nothing(tmp_path: Path) -> None:
     with NoTracker() as tracker:
-        tracker.start(folder=tmp_path, **JOB)
+        tracker.start(job(tmp_path))
         tracker.log({"loss": 1.0}, 0)
     assert not list(tmp_path.iterdir())
 

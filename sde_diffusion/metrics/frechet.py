@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int])
     The features are projected by R once; then each n costs one eigvalsh, of the covariance of the
     projection, or of its n x n Gram matrix where n <= d.
     """
-    if any(a >= b for a, b in zip(counts, counts[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(counts)):
         raise InputError(f"samples={list(counts)}: not increasing; give increasing numbers")
     if not counts or min(counts) < 2 or max(counts) > len(features):
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")

@@ -9,7 +9,8 @@ its share of the variance is Var(IF) / N, and the plug-in value is too large by 
     B = tr S + 1/2 sum_ij (E[y_i^2 y_j^2] - delta_ij L_i^2) / (s_i s_j (s_i + s_j)).
 
 A reference of n_0 images adds its own bias and variance, by the same formulas with the roles
-exchanged; without its features in the Gaussian closed form E[y_i^2 y_j^2] = L_i L_j (1 + 2 delta_ij).
+exchanged; without its features in the Gaussian closed form, where
+E[y_i^2 y_j^2] = L_i L_j (1 + 2 delta_ij).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.frechet import Reference, above_rounding, check_width, root_of
 
 Z95 = 1.959963984540054
-MIN_RATIO = 5
+# Below 5 d the expansion is not valid. From there to 10 d it is short of its 95 %: measured 0.89
+# on Gaussian and 0.74 on exponential features at 5 d, 0.95 and 0.92 at 10 d (d = 64).
+MIN_RATIO, FULL_RATIO = 5, 10
 GAUSSIAN = "reference side in the Gaussian closed form"
 MEASURED = "reference side from its features"
 
@@ -139,6 +142,10 @@ def _withheld(n: int, d: int) -> Inference | None:
     return Inference(None, None, f"interval withheld: N = {n} < {MIN_RATIO} d = {MIN_RATIO * d}")
 
 
+def _caution(n: int, d: int) -> str:
+    return f"; interval somewhat narrow: N = {n} < {FULL_RATIO} d" if n < FULL_RATIO * d else ""
+
+
 def _check(features: Tensor, reference: Reference, known: Tensor | None) -> None:
     check_width(features.shape[1], reference)
     if known is None:
@@ -170,7 +177,8 @@ def debiased(
         note = GAUSSIAN
     else:
         variance_0, note = float(found.influence_0.var()), MEASURED
-    return Inference(found.value, (variance + variance_0 / reference.n) ** 0.5, note)
+    error = (variance + variance_0 / reference.n) ** 0.5
+    return Inference(found.value, error, note + _caution(*features.shape))
 
 
 def paired_difference(
@@ -198,4 +206,4 @@ def paired_difference(
     else:
         variance_0, note = float((of_a.influence_0 - of_b.influence_0).var()), MEASURED
     error = (variance + variance_0 / reference.n) ** 0.5
-    return Inference(value, error, f"paired by initial noise; {note}")
+    return Inference(value, error, f"paired by initial noise; {note}{_caution(*a.shape)}")

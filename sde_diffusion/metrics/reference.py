@@ -75,12 +75,17 @@ class ReferenceSet:
                 facts = json.loads((file.metadata() or {})[KEY])
                 mean, m2, held_out = (file.get_tensor(k) for k in ("mean", "M2", "held_out"))
             if facts["format"] != FORMAT:
-                raise InputError(f"reference={path}: another version; want format {FORMAT}")
+                raise ValueError(f"another version, not format {FORMAT}")
             stats = FeatureStats(int(facts["n"]), mean, m2)
             found = cls(facts["name"], facts["data_fingerprint"], facts["extractor"],
                         facts["extractor_fingerprint"], stats, held_out)  # fmt: skip
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"reference={path}: no reference file of this package") from error
+            found._check()
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"reference={path}: torn, or not reference statistics of this package ({reason}); "
+                "make them with 'sde-diffusion extractor'"
+            ) from error
         if found.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
                 f"reference={path}: made with extractor {found.extractor} "
@@ -88,3 +93,13 @@ class ReferenceSet:
                 "make it again with 'sde-diffusion extractor'"
             )
         return found
+
+    def _check(self) -> None:
+        mean, m2, held_out = self.stats.mean, self.stats.M2, self.held_out
+        d = len(mean)
+        if (mean.shape, m2.shape, held_out.shape[1:]) != ((d,), (d, d), (d,)) or self.stats.n < 2:
+            raise ValueError("statistics of other shapes")
+        if (mean.dtype, m2.dtype, held_out.dtype) != (torch.float64, torch.float64, torch.float16):
+            raise ValueError("statistics of other types")
+        if not all(bool(t.isfinite().all()) for t in (mean, m2, held_out)):
+            raise ValueError("statistics that are not finite")

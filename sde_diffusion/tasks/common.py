@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sde_diffusion.files import asset
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import Model
+from sde_diffusion.tracking import Job
 
 
 def choice(key: str, value: str, allowed: Iterable[str]) -> str:
@@ -79,3 +80,8 @@ def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
 def reference_for(extractor: Extractor, path: str | None) -> ReferenceSet:
     """The reference file that is named, or the one shipped for the extractor."""
     return ReferenceSet.load(asset(path or f"{extractor.name}-reference"), extractor)
+
+
+def job(config: DictConfig, folder: Path, tags: Sequence[str] = ()) -> Job:
+    """The job as a tracker hears of it: jobs of one sweep share its folder's name as group."""
+    return Job(plain(config), folder, str(config.task), folder.absolute().parent.name, tags)

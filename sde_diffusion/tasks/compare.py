@@ -21,7 +21,7 @@ from sde_diffusion.report import write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.tasks.cells import Cell, load_cell, save_cell
-from sde_diffusion.tasks.common import choice, provenance, reference_for, usable_device
+from sde_diffusion.tasks.common import choice, job, provenance, reference_for, usable_device
 from sde_diffusion.tasks.scores import floors, score_features
 from sde_diffusion.tracking import Tracker
 
@@ -111,7 +111,7 @@ def run(config: DictConfig, folder: Path) -> float:
     floor = floors(reference.held_out, task.samples, reference.reference)
     work = sum((plan.nfe or 100) * len(seeds) for plan in todo)
     with tracker, tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
-        tracker.start(plain(config), folder, "compare", folder.parent.name, "compare", [])
+        tracker.start(job(config, folder))
         for number, plan in enumerate(todo):
             cell = _cell(plan, task, model, seeds, cond, extractor, folder, bar)
             new = score_features(cell.features, task.samples, reference.reference)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sde_diffusion.config import build, plain, read
+from sde_diffusion.config import build, read
 from sde_diffusion.data import load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.frechet import Reference
 from sde_diffusion.metrics.stats import FeatureStats
-from sde_diffusion.tasks.common import machine, reference_for
+from sde_diffusion.tasks.common import job, machine, reference_for
 from sde_diffusion.tasks.scores import score_features
 from sde_diffusion.tracking import Tracker
 
@@ -68,7 +68,7 @@ def run(config: DictConfig, folder: Path) -> float:
     write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
-        tracker.start(plain(config), folder, "evaluate", "evaluate", "evaluate", [])
+        tracker.start(job(config, folder))
         for step, row in enumerate(rows):
             tracker.log({"fd": row["fd"], "samples": row["samples"]}, step)
     for row in rows:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from sde_diffusion.config import build, plain, read
+from sde_diffusion.config import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.model import DTYPES, build_sampler, load
 from sde_diffusion.report.images import image_grid, png_bytes
-from sde_diffusion.tasks.common import choice, provenance, usable_device
+from sde_diffusion.tasks.common import choice, job, provenance, usable_device
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
@@ -74,7 +74,7 @@ def run(config: DictConfig, folder: Path) -> float:
     nfe = task.nfe if task.nfe is not None or adaptive else DEFAULT_NFE * sampler.denoiser.cost
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
-        tracker.start(plain(config), folder, "sample", folder.parent.name, "sample", [])
+        tracker.start(job(config, folder))
         drawn = sampler.sample(
             seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample"
         )

@@ -22,7 +22,7 @@ from sde_diffusion.report.images import image_grid, png_bytes
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
-from sde_diffusion.tasks.common import usable_device
+from sde_diffusion.tasks.common import job, usable_device
 from sde_diffusion.tasks.extractor import both_splits
 from sde_diffusion.tracking import Tracker
 from sde_diffusion.train import TrainConfig, Trainer
@@ -122,7 +122,7 @@ def run(config: DictConfig, folder: Path) -> float:
     )
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
-        tracker.start(plain(config), folder, "train", folder.parent.name, "train", [data.name])
+        tracker.start(job(config, folder, [data.name]))
         loss = run_training(spec, data, held_out, levels, train_config, folder, tracker,
                             drawer(sde, data.classes), device)  # fmt: skip
     print(f"validation loss {loss:.4f}: {folder}")

@@ -53,16 +53,17 @@ class SmallCNN(nn.Module):
 
 
 def _fit(network: SmallCNN, images: Tensor, labels: Tensor, epochs: int) -> None:
-    """Cross entropy with label smoothing; the images of a batch move by up to 2 pixels."""
+    """Cross entropy with label smoothing; the images of a batch move by up to a 14th of a side."""
     side, steps = images.shape[2], len(images) // TRAIN_BATCH
+    shift = side // 14
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
     with tqdm(total=epochs * steps, desc="extractor", unit="step") as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images))[: steps * TRAIN_BATCH]
             for rows in order.split(TRAIN_BATCH):
-                x = F.pad(to_float(images[rows]), (2, 2, 2, 2), value=-1.0)
-                i, j = torch.randint(0, 5, (2,)).tolist()
+                x = F.pad(to_float(images[rows]), (shift,) * 4, value=-1.0)
+                i, j = torch.randint(0, 2 * shift + 1, (2,)).tolist()
                 x = x[:, :, i : i + side, j : j + side]
                 loss = F.cross_entropy(network(x), labels[rows], label_smoothing=0.05)
                 optimizer.zero_grad()

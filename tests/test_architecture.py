@@ -21,6 +21,7 @@ ORDER = [
     ["closed_form", "guidance", "grid", "noise"],
     ["reverse"],
     ["solvers"],
+    ["exact"],
     ["files"],
     ["data"],
     ["sampler"],

@@ -1,0 +1,169 @@
+"""Extractors: shapes, batches, fingerprints, refused files, and a classifier that learns."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sde_diffusion.data import ImageSet, digits
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import asset
+from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
+from sde_diffusion.metrics.extractors.base import BATCH
+from sde_diffusion.metrics.extractors.cnn import KEY, train_cnn
+
+from .gaussians import generator
+
+
+def images(n: int, side: int = 28, seed: int = 0) -> Tensor:
+    shape = (n, 1, side, side)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(seed))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small classifier of the embedded digits."""
+    path = tmp_path_factory.mktemp("extractor") / "digits-cnn.safetensors"
+    train_cnn(digits("train"), path, epochs=8, dim=16, seed=1)
+    return path
+
+
+def test_training_learns_and_is_named_after_its_file(trained: Path) -> None:
+    extractor = CnnExtractor(str(trained))
+    assert extractor.accuracy(digits("test")) > 0.85
+    assert (extractor.name, extractor.dim) == ("digits-cnn", 16)
+    assert extractor.metric == "FD[digits-cnn]"
+
+
+def test_training_is_of_its_seed_and_leaves_the_global_one_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    contents = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train_cnn(digits("train")[:256], tmp_path / name, epochs=1, dim=4, seed=seed)
+        contents.append((tmp_path / name).read_bytes())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_sample_does_not_depend_on_its_batch(trained: Path) -> None:
+    extractor, x = CnnExtractor(str(trained)), images(BATCH + 3, side=8)
+    together = extractor(x)
+    assert together.shape == (BATCH + 3, 16)
+    assert together.dtype == torch.float64
+    assert not together.requires_grad
+    torch.testing.assert_close(extractor(x[-1:]), together[-1:], rtol=0, atol=1e-5)
+
+
+def test_fingerprint_is_of_the_weights_and_not_of_the_name(trained: Path, tmp_path: Path) -> None:
+    known = CnnExtractor(str(trained)).fingerprint
+    copy = tmp_path / "other.safetensors"
+    copy.write_bytes(trained.read_bytes())
+    assert CnnExtractor(str(copy)).fingerprint == known
+    tensors = load_file(trained)
+    tensors["hidden.weight"][0, 0] += 1e-3
+    save_file(tensors, copy, metadata=facts_of(trained))
+    assert CnnExtractor(str(copy)).fingerprint != known
+
+
+def facts_of(path: Path, **changes: object) -> dict[str, str]:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {KEY: json.dumps({**json.loads(header["__metadata__"][KEY]), **changes})}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"format": 2}, {"dim": 17}, {"dim": 10**9}, {"shape": [1, 10**6, 10**6]}, {"shape": 8},
+     {"shape": [3, 8, 8]}, {"classes": 9}, {"classes": "ten"}, {"shape": [1, "8", 8]}],
+    ids=str,
+)  # fmt: skip
+def test_files_with_other_facts_are_refused(
+    trained: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    path = tmp_path / "changed.safetensors"
+    save_file(load_file(trained), path, metadata=facts_of(trained, **changes))
+    with pytest.raises(InputError, match=r"extractor\.file=.*not an extractor") as found:
+        CnnExtractor(str(path))
+    assert "\n" not in str(found.value)
+
+
+def test_files_that_are_torn_foreign_or_missing(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn").write_bytes(trained.read_bytes()[:-100])
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
+    tensors = load_file(trained)
+    del tensors["head.bias"]
+    save_file(tensors, tmp_path / "partial", metadata=facts_of(trained))
+    for name in ("torn", "foreign", "partial"):
+        with pytest.raises(InputError, match="not an extractor of this package"):
+            CnnExtractor(str(tmp_path / name))
+    with pytest.raises(InputError, match="no such file"):
+        CnnExtractor(str(tmp_path / "missing"))
+
+
+def test_images_of_another_kind_are_refused(trained: Path) -> None:
+    for extractor in (CnnExtractor(str(trained)), PixelExtractor(2, 1, 8, 8)):
+        with pytest.raises(InputError, match="extractor="):
+            extractor(images(2, side=28))
+        with pytest.raises(InputError, match="give uint8"):
+            extractor(images(2, side=8).float())
+        with pytest.raises(InputError, match="give uint8"):
+            extractor(images(2, side=8)[:, 0])
+
+
+def test_data_that_cannot_be_learned(tmp_path: Path) -> None:
+    square = images(200, side=8)
+    labels = torch.arange(200) % 10
+    for data, message in (
+        (ImageSet(square, None, 0, "plain"), "no classes"),
+        (ImageSet(square[:127], labels[:127], 10, "few"), "at least 128"),
+        (ImageSet(square[..., :4], labels, 10, "oblong"), "square"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train_cnn(data, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_pixels_are_averaged_over_squares() -> None:
+    x = images(3, side=8)
+    found = PixelExtractor(4, 1, 8, 8)(x)
+    by_hand = x.double().reshape(3, 2, 4, 2, 4).mean((2, 4)).flatten(1) / 255
+    torch.testing.assert_close(found, by_hand, rtol=0, atol=1e-15)
+    assert torch.equal(PixelExtractor(1, 1, 8, 8)(x), x.flatten(1).double() / 255)
+
+
+def test_pixel_names_and_fingerprints_tell_poolings_apart() -> None:
+    found = [PixelExtractor(pool) for pool in (1, 2, 4)] + [PixelExtractor(4, 3, 32, 32)]
+    assert len({e.fingerprint for e in found}) == 4
+    assert PixelExtractor(2).fingerprint == found[1].fingerprint
+    assert [e.dim for e in found] == [784, 196, 49, 192]
+    assert found[1].metric == "FD[pixel2]"
+
+
+@pytest.mark.parametrize("pool", [0, -1, 3])
+def test_pool_must_divide(pool: int) -> None:
+    with pytest.raises(InputError, match=r"extractor\.pool="):
+        PixelExtractor(pool)
+
+
+def test_the_shipped_extractor() -> None:
+    extractor = CnnExtractor()
+    assert extractor.metric == "FD[mnist-cnn]"
+    assert extractor.dim == 64
+    assert asset("mnist-cnn").stat().st_size <= 2**20
+    features = extractor(images(5))
+    assert features.shape == (5, 64)
+    assert bool(features.isfinite().all())
+
+
+@pytest.mark.parametrize("cls", [CnnExtractor, PixelExtractor])
+def test_every_argument_has_a_default_of_plain_type(cls: type) -> None:
+    for name, parameter in inspect.signature(cls).parameters.items():
+        assert type(parameter.default) in (int, str), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import page
 
 SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral", "dpmpp_2m_sde"]
-NFE = [4, 6, 8, 10, 16, 24]
+NFE = [4, 6, 8, 10, 16]
 SAMPLES = 1000
 OVERRIDES = [
     f"solvers=[{','.join(SOLVERS)}]",

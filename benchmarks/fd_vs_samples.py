@@ -5,7 +5,7 @@ from __future__ import annotations
 import page
 
 SOLVERS = ["unipc", "ancestral"]
-NFE = 32
+NFE = 24
 SAMPLES = [100, 200, 500, 1000, 2000, 5000, 10000]
 OVERRIDES = [
     f"solvers=[{','.join(SOLVERS)}]",

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from sde_diffusion.report.tables import Row, best_by_nfe, largest
+from sde_diffusion.report.tables import Row, best_by_nfe, largest, metric, rivals
 
 COLUMNS = {
     "solver": "solver",
@@ -19,19 +19,36 @@ COLUMNS = {
     "fd_low": "95 % low",
     "fd_high": "95 % high",
     "floor": "floor",
-    "seconds": "seconds",
+    "seconds": "s, all N",
     "grid": "grid",
     "order": "order",
 }
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
-    """What the comparison says, one sentence an NFE."""
+    """What the comparison says, one sentence an NFE; near rivals are named, not passed over."""
     sentences = []
     for nfe, row in best_by_nfe(rows).items():
+        others = rivals(rows, row)
+        alone = " alone" if not others and len({r["solver"] for r in rows}) > 1 else ""
         ratio = f", {row['fd'] / row['floor']:.1f} times the floor" if row["floor"] else ""
-        sentences.append(f"At {nfe:.4g} evaluations: {row['solver']} with {row['fd']:.3g}{ratio}.")
+        sentences.append(
+            f"At {nfe:.4g} evaluations: {row['solver']}{alone} with {row['fd']:.3g}{ratio}"
+            f"{_near(row, others)}."
+        )
     return sentences
+
+
+def _near(row: Row, others: Sequence[Row]) -> str:
+    """The rivals whose bias-removed value lies in the 95 % interval of the best."""
+    if row["fd_high"] is None:
+        return ""
+    near = [
+        r["solver"]
+        for r in others
+        if r["fd_debiased"] is not None and row["fd_low"] <= r["fd_debiased"] <= row["fd_high"]
+    ]
+    return f"; within its 95 % interval: {', '.join(near)}" if near else ""
 
 
 def show(value: Any) -> str:
@@ -53,7 +70,7 @@ def page(
     top = largest(rows)[0]
     facts = {k: v for k, v in provenance.items() if k not in ("config", "cells")}
     return environment.get_template("page.html.j2").render(
-        metric=f"FD[{top['extractor']}]",
+        metric=metric(rows),
         samples=top["samples"],
         floor=top["floor"],
         findings=findings(rows),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 
@@ -28,6 +29,27 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
+
+
+def same_seed_rows(shown: Mapping[tuple[str, str], Tensor]) -> Image.Image:
+    """A labelled row for each (solver, NFE) of uint8 images [K, C, H, W], the same seeds below
+    each other."""
+    strips = {
+        f"{solver}, NFE {nfe}": image_grid(images, len(images))
+        for (solver, nfe), images in shown.items()
+    }
+    font = ImageFont.load_default(size=18)
+    margin = 16 + math.ceil(max(font.getlength(label) for label in strips))
+    width = margin + max(strip.width for strip in strips.values())
+    sheet = Image.new(
+        "RGB", (width, sum(4 + strip.height for strip in strips.values()) - 4), "white"
+    )
+    draw, y = ImageDraw.Draw(sheet), 0
+    for label, strip in strips.items():
+        sheet.paste(strip, (margin, y))
+        draw.text((8, y + strip.height // 2), label, fill="black", font=font, anchor="lm")
+        y += strip.height + 4
+    return sheet
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -8,16 +8,26 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMAT = 1
 COLUMNS = [
     "solver", "nfe", "samples", "fd", "fd_debiased", "fd_low", "fd_high", "floor", "seconds",
-    "nfe_asked", "steps", "order", "stochastic", "grid", "sde", "extractor", "model", "dtype",
-    "device", "seed_first", "rank", "target", "note",
+    "nfe_asked", "steps", "order", "stochastic", "couples_batch", "grid", "sde", "extractor",
+    "model", "dtype", "device", "seed_first", "rank", "target", "note",
+]  # fmt: skip
+# The same for all rows, beside each number so that a table alone says where it came from.
+PROTOCOL = [
+    "model_fingerprint", "extractor_fingerprint", "reference", "reference_fingerprint",
+    "reference_n", "seeds", "label", "revision", "date",
 ]  # fmt: skip
 Row = dict[str, Any]
+
+
+def metric(rows: Sequence[Row]) -> str:
+    """What the distance is called: after its features, never FID."""
+    return f"FD[{rows[0]['extractor']}]"
 
 
 def largest(rows: Sequence[Row]) -> list[Row]:
@@ -27,12 +37,21 @@ def largest(rows: Sequence[Row]) -> list[Row]:
 
 
 def best_by_nfe(rows: Sequence[Row]) -> dict[float, Row]:
-    """The row of smallest distance at each measured NFE, at the largest number of samples."""
+    """The row of smallest distance at each measured NFE, at the largest number of samples.
+
+    An adaptive solver is often the only one at its NFE: ``rivals`` says against whom.
+    """
     found: dict[float, Row] = {}
     for row in largest(rows):
         if row["nfe"] not in found or row["fd"] < found[row["nfe"]]["fd"]:
             found[row["nfe"]] = row
     return dict(sorted(found.items()))
+
+
+def rivals(rows: Sequence[Row], row: Row) -> list[Row]:
+    """The other solvers' rows at the same NFE and number of samples."""
+    at = (row["nfe"], row["samples"])
+    return [r for r in rows if (r["nfe"], r["samples"]) == at and r["solver"] != row["solver"]]
 
 
 def cell_line(row: Row) -> str:
@@ -48,34 +67,38 @@ def cell_line(row: Row) -> str:
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """Solvers against NFE, plug-in distance at the largest N; * marks the best of a column."""
+    """Solvers against NFE, plug-in distance at the largest N; * marks the best of several."""
     top = largest(rows)
     columns = sorted({row["nfe"] for row in top})
     at = {(row["solver"], row["nfe"]): row["fd"] for row in top}
-    best = {nfe: row["solver"] for nfe, row in best_by_nfe(rows).items()}
+    best = {n: row["solver"] for n, row in best_by_nfe(rows).items() if rivals(top, row)}
     names = list(dict.fromkeys(row["solver"] for row in top))
     width = max(len(name) for name in names)
     lines = [" " * width + "".join(f"{f'NFE {nfe:.4g}':>12}" for nfe in columns)]
     for name in names:
         cells = [
-            f"{at[name, nfe]:.2f}{'*' if best[nfe] == name else ' '}" if (name, nfe) in at else "- "
+            f"{at[name, nfe]:.2f}{'*' if best.get(nfe) == name else ' '}"
+            if (name, nfe) in at
+            else "- "
             for nfe in columns
         ]
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
-    head = f"FD[{top[0]['extractor']}] at N = {top[0]['samples']}, real floor {top[0]['floor']:.2f}"
-    return "\n".join([head, *lines])
+    floor = top[0]["floor"]
+    known = "too few held-out images for a floor" if floor is None else f"real floor {floor:.2f}"
+    return "\n".join([f"{metric(top)} at N = {top[0]['samples']}, {known}", *lines])
 
 
-def csv_bytes(rows: Sequence[Row]) -> bytes:
-    """results.csv."""
+def csv_bytes(rows: Sequence[Row], provenance: Mapping[str, Any]) -> bytes:
+    """results.csv: a line a row, with the protocol's fields on each."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS + PROTOCOL, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: row[name] for name in COLUMNS} for row in rows)
+    protocol = {name: provenance.get(name) for name in PROTOCOL}
+    writer.writerows({**protocol, **{name: row[name] for name in COLUMNS}} for row in rows)
     return text.getvalue().encode()
 
 
-def json_bytes(rows: Sequence[Row], provenance: dict[str, Any]) -> bytes:
+def json_bytes(rows: Sequence[Row], provenance: Mapping[str, Any]) -> bytes:
     """results.json."""
-    content = {"format": FORMAT, "provenance": provenance, "rows": list(rows)}
+    content = {"format": FORMAT, "provenance": dict(provenance), "rows": list(rows)}
     return (json.dumps(content, indent=1) + "\n").encode()

@@ -7,20 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.files import write_atomically
 from sde_diffusion.report.html import page
-from sde_diffusion.report.images import image_grid, png_bytes
+from sde_diffusion.report.images import image_grid, png_bytes, same_seed_rows
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples
 from sde_diffusion.report.tables import COLUMNS, Row, csv_bytes, json_bytes, text_table
 from sde_diffusion.tracking import Tracker
-
-
-def same_seed_rows(shown: Mapping[tuple[str, str], Tensor]) -> Tensor:
-    """The first images of every cell [cells * K, C, H, W], the same seeds in each column."""
-    return torch.cat(list(shown.values()))
 
 
 def write_report(
@@ -38,15 +32,15 @@ def write_report(
     """
     pictures = {"fd_vs_samples": fd_vs_samples(rows), "fd_vs_nfe": fd_vs_nfe(rows)}
     columns = len(next(iter(shown.values())))
-    pictures["samples"] = png_bytes(image_grid(same_seed_rows(shown), columns))
+    pictures["samples"] = png_bytes(same_seed_rows(shown))
     strips = [
         {"solver": solver, "nfe": nfe, "uri": _uri(png_bytes(image_grid(images, columns)))}
         for (solver, nfe), images in shown.items()
     ]
     for name, content in pictures.items():
         write_atomically(folder / f"{name}.png", content)
-    write_atomically(folder / "results.csv", csv_bytes(rows))
-    write_atomically(folder / "results.json", json_bytes(rows, dict(provenance)))
+    write_atomically(folder / "results.csv", csv_bytes(rows, provenance))
+    write_atomically(folder / "results.json", json_bytes(rows, provenance))
     uris = {name: _uri(content) for name, content in pictures.items()}
     write_atomically(folder / "report.html", page(rows, uris, strips, provenance).encode())
     tracker.table("results", [{name: row[name] for name in COLUMNS} for row in rows])

@@ -118,7 +118,8 @@ def run(config: DictConfig, folder: Path) -> float:
             common = {"solver": plan.label, "target": plan.config["solver"]["_target_"],
                       "grid": _name(plan.config["grid"]), "sde": _name(plan.config["sde"]),
                       "order": plan.sampler.solver.order, "nfe_asked": plan.nfe,
-                      "stochastic": plan.sampler.solver.stochastic, "steps": plan.steps,
+                      "stochastic": plan.sampler.solver.stochastic,
+                      "couples_batch": plan.sampler.solver.couples_batch, "steps": plan.steps,
                       "seed_first": seeds[0], "device": task.device, "dtype": task.dtype,
                       "extractor": extractor.name, "model": model.name}  # fmt: skip
             new = [{**common, **row, "nfe": cell.nfe, "seconds": cell.seconds,

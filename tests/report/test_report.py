@@ -25,6 +25,7 @@ def row(solver: str, nfe: float, samples: int, fd: float, low: float | None) -> 
         "solver": solver, "nfe": nfe, "samples": samples, "fd": fd, "floor": 0.5, "seconds": 1.25,
         "fd_debiased": None if low is None else low + 0.1, "fd_low": low, "nfe_asked": int(nfe),
         "fd_high": None if low is None else low + 0.2, "steps": 4, "order": 1, "rank": 64,
+        "couples_batch": False,
         "stochastic": False, "grid": "Karras", "sde": "EDM", "extractor": "mnist-cnn",
         "model": "mnist", "dtype": "float32", "device": "cpu", "seed_first": 0, "note": "",
         "target": "sde_diffusion.solvers.ddim.DDIM",

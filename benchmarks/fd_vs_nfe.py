@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import page
 
-SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral", "dpmpp_2m_sde"]
+SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral"]
 NFE = [4, 6, 8, 10, 16]
 SAMPLES = 1000
 OVERRIDES = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,12 @@ QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
 
 def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
     cli("--help")  # the first call may have to compile bytecode
-    start = time.perf_counter()
+    # Processor seconds: a busy machine must not fail the test.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = cli("--help")
-    assert time.perf_counter() - start < 1.0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1.0
     for word in ("compare", "sample", "train", "evaluate", "solver", "guidance"):
         assert word in done.stdout
 
@@ -72,6 +75,7 @@ WRONG = {
     "label=11": ["label=11"],
     "device=warp": ["device=warp"],
     "dtype=int8": ["dtype=int8", "float32"],
+    "precision=half": ["precision=half", "bfloat16"],
     "seeds=a-b": ["seeds=a-b"],
     "solver._target_=os.system": ["solver._target_", "os.system"],
     "solver._target_=sde_diffusion.files.os.system": ["solver._target_"],

@@ -39,6 +39,13 @@ def test_through_the_network_in_float32() -> None:
     assert (one - many).abs().max() <= 1e-4
 
 
+def test_a_bfloat16_network_draws_the_same_picture() -> None:
+    full = load("mnist").sample(n=4, nfe=6, label=[1, 2, 3, 4]).x
+    half = load("mnist", torch.bfloat16).sample(n=4, nfe=6, label=[1, 2, 3, 4]).x
+    assert half.dtype == torch.float32
+    assert 0 < (full - half).abs().mean() < 0.05
+
+
 def test_nfe_is_counted_at_the_network() -> None:
     assert sampler().sample([0, 1], 5, dtype=torch.float64).nfe == 5
     drawn = sampler(denoise_last=True).sample([0, 1], 5, dtype=torch.float64)

@@ -27,12 +27,14 @@ class Solver(ABC):
             (adaptive, or a corrector is in it).
         stochastic: whether the solver draws noise after the start.
         couples_batch: whether a sample depends on the others in its batch.
+        adaptive: whether it chooses its own steps, and takes tolerances in place of a budget.
     An instance may sharpen them in its constructor (an order that is a choice, say).
     """
 
     order: int | None
     stochastic: bool = False
     couples_batch: bool = False
+    adaptive: bool = False
 
     @abstractmethod
     def steps(self, nfe: int | None) -> int:
@@ -140,6 +142,7 @@ class BlackBox(Solver):
     """An integrator that owns its stepping and takes tolerances in place of a budget."""
 
     order = None
+    adaptive = True
 
     def steps(self, nfe: int | None) -> int:
         if nfe is not None:

@@ -16,7 +16,7 @@ from sde_diffusion.config import build, compose_task, digest, plain, read
 from sde_diffusion.data.images import to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.model import DTYPES, Model, build_sampler, load
+from sde_diffusion.model import DTYPES, PRECISIONS, Model, build_sampler, load
 from sde_diffusion.report import write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampler import Sampler
@@ -41,6 +41,7 @@ class CompareTask:
     batch_size: int
     denoise_last: bool
     dtype: str
+    precision: str
     device: str
     reference: str | None
 
@@ -84,7 +85,7 @@ def plans(config: DictConfig, task: CompareTask, model: Model) -> list[Plan]:
         own = OmegaConf.create({**config, "solver": chosen.solver})
         own.grid = config.get("grid") or chosen.get("grid")
         sampler = build_sampler(own, model.denoiser)
-        budgets = [None] if sampler.solver.order is None else list(dict.fromkeys(task.nfe))
+        budgets = [None] if sampler.solver.adaptive else list(dict.fromkeys(task.nfe))
         parts = ("solver", "grid", "sde", "noise", "guidance")
         recorded = {part: plain(own[part]) for part in parts if part in own}
         for nfe in budgets:
@@ -98,7 +99,7 @@ def run(config: DictConfig, folder: Path) -> float:
     if not task.samples or min(task.samples) < 2:
         raise InputError(f"samples={task.samples}: give numbers of samples >= 2")
     device = usable_device(task.device)
-    model = load(task.checkpoint)
+    model = load(task.checkpoint, PRECISIONS[choice("precision", task.precision, PRECISIONS)])
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
     reference = reference_for(extractor, task.reference)
     seeds = list(range(task.seed, task.seed + max(task.samples)))
@@ -159,7 +160,7 @@ def _cell(
     """The features of one cell: read if this folder has them, else sampled and written."""
     # Everything the features depend on: the model by its content, not by its name.
     depends = {"parts": plan.config, "nfe": plan.nfe, "seeds": seeds, "label": task.label,
-               "denoise_last": task.denoise_last, "dtype": task.dtype,
+               "denoise_last": task.denoise_last, "dtype": task.dtype, "precision": task.precision,
                "model": model.fingerprint, "extractor": extractor.fingerprint}  # fmt: skip
     key = digest(OmegaConf.create(depends))
     path = folder / "cells" / f"{plan.label}-{plan.nfe or 'adaptive'}-{key}.safetensors"

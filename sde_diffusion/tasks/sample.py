@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from sde_diffusion.config import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
-from sde_diffusion.model import DTYPES, build_sampler, load
+from sde_diffusion.model import DTYPES, PRECISIONS, build_sampler, load
 from sde_diffusion.report.images import image_grid, png_bytes
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
 from sde_diffusion.tracking import Tracker
@@ -36,6 +36,7 @@ class SampleTask:
     denoise_last: bool
     trajectory: bool
     dtype: str
+    precision: str
     device: str
 
 
@@ -66,11 +67,11 @@ def run(config: DictConfig, folder: Path) -> float:
     seeds = parse_seeds(task.seeds, task.n)
     device = usable_device(task.device)
     dtype = DTYPES[choice("dtype", task.dtype, DTYPES)]
-    model = load(task.checkpoint)
+    model = load(task.checkpoint, PRECISIONS[choice("precision", task.precision, PRECISIONS)])
     cond = model.condition(task.label, seeds)
     model.denoiser.to(device)
     sampler = build_sampler(config, model.denoiser)
-    adaptive = sampler.solver.order is None
+    adaptive = sampler.solver.adaptive
     nfe = task.nfe if task.nfe is not None or adaptive else DEFAULT_NFE * sampler.denoiser.cost
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:

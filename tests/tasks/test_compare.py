@@ -84,6 +84,20 @@ def test_nothing_runs_before_every_cell_is_checked(
     assert not (tmp_path / "out" / "cells").exists()
 
 
+def test_solvers_without_an_order_take_a_budget_and_adaptive_ones_their_own(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    quick_cli(
+        *QUICK,
+        "samples=[2]",
+        "solvers=[predictor_corrector,langevin,{dp:{solver:dopri,rtol:0.1,atol:0.1}}]",
+    )
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [row["nfe_asked"] for row in rows] == [2, 2, None]
+    assert rows[0]["nfe"] == 2
+    assert rows[2]["nfe"] > 6
+
+
 def test_guidance_and_one_grid_for_all(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "grid=uniform")
     row = json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]

@@ -1,9 +1,4 @@
-"""The exact test bed: the law of a linear solver on a Gaussian, without sampling.
-
-A solver that is linear in the state maps a Gaussian to a Gaussian. Run on a batch that holds a
-zero, a vector of ones and one impulse for each noise draw, it yields its offset, its gain on the
-start and its gain on each draw, mode by mode: the law of what it makes, exactly.
-"""
+"""What the tests of solvers share: solvers as composed, targets, the measured order."""
 
 from __future__ import annotations
 
@@ -17,9 +12,9 @@ from torch import Tensor
 
 from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.config import build, compose_task, conf_dir
+from sde_diffusion.exact import relative_error
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.solvers.base import Solver
 
@@ -49,26 +44,6 @@ def make(name: str, *overrides: str) -> tuple[Solver, TimeGrid]:
     return build(solver, "solver", Solver), build(grid, "grid", TimeGrid)
 
 
-class Impulses(Noise):
-    """The k-th draw is one in row k + 2 and zero elsewhere; rows 0 and 1 stay silent."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows, self.drawn = rows, 0
-
-    def fresh(self) -> Tensor:
-        z = torch.zeros(self.rows, len(VARIANCE), dtype=torch.float64)
-        if self.drawn + 2 < self.rows:
-            z[self.drawn + 2] = 1
-        self.drawn += 1
-        return z
-
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
-        return self.fresh()
-
-    def entropy(self) -> list[int]:
-        raise AssertionError("a linear solver draws normals only")
-
-
 class Forbidden(Noise):
     """No noise may be drawn."""
 
@@ -93,36 +68,9 @@ def mixture() -> MixtureDenoiser:
     return MixtureDenoiser(weights, means, torch.stack([VARIANCE, 0.1 * VARIANCE.flip(0)]))
 
 
-@torch.no_grad()
-def law(solver: Solver, sde: SDE, times: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each mode at times[-1], started from the exact law at times[0]."""
-    reverse = Reverse(sde, gaussian())
-    draws = 0
-    if solver.stochastic:
-        counting = Impulses(2)
-        solver.solve(reverse, torch.zeros(2, len(MEAN), dtype=torch.float64), times[-9:], counting)
-        draws = math.ceil(counting.drawn / (len(times[-9:]) - 1)) * (len(times) - 1)
-    x = torch.zeros(2 + draws, len(MEAN), dtype=torch.float64)
-    x[1] = 1
-    noise = Impulses(len(x))
-    response = solver.solve(reverse, x, times, noise if solver.stochastic else Forbidden())
-    assert noise.drawn <= draws, "a draw went unseen"
-    offset, gains = response[0], response[1:] - response[0]
-    mean, variance = marginal(sde, times[0])
-    return offset + gains[0] * mean, gains[0] ** 2 * variance + gains[1:].square().sum(0)
-
-
-def marginal(sde: SDE, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each mode of x_t."""
-    return sde.alpha(t) * MEAN, sde.alpha(t) ** 2 * VARIANCE + sde.sigma(t) ** 2
-
-
 def error(solver: Solver, sde: SDE, times: Tensor) -> float:
-    """Wasserstein-2 distance of the law to the exact one, over the root of its total variance."""
-    mean, variance = law(solver, sde, times)
-    exact_mean, exact = marginal(sde, times[-1])
-    squared = (mean - exact_mean).square() + (variance.sqrt() - exact.sqrt()).square()
-    return float((squared.sum() / exact.sum()).sqrt())
+    """Relative distance of the solver's exact law to that of the process."""
+    return relative_error(solver, sde, times, VARIANCE, MEAN)
 
 
 def slope(solver: Solver, grid: TimeGrid, sde: SDE) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What the tests of solvers share: solvers as composed, targets, the measured order."""
+"""What the tests of solvers share: solvers as the command line builds them, and targets."""
 
 from __future__ import annotations
 

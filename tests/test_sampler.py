@@ -68,9 +68,7 @@ def test_the_same_model_under_any_sde_gives_the_same_sample() -> None:
 
 
 def test_trajectory_runs_from_noise_to_image() -> None:
-    drawn = sampler().sample(
-        [0, 1, 2], 6, batch_size=2, dtype=torch.float64, trajectory=True
-    )
+    drawn = sampler().sample([0, 1, 2], 6, batch_size=2, dtype=torch.float64, trajectory=True)
     assert drawn.trajectory is not None
     assert drawn.times is not None
     assert drawn.trajectory.shape == (7, 3, 1, 4, 4)

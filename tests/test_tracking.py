@@ -62,7 +62,7 @@ def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:
     identity = (tmp_path / "wandb-id.txt").read_text()
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert runs
-    assert all(run.name.endswith(identity) for run in runs)
+    assert all(f"-{identity}" in run.name for run in runs)  # "-1" follows within one second
 
 
 def test_a_log_that_fails_does_not_cost_the_run(

@@ -52,14 +52,14 @@ class TorchSDE(StepSolver[None]):
 
         # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)
-        path = _Increment(noise if self.stochastic else None, x, t, s)
+        path = Increment(noise if self.stochastic else None, x, t, s)
         flat = torchsde.sdeint(
             Problem(drift, diffusion), x.flatten(1), ends, bm=path, method=self.method, dt=1.0
         )
         return flat[-1].reshape(x.shape), None
 
 
-class _Increment(torchsde.BaseBrownian):
+class Increment(torchsde.BaseBrownian):
     """The Brownian increment of one step over the unit interval; zero without noise."""
 
     levy_area_approximation = "space-time"
@@ -87,7 +87,7 @@ class _Increment(torchsde.BaseBrownian):
         return self.noise.normal(t, s).flatten(1)
 
     def __repr__(self) -> str:
-        return f"_Increment({tuple(self.shape)})"
+        return f"Increment({tuple(self.shape)})"
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sde_diffusion.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.exact import Impulses
 from sde_diffusion.grid import Karras, LogSNR
 from sde_diffusion.noise import Seeds
 from sde_diffusion.reverse import Reverse
@@ -25,7 +26,7 @@ from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
 from sde_diffusion.solvers.scipy import METHODS, SciPy
-from sde_diffusion.solvers.torchsde import TorchSDE
+from sde_diffusion.solvers.torchsde import Increment, TorchSDE
 from sde_diffusion.solvers.torchsde_adaptive import TorchSDEAdaptive
 from sde_diffusion.solvers.unipc import UniPC, weights
 from tests.solvers.conftest import SDES, error, gaussian, mixture
@@ -207,3 +208,16 @@ def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
 def test_a_wrong_field_is_refused_by_its_name(make: object, field: str) -> None:
     with pytest.raises(InputError, match=rf"solver\.{field}="):
         make()  # type: ignore[operator]
+
+
+def test_torchsde_sees_a_brownian_motion_and_its_integral() -> None:
+    """Over a unit interval var W = 1, cov(W, int W) = 1/2, var(int W) = 1/3, from unit impulses."""
+    t, s = torch.tensor(0.8, dtype=F64), torch.tensor(0.3, dtype=F64)
+    increment = Increment(Impulses(4, 1), torch.zeros(4, 1, dtype=F64), t, s)
+    both = increment(t, s, return_U=True)
+    w, integral = (part[2:, 0] for part in both)
+    assert float(w @ w) == pytest.approx(1)
+    assert float(w @ integral) == pytest.approx(1 / 2)
+    assert float(integral @ integral) == pytest.approx(1 / 3)
+    single = Increment(Impulses(4, 1), torch.zeros(4, 1, dtype=F64), t, s)(t, s)
+    assert float(single.square().sum()) == pytest.approx(1)  # type: ignore[union-attr]

@@ -152,6 +152,26 @@ class BlackBox(Solver):
             )
         return 1
 
+    @abstractmethod
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        """x at times[0] [N, *shape] -> x at times[-1]."""
+
+    @final
+    def solve(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        times: Tensor,
+        noise: Noise,
+        observe: Observer | None = None,
+    ) -> Tensor:
+        if observe is not None:
+            observe(times[0], x)
+        x = self.integrate(reverse, x, times, noise)
+        if observe is not None:
+            observe(times[-1], x)
+        return x
+
 
 def expand(value: Tensor, x: Tensor) -> Tensor:
     """One number a row [N] as [N, 1, ...] that multiplies x [N, *shape]."""

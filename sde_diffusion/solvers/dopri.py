@@ -8,7 +8,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox, Observer, expand, row_norm
+from sde_diffusion.solvers.base import BlackBox, expand, row_norm
 
 # Dormand and Prince 1980; the last row of A is the fifth-order solution.
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
@@ -40,17 +40,8 @@ class DoPri(BlackBox):
             raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
         self.rtol, self.atol = rtol, atol
 
-    def solve(
-        self,
-        reverse: Reverse,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
-    ) -> Tensor:
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         sde = reverse.sde
-        if observe is not None:
-            observe(times[0], x)
         first, last = sde.lam(times[[0, -1]])
         y = x / sde.alpha(times[0])
         v = first.repeat(len(x))
@@ -76,10 +67,7 @@ class DoPri(BlackBox):
                     f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; "
                     "loosen them, or set dtype=float64"
                 )
-        x = sde.alpha(times[-1]) * y
-        if observe is not None:
-            observe(times[-1], x)
-        return x
+        return sde.alpha(times[-1]) * y
 
     def _slope(self, reverse: Reverse, y: Tensor, v: Tensor, last: Tensor) -> Tensor:
         return reverse.denoiser(y, torch.exp(-torch.minimum(v, last)), reverse.cond) - y

@@ -10,7 +10,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox, Observer
+from sde_diffusion.solvers.base import BlackBox
 
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
 
@@ -32,24 +32,12 @@ class SciPy(BlackBox):
             raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
         self.method, self.rtol, self.atol = method, rtol, atol
 
-    def solve(
-        self,
-        reverse: Reverse,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
-    ) -> Tensor:
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         sde = reverse.sde
-        if observe is not None:
-            observe(times[0], x)
         span = [float(sde.noise_level(times[i]).log()) for i in (0, -1)]
         done = [self._one(reverse.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
                 for k in range(len(x))]  # fmt: skip
-        x = torch.cat(done) * sde.alpha(times[-1])
-        if observe is not None:
-            observe(times[-1], x)
-        return x
+        return torch.cat(done) * sde.alpha(times[-1])
 
     def _one(self, reverse: Reverse, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
         def slope(u: float, flat: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox, Observer
+from sde_diffusion.solvers.base import BlackBox
 from sde_diffusion.solvers.torchsde_problem import Problem
 
 METHODS = ("srk", "euler", "milstein")
@@ -41,25 +41,13 @@ class TorchSDEAdaptive(BlackBox):
             raise InputError(f"solver.eta={eta}: give a number > 0; solver=dopri takes no noise")
         self.method, self.rtol, self.atol, self.eta = method, rtol, atol, eta
 
-    def solve(
-        self,
-        reverse: Reverse,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
-    ) -> Tensor:
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         sde = reverse.sde
-        if observe is not None:
-            observe(times[0], x)
         y = (x / sde.alpha(times[0])).double()
         ends = sde.lam(times[[0, -1]])
         done = [self._one(reverse.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
                 for k, entropy in enumerate(noise.entropy())]  # fmt: skip
-        x = (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
-        if observe is not None:
-            observe(times[-1], x)
-        return x
+        return (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
 
     def _one(
         self, reverse: Reverse, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype

@@ -181,3 +181,12 @@ def expand(value: Tensor, x: Tensor) -> Tensor:
 def row_norm(x: Tensor) -> Tensor:
     """Euclidean norm of each row [N] of x [N, *shape]."""
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def linear(*terms: tuple[Tensor | float, Tensor]) -> Tensor:
+    """sum_j c_j x_j for 0-dim coefficients c_j, in one new buffer and one pass a term."""
+    (c, x), *rest = terms
+    total = float(c) * x
+    for c, x in rest:
+        total.add_(x, alpha=float(c))
+    return total

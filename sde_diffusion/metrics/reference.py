@@ -1,7 +1,8 @@
-"""Reference statistics of real images, with held-out features for the floor."""
+"""Reference statistics of real images, with features of them and of held-out images."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,25 +20,34 @@ from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.frechet import Reference
 from sde_diffusion.metrics.stats import FeatureStats
 
-FORMAT = 1
+# 2: features of the reference beside its statistics, and a checksum.
+FORMAT = 2
 KEY = "sde_diffusion_reference"
+MAX_FEATURES = 20_000
+TENSORS = ("mean", "M2", "features", "held_out")
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """Statistics of the reference, and features of real images that are not in it.
+    """Statistics of the reference, features of some of it, and of real images not in it.
 
     Attributes:
         name, data_fingerprint: the reference data, by name and by content.
+        held_out_fingerprint: the held-out data by content, "" if there are none.
         extractor, extractor_fingerprint: whose features these are.
-        stats: of the reference. held_out: features float16 [M, d], the floor at N <= M.
+        stats: of the whole reference.
+        features: float16 [K, d] of up to 20,000 of its images, drawn once, in random order:
+            what KID, precision, recall and the reference's side of an interval are made of.
+        held_out: float16 [M, d], in random order; the floor at N <= M.
     """
 
     name: str
     data_fingerprint: str
+    held_out_fingerprint: str
     extractor: str
     extractor_fingerprint: str
     stats: FeatureStats
+    features: Tensor
     held_out: Tensor
 
     @cached_property
@@ -46,20 +56,52 @@ class ReferenceSet:
         return Reference.from_stats(self.stats)
 
     @classmethod
-    def of(cls, extractor: Extractor, data: ImageSet, held_out: ImageSet) -> ReferenceSet:
-        """Statistics of ``data`` and features of ``held_out``."""
-        return cls(
-            data.name, data.fingerprint, extractor.name, extractor.fingerprint,
-            FeatureStats.of(extractor(data.images)),
-            extractor(held_out.images).to(torch.float16),
+    def of(
+        cls, extractor: Extractor, data: ImageSet, held_out: ImageSet | None = None
+    ) -> ReferenceSet:
+        """Statistics and features of ``data``, and features of ``held_out``, batch by batch.
+
+        InputError for fewer than two images, or features that are not finite in float16.
+        """
+        if len(data) < 2:
+            raise InputError(f"reference={data.name}: {len(data)} images; give at least 2")
+        stats = FeatureStats.empty(extractor.dim)
+        # Which images are kept is fixed, and in an order of its own: a prefix is a fair sample.
+        rows = shuffled(len(data))[:MAX_FEATURES]
+        place = torch.full((len(data),), -1)
+        place[rows] = torch.arange(len(rows))
+        features = torch.empty(len(rows), extractor.dim, dtype=torch.float16)
+        first = 0
+        for part in extractor.stream(data.images):
+            stats = stats.update(part)
+            to = place[first : first + len(part)]
+            features[to[to >= 0]] = part[to >= 0].to(torch.float16)
+            first += len(part)
+        kept = torch.empty(0, extractor.dim, dtype=torch.float16)
+        if held_out is not None and len(held_out):
+            order = shuffled(len(held_out))
+            kept = torch.cat([x.half() for x in extractor.stream(held_out.images)])[order]
+        found = cls(
+            data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
+            extractor.name, extractor.fingerprint, stats, features, kept,
         )  # fmt: skip
+        try:
+            found._check()
+        except ValueError as error:
+            raise InputError(f"extractor={extractor.name}: of {data.name}: {error}") from error
+        return found
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = (self.stats.mean, self.stats.M2, self.features, self.held_out)
+        return {k: v.contiguous() for k, v in zip(TENSORS, values, strict=True)}
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
+        tensors = self._tensors()
         facts = {"format": FORMAT, "name": self.name, "data_fingerprint": self.data_fingerprint,
-                 "extractor": self.extractor, "n": self.stats.n,
-                 "extractor_fingerprint": self.extractor_fingerprint}  # fmt: skip
-        tensors = {"mean": self.stats.mean, "M2": self.stats.M2, "held_out": self.held_out}
+                 "held_out_fingerprint": self.held_out_fingerprint, "n": self.stats.n,
+                 "extractor": self.extractor, "extractor_fingerprint": self.extractor_fingerprint,
+                 "checksum": checksum(tensors)}  # fmt: skip
         write_atomically(path, save(tensors, {KEY: json.dumps(facts)}))
 
     @classmethod
@@ -67,39 +109,58 @@ class ReferenceSet:
         """Read a file made with this very extractor; InputError otherwise."""
         if not path.is_file():
             raise InputError(
-                f"reference={path}: no such file; make one with 'sde-diffusion extractor', "
+                f"reference={path}: no such file; make one with 'sde-diffusion reference', "
                 "or give images"
             )
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})[KEY])
-                mean, m2, held_out = (file.get_tensor(k) for k in ("mean", "M2", "held_out"))
-            if facts["format"] != FORMAT:
-                raise ValueError(f"another version, not format {FORMAT}")
-            stats = FeatureStats(int(facts["n"]), mean, m2)
-            found = cls(facts["name"], facts["data_fingerprint"], facts["extractor"],
-                        facts["extractor_fingerprint"], stats, held_out)  # fmt: skip
+                if facts["format"] != FORMAT:
+                    raise ValueError(f"format {facts['format']}, not {FORMAT}")
+                tensors = {name: file.get_tensor(name) for name in TENSORS}
+            if facts["checksum"] != checksum(tensors):
+                raise ValueError("the checksum is another one")
+            mean, m2, features, held_out = tensors.values()
+            found = cls(facts["name"], facts["data_fingerprint"], facts["held_out_fingerprint"],
+                        facts["extractor"], facts["extractor_fingerprint"],
+                        FeatureStats(int(facts["n"]), mean, m2), features, held_out)  # fmt: skip
             found._check()
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"reference={path}: torn, or not reference statistics of this package ({reason}); "
-                "make them with 'sde-diffusion extractor'"
+                f"reference={path}: torn, or not reference statistics of this version ({reason}); "
+                "make them again with 'sde-diffusion reference'"
             ) from error
         if found.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
                 f"reference={path}: made with extractor {found.extractor} "
                 f"{found.extractor_fingerprint}, not {extractor.name} {extractor.fingerprint}; "
-                "make it again with 'sde-diffusion extractor'"
+                "make it again with 'sde-diffusion reference'"
             )
         return found
 
     def _check(self) -> None:
-        mean, m2, held_out = self.stats.mean, self.stats.M2, self.held_out
-        d = len(mean)
-        if (mean.shape, m2.shape, held_out.shape[1:]) != ((d,), (d, d), (d,)) or self.stats.n < 2:
+        mean, m2, features, held_out = self._tensors().values()
+        d, n = len(mean), self.stats.n
+        shapes = (mean.shape, m2.shape, features.shape[1:], held_out.shape[1:])
+        if shapes != ((d,), (d, d), (d,), (d,)) or not 2 <= n >= len(features):
             raise ValueError("statistics of other shapes")
-        if (mean.dtype, m2.dtype, held_out.dtype) != (torch.float64, torch.float64, torch.float16):
+        wide, narrow = {mean.dtype, m2.dtype}, {features.dtype, held_out.dtype}
+        if (wide, narrow) != ({torch.float64}, {torch.float16}):
             raise ValueError("statistics of other types")
-        if not all(bool(t.isfinite().all()) for t in (mean, m2, held_out)):
+        if not all(bool(t.isfinite().all()) for t in (mean, m2, features, held_out)):
             raise ValueError("statistics that are not finite")
+
+
+def shuffled(n: int) -> Tensor:
+    """The fixed random order of n images that references keep features in."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))
+
+
+def checksum(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the names and bytes of ``tensors``."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sde_diffusion.config import build, read
@@ -58,9 +57,7 @@ def train_extractor(
     if not path.is_file():
         train_cnn(train, path, epochs, dim, seed)
     extractor = CnnExtractor(str(path))
-    # Held-out images in an order of their own: prefixes must be fair samples of the whole.
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    reference = ReferenceSet.of(extractor, train, test[order])
+    reference = ReferenceSet.of(extractor, train, test)
     reference.save(folder / f"{name}-reference.safetensors")
     return extractor, reference, extractor.accuracy(test)
 

@@ -15,9 +15,11 @@ from sde_diffusion.files import asset
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.inference import debiased
-from sde_diffusion.metrics.reference import KEY, ReferenceSet
+from sde_diffusion.metrics.reference import KEY, ReferenceSet, checksum
+from sde_diffusion.metrics.stats import FeatureStats
 
 EXTRACTOR = PixelExtractor(2, 1, 8, 8)
+ORDER = ("mean", "M2", "features", "held_out")
 
 
 @pytest.fixture
@@ -36,7 +38,53 @@ def test_a_file_holds_the_whole_reference(made: Path) -> None:
     assert torch.equal(after.stats.mean, before.stats.mean)
     assert torch.equal(after.stats.M2, before.stats.M2)
     assert torch.equal(after.held_out, before.held_out)
-    assert after.held_out.dtype == torch.float16
+    assert torch.equal(after.features, before.features)
+    assert after.held_out.dtype == after.features.dtype == torch.float16
+
+
+def rows(features: torch.Tensor) -> list[tuple[float, ...]]:
+    return sorted(map(tuple, features.tolist()))
+
+
+def test_streamed_statistics_are_those_of_all_features_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = EXTRACTOR(digits("train").images)
+    monkeypatch.setattr(PixelExtractor, "batch_size", 64)
+    known = ReferenceSet.of(EXTRACTOR, digits("train"))
+    whole = FeatureStats.of(exact)
+    torch.testing.assert_close(known.stats.mean, whole.mean, rtol=1e-13, atol=0)
+    torch.testing.assert_close(known.stats.M2, whole.M2, rtol=0, atol=1e-12 * float(whole.M2.max()))
+    assert rows(known.features) == rows(exact.half())
+    assert (len(known.held_out), known.held_out_fingerprint) == (0, "")
+
+
+def test_kept_features_are_a_fair_sample_in_any_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sde_diffusion.metrics.reference.MAX_FEATURES", 400)
+    data = digits("train")
+    assert data.labels is not None
+    sorted_by_class = data[data.labels.argsort(stable=True)]
+    known = ReferenceSet.of(EXTRACTOR, sorted_by_class)
+    exact = EXTRACTOR(sorted_by_class.images).half()
+    assert known.features.shape == (400, 16)
+    assert set(rows(known.features)) <= set(rows(exact))
+    # A prefix of images in the order of their classes would be two digits alone.
+    near = frechet_curve(known.features.double(), known.reference, [100, 400])
+    of_prefix = frechet_curve(exact.double(), known.reference, [100, 400])
+    assert all(a.value < 0.5 * b.value for a, b in zip(near, of_prefix, strict=True))
+
+
+def test_features_that_overflow_half_precision_are_refused() -> None:
+    class Large(PixelExtractor):
+        def extract(self, images: torch.Tensor) -> torch.Tensor:
+            return 1e6 * super().extract(images)
+
+    with pytest.raises(
+        InputError, match="extractor=pixel2: of digits-test: statistics that are not"
+    ):
+        ReferenceSet.of(Large(2, 1, 8, 8), digits("test"))
+    with pytest.raises(InputError, match="1 images; give at least 2"):
+        ReferenceSet.of(EXTRACTOR, digits("test")[:1])
 
 
 def test_half_precision_moves_the_floor_by_little(made: Path) -> None:
@@ -56,28 +104,45 @@ def rewrite(path: Path, facts: dict[str, object], **tensors: torch.Tensor) -> No
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     known = json.loads(header["__metadata__"][KEY])
     held = {**load_file(path), **tensors}
+    # A file that is wrong but whole: its checksum is right.
+    known["checksum"] = checksum({name: held[name] for name in ORDER})
     save_file(held, path, metadata={KEY: json.dumps({**known, **facts})})
 
 
 @pytest.mark.parametrize(
     ("facts", "tensors"),
     [
-        ({"format": 2}, {}),
+        ({"format": 1}, {}),
         ({"n": 1}, {}),
         ({"n": None}, {}),
+        ({"n": 1499}, {}),
+        ({"checksum": "0"}, {}),
         ({}, {"mean": torch.zeros(15, dtype=torch.float64)}),
         ({}, {"M2": torch.zeros(16, 16)}),
         ({}, {"held_out": torch.zeros(5, 16)}),
+        ({}, {"features": torch.zeros(5, 15, dtype=torch.float16)}),
         ({}, {"M2": torch.full((16, 16), torch.nan, dtype=torch.float64)}),
         ({}, {"mean": torch.tensor(0.0, dtype=torch.float64)}),
     ],
-    ids=["format", "one image", "no n", "mean", "single", "held out", "nan", "scalar"],
+    ids=[
+        "format",
+        "one image",
+        "no n",
+        "fewer",
+        "checksum",
+        "mean",
+        "single",
+        "held out",
+        "features",
+        "nan",
+        "scalar",
+    ],
 )
 def test_files_with_other_content_are_refused(
     made: Path, facts: dict[str, object], tensors: dict[str, torch.Tensor]
 ) -> None:
     rewrite(made, facts, **tensors)
-    with pytest.raises(InputError, match="not reference statistics of this package") as found:
+    with pytest.raises(InputError, match="not reference statistics of this version") as found:
         ReferenceSet.load(made, EXTRACTOR)
     assert "\n" not in str(found.value)
 
@@ -87,7 +152,10 @@ def test_files_that_are_torn_foreign_or_missing(made: Path, tmp_path: Path) -> N
     torn.write_bytes(made.read_bytes()[:-100])
     foreign = tmp_path / "foreign"
     save_file({"a": torch.zeros(1)}, foreign)
-    for path in (torn, foreign):
+    flipped = bytearray(made.read_bytes())
+    flipped[-5] ^= 1  # a bit of a held-out feature: shapes, types and values stay plausible
+    (tmp_path / "flipped").write_bytes(flipped)
+    for path in (torn, foreign, tmp_path / "flipped"):
         with pytest.raises(InputError, match="not reference statistics"):
             ReferenceSet.load(path, EXTRACTOR)
     with pytest.raises(InputError, match="no such file"):
@@ -98,10 +166,13 @@ def test_the_shipped_reference_and_its_floor() -> None:
     known = ReferenceSet.load(asset("mnist-cnn-reference"), CnnExtractor())
     assert (known.name, known.stats.n, len(known.held_out)) == ("mnist-train", 60000, 10000)
     assert known.data_fingerprint == "d9125c8a0373660c"
+    assert known.features.shape == (20000, 64)
+    assert asset("mnist-cnn-reference").stat().st_size <= 4_000_000
     floor = [d.value for d in frechet_curve(known.held_out, known.reference, [500, 1000, 10000])]
     # Real against real: small, and falling with N by the bias of the plug-in value.
     assert floor[0] > floor[1] > floor[2] > 0
     assert floor[2] < 0.01 * float(known.stats.cov.trace())
-    unbiased = debiased(known.held_out[:1000], known.reference).value
-    assert unbiased is not None
-    assert abs(unbiased - floor[2]) < abs(floor[1] - floor[2])
+    for of_reference in (None, known.features):
+        unbiased = debiased(known.held_out[:1000], known.reference, of_reference).value
+        assert unbiased is not None
+        assert abs(unbiased - floor[2]) < abs(floor[1] - floor[2])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from collections.abc import Iterator
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
-
-BATCH = 500
 
 
 class Extractor(ABC):
@@ -19,8 +19,10 @@ class Extractor(ABC):
     Attributes:
         name: what the distance is called after, FD[name]. dim: d.
         fingerprint: 16 hex digits of the SHA-256 of everything the features depend on.
+        batch_size: images in memory at once; features do not depend on it.
     """
 
+    batch_size: ClassVar[int] = 500
     name: str
     dim: int
     fingerprint: str
@@ -35,11 +37,24 @@ class Extractor(ABC):
         """One batch: uint8 [B, C, H, W] -> [B, d]; InputError for images of another shape."""
 
     @final
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features of all images; InputError unless they are uint8 of the extractor's shape."""
+    def stream(self, images: Tensor) -> Iterator[Tensor]:
+        """Features float64 [B, d] of one batch after another, with a bar where it is long.
+
+        InputError unless ``images`` are uint8 of the extractor's shape.
+        """
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise InputError(
                 f"images: {images.dtype} {tuple(images.shape)}; give uint8 [N, C, H, W]"
             )
-        return torch.cat([self.extract(part).to(torch.float64) for part in images.split(BATCH)])
+        short = len(images) < 20 * self.batch_size
+        with tqdm(total=len(images), desc="features", unit="image", disable=short or None) as bar:
+            for part in images.split(self.batch_size):
+                with torch.no_grad():
+                    features = self.extract(part).to(torch.float64)
+                yield features
+                bar.update(len(part))
+
+    @final
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features [N, d] of all images; InputError unless they are uint8 of the right shape."""
+        return torch.cat(list(self.stream(images)))

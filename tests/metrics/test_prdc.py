@@ -1,0 +1,92 @@
+"""Precision, recall, density, coverage: by hand on a line, by brute force, by known overlap."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.metrics import pairwise
+from sde_diffusion.metrics.pairwise import nearest, squared_distances, squared_radii
+from sde_diffusion.metrics.prdc import PRDC
+
+from .gaussians import D, generator
+
+
+def normal(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, dtype=D, generator=generator(seed))
+
+
+def brute_force(x: Tensor, y: Tensor, k: int) -> dict[str, float]:
+    """The four definitions, pair by pair, with distances by subtraction."""
+
+    def radius(points: Tensor, i: int) -> float:
+        others = sorted(float((points[i] - q).norm()) for j, q in enumerate(points) if j != i)
+        return others[k - 1]
+
+    real, fake = ([radius(s, i) for i in range(len(s))] for s in (y, x))
+    inside = [[float((a - b).norm()) <= r for b, r in zip(y, real, strict=True)] for a in x]
+    reached = [any(float((a - b).norm()) <= r for a, r in zip(x, fake, strict=True)) for b in y]
+    return {
+        "precision": sum(any(row) for row in inside) / len(x),
+        "recall": sum(reached) / len(y),
+        "density": sum(map(sum, inside)) / (k * len(x)),
+        "coverage": sum(any(column) for column in zip(*inside, strict=True)) / len(y),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_brute_force_agrees(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairwise, "BLOCK", 100)  # several blocks, the last one short
+    x, y = 0.5 * normal(31, 2, 1) + 101, normal(23, 2, 2) + 100
+    found = PRDC(k=k)(x, y)
+    assert found == pytest.approx(brute_force(x, y, k), abs=1e-12)
+    assert 0 < found["recall"] < 1
+
+
+def test_four_points_on_a_line() -> None:
+    """y = 0, 1, 3 have radii 1, 1, 2 at k = 1; x = 0.5, 4, 9 have 3.5, 3.5, 5."""
+    x, y = (torch.tensor(v, dtype=D)[:, None] for v in ([0.5, 4.0, 9.0], [0.0, 1.0, 3.0]))
+    assert PRDC(k=1)(x, y) == pytest.approx(
+        {"precision": 2 / 3, "recall": 1.0, "density": 3 / 3, "coverage": 1.0}
+    )
+
+
+def test_half_of_the_classes_missed() -> None:
+    """Two far clusters, one generated: all precise, half recalled."""
+    y = torch.cat([normal(200, 3, 3), normal(200, 3, 4) + 50])
+    found = PRDC()(normal(400, 3, 5), y)
+    assert found["precision"] > 0.95
+    assert found["recall"] < 0.5
+    assert found["coverage"] <= 0.5
+
+
+def test_at_most_so_many() -> None:
+    x, y = normal(300, 2, 6), normal(400, 2, 7)
+    assert PRDC(most=400)(x, y) == PRDC(most=1000)(x, y)
+    assert PRDC(most=200)(x, y) == PRDC(most=200)(x[:200], y)
+
+
+def test_distances_far_from_the_origin_need_centring() -> None:
+    x = normal(50, 4, 8)
+    true = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
+    assert (squared_distances(x, x) - true).abs().max() < 1e-12
+    assert (squared_distances(x + 1e8, x + 1e8) - true).abs().max() > 0.1
+
+
+def test_nearest_and_radii() -> None:
+    x, y = normal(20, 3, 9), normal(30, 3, 10)
+    true = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").sort()
+    values, places = nearest(x, y, 4)
+    torch.testing.assert_close(values.sqrt(), true.values[:, :4])
+    assert torch.equal(places, true.indices[:, :4])
+    own = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").sort().values[:, 2]
+    torch.testing.assert_close(squared_radii(x, 2).sqrt(), own)
+
+
+def test_wrong_inputs_are_refused() -> None:
+    with pytest.raises(InputError, match=r"metric\.k=0"):
+        PRDC(k=0)
+    with pytest.raises(InputError, match=r"N >= 6"):
+        PRDC()(normal(5, 2, 11), normal(50, 2, 12))

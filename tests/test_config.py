@@ -19,7 +19,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "grid/explicit": {"levels": [80.0, 1.0, 0.002]},
     "levels/sde": {"sde": {"_target_": "sde_diffusion.sde.VP"}},
 }
-NEEDS_FILES = {"data/mnist", "data/folder", "data/npz"}
+NEEDS_FILES = {"data/cifar10", "data/mnist", "data/folder", "data/npz"}
 
 
 def name_of(path: Path) -> str:

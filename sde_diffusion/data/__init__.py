@@ -1,5 +1,6 @@
 """Image data sets: uint8 images with optional labels, identified by their content."""
 
+from sde_diffusion.data.cifar10 import cifar10
 from sde_diffusion.data.digits import digits
 from sde_diffusion.data.folder import image_folder
 from sde_diffusion.data.images import ImageSet, to_float, to_uint8
@@ -8,6 +9,6 @@ from sde_diffusion.data.mnist import mnist
 from sde_diffusion.data.npz import image_npz
 
 __all__ = [
-    "ImageSet", "digits", "image_folder", "image_npz", "load_images", "mnist", "to_float",
-    "to_uint8",
+    "ImageSet", "cifar10", "digits", "image_folder", "image_npz", "load_images", "mnist",
+    "to_float", "to_uint8",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,6 +26,7 @@ def image_folder(
     size: int | None = None,
     grey: bool = False,
     on_error: str = "refuse",
+    classes: Sequence[str] | None = None,
     key: str = "data.path",
 ) -> ImageSet:
     """All images below a folder or inside a zip, sorted by name, uint8 [N, C, H, W].
@@ -37,6 +38,8 @@ def image_folder(
             have one size. A protocol for training data, not for published FID.
         grey: one channel in place of three.
         on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
+        classes: names of the folders that images lie in, in the order of their labels; null:
+            those that are found, sorted.
         key: the config key that error messages name.
     """
     if on_error not in ("refuse", "skip"):
@@ -47,7 +50,7 @@ def image_folder(
     if not names:
         raise InputError(f"{key}={path}: no images {sorted(SUFFIXES)} below {prefix or 'it'}")
     arrays, kept = [], []
-    for name in tqdm(names, desc="images", unit="image", disable=len(names) < 2000):
+    for name in tqdm(names, desc="images", unit="image", disable=len(names) < 2000 or None):
         try:
             arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
             kept.append(name)
@@ -64,10 +67,12 @@ def image_folder(
         )
     images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
     folders = [PurePosixPath(name.removeprefix(prefix)).parent.name for name in kept]
-    classes = sorted(set(folders))
-    labels = torch.tensor([classes.index(f) for f in folders]) if all(folders) else None
+    known = sorted(set(folders)) if classes is None else list(classes)
+    if classes is not None and (foreign := sorted(set(folders) - set(known))):
+        raise InputError(f"{key}={path}: folders {foreign} are none of the classes {known}")
+    labels = torch.tensor([known.index(f) for f in folders]) if all(folders) else None
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    return ImageSet(images, labels, len(classes) if labels is not None else 0, name)
+    return ImageSet(images, labels, len(known) if labels is not None else 0, name)
 
 
 def _members(path: str, key: str) -> tuple[list[str], Callable[[str], bytes]]:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.data import digits, image_folder, image_npz, load_images, mnist
+from sde_diffusion.data import cifar10, digits, image_folder, image_npz, load_images, mnist
 from sde_diffusion.data import folder as folder_module
+from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.data.images import ImageSet, to_float, to_uint8
 from sde_diffusion.data.mnist import read_idx
 from sde_diffusion.errors import InputError
@@ -124,6 +125,62 @@ def test_folder_and_zip_are_the_same(tmp_path: Path) -> None:
         assert found.classes == 2
         assert image_folder(path, split="train", size=2, grey=True).images.shape == (3, 1, 2, 2)
         assert load_images(path, key="images").images.shape[1] == 1  # all grey
+
+
+def test_labels_follow_the_order_of_the_classes_that_are_named(tmp_path: Path) -> None:
+    for path in both(tmp_path, FILES):
+        found = image_folder(path, split="train", classes=["emu", "dog", "cat"])
+        assert found.labels is not None
+        assert (found.labels.tolist(), found.classes) == ([2, 2, 1], 3)
+        with pytest.raises(InputError, match=r"folders \['dog'\] are none of the classes"):
+            image_folder(path, split="train", classes=["cat"])
+
+
+def jpeg(rng: np.random.Generator, size: int = 32) -> bytes:
+    buffer = io.BytesIO()
+    pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=75)
+    return buffer.getvalue()
+
+
+def test_cifar10_is_read_by_split_and_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    files = {f"train/{c}/{k:04}.jpg": jpeg(rng) for c in CLASSES for k in (0, 1)}
+    # A class with no image in this split must not move the labels of the others.
+    files |= {f"test/{c}/0000.jpg": jpeg(rng) for c in CLASSES if c != "bird"}
+    for path in both(tmp_path, files):
+        monkeypatch.setenv("CIFAR10_ROOT", path)
+        train, test = cifar10(), cifar10(split="test")
+        assert train.images.shape == (20, 3, 32, 32)
+        assert train.labels is not None
+        assert train.labels.tolist() == [k // 2 for k in range(20)]
+        assert test.labels is not None
+        assert (test.labels.tolist(), test.classes) == ([0, 1, 3, 4, 5, 6, 7, 8, 9], 10)
+        with Image.open(io.BytesIO(files["train/cat/0001.jpg"])) as image:
+            assert torch.equal(train.images[7].permute(1, 2, 0), torch.from_numpy(np.array(image)))
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "message"),
+    [
+        ({}, "all", r"data\.split=all"),
+        ({"test/cat/1.png": picture(1, 32)}, "train", r"data\.root=.*no images"),
+        ({"train/emu/1.png": picture(1, 32)}, "train", r"data\.root=.*emu"),
+        ({"train/1.png": picture(1, 32)}, "train", r"data\.root=.*folders"),
+        ({"train/cat/1.png": picture(1, 28)}, "train", r"data\.root=.*not \(3, 32, 32\)"),
+        ({"train/cat/1.png": picture(1, 32)[:50]}, "train", r"data\.root=.*broken"),
+    ],
+)
+def test_cifar10_refuses_in_one_line(
+    tmp_path: Path, files: dict[str, bytes], split: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as found:
+        cifar10(both(tmp_path, files)[1], split)
+    assert "\n" not in str(found.value)
+    with pytest.raises(InputError, match=r"data\.root=nosuch"):
+        cifar10("nosuch")
 
 
 def test_broken_images_are_refused_or_skipped_by_name(

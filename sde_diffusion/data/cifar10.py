@@ -1,0 +1,35 @@
+"""CIFAR-10 as image files: SPLIT/CLASS/NAME in a zip or a folder (Krizhevsky 2009)."""
+
+from __future__ import annotations
+
+import os
+
+from sde_diffusion.data.folder import image_folder
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+
+CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+def cifar10(root: str | None = None, split: str = "train") -> ImageSet:
+    """Colour images uint8 [N, 3, 32, 32] of ten classes: ``train/CLASS/*`` or ``test/CLASS/*``.
+
+    Stored as JPEG, as in ``cifar10-jpeg.zip``, they are not the published pixels: distances made
+    on them compare among themselves alone.
+
+    Args:
+        root: the zip, or a folder; null: the variable CIFAR10_ROOT, else
+            ``data/cifar10-jpeg.zip``.
+        split: ``train`` or ``test``.
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"data.split={split}: choose train or test")
+    path = root or os.environ.get("CIFAR10_ROOT") or "data/cifar10-jpeg.zip"
+    found = image_folder(path, split, classes=CLASSES, key="data.root")
+    if found.images.shape[1:] != (3, 32, 32):
+        raise InputError(
+            f"data.root={path}: images of {tuple(found.images.shape[1:])}, not (3, 32, 32)"
+        )
+    return found

@@ -96,12 +96,15 @@ class Model:
         """n images of seeds seed .. seed + n - 1; ``options`` as for ``sampler``.
 
         ``dtype`` is the state's; the network keeps its own. Image k is the same in any batch.
+        ``trajectory`` keeps the states and the denoiser's calls, for ``save_animation``.
         """
         seeds = list(range(seed, seed + n))
         cond = self.condition(label, seeds)
         self.denoiser.to(device)
         sampler = self.sampler(**options)
-        return sampler.sample(seeds, nfe, cond, batch_size, dtype, device, trajectory)
+        return sampler.sample(
+            seeds, nfe, cond, batch_size, dtype, device, trajectory, recorded=n * trajectory
+        )
 
 
 def load(checkpoint: str | Path = "mnist", dtype: torch.dtype = torch.float32) -> Model:

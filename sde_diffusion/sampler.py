@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.animation import Film, draw, encode
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import to_uint8
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import NoiseSource, Seeds
+from sde_diffusion.recording import Calls, Recorder
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.base import Solver
@@ -31,6 +35,8 @@ class Samples:
         seconds: wall time of sampling.
         trajectory: x_t / alpha_t of every step [T, N, *shape] if it was asked for.
         times: the T times of the trajectory, float64.
+        calls: what the denoiser was asked and answered, of the first images, if it was asked for
+            and the solver takes the same steps for all.
     """
 
     x: Tensor
@@ -38,11 +44,26 @@ class Samples:
     seconds: float
     trajectory: Tensor | None = None
     times: Tensor | None = None
+    calls: Calls | None = None
 
     @property
     def images(self) -> Tensor:
         """The images as uint8 [N, C, H, W], clipped and rounded."""
         return to_uint8(self.x)
+
+    @property
+    def film(self) -> Film:
+        """How the first images formed; InputError if their calls were not recorded."""
+        if self.calls is None:
+            raise InputError(
+                "trajectory: the calls of the denoiser were not recorded; give trajectory=True "
+                "and a solver of fixed steps"
+            )
+        return Film.of(self.calls, self.x)
+
+    def save_animation(self, path: str | Path) -> None:
+        """Write x_t beside the denoised estimate, call by call, as .webp or .gif."""
+        write_atomically(Path(path), encode(draw({"": self.film}), Path(path).suffix))
 
 
 @dataclass(frozen=True)
@@ -102,21 +123,29 @@ class Sampler:
         trajectory: bool = False,
         progress: str | None = None,
         on_batch: Callable[[int], None] | None = None,
+        recorded: int = 0,
     ) -> Samples:
-        """One image a seed. ``progress`` labels a bar; ``on_batch(rows)`` hears of each batch."""
+        """One image a seed. ``progress`` labels a bar; ``on_batch(rows)`` hears of each batch.
+
+        ``trajectory`` keeps the states of all images, ``recorded`` the calls of the first so many.
+        """
         if not seeds or batch_size < 1:
             raise InputError(f"n={len(seeds)}, batch_size={batch_size}: give numbers >= 1")
         times = self.grid.times(self.sde, self.steps(nfe))
         before, start = self.denoiser.evaluations, time.perf_counter()
         images: list[Tensor] = []
         paths: list[list[tuple[Tensor, Tensor]]] = []
+        calls: list[Calls | None] = []
         bar = tqdm(total=len(seeds), desc=progress, unit="image", disable=progress is None)
         for first in range(0, len(seeds), batch_size):
             rows = slice(first, first + batch_size)
             path: list[tuple[Tensor, Tensor]] = []
             part = None if cond is None else cond[rows].to(device)
-            x = self._batch(seeds[rows], times, part, dtype, device, path if trajectory else None)
+            asked = Recorder(self.denoiser, recorded - first) if first < recorded else None
+            x = self._batch(asked or self.denoiser, seeds[rows], times, part, dtype, device,
+                            path if trajectory else None)  # fmt: skip
             images.append(x.cpu())
+            calls += [] if asked is None else [asked.calls]
             paths.append(path)
             bar.update(len(x))
             if on_batch is not None:
@@ -127,11 +156,13 @@ class Sampler:
             (self.denoiser.evaluations - before) / len(seeds),
             time.perf_counter() - start,
             *_join(paths),
+            Calls.join(calls),
         )
 
     @torch.no_grad()
     def _batch(
         self,
+        denoiser: Denoiser,
         seeds: Sequence[int],
         times: Tensor,
         cond: Condition | None,
@@ -139,8 +170,8 @@ class Sampler:
         device: torch.device | str,
         path: list[tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
-        reverse = Reverse(self.sde, self.denoiser, cond)
-        noise = self.noise.batch(seeds, self.denoiser.shape, dtype, device)
+        reverse = Reverse(self.sde, denoiser, cond)
+        noise = self.noise.batch(seeds, denoiser.shape, dtype, device)
 
         def observe(t: Tensor, x: Tensor) -> None:
             if path is not None:

@@ -24,6 +24,8 @@ ORDER = [
     ["exact"],
     ["files"],
     ["data"],
+    ["pictures", "recording"],
+    ["animation"],
     ["sampler"],
     ["levels", "ema"],
     ["batches", "validation"],

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from sde_diffusion.files import write_atomically
+from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.report.html import page
-from sde_diffusion.report.images import image_grid, png_bytes, same_seed_rows
+from sde_diffusion.report.images import same_seed_rows
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples
 from sde_diffusion.report.tables import COLUMNS, Row, csv_bytes, json_bytes, text_table
 from sde_diffusion.tracking import Tracker

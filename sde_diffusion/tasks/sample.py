@@ -15,12 +15,13 @@ from sde_diffusion.config import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.model import DTYPES, PRECISIONS, build_sampler, load
-from sde_diffusion.report.images import image_grid, png_bytes
+from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
 DEFAULT_NFE = 20
+ANIMATED = 16
 
 
 @dataclass
@@ -35,6 +36,7 @@ class SampleTask:
     label: Any
     denoise_last: bool
     trajectory: bool
+    animation: bool
     dtype: str
     precision: str
     device: str
@@ -72,13 +74,19 @@ def run(config: DictConfig, folder: Path) -> float:
     model.denoiser.to(device)
     sampler = build_sampler(config, model.denoiser)
     adaptive = sampler.solver.adaptive
+    if task.animation and adaptive:
+        raise InputError(
+            "animation=true: this solver takes its own steps for each image; choose one of fixed "
+            "steps, solver=unipc"
+        )
     nfe = task.nfe if task.nfe is not None or adaptive else DEFAULT_NFE * sampler.denoiser.cost
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder))
         drawn = sampler.sample(
-            seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample"
-        )
+            seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample",
+            recorded=ANIMATED if task.animation else 0,
+        )  # fmt: skip
         images = drawn.images
         arrays = {"images": images.permute(0, 2, 3, 1).numpy(), "seeds": np.array(seeds)}
         if drawn.trajectory is not None and drawn.times is not None:
@@ -97,5 +105,8 @@ def run(config: DictConfig, folder: Path) -> float:
         write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
         tracker.log({"nfe": drawn.nfe, "seconds": drawn.seconds}, 0)
         tracker.image("grid", folder / "grid.png")
+        if task.animation:
+            drawn.save_animation(folder / "animation.webp")
+            tracker.image("animation", folder / "animation.webp")
     print(f"{len(seeds)} images, {drawn.nfe:g} evaluations each, {drawn.seconds:.1f} s: {folder}")
     return drawn.nfe

@@ -18,7 +18,7 @@ from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
 from sde_diffusion.model import Model
-from sde_diffusion.report.images import image_grid, png_bytes
+from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.report import write_report
 from sde_diffusion.report.html import findings, show
-from sde_diffusion.report.images import image_grid, png_bytes
 from sde_diffusion.report.tables import best_by_nfe, cell_line, csv_bytes, text_table
 from sde_diffusion.tracking import NoTracker
 

@@ -1,8 +1,9 @@
 """Score-based SDE framework for image synthesis with pluggable solvers.
 
 ``load("mnist").sample(n=16, solver="unipc", nfe=10, seed=0, label=7)`` draws sixteen sevens;
-``wrap(model, shape=(3, 32, 32))`` does the same for a callable of your own. Importing this
-package imports no torch: the names below are loaded when first used.
+``wrap(model, shape=(3, 32, 32))`` does the same for a callable of your own;
+``exact_error("unipc", nfe=10, covariance=S)`` says what a solver will do to your data before any
+network is run. Importing this package imports no torch: the names below are loaded when first used.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sde_diffusion.exact import Gaussian, exact_error
     from sde_diffusion.model import Model, load, wrap
     from sde_diffusion.sampler import Sampler, Samples
 
-__all__ = ["Model", "Sampler", "Samples", "__version__", "load", "wrap"]
+__all__ = [
+    "Gaussian", "Model", "Sampler", "Samples", "__version__", "exact_error", "load", "wrap",
+]  # fmt: skip
 _HOME = {"Model": "model", "load": "model", "wrap": "model", "Sampler": "sampler",
-         "Samples": "sampler"}  # fmt: skip
+         "Samples": "sampler", "Gaussian": "exact", "exact_error": "exact"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

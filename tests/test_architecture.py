@@ -13,16 +13,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 
 # Each module may import only from its own line or the lines above it.
 ORDER = [
-    ["errors"],
+    ["errors", "files"],
     ["config"],
     ["sde", "condition", "parameterization"],
     ["networks"],
     ["denoiser"],
-    ["closed_form", "guidance", "grid", "noise"],
+    ["closed_form", "guidance", "grid", "noise", "spectrum"],
+    ["grid_search"],
     ["reverse"],
     ["solvers"],
     ["exact"],
-    ["files"],
     ["data"],
     ["pictures", "recording"],
     ["animation"],

@@ -5,16 +5,30 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sde_diffusion import exact_error
 from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.exact import law, marginal, natural_image_variances, relative_error
+from sde_diffusion.errors import InputError
+from sde_diffusion.exact import (
+    Gaussian,
+    law,
+    marginal,
+    natural_image_variances,
+    relative_error,
+    response,
+)
 from sde_diffusion.grid import Karras
 from sde_diffusion.noise import Seeds
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import EDM, VP
 from sde_diffusion.solvers.ancestral import Ancestral
+from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
+from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.heun import Heun
+from sde_diffusion.solvers.langevin import Langevin
 from sde_diffusion.solvers.torchsde_adaptive import TorchSDEAdaptive
+from sde_diffusion.solvers.unipc import UniPC
+from tests.solvers.conftest import NAMES, Impulses, make
 
 VARIANCE = torch.tensor([1.0, 0.2, 0.01], dtype=torch.float64)
 MEAN = torch.tensor([0.5, -1.0, 0.0], dtype=torch.float64)
@@ -68,6 +82,92 @@ def test_the_stated_problem() -> None:
         assert error == pytest.approx(known, rel=0.02)
 
 
-def test_what_is_no_linear_map_is_refused() -> None:
-    with pytest.raises(ValueError, match="its own noise"):
-        law(TorchSDEAdaptive(), EDM(), Karras().times(EDM(), 1), VARIANCE)
+LINEAR = [name for name in NAMES if make(name)[0].linear]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@torch.no_grad()
+def test_the_response_is_that_to_unit_impulses(name: str) -> None:
+    """Run forwards on a batch of unit impulses, one for the start and one for each draw."""
+    solver, grid = make(name)
+    times = grid.times(VP(), 7)
+    found = response(solver, VP(), times, VARIANCE, MEAN)
+    assert solver.stochastic == bool(len(found.draws))
+    rows = torch.zeros(2 + len(found.draws), 3, dtype=torch.float64)
+    rows[1] = 1
+    noise = Impulses(*rows.shape)
+    end = solver.solve(Reverse(VP(), GaussianDenoiser(VARIANCE, MEAN)), rows, times, noise)
+    assert noise.drawn == len(found.draws)
+    assert torch.allclose(found.offset, end[0], rtol=1e-10, atol=1e-12)
+    assert torch.allclose(found.gain, end[1] - end[0], rtol=1e-10, atol=1e-12)
+    assert torch.allclose(found.draws, end[2:] - end[0], rtol=1e-10, atol=1e-12)
+
+
+def rotated() -> Gaussian:
+    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double())
+    return Gaussian(MEAN, VARIANCE, q)
+
+
+@torch.no_grad()
+def test_any_covariance_is_that_of_the_solver_run_in_its_own_coordinates() -> None:
+    """The matrix A of the whole solver, column by column: covariance A C A^T."""
+    data, times = rotated(), Karras().times(VP(), 9)
+    found = law(UniPC(), VP(), times, data.covariance, data.mean)
+    reverse = Reverse(VP(), GaussianDenoiser(data.variance, data.mean, data.basis))
+    rows = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()
+    end = UniPC().solve(reverse, rows, times, Impulses(4, 3))
+    a = (end[1:] - end[0]).T
+    start = marginal(VP(), times[0], data.covariance, data.mean)
+    assert torch.allclose(found.covariance, a @ start.covariance @ a.T, rtol=1e-10, atol=1e-13)
+    assert torch.allclose(found.mean, end[0] + a @ start.mean, rtol=1e-10, atol=1e-13)
+
+
+def test_the_distance_is_that_of_two_gaussians() -> None:
+    """By the matrix formula |m - m'|^2 + tr (C + C' - 2 (C^1/2 C' C^1/2)^1/2)."""
+    one = rotated()
+    other = one.with_modes(one.mode_mean + 0.1, 2 * one.variance + 0.3)
+    root = (one.basis * one.variance.sqrt()) @ one.basis.T
+    cross = torch.linalg.eigvalsh(root @ other.covariance @ root).sqrt().sum()
+    squared = (one.mean - other.mean).square().sum()
+    squared = squared + (one.covariance + other.covariance).trace() - 2 * cross
+    assert one.w2(other) == pytest.approx(float(squared.sqrt()), rel=1e-10)
+    assert one.w2(one) == 0
+
+
+def test_rotating_the_data_changes_no_error() -> None:
+    data, times = rotated(), Karras().times(EDM(), 10)
+    whole = relative_error(Ancestral(), EDM(), times, data.covariance, data.mean)
+    modes = relative_error(Ancestral(), EDM(), times, VARIANCE, data.mode_mean)
+    assert whole == pytest.approx(modes, rel=1e-9)
+
+
+def test_by_names() -> None:
+    variance = natural_image_variances()
+    assert exact_error("ddim", 10, variance) == pytest.approx(0.23, rel=0.02)
+    third = exact_error("unipc", 20, variance.diag(), sde="vp", solver__order=3)
+    assert third == pytest.approx(exact_error("unipc", 20, variance, solver__order=3), rel=1e-6)
+    assert exact_error("ddim", 10, variance, grid="uniform") > 0.5
+
+
+@pytest.mark.parametrize("solver", [TorchSDEAdaptive(), DoPri(), Langevin()])
+def test_what_is_no_linear_map_is_refused(solver: Solver) -> None:
+    with pytest.raises(InputError, match=rf"^solver={type(solver).__name__}.*no linear map"):
+        law(solver, EDM(), Karras().times(EDM(), 1), VARIANCE)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "mean", "words"),
+    [
+        (torch.ones(2, 3), None, r"covariance=\(2, 3\)"),
+        (torch.tensor([[1.0, 0.5], [0.0, 1.0]]), None, "not symmetric"),
+        (torch.tensor([[1.0, 2.0], [2.0, 1.0]]), None, "eigenvalue -1 is negative"),
+        (torch.tensor([1.0, -0.5]), None, "eigenvalue -0.5 is negative"),
+        (torch.tensor([1.0, float("nan")]), None, "not finite"),
+        (torch.ones(2), torch.zeros(3), r"mean=\(3,\): give a tensor \[2\]"),
+    ],
+)
+def test_what_is_no_covariance_is_refused(
+    covariance: torch.Tensor, mean: torch.Tensor | None, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        Gaussian.of(covariance, mean)

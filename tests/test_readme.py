@@ -25,6 +25,7 @@ def test_python_lines() -> None:
     assert names["drawn"].nfe == 10.0
     path = names["mine"].sample(n=4, solver="heun", nfe=20, sde="vp", trajectory=True).trajectory
     assert path.shape == (11, 4, 3, 8, 8)
+    assert 0 < names["error"]["unipc"] < names["error"]["ddim"] < 1
 
 
 COMMANDS = [

@@ -28,6 +28,8 @@ class Solver(ABC):
         stochastic: whether the solver draws noise after the start.
         couples_batch: whether a sample depends on the others in its batch.
         adaptive: whether it chooses its own steps, and takes tolerances in place of a budget.
+        linear: whether the end is linear in the start and the draws if the denoiser is: no norms
+            of the state, no error control. Then ``sde_diffusion.exact`` knows its law.
     An instance may sharpen them in its constructor (an order that is a choice, say).
     """
 
@@ -35,6 +37,7 @@ class Solver(ABC):
     stochastic: bool = False
     couples_batch: bool = False
     adaptive: bool = False
+    linear: bool = True
 
     @abstractmethod
     def steps(self, nfe: int | None) -> int:
@@ -143,6 +146,7 @@ class BlackBox(Solver):
 
     order = None
     adaptive = True
+    linear = False
 
     def steps(self, nfe: int | None) -> int:
         if nfe is not None:

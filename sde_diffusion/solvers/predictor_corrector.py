@@ -30,6 +30,7 @@ class PredictorCorrector(StepSolver[Any]):
         self.corrector = corrector
         self.evaluations = predictor.evaluations + corrector.evaluations
         self.saved = predictor.saved
+        self.linear = predictor.linear and corrector.linear
         self.couples_batch = predictor.couples_batch or corrector.couples_batch
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> Any:

@@ -14,7 +14,7 @@ from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.config import build, compose_task, conf_dir
 from sde_diffusion.exact import relative_error
 from sde_diffusion.grid import TimeGrid
-from sde_diffusion.noise import Noise
+from sde_diffusion.noise import Noise, Seeds
 from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.solvers.base import Solver
 
@@ -55,6 +55,46 @@ class Forbidden(Noise):
 
     def entropy(self) -> list[int]:
         raise AssertionError("a deterministic solver drew noise")
+
+
+class Impulses(Noise):
+    """The k-th draw is one in row k + 2 and zero elsewhere; rows 0 and 1 stay silent."""
+
+    def __init__(self, rows: int, d: int) -> None:
+        self.rows, self.d, self.drawn = rows, d, 0
+
+    def fresh(self) -> Tensor:
+        z = torch.zeros(self.rows, self.d, dtype=torch.float64)
+        z[self.drawn + 2] = 1
+        self.drawn += 1
+        return z
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return self.fresh()
+
+    def entropy(self) -> list[int]:
+        raise AssertionError("a linear solver asked for random numbers of its own")
+
+
+class Averaged(Noise):
+    """Rows 0 and 1 draw for themselves; row 2 gets the mean of what they drew."""
+
+    def __init__(self) -> None:
+        self.inner = Seeds().batch([1, 2], VARIANCE.shape, torch.float64)
+
+    def fresh(self) -> Tensor:
+        return with_mean(self.inner.fresh())
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return self.fresh()
+
+    def entropy(self) -> list[int]:
+        return [1, 2, 3]
+
+
+def with_mean(rows: Tensor) -> Tensor:
+    """Rows [2, d] and their mean below them."""
+    return torch.cat([rows, rows.mean(0, keepdim=True)])
 
 
 def gaussian() -> GaussianDenoiser:

@@ -26,11 +26,13 @@ from tests.solvers.conftest import (
     NAMES,
     SDES,
     VARIANCE,
+    Averaged,
     Forbidden,
     gaussian,
     make,
     mixture,
     slope,
+    with_mean,
 )
 
 # Choices beside the defaults whose law or order is another.
@@ -254,6 +256,18 @@ def test_noise_is_drawn_only_if_declared(case: tuple[str, ...]) -> None:
     times = Karras().times(sde, solver.steps(budget(solver)))
     x = sde.prior(torch.ones(2, len(MEAN), dtype=torch.float64), times[0])
     assert solver.solve(Reverse(sde, mixture()), x, times, Forbidden()).isfinite().all()
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+@torch.no_grad()
+def test_linear_is_what_is_declared(case: tuple[str, ...]) -> None:
+    """On a Gaussian the end of a mean start and mean draws is the mean of the ends, or is not."""
+    solver, sde = make(*case)[0], SDES["vp"]
+    times = Karras().times(sde, solver.steps(budget(solver)))
+    rows = with_mean(Seeds().batch([3, 4], MEAN.shape, torch.float64).fresh())
+    end = solver.solve(Reverse(sde, gaussian()), rows, times, Averaged())
+    off = float((end - with_mean(end[:2])).abs().max())
+    assert off < 1e-9 if solver.linear else off > 1e-7
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids)

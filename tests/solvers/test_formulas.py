@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sde_diffusion.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.exact import Impulses
 from sde_diffusion.grid import Karras, LogSNR
 from sde_diffusion.noise import Seeds
 from sde_diffusion.reverse import Reverse
@@ -29,7 +28,7 @@ from sde_diffusion.solvers.scipy import METHODS, SciPy
 from sde_diffusion.solvers.torchsde import Increment, TorchSDE
 from sde_diffusion.solvers.torchsde_adaptive import TorchSDEAdaptive
 from sde_diffusion.solvers.unipc import UniPC, weights
-from tests.solvers.conftest import SDES, error, gaussian, mixture
+from tests.solvers.conftest import SDES, Impulses, error, gaussian, mixture
 
 F64 = torch.float64
 

@@ -46,6 +46,7 @@ VARIANTS = {
     "heun": ["s_churn=10"],
     "ipndm": ["order=1", "order=2", "order=3"],
     "langevin": ["n_steps=3"],
+    "seeds": ["order=1", "order=3", "prediction=noise"],
     "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
     "unipc": ["order=1", "order=3"],
 }

@@ -23,7 +23,7 @@ from sde_diffusion.metrics.stats import FeatureStats
 # 2: features of the reference beside its statistics, and a checksum.
 FORMAT = 2
 KEY = "sde_diffusion_reference"
-MAX_FEATURES = 20_000
+KEEP = 20_000
 TENSORS = ("mean", "M2", "features", "held_out")
 
 
@@ -57,17 +57,24 @@ class ReferenceSet:
 
     @classmethod
     def of(
-        cls, extractor: Extractor, data: ImageSet, held_out: ImageSet | None = None
+        cls,
+        extractor: Extractor,
+        data: ImageSet,
+        held_out: ImageSet | None = None,
+        keep: int = KEEP,
     ) -> ReferenceSet:
         """Statistics and features of ``data``, and features of ``held_out``, batch by batch.
 
-        InputError for fewer than two images, or features that are not finite in float16.
+        At most ``keep`` features of either are kept. InputError for fewer than two images, or
+        features that are not finite in float16.
         """
+        if keep < 2:
+            raise InputError(f"keep={keep}: give a number of features >= 2")
         if len(data) < 2:
             raise InputError(f"reference={data.name}: {len(data)} images; give at least 2")
         stats = FeatureStats.empty(extractor.dim)
         # Which images are kept is fixed, and in an order of its own: a prefix is a fair sample.
-        rows = shuffled(len(data))[:MAX_FEATURES]
+        rows = shuffled(len(data))[:keep]
         place = torch.full((len(data),), -1)
         place[rows] = torch.arange(len(rows))
         features = torch.empty(len(rows), extractor.dim, dtype=torch.float16)
@@ -78,9 +85,9 @@ class ReferenceSet:
             features[to[to >= 0]] = part[to >= 0].to(torch.float16)
             first += len(part)
         kept = torch.empty(0, extractor.dim, dtype=torch.float16)
-        if held_out is not None and len(held_out):
-            order = shuffled(len(held_out))
-            kept = torch.cat([x.half() for x in extractor.stream(held_out.images)])[order]
+        if held_out is not None:
+            order = shuffled(len(held_out))[:keep]
+            kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
         found = cls(
             data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
             extractor.name, extractor.fingerprint, stats, features, kept,

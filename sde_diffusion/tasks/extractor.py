@@ -17,7 +17,8 @@ from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import train_cnn
 from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.tasks.common import machine
+from sde_diffusion.model import PRECISIONS
+from sde_diffusion.tasks.common import choice, machine
 
 FORMAT = 1
 
@@ -29,6 +30,9 @@ class ExtractorTask:
     name: str
     epochs: int
     dim: int
+    architecture: str
+    precision: str
+    keep: int
     seed: int
 
 
@@ -39,45 +43,36 @@ def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
     return data, build(held_out, "data")
 
 
-def train_extractor(
-    train: ImageSet,
-    test: ImageSet,
-    folder: Path,
-    name: str = "mnist-cnn",
-    epochs: int = 6,
-    dim: int = 64,
-    seed: int = 0,
-) -> tuple[CnnExtractor, ReferenceSet, float]:
-    """Train and write NAME.safetensors and NAME-reference.safetensors.
-
-    Returns the extractor, its reference (statistics of ``train``, held-out features of ``test``)
-    and the accuracy on ``test``. A NAME.safetensors that is there already is kept.
-    """
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        train_cnn(train, path, epochs, dim, seed)
-    extractor = CnnExtractor(str(path))
-    reference = ReferenceSet.of(extractor, train, test)
-    reference.save(folder / f"{name}-reference.safetensors")
-    return extractor, reference, extractor.accuracy(test)
-
-
 def run(config: DictConfig, folder: Path) -> float:
-    """Write NAME.safetensors and NAME-reference.safetensors; returns the test accuracy."""
+    """Write NAME.safetensors and NAME-reference.safetensors; returns the test accuracy.
+
+    A NAME.safetensors that is there already is kept.
+    """
     task = read(config, ExtractorTask)
-    if task.epochs < 1 or task.dim < 1:
-        raise InputError(f"epochs={task.epochs}, dim={task.dim}: give numbers >= 1")
+    if task.epochs < 1 or task.dim < 1 or task.keep < 2:
+        raise InputError(
+            f"epochs={task.epochs}, dim={task.dim}, keep={task.keep}: "
+            "give numbers >= 1, and keep >= 2"
+        )
+    precision = PRECISIONS[choice("precision", task.precision, PRECISIONS)]
     data, held_out = both_splits(config)
     began = time.perf_counter()
-    extractor, reference, accuracy = train_extractor(
-        data, held_out, folder, task.name, task.epochs, task.dim, task.seed
-    )
-    counts = sorted({n for n in (500, 1000, 2000, 5000, len(held_out)) if n <= len(held_out)})
+    path = folder / f"{task.name}.safetensors"
+    if not path.is_file():
+        train_cnn(data, path, task.epochs, task.dim, task.seed, task.architecture, precision)
+    trained = time.perf_counter() - began
+    extractor = CnnExtractor(str(path))
+    accuracy = extractor.accuracy(held_out)
+    reference = ReferenceSet.of(extractor, data, held_out, task.keep)
+    reference.save(folder / f"{task.name}-reference.safetensors")
+    counts = sorted({n for n in (500, 1000, 2000, 5000, len(reference.held_out))
+                     if n <= len(reference.held_out)})  # fmt: skip
     floor = frechet_curve(reference.held_out, reference.reference, counts)
     result = {
         "format": FORMAT,
         "accuracy": accuracy,
         "seconds": round(time.perf_counter() - began, 1),
+        "seconds_of_training": round(trained, 1),
         "fingerprint": extractor.fingerprint,
         "data": data.name,
         "data_fingerprint": data.fingerprint,

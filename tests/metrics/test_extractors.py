@@ -40,6 +40,14 @@ def test_training_learns_and_is_named_after_its_file(trained: Path) -> None:
     assert extractor.metric == "FD[digits-cnn]"
 
 
+def test_the_residual_classifier_learns_and_loads(tmp_path: Path) -> None:
+    path = tmp_path / "residual.safetensors"
+    train_cnn(digits("train"), path, 2, 16, 0, "residual", torch.bfloat16)
+    extractor = CnnExtractor(str(path))
+    assert extractor.accuracy(digits("test")) > 0.5
+    assert extractor(digits("test").images).shape == (297, 16)
+
+
 def test_training_is_of_its_seed_and_leaves_the_global_one_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -81,7 +89,8 @@ def facts_of(path: Path, **changes: object) -> dict[str, str]:
 @pytest.mark.parametrize(
     "changes",
     [{"format": 2}, {"dim": 17}, {"dim": 10**9}, {"shape": [1, 10**6, 10**6]}, {"shape": 8},
-     {"shape": [3, 8, 8]}, {"classes": 9}, {"classes": "ten"}, {"shape": [1, "8", 8]}],
+     {"shape": [3, 8, 8]}, {"classes": 9}, {"architecture": "residual"},
+     {"architecture": 3}, {"classes": "ten"}, {"shape": [1, "8", 8]}],
     ids=str,
 )  # fmt: skip
 def test_files_with_other_facts_are_refused(
@@ -100,7 +109,9 @@ def test_files_that_are_torn_foreign_or_missing(trained: Path, tmp_path: Path) -
     tensors = load_file(trained)
     del tensors["head.bias"]
     save_file(tensors, tmp_path / "partial", metadata=facts_of(trained))
-    for name in ("torn", "foreign", "partial"):
+    save_file({k: v.half() for k, v in load_file(trained).items()}, tmp_path / "half",
+              metadata=facts_of(trained))  # fmt: skip
+    for name in ("torn", "foreign", "partial", "half"):
         with pytest.raises(InputError, match="not an extractor of this package"):
             CnnExtractor(str(tmp_path / name))
     with pytest.raises(InputError, match="no such file"):
@@ -124,6 +135,7 @@ def test_data_that_cannot_be_learned(tmp_path: Path) -> None:
         (ImageSet(square, None, 0, "plain"), "no classes"),
         (ImageSet(square[:127], labels[:127], 10, "few"), "at least 128"),
         (ImageSet(square[..., :4], labels, 10, "oblong"), "square"),
+        (ImageSet(square[..., :4, :4], labels, 10, "tiny"), "8 pixels"),
     ):
         with pytest.raises(InputError, match=message):
             train_cnn(data, tmp_path / "never")

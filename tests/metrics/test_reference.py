@@ -59,12 +59,13 @@ def test_streamed_statistics_are_those_of_all_features_at_once(
     assert (len(known.held_out), known.held_out_fingerprint) == (0, "")
 
 
-def test_kept_features_are_a_fair_sample_in_any_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sde_diffusion.metrics.reference.MAX_FEATURES", 400)
+def test_kept_features_are_a_fair_sample_in_any_prefix() -> None:
     data = digits("train")
     assert data.labels is not None
     sorted_by_class = data[data.labels.argsort(stable=True)]
-    known = ReferenceSet.of(EXTRACTOR, sorted_by_class)
+    known = ReferenceSet.of(EXTRACTOR, sorted_by_class, digits("test"), keep=400)
+    assert len(known.held_out) == 297
+    assert len(ReferenceSet.of(EXTRACTOR, data, digits("test"), keep=100).held_out) == 100
     exact = EXTRACTOR(sorted_by_class.images).half()
     assert known.features.shape == (400, 16)
     assert set(rows(known.features)) <= set(rows(exact))
@@ -85,6 +86,8 @@ def test_features_that_overflow_half_precision_are_refused() -> None:
         ReferenceSet.of(Large(2, 1, 8, 8), digits("test"))
     with pytest.raises(InputError, match="1 images; give at least 2"):
         ReferenceSet.of(EXTRACTOR, digits("test")[:1])
+    with pytest.raises(InputError, match="keep=1"):
+        ReferenceSet.of(EXTRACTOR, digits("test"), keep=1)
 
 
 def test_half_precision_moves_the_floor_by_little(made: Path) -> None:

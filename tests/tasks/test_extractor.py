@@ -10,27 +10,7 @@ import pytest
 from sde_diffusion.data import digits
 from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.tasks.extractor import train_extractor
 from tests.conftest import Run
-
-
-def test_train_extractor_writes_both_files(tmp_path: Path) -> None:
-    train, test = digits("train"), digits("test")
-    made, reference, accuracy = train_extractor(
-        train, test, tmp_path, name="eights", epochs=6, dim=8, seed=0
-    )
-    assert accuracy > 0.7
-    again = CnnExtractor(str(tmp_path / "eights.safetensors"))
-    assert again.fingerprint == made.fingerprint
-    known = ReferenceSet.load(tmp_path / "eights-reference.safetensors", again)
-    assert (known.stats.n, len(known.held_out)) == (1500, 297)
-    # The held-out images are all there, in an order of their own.
-    plain = again(test.images).half()
-    assert not known.held_out.equal(plain)
-    assert known.held_out.double().sum(0).tolist() == pytest.approx(
-        plain.double().sum(0).tolist(), abs=1e-2
-    )
-    assert reference.extractor_fingerprint == made.fingerprint
 
 
 def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
@@ -41,8 +21,36 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     assert 0 <= result["accuracy"] <= 1
     assert list(result["floor"]) == ["297"]
     weights = tmp_path / "out" / "d.safetensors"
-    assert CnnExtractor(str(weights)).fingerprint == result["fingerprint"]
-    refused = quick_cli(*words, "epochs=0", ok=False)
-    assert refused.returncode != 0
-    assert "epochs=0" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    made = CnnExtractor(str(weights))
+    assert made.fingerprint == result["fingerprint"]
+    known = ReferenceSet.load(tmp_path / "out" / "d-reference.safetensors", made)
+    assert (known.stats.n, len(known.features), len(known.held_out)) == (1500, 1500, 297)
+    assert known.data_fingerprint == digits("train").fingerprint
+    assert known.held_out_fingerprint == digits("test").fingerprint
+    # The same command keeps the weights that are there.
+    before = weights.stat().st_mtime_ns
+    quick_cli(*words, "seed=0")
+    assert weights.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("epochs=0", "epochs=0"),
+        ("dim=many", "dim=many"),
+        ("keep=0", "keep=0"),
+        ("architecture=wide", "architecture=wide: choose one of"),
+        ("precision=half", "precision=half: choose one of"),
+        ("data.split=all", "data.split=all"),
+        ("data=npz data.path=nosuch.npz", "data.path=nosuch.npz"),
+        ("teacher=none", "teacher: unknown key"),
+    ],
+)
+def test_wrong_input_is_one_line(quick_cli: Run, tmp_path: Path, words: str, named: str) -> None:
+    base = ("extractor", "data=digits", "name=d", "epochs=1", "dim=4", "hydra.run.dir=out")
+    done = quick_cli(*base, *words.split(), ok=False)
+    assert done.returncode != 0
+    assert named in done.stderr
+    assert len(done.stderr.strip().splitlines()[-1:]) == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "result.json").exists()

@@ -1,4 +1,4 @@
-"""A small classifier whose penultimate layer is the feature space of small images."""
+"""Features of a classifier that the package trains itself."""
 
 from __future__ import annotations
 
@@ -9,55 +9,31 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.data.images import ImageSet, to_float
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset, fingerprint, write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
+from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
 
 # Part of the fingerprint: to be raised with any change of what the same weights compute.
 FORMAT = 1
 KEY = "sde_diffusion_extractor"
 TRAIN_BATCH = 128
+MIN_SIDE = 8
 
 
-def hidden_inputs(side: int) -> int:
-    """Inputs of the hidden layer: 64 channels of images of ``side`` pixels, halved twice."""
-    return 64 * ((side + 3) // 4) ** 2
-
-
-class SmallCNN(nn.Module):
-    """Two strided convolutions, one hidden layer of ``dim`` features, a linear classifier."""
-
-    def __init__(self, channels: int, side: int, classes: int, dim: int = 64) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(channels, 32, 5, stride=2, padding=2)
-        self.norm_1 = nn.BatchNorm2d(32)
-        self.conv_2 = nn.Conv2d(32, 64, 3, stride=2, padding=1)
-        self.norm_2 = nn.BatchNorm2d(64)
-        self.hidden = nn.Linear(hidden_inputs(side), dim)
-        self.norm_3 = nn.BatchNorm1d(dim)
-        self.head = nn.Linear(dim, classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        """x in -1 .. 1 [N, C, H, W] -> features [N, dim], before the last non-linearity."""
-        x = F.relu(self.norm_1(self.conv_1(x)))
-        x = F.relu(self.norm_2(self.conv_2(x)))
-        return self.norm_3(self.hidden(x.flatten(1)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Class logits [N, classes]."""
-        return self.head(F.dropout(F.relu(self.features(x)), 0.3, self.training))
-
-
-def _fit(network: SmallCNN, images: Tensor, labels: Tensor, epochs: int) -> None:
+def _fit(
+    network: Classifier, images: Tensor, labels: Tensor, epochs: int, precision: torch.dtype
+) -> None:
     """Cross entropy with label smoothing; the images of a batch move by up to a 14th of a side."""
     side, steps = images.shape[2], len(images) // TRAIN_BATCH
     shift = side // 14
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
+    lowered = precision != torch.float32
     with tqdm(total=epochs * steps, desc="extractor", unit="step") as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images))[: steps * TRAIN_BATCH]
@@ -65,7 +41,11 @@ def _fit(network: SmallCNN, images: Tensor, labels: Tensor, epochs: int) -> None
                 x = F.pad(to_float(images[rows]), (shift,) * 4, value=-1.0)
                 i, j = torch.randint(0, 2 * shift + 1, (2,)).tolist()
                 x = x[:, :, i : i + side, j : j + side]
-                loss = F.cross_entropy(network(x), labels[rows], label_smoothing=0.05)
+                if network.mirror:
+                    x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+                with torch.autocast("cpu", precision, enabled=lowered):
+                    logits = network(x)
+                loss = F.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -74,10 +54,11 @@ def _fit(network: SmallCNN, images: Tensor, labels: Tensor, epochs: int) -> None
 
 
 class CnnExtractor(Extractor):
-    """Features of a trained SmallCNN.
+    """Features of a classifier trained here.
 
     Args:
-        file: a shipped extractor (``mnist-cnn``) or a file written by ``sde-diffusion extractor``.
+        file: a shipped extractor (``mnist-cnn``, ``cifar-cnn``) or a file written by
+            ``sde-diffusion extractor``.
     """
 
     def __init__(self, file: str = "mnist-cnn") -> None:
@@ -91,11 +72,14 @@ class CnnExtractor(Extractor):
             if facts["format"] != FORMAT:
                 raise ValueError(f"another version, not format {FORMAT}")
             channels, side, _ = self.shape = tuple(facts["shape"])
-            # Before memory is asked for: a small file must not name a large network.
-            if tensors["hidden.weight"].shape != (facts["dim"], hidden_inputs(side)):
-                raise ValueError("weights of another shape")
-            self.network = SmallCNN(channels, side, facts["classes"], facts["dim"])
-            self.network.load_state_dict(tensors)
+            classifier = CLASSIFIERS[facts.get("architecture", "strided")]
+            # No memory is asked for yet: a small file must not name a large network.
+            with torch.device("meta"):
+                self.network = classifier(channels, side, facts["classes"], facts["dim"])
+            expected = self.network.state_dict()
+            if any(v.dtype != expected[k].dtype for k, v in tensors.items()):
+                raise ValueError("weights of another type")
+            self.network.load_state_dict(tensors, assign=True)
         except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
@@ -122,21 +106,36 @@ class CnnExtractor(Extractor):
         return float(right.double().mean())
 
 
-def train_cnn(data: ImageSet, path: Path, epochs: int = 6, dim: int = 64, seed: int = 0) -> None:
-    """Train a SmallCNN on ``data`` (labels needed) with small shifts, and write it to ``path``."""
+def train_cnn(
+    data: ImageSet,
+    path: Path,
+    epochs: int = 6,
+    dim: int = 64,
+    seed: int = 0,
+    architecture: str = "strided",
+    precision: torch.dtype = torch.float32,
+) -> None:
+    """Train a classifier of ``data`` (labels needed) with small shifts, and write it to ``path``.
+
+    ``architecture`` is strided or residual; ``precision`` that of the convolutions in training.
+    """
     channels, side, width = data.images.shape[1:]
+    if architecture not in CLASSIFIERS:
+        raise InputError(f"architecture={architecture}: choose one of {sorted(CLASSIFIERS)}")
     if data.labels is None or data.classes < 2:
         raise InputError(f"data={data.name}: no classes to learn; give images with labels")
-    if side != width or len(data) < TRAIN_BATCH:
+    if side != width or side < MIN_SIDE or len(data) < TRAIN_BATCH:
         raise InputError(
             f"data={data.name}: {len(data)} images of {side} x {width}; "
-            f"give square ones, at least {TRAIN_BATCH}"
+            f"give square ones of {MIN_SIDE} pixels or more, at least {TRAIN_BATCH}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SmallCNN(channels, side, data.classes, dim)
-        _fit(network, data.images, data.labels, epochs)
+        classifier = CLASSIFIERS[architecture](channels, side, data.classes, dim)
+        _fit(classifier, data.images, data.labels, epochs, precision)
     facts = {"format": FORMAT, "shape": list(data.images.shape[1:]), "classes": data.classes,
              "dim": dim, "data": data.name, "data_fingerprint": data.fingerprint}  # fmt: skip
-    tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
+    if architecture != "strided":  # a file without this key is of that kind
+        facts["architecture"] = architecture
+    tensors = {k: v.contiguous() for k, v in classifier.state_dict().items()}
     write_atomically(path, save(tensors, {KEY: json.dumps(facts)}))

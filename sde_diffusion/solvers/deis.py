@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +13,7 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import VP
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.history import History
-
-NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(32))
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
 
 
 class DEIS(StepSolver[History]):
@@ -54,16 +52,7 @@ class DEIS(StepSolver[History]):
 
 def integrals(lam: Sequence[Tensor], lam_s: Tensor) -> list[Tensor]:
     """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
-    half = 0.5 * (lam_s - lam[0])
-    points = lam[0] + half * (1 + NODES)
-    measure = -half * WEIGHTS * torch.exp(-points)
-    nodes = [VP().time(value) for value in lam]
-    tau = VP().time(points)
-    found = []
-    for j, own in enumerate(nodes):
-        basis = torch.ones_like(tau)
-        for k, other in enumerate(nodes):
-            if k != j:
-                basis = basis * (tau - other) / (own - other)
-        found.append((basis * measure).sum())
-    return found
+    points, weights = gauss_legendre(lam[0], lam_s)
+    vp = VP()
+    nodes = [vp.time(value) for value in lam]
+    return lagrange_integrals(nodes, vp.time(points), -weights * torch.exp(-points))

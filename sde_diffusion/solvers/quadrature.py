@@ -1,0 +1,29 @@
+"""Integrals that give a multistep solver its coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(32))
+
+
+def gauss_legendre(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """32 points and weights for the integral from a to b (negative weights if b < a)."""
+    half = 0.5 * (b - a)
+    return a + half * (1 + NODES), half * WEIGHTS
+
+
+def lagrange_integrals(nodes: Sequence[Tensor], points: Tensor, measure: Tensor) -> list[Tensor]:
+    """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
+    found = []
+    for j, own in enumerate(nodes):
+        basis = measure
+        for k, other in enumerate(nodes):
+            if k != j:
+                basis = basis * (points - other) / (own - other)
+        found.append(basis.sum())
+    return found

@@ -86,16 +86,25 @@ class LogSNR(TimeGrid):
 
 
 class VPTime(TimeGrid):
-    """Uniform in tau^(1/rho), tau the time of the standard VP SDE (DEIS, arXiv:2204.13902)."""
+    """Uniform in tau^(1/rho), tau the time of a VP SDE, the standard one (arXiv:2204.13902)."""
 
-    def __init__(self, rho: float = 2.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+    def __init__(
+        self,
+        rho: float = 2.0,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        beta_min: float = 0.1,
+        beta_max: float = 20.0,
+    ) -> None:
         super().__init__(sigma_min, sigma_max)
         self.rho = positive("rho", rho)
+        if not 0 < beta_min < beta_max:
+            raise InputError(f"grid.beta_min={beta_min}: give 0 < beta_min < beta_max={beta_max}")
+        self.vp = VP(beta_min, beta_max)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
-        vp = VP()
-        first, last = vp.time_at(self._ends())
-        levels = vp.noise_level(power_spaced(first, last, self._unit(n), self.rho))
+        first, last = self.vp.time(-self._ends().log())
+        levels = self.vp.noise_level(power_spaced(first, last, self._unit(n), self.rho))
         levels[0], levels[-1] = self._ends()
         return sde.time_at(levels)
 

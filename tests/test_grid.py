@@ -85,6 +85,7 @@ def test_an_explicit_list_is_kept() -> None:
         (lambda: LogSNR(5.0, 1.0), r"grid\.sigma_min=5"),
         (lambda: Karras(rho=0.0), r"grid\.rho=0"),
         (lambda: VPTime(rho=-1.0), r"grid\.rho=-1"),
+        (lambda: VPTime(beta_min=30.0), r"grid\.beta_min=30"),
         (lambda: Explicit([1.0]), r"grid\.levels"),
         (lambda: Explicit([1.0, 1.0]), r"grid\.levels"),
         (lambda: Explicit([1.0, 2.0]), r"grid\.levels"),

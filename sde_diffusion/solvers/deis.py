@@ -20,19 +20,23 @@ class DEIS(StepSolver[History]):
     """y_s = y_t + sum_j n_{i-j} int_{r_t}^{r_s} l_j dr, y = x / alpha, r = sigma / alpha.
 
     l_j are the Lagrange polynomials through the last few predicted noises n, in the time tau(r) of
-    the standard VP SDE whatever the SDE is (tAB; DEIS, arXiv:2204.13902, eq. 15). The first steps
-    have fewer nodes.
+    a VP SDE, the standard one, whatever the SDE is (tAB; DEIS, arXiv:2204.13902, eq. 15). The first
+    steps have fewer nodes.
 
     Args:
         order: 1, 2 or 3, the degree of the polynomial (published: tAB1 .. tAB3).
+        beta_min, beta_max: of that VP SDE.
     """
 
     order = 2
 
-    def __init__(self, order: int = 3) -> None:
+    def __init__(self, order: int = 3, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
         if order not in (1, 2, 3):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")
+        if not 0 < beta_min < beta_max:
+            raise InputError(f"solver.beta_min={beta_min}: give 0 < beta_min < {beta_max}")
         self.degree = order
+        self.vp = VP(beta_min, beta_max)
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
         return History.start(times)
@@ -44,15 +48,14 @@ class DEIS(StepSolver[History]):
         sde = reverse.sde
         history = state.push(reverse.noise(x, t), sde.lam(t), keep=self.degree + 1)
         y_s = x / sde.alpha(t)
-        weights = integrals(history.lam, sde.lam(s))
+        weights = integrals(history.lam, sde.lam(s), self.vp)
         for weight, value in zip(weights, history.values, strict=True):
             y_s = y_s + weight * value
         return sde.alpha(s) * y_s, history
 
 
-def integrals(lam: Sequence[Tensor], lam_s: Tensor) -> list[Tensor]:
+def integrals(lam: Sequence[Tensor], lam_s: Tensor, vp: VP) -> list[Tensor]:
     """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
     points, weights = gauss_legendre(lam[0], lam_s)
-    vp = VP()
     nodes = [vp.time(value) for value in lam]
     return lagrange_integrals(nodes, vp.time(points), -weights * torch.exp(-points))

@@ -35,12 +35,15 @@ class UniPC(StepSolver[UniPCState]):
 
     Args:
         order: 1, 2 or 3; the first steps are of lower order.
+        lower_order_final: make the last steps of lower order too, the last one of first
+            (published for few steps).
     """
 
-    def __init__(self, order: int = 2) -> None:
+    def __init__(self, order: int = 2, lower_order_final: bool = False) -> None:
         if order not in (1, 2, 3):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")
         self.order = self.depth = order
+        self.lower_order_final = lower_order_final
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> UniPCState:
         return UniPCState(History.start(times), None, None)
@@ -58,7 +61,8 @@ class UniPC(StepSolver[UniPCState]):
         denoised = reverse.denoise(x, t)
         if state.x is not None and state.t is not None:
             x = self._move(reverse, state.x, state.t, t, state.history, denoised)
-        history = state.history.push(denoised, reverse.sde.lam(t), keep=self.depth)
+        depth = min(self.depth, state.history.left) if self.lower_order_final else self.depth
+        history = state.history.push(denoised, reverse.sde.lam(t), keep=depth).advance()
         return self._move(reverse, x, t, s, history, None), UniPCState(history, x, t)
 
     def _move(

@@ -48,7 +48,7 @@ VARIANTS = {
     "langevin": ["n_steps=3"],
     "seeds": ["order=1", "order=3", "prediction=noise"],
     "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
-    "unipc": ["order=1", "order=3"],
+    "unipc": ["order=1", "order=3", "lower_order_final=true"],
 }
 CASES = [(name,) for name in NAMES]
 CASES += [(n, f"solver.{o}") for n, options in VARIANTS.items() for o in options]

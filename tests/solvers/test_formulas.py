@@ -13,6 +13,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras, LogSNR
 from sde_diffusion.noise import Seeds
 from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import VP
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
@@ -119,8 +120,8 @@ def test_deis_weights_are_the_integrals_of_lagrange_polynomials() -> None:
     """Against 200,000 midpoints in r; a constant gives r_s - r_t exactly."""
     lam = [torch.tensor(v, dtype=F64) for v in (0.5, -0.3, -1.0)]
     lam_s = torch.tensor(1.4, dtype=F64)
-    found = integrals(lam, lam_s)
-    vp = SDES["vp"]
+    vp = VP()
+    found = integrals(lam, lam_s, vp)
     r_t, r_s = torch.exp(-lam[0]), torch.exp(-lam_s)
     r = r_t + (r_s - r_t) * (torch.arange(200000, dtype=F64) + 0.5) / 200000
     tau, nodes = vp.time_at(r), [vp.time_at(torch.exp(-v)) for v in lam]
@@ -195,6 +196,7 @@ def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
         (lambda: Heun(s_churn=-1.0), "s_churn"),
         (lambda: UniPC(order=4), "order"),
         (lambda: DEIS(order=0), "order"),
+        (lambda: DEIS(beta_min=30.0), "beta_min"),
         (lambda: IPNDM(order=5), "order"),
         (lambda: DoPri(rtol=0.0), "rtol"),
         (lambda: SciPy(atol=-1.0), "atol"),

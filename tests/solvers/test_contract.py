@@ -42,6 +42,7 @@ VARIANTS = {
     "dpmpp_2m": ["lower_order_final=true"],
     "dpmpp_2m_sde": ["eta=0.0", "eta=0.5"],
     "dpmpp_3m": ["published=false", "lower_order_final=true"],
+    "er_sde": ["order=1", "order=2", "scale=ode", "scale=sde"],
     "euler_maruyama": ["eta=0.0", "eta=0.5"],
     "heun": ["s_churn=10"],
     "ipndm": ["order=1", "order=2", "order=3"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import final
 
@@ -97,6 +98,45 @@ class _Path:
                 node, a, w_a = 2 * node + 1, m, w_m
             self.cells.append((node, a, b, w_a, w_b))
         return w_a + (t - a) / (b - a) * (w_b - w_a)
+
+
+class RevealedPath:
+    """W on clock >= start, W(start) = 0, drawn where it is asked; what was drawn stays drawn.
+
+    A question beyond all earlier ones extends the path, one between two is drawn from the bridge
+    that they span: an adaptive solver that refuses a step goes on along the same path, and nothing
+    of it is lost (rejection sampling with memory, Rackauckas & Nie 2017).
+    """
+
+    def __init__(self, seed: int, shape: Sequence[int], start: float) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.shape = tuple(shape)
+        self.clock = [start]
+        self.values = [torch.zeros(self.shape, dtype=torch.float64)]
+
+    def at(self, clock: float) -> Tensor:
+        """W float64 [*shape] at ``clock``, not before the last time that was kept."""
+        i = bisect_left(self.clock, clock)
+        if i < len(self.clock) and self.clock[i] == clock:
+            return self.values[i]
+        if i == 0:
+            raise ValueError(f"the path before {self.clock[0]} was forgotten, {clock} was asked")
+        a, w = self.clock[i - 1], self.values[i - 1]
+        variance = clock - a
+        if i < len(self.clock):
+            b, w_b = self.clock[i], self.values[i]
+            w = w + (clock - a) / (b - a) * (w_b - w)
+            variance = (clock - a) * (b - clock) / (b - a)
+        z = torch.randn(self.shape, generator=self.generator, dtype=torch.float64)
+        w = w + variance**0.5 * z
+        self.clock.insert(i, clock)
+        self.values.insert(i, w)
+        return w
+
+    def forget(self, clock: float) -> None:
+        """Keep only what lies at ``clock`` and beyond."""
+        i = bisect_left(self.clock, clock)
+        del self.clock[:i], self.values[:i]
 
 
 class _BrownianPaths(_Generators):

@@ -187,6 +187,11 @@ def row_norm(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
 
 
+def root_mean_square(x: Tensor) -> Tensor:
+    """Of each row [N] of x [N, *shape]."""
+    return row_norm(x) / x[0].numel() ** 0.5
+
+
 def linear(*terms: tuple[Tensor | float, Tensor]) -> Tensor:
     """sum_j c_j x_j for 0-dim coefficients c_j, in one new buffer and one pass a term."""
     (c, x), *rest = terms

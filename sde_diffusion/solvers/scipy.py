@@ -13,6 +13,8 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import BlackBox
 
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
+# 100 float64 epsilons: scipy raises a smaller rtol to this.
+LEAST = 2.3e-14
 
 
 class SciPy(BlackBox):
@@ -22,7 +24,9 @@ class SciPy(BlackBox):
     set everybody's steps, and a sample depend on its neighbours. The state is float64.
 
     Args:
-        method: a method of solve_ivp. rtol, atol: its local tolerances.
+        method: a method of solve_ivp. ``Radau``, ``BDF`` and ``LSODA`` may ask for a Jacobian, by
+            as many evaluations as a sample has pixels; all are counted.
+        rtol, atol: its local tolerances.
     """
 
     def __init__(self, method: str = "RK45", rtol: float = 1e-4, atol: float = 1e-4) -> None:
@@ -30,6 +34,8 @@ class SciPy(BlackBox):
             raise InputError(f"solver.method={method}: choose one of {list(METHODS)}")
         if not (rtol > 0 and atol > 0):
             raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
+        if rtol < LEAST:
+            raise InputError(f"solver.rtol={rtol}: below the rounding of float64; give >= {LEAST}")
         self.method, self.rtol, self.atol = method, rtol, atol
 
     def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:

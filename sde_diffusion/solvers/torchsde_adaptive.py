@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torchsde
 from torch import Tensor
@@ -56,6 +58,11 @@ class TorchSDEAdaptive(BlackBox):
             y_v = flat.reshape(y.shape)
             level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))
             denoised = reverse.denoiser(y_v.to(dtype), level, reverse.cond)
+            if not bool(denoised.isfinite().all()):
+                raise InputError(
+                    f"solver=torchsde_adaptive: the denoiser's answer at level {level:.4g} is "
+                    "not finite; check the model"
+                )
             return (1 + self.eta**2) * (denoised.double() - y_v).flatten(1)
 
         def diffusion(v: Tensor) -> Tensor:
@@ -66,8 +73,16 @@ class TorchSDEAdaptive(BlackBox):
             ends[0], ends[1], size=tuple(flat.shape), dtype=y.dtype, device=y.device,
             entropy=entropy, levy_area_approximation="space-time",
         )  # fmt: skip
-        found = torchsde.sdeint(
-            Problem(drift, diffusion), flat, ends, bm=path, method=self.method,
-            dt=0.05, adaptive=True, rtol=self.rtol, atol=self.atol,
-        )  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                # torchsde would go on with a step that its error estimate refuses.
+                warnings.filterwarnings("error", "Hitting minimum", UserWarning)
+                found = torchsde.sdeint(
+                    Problem(drift, diffusion), flat, ends, bm=path, method=self.method,
+                    dt=0.05, adaptive=True, rtol=self.rtol, atol=self.atol,
+                )  # fmt: skip
+        except UserWarning as error:
+            raise InputError(
+                f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; loosen them"
+            ) from error
         return found[-1].reshape(y.shape)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import MixtureDenoiser
+from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras, LogSNR
 from sde_diffusion.noise import Seeds
@@ -161,7 +161,7 @@ def test_the_endpoint_error_follows_the_tolerance(name: str, rtol: float) -> Non
 @pytest.mark.parametrize("method", METHODS)
 @torch.no_grad()
 def test_every_scipy_method_runs(method: str) -> None:
-    found, other = end(SciPy(method, 1e-6, 1e-6)), end(DoPri(1e-8, 1e-8))
+    found, other = end(SciPy(method, 1e-6, 1e-6)), end(DoPri(1e-8))
     assert float((found - other).abs().max()) < 1e-3
 
 
@@ -180,10 +180,22 @@ def test_dopri_stops_asking_for_samples_that_have_arrived() -> None:
 
 
 @torch.no_grad()
+def test_torchsde_refuses_what_it_would_pass_over() -> None:
+    """A tolerance that no step meets; a denoiser that is not a number (it would never end)."""
+    reverse, x, times = start(rows=1)
+    noise = Seeds().batch([0], (4,), F64)
+    with pytest.raises(InputError, match=r"^solver\.rtol=.*vanished"):
+        TorchSDEAdaptive("euler", rtol=1e-12, atol=1e-12).solve(reverse, x, times, noise)
+    nan = Reverse(reverse.sde, GaussianDenoiser(torch.full((4,), math.nan, dtype=F64)))
+    with pytest.raises(InputError, match="not finite"):
+        TorchSDEAdaptive().solve(nan, x, times, noise)
+
+
+@torch.no_grad()
 def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
     broken = MixtureDenoiser(*(torch.full(s, math.nan, dtype=F64) for s in ((1,), (1, 4), (1, 4))))
     _, x, times = start()
-    with pytest.raises(InputError, match=r"^solver\.rtol"):
+    with pytest.raises(InputError, match=r"^solver\.error"):
         DoPri().solve(Reverse(SDES["vp"], broken), x, times, Seeds().batch([0], (4,), F64))
 
 
@@ -198,8 +210,9 @@ def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
         (lambda: DEIS(order=0), "order"),
         (lambda: DEIS(beta_min=30.0), "beta_min"),
         (lambda: IPNDM(order=5), "order"),
-        (lambda: DoPri(rtol=0.0), "rtol"),
+        (lambda: DoPri(rtol=0.0, atol=1.0), "rtol"),
         (lambda: SciPy(atol=-1.0), "atol"),
+        (lambda: SciPy(rtol=1e-15), "rtol"),
         (lambda: SciPy(method="rk45"), "method"),
         (lambda: TorchSDE(method="heun"), "method"),
         (lambda: TorchSDEAdaptive(method="heun"), "method"),

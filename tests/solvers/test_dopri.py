@@ -1,0 +1,117 @@
+"""The requested endpoint error: kept on targets that its constants were not fitted to."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.data import digits, to_float
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import EDM
+from sde_diffusion.solvers.dopri import DoPri, flow
+from sde_diffusion.solvers.dormand_prince import dormand_prince
+
+F64 = torch.float64
+LEVELS = torch.tensor([80.0, 0.002], dtype=F64)
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    values, basis = torch.linalg.eigh(torch.cov(x.T))
+    return x.mean(0), values.clamp_min(0) + 1e-5, basis
+
+
+@lru_cache
+def target(name: str) -> Denoiser:
+    """The Gaussian of 8 x 8 digits, and a mixture with a component a class."""
+    data = digits()
+    x = to_float(data.images).flatten(1).to(F64)
+    assert data.labels is not None
+    mean, variance, basis = moments(x)
+    if name == "gaussian":
+        return GaussianDenoiser(variance, mean, basis)
+    parts = [moments(x[data.labels == k]) for k in range(10)]
+    means, variances, bases = (torch.stack(part) for part in zip(*parts, strict=True))
+    return MixtureDenoiser(torch.full((10,), 0.1, dtype=F64), means, variances, bases)
+
+
+@lru_cache
+@torch.no_grad()
+def converged(name: str, rows: int = 100) -> tuple[Tensor, Tensor]:
+    start = 80 * torch.randn(rows, 64, generator=torch.Generator().manual_seed(5), dtype=F64)
+    return start, flow(Reverse(EDM(), target(name)), start, LEVELS, 1e-10)
+
+
+@pytest.mark.parametrize("error", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("name", ["gaussian", "mixture"])
+@torch.no_grad()
+def test_the_requested_endpoint_error(name: str, error: float) -> None:
+    """95 % of samples within the request, the median no less than 0.02 of it."""
+    start, exact = converged(name)
+    found = DoPri(error).solve(Reverse(EDM(), target(name)), start, LEVELS, None)  # type: ignore[arg-type]
+    ratio = (found - exact).square().mean(1).sqrt() / error
+    assert float(ratio.quantile(0.95)) <= 1
+    assert float(ratio.median()) >= 0.02
+
+
+def test_the_reference_is_converged() -> None:
+    start, found = converged("gaussian")
+    denoiser = target("gaussian")
+    assert isinstance(denoiser, GaussianDenoiser)
+    assert float((found - denoiser.flow(start, *LEVELS)).abs().max()) < 1e-9
+
+
+@torch.no_grad()
+def test_rows_that_finish_at_other_times_do_not_meet() -> None:
+    """A fast and a slow row together take the very steps that they take alone."""
+    rates = torch.tensor([1.0, 40.0, 3.0], dtype=F64)
+    asked: list[int] = []
+
+    def run(chosen: list[int]) -> tuple[Tensor, int]:
+        rate = rates[chosen]
+
+        def slope(rows: Tensor, y: Tensor, u: Tensor) -> Tensor:
+            asked.append(len(rows))
+            return rate[rows, None] * torch.cos(rate[rows] * u)[:, None] * torch.ones_like(y)
+
+        asked.clear()
+        y = torch.zeros(len(chosen), 2, dtype=F64)
+        ends = torch.tensor([0.0, 1.0], dtype=F64)
+        found = dormand_prince(slope, y, ends, lambda e, *_: e.abs().amax(1) / 1e-8, 0.1, "x=1")
+        return found, sum(asked)
+
+    together, total = run([0, 1, 2])
+    alone = [run([k]) for k in range(3)]
+    assert torch.equal(together, torch.cat([found for found, _ in alone]))
+    assert total == sum(count for _, count in alone)
+    assert len({count for _, count in alone}) > 1
+    assert torch.allclose(together[:, 0], torch.sin(rates), rtol=0, atol=1e-7)
+
+
+@torch.no_grad()
+def test_it_runs_either_way() -> None:
+    """dy/du = y from 0 to 1 is e, and back again 1."""
+    ends = torch.tensor([0.0, 1.0], dtype=F64)
+
+    def run(y: Tensor, ends: Tensor) -> Tensor:
+        return dormand_prince(
+            lambda rows, y, u: y, y, ends, lambda e, *_: e.abs().amax(1) / 1e-10, 0.1, "x=1"
+        )
+
+    there = run(torch.ones(1, 1, dtype=F64), ends)
+    assert float(there) == pytest.approx(math.e, abs=1e-8)
+    assert float(run(there, ends.flip(0))) == pytest.approx(1, abs=1e-8)
+
+
+def test_what_cannot_be_asked_for() -> None:
+    for error in (0.0, -1.0, 1.0, math.nan):
+        with pytest.raises(InputError, match=r"^solver\.error="):
+            DoPri(error)
+    with pytest.raises(InputError, match=r"^solver\.rtol=.*both"):
+        DoPri(rtol=1e-3)

@@ -33,3 +33,9 @@ def asset(name: str) -> Path:
     """A shipped safetensors file by its name, else the path that ``name`` is."""
     shipped = Path(__file__).resolve().parent / "assets" / f"{name}.safetensors"
     return shipped if shipped.is_file() else Path(name)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: SDE_DIFFUSION_CACHE, else ~/.cache/sde_diffusion."""
+    named = os.environ.get("SDE_DIFFUSION_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "sde_diffusion"

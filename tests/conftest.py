@@ -26,6 +26,14 @@ class Done:
 Run = Callable[..., Done]
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of each test's own: none finds what another, or the user, has made."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SDE_DIFFUSION_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Run:
     """``cli("sample", "n=4")`` in a process and folder of its own; ok=False lets it fail."""

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from sde_diffusion.data.cifar10 import cifar10
+from sde_diffusion.data.digits import digits
 from sde_diffusion.data.folder import image_folder
 from sde_diffusion.data.images import ImageSet
+from sde_diffusion.data.mnist import mnist
 from sde_diffusion.data.npz import image_npz
 from sde_diffusion.errors import InputError
 
+# Data sets that a name alone opens, with their splits train and test.
+NAMED: dict[str, Callable[..., ImageSet]] = {"cifar10": cifar10, "digits": digits, "mnist": mnist}
+
 
 def load_images(path: str, key: str) -> ImageSet:
-    """A folder, .zip or .npz of images; grey if every pixel is. InputError names ``key``."""
+    """A folder, .zip or .npz of images, grey if every pixel is, or a data set by its name.
+
+    ``key`` is the config key that error messages name.
+    """
+    if path in NAMED:
+        return NAMED[path]()
     if not Path(path).exists():
-        raise InputError(f"{key}={path}: no such folder or file; give a folder, .zip or .npz")
+        raise InputError(
+            f"{key}={path}: no such folder or file; give a folder, .zip or .npz, "
+            f"or one of {sorted(NAMED)}"
+        )
     if path.endswith(".npz"):
         return image_npz(path, key)
     found = image_folder(path, key=key)
@@ -21,3 +36,8 @@ def load_images(path: str, key: str) -> ImageSet:
     if bool((found.images == first).all()):
         return ImageSet(first.contiguous(), found.labels, found.classes, found.name)
     return found
+
+
+def load_held_out(path: str) -> ImageSet | None:
+    """The test split of a data set that ``load_images`` opens by its name; None of any other."""
+    return NAMED[path](split="test") if path in NAMED else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.frechet import Reference
+from sde_diffusion.metrics.frechet import Reference, frechet_curve
 from sde_diffusion.metrics.stats import FeatureStats
 
 # 2: features of the reference beside its statistics, and a checksum.
@@ -34,6 +35,7 @@ class ReferenceSet:
     Attributes:
         name, data_fingerprint: the reference data, by name and by content.
         held_out_fingerprint: the held-out data by content, "" if there are none.
+        shape: of one image, (C, H, W).
         extractor, extractor_fingerprint: whose features these are.
         stats: of the whole reference.
         features: float16 [K, d] of up to 20,000 of its images, drawn once, in random order:
@@ -44,6 +46,7 @@ class ReferenceSet:
     name: str
     data_fingerprint: str
     held_out_fingerprint: str
+    shape: tuple[int, ...]
     extractor: str
     extractor_fingerprint: str
     stats: FeatureStats
@@ -54,6 +57,13 @@ class ReferenceSet:
     def reference(self) -> Reference:
         """The statistics with their root, taken once."""
         return Reference.from_stats(self.stats)
+
+    def floor(self, counts: Sequence[int] = (500, 1000, 2000, 5000)) -> dict[int, float]:
+        """{N: Frechet distance of N held-out images}, at ``counts`` and at all that there are."""
+        held = len(self.held_out)
+        known = sorted({n for n in (*counts, held) if 2 <= n <= held})
+        curve = frechet_curve(self.held_out, self.reference, known) if known else []
+        return {n: distance.value for n, distance in zip(known, curve, strict=True)}
 
     @classmethod
     def of(
@@ -90,7 +100,8 @@ class ReferenceSet:
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
         found = cls(
             data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
-            extractor.name, extractor.fingerprint, stats, features, kept,
+            tuple(data.images.shape[1:]), extractor.name, extractor.fingerprint,
+            stats, features, kept,
         )  # fmt: skip
         try:
             found._check()
@@ -106,7 +117,8 @@ class ReferenceSet:
         """Write the file, whole or not at all."""
         tensors = self._tensors()
         facts = {"format": FORMAT, "name": self.name, "data_fingerprint": self.data_fingerprint,
-                 "held_out_fingerprint": self.held_out_fingerprint, "n": self.stats.n,
+                 "held_out_fingerprint": self.held_out_fingerprint,
+                 "shape": list(self.shape), "n": self.stats.n,
                  "extractor": self.extractor, "extractor_fingerprint": self.extractor_fingerprint,
                  "checksum": checksum(tensors)}  # fmt: skip
         write_atomically(path, save(tensors, {KEY: json.dumps(facts)}))
@@ -129,6 +141,7 @@ class ReferenceSet:
                 raise ValueError("the checksum is another one")
             mean, m2, features, held_out = tensors.values()
             found = cls(facts["name"], facts["data_fingerprint"], facts["held_out_fingerprint"],
+                        tuple(map(int, facts["shape"])),
                         facts["extractor"], facts["extractor_fingerprint"],
                         FeatureStats(int(facts["n"]), mean, m2), features, held_out)  # fmt: skip
             found._check()

@@ -13,8 +13,10 @@ import torch
 from omegaconf import DictConfig
 
 from sde_diffusion.config import plain
+from sde_diffusion.data import load_held_out, load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset
+from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import Model
@@ -77,9 +79,22 @@ def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
     }
 
 
-def reference_for(extractor: Extractor, path: str | None) -> ReferenceSet:
-    """The reference file that is named, or the one shipped for the extractor."""
-    return ReferenceSet.load(asset(path or f"{extractor.name}-reference"), extractor)
+def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
+    """The reference that ``reference`` names.
+
+    null: the one shipped for the extractor; a reference file; or images (a folder, .zip, .npz, or
+    a data set by name, whose test split is held out), whose statistics are cached by content.
+    """
+    if reference is not None and not reference.endswith(".safetensors"):
+        images = load_images(reference, key="reference")
+        return cached_reference(extractor, images, load_held_out(reference))
+    path = asset(reference or f"{extractor.name}-reference")
+    if reference is None and not path.is_file():
+        raise InputError(
+            f"reference: none is shipped for extractor {extractor.name}; give reference=FOLDER, "
+            ".zip, .npz, a data set, or a file of 'sde-diffusion reference'"
+        )
+    return ReferenceSet.load(path, extractor)
 
 
 def job(config: DictConfig, folder: Path, tags: Sequence[str] = ()) -> Job:

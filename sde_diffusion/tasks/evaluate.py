@@ -13,8 +13,6 @@ from sde_diffusion.data import load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.frechet import Reference
-from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.tasks.common import job, machine, reference_for
 from sde_diffusion.tasks.scores import score_features
 from sde_diffusion.tracking import Tracker
@@ -36,22 +34,16 @@ def run(config: DictConfig, folder: Path) -> float:
     task = read(config, EvaluateTask)
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
     images = load_images(task.images, key="images")
-    if task.reference is None or task.reference.endswith(".safetensors"):
-        known = reference_for(extractor, task.reference)
-        reference, name, content = known.reference, known.name, known.data_fingerprint
-    else:
-        real = load_images(task.reference, key="reference")
-        if real.images.shape[1:] != images.images.shape[1:]:
-            raise InputError(
-                f"images={task.images}: shape {tuple(images.images.shape[1:])} is not the "
-                f"reference's {tuple(real.images.shape[1:])}; resize one of the two"
-            )
-        reference = Reference.from_stats(FeatureStats.of(extractor(real.images)))
-        name, content = real.name, real.fingerprint
+    known = reference_for(extractor, task.reference)
+    if images.images.shape[1:] != known.shape:
+        raise InputError(
+            f"images={task.images}: shape {tuple(images.images.shape[1:])} is not the "
+            f"reference's {known.shape}; resize one of the two"
+        )
     counts = task.samples or [len(images)]
     if min(counts) < 2 or max(counts) > len(images):
         raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
-    rows = score_features(extractor(images.images), counts, reference)
+    rows = score_features(extractor(images.images), counts, known.reference)
     result = {
         "format": FORMAT,
         "metric": extractor.metric,
@@ -59,9 +51,9 @@ def run(config: DictConfig, folder: Path) -> float:
         "images_fingerprint": images.fingerprint,
         "extractor": extractor.name,
         "extractor_fingerprint": extractor.fingerprint,
-        "reference": name,
-        "reference_fingerprint": content,
-        "reference_n": reference.n,
+        "reference": known.name,
+        "reference_fingerprint": known.data_fingerprint,
+        "reference_n": known.stats.n,
         "rows": rows,
         **machine(),
     }

@@ -15,7 +15,6 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import train_cnn
-from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import PRECISIONS
 from sde_diffusion.tasks.common import choice, machine
@@ -65,9 +64,6 @@ def run(config: DictConfig, folder: Path) -> float:
     accuracy = extractor.accuracy(held_out)
     reference = ReferenceSet.of(extractor, data, held_out, task.keep)
     reference.save(folder / f"{task.name}-reference.safetensors")
-    counts = sorted({n for n in (500, 1000, 2000, 5000, len(reference.held_out))
-                     if n <= len(reference.held_out)})  # fmt: skip
-    floor = frechet_curve(reference.held_out, reference.reference, counts)
     result = {
         "format": FORMAT,
         "accuracy": accuracy,
@@ -76,7 +72,7 @@ def run(config: DictConfig, folder: Path) -> float:
         "fingerprint": extractor.fingerprint,
         "data": data.name,
         "data_fingerprint": data.fingerprint,
-        "floor": {str(n): d.value for n, d in zip(counts, floor, strict=True)},
+        "floor": reference.floor(),
         **machine(),
     }
     write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())

@@ -55,7 +55,7 @@ def test_shipped_reference_and_prefixes(quick_cli: Run, tmp_path: Path) -> None:
         ("images=small.npz", "(1, 28, 28)"),
         ("images=a.npz samples=[99]", "samples=[99]"),
         ("images=a.npz reference=nosuch.zip", "reference=nosuch.zip"),
-        ("images=a.npz reference=small.npz", "images=a.npz"),
+        ("images=a.npz reference=small.npz", "(1, 8, 8)"),
     ],
 )
 def test_wrong_input_is_one_line(quick_cli: Run, tmp_path: Path, words: str, named: str) -> None:

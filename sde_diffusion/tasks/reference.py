@@ -1,0 +1,84 @@
+"""``sde-diffusion reference``: the reference statistics of a data set under an extractor."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from sde_diffusion.config import build, read
+from sde_diffusion.data import ImageSet
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
+from sde_diffusion.metrics.cache import cached_reference
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.reference import shuffled
+from sde_diffusion.tasks.common import machine
+
+FORMAT = 1
+
+
+@dataclass
+class ReferenceTask:
+    """Keys of the task."""
+
+    held_out: Any
+    keep: int
+
+
+def split(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]:
+    """The data of ``data=``, and what is held out of it.
+
+    ``held_out`` is the name of another split, a number of images to keep out of the reference,
+    or None.
+    """
+    data: ImageSet = build(config.data, "data")
+    if held_out is None:
+        return data, None
+    if not str(held_out).isdecimal():
+        if "split" not in config.data:
+            raise InputError(
+                f"held_out={held_out}: these data have no splits; give a number of images, or null"
+            )
+        return data, build(OmegaConf.merge(config.data, {"split": str(held_out)}), "data")
+    n = int(held_out)
+    if not 2 <= n <= len(data) - 2:
+        raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")
+    out, kept = shuffled(len(data)).split([n, len(data) - n])
+    return data[torch.sort(kept).values], data[torch.sort(out).values]
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write EXTRACTOR-reference.safetensors and result.json; returns the floor at the largest N."""
+    task = read(config, ReferenceTask)
+    extractor: Extractor = build(config.extractor, "extractor", Extractor)
+    data, held_out = split(config, task.held_out)
+    began = time.perf_counter()
+    reference = cached_reference(extractor, data, held_out, task.keep)
+    path = folder / f"{extractor.name}-reference.safetensors"
+    reference.save(path)
+    floor = reference.floor()
+    result = {
+        "format": FORMAT,
+        "metric": extractor.metric,
+        "extractor": extractor.name,
+        "extractor_fingerprint": extractor.fingerprint,
+        "reference": reference.name,
+        "reference_fingerprint": reference.data_fingerprint,
+        "reference_n": reference.stats.n,
+        "held_out_fingerprint": reference.held_out_fingerprint,
+        "held_out_n": len(reference.held_out),
+        "floor": floor,
+        "seconds": round(time.perf_counter() - began, 1),
+        **machine(),
+    }
+    write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+    for n, value in floor.items():
+        print(f"{extractor.metric}  floor at N={n}: {value:.4g}")
+    print(f"reference={path}")
+    return floor[max(floor)] if floor else 0.0

@@ -2,8 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The modes of a data set in [-1, 1].
+
+    Attributes:
+        variance: [d] float64, of each mode. mean: [d], of each mode.
+        name, kind: of the data, and how its modes were found (``pca``, ``dct``).
+    """
+
+    variance: Tensor
+    mean: Tensor
+    name: str
+    kind: str
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        facts = {"format": FORMAT, "name": self.name, "kind": self.kind}
+        write_atomically(path, save({"variance": self.variance, "mean": self.mean}, facts))
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Spectrum:
+        """Read one that ``save`` wrote; InputError names ``key``."""
+        remedy = "make one with 'sde-diffusion analyse'"
+        if not path.is_file():
+            raise InputError(f"{key}={path}: no such file; {remedy}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = file.metadata() or {}
+                variance, mean = file.get_tensor("variance"), file.get_tensor("mean")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{key}={path}: not a spectrum; {remedy}") from error
+        if facts.get("format") != FORMAT or variance.ndim != 1 or mean.shape != variance.shape:
+            raise InputError(f"{key}={path}: not a spectrum of format {FORMAT}; {remedy}")
+        return cls(variance.double(), mean.double(), facts["name"], facts["kind"])
 
 
 def natural_image_variances(side: int = 8) -> Tensor:

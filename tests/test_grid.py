@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Explicit, Karras, LogSNR, TimeGrid, Uniform, VPTime
+from sde_diffusion.grid_search import Searched
 from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 
 SDES: dict[str, SDE] = {
@@ -26,6 +27,7 @@ GRIDS: dict[str, type[TimeGrid]] = {
     "karras": Karras,
     "logsnr": LogSNR,
     "vptime": VPTime,
+    "searched": Searched,
 }
 
 

@@ -30,7 +30,7 @@ class ERSDE(StepSolver[History]):
     c_1 = int_s^t (phi(s) / phi(r) - 1) dr, c_2 = int_s^t (phi(s) / phi(r) - 1) (r - t) dr,
     D'_i = (D_i - D_{i-1}) / (r_i - r_{i-1}), D'' = 2 (D'_i - D'_{i-1}) / (r_i - r_{i-2})
 
-    (arXiv:2309.06169, proposition 3 and algorithms 1 and 2). The first steps have fewer terms. D'
+    (arXiv:2309.06169). The first steps have fewer terms. D'
     is the backward quotient as published, itself of first order: with D'' the formula is still of
     second order. ``sde`` adds so much noise that what the last step leaves out, an error of first
     order, is seen on the default grid: order 1 is declared.

@@ -35,7 +35,7 @@ def end(solver: Solver, sde: str) -> Tensor:
     ("scale", "known"), [("ode", DDIM()), ("sde", Ancestral())], ids=["ode", "sde"]
 )
 def test_order_1_is_a_known_step(scale: str, known: Solver, sde: str) -> None:
-    """phi = r is DDIM, phi = r^2 ancestral sampling (section 3.3 of the paper)."""
+    """phi = r is DDIM, phi = r^2 ancestral sampling (arXiv:2309.06169)."""
     assert torch.allclose(end(ERSDE(1, scale), sde), end(known, sde), rtol=1e-9, atol=1e-11)
 
 

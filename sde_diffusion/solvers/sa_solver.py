@@ -1,0 +1,126 @@
+"""SA-Solver: stochastic Adams predictor and corrector, any share of noise at each level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import SDE
+from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
+
+
+@dataclass(frozen=True)
+class Move:
+    """The step whose end is still to be corrected: its x_t, time t, tau, and z if tau > 0."""
+
+    x: Tensor
+    t: Tensor
+    tau: float
+    z: Tensor | None
+
+
+@dataclass(frozen=True)
+class SAState:
+    """The history, newest first, and the last predictor's move."""
+
+    history: History
+    move: Move | None
+
+
+class SASolver(StepSolver[SAState]):
+    """x_s = sigma_s / sigma_t e^(-tau^2 h) x_t + alpha_s sum_j b_j D_j
+             + sigma_s sqrt(1 - e^(-2 tau^2 h)) z
+
+    b_j = int_t^s k e^(-k (lam_s - lam)) l_j(lam) d lam, k = 1 + tau^2, h = lam_s - lam_t, l_j the
+    Lagrange polynomials in lam. The predictor's nodes are the newest denoised images D_i, D_{i-1},
+    ...; the corrector's are the image at s and then those, with the same z (SA-Solver,
+    arXiv:2309.05019). The image at s serves the next step too, so a
+    step costs one call, and the last step is not corrected. The first steps have fewer nodes. tau
+    is that of the step's upper end: any tau, step by step, leaves the marginals what they are.
+
+    Args:
+        predictor: 1 to 4 nodes. corrector: 0 (none) or 2 to 4 nodes, the image at s among them.
+        tau: >= 0, the share of noise; 0 is the probability flow, 1 the reverse SDE.
+        tau_min, tau_max: noise levels sigma / alpha between which tau holds; 0 elsewhere.
+        published: with two nodes, k h^2 / 2 for int k e^(-k (lam_s - lam)) (lam - lam_t) d lam, as
+            the published code has it: of the same order, and wild where steps are large in lam.
+        lower_order_final: fewer nodes in the last steps too, one in the last (published).
+    """
+
+    def __init__(
+        self,
+        predictor: int = 3,
+        corrector: int = 4,
+        tau: float = 1.0,
+        tau_min: float = 0.05,
+        tau_max: float = 1.0,
+        published: bool = False,
+        lower_order_final: bool = False,
+    ) -> None:
+        if predictor not in (1, 2, 3, 4):
+            raise InputError(f"solver.predictor={predictor}: choose 1, 2, 3 or 4")
+        if corrector not in (0, 2, 3, 4):
+            raise InputError(f"solver.corrector={corrector}: choose 0, 2, 3 or 4")
+        if not tau >= 0:
+            raise InputError(f"solver.tau={tau}: give a number >= 0")
+        if not tau_min < tau_max:
+            raise InputError(f"solver.tau_min={tau_min}: give less than tau_max={tau_max}")
+        self.predictor, self.corrector = predictor, corrector
+        self.tau, self.tau_min, self.tau_max = tau, tau_min, tau_max
+        self.published, self.lower_order_final = published, lower_order_final
+        self.depth = max(predictor, corrector)
+        self.stochastic = tau > 0
+        # A corrector gains an order on its predictor. The first predictor has one node, which only
+        # a corrector repairs. The weak order of an Adams method for an SDE is 2 at most.
+        formula = min(predictor + 1, corrector) if corrector > 0 else min(predictor, 2)
+        self.order = min(formula, 2 if self.stochastic else 3)
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> SAState:
+        return SAState(History.start(times), None)
+
+    def step(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: SAState | None, noise: Noise
+    ) -> tuple[Tensor, SAState]:
+        assert state is not None
+        sde, left = reverse.sde, state.history.left
+        history = state.history.push(reverse.denoise(x, t), sde.lam(t), keep=self.depth)
+        final = left if self.lower_order_final else self.depth
+        if state.move is not None and self.corrector > 0:
+            # The predicted x_t has been asked for its image; only now is it corrected.
+            x = self._finish(sde, state.move, t, history, min(self.corrector, final + 2))
+        tau = self.tau if self.tau_min <= float(sde.noise_level(t)) <= self.tau_max else 0.0
+        move = Move(x, t, tau, noise.normal(t, s) if tau > 0 else None)
+        x_s = self._finish(sde, move, s, history, min(self.predictor, final))
+        return x_s, SAState(history.advance(), move)
+
+    def _finish(self, sde: SDE, move: Move, s: Tensor, history: History, nodes: int) -> Tensor:
+        """The end at s of ``move``, with the newest ``nodes`` images that there are."""
+        lam, values = history.lam[:nodes], history.values[:nodes]
+        weights = self._integrals(lam, sde.lam(move.t), sde.lam(s), 1 + move.tau**2)
+        alpha_s, sigma_s = sde.alpha(s), sde.sigma(s)
+        extra = move.tau**2 * (sde.lam(s) - sde.lam(move.t))
+        terms = [(sigma_s / sde.sigma(move.t) * torch.exp(-extra), move.x)]
+        terms += [(alpha_s * weight, value) for weight, value in zip(weights, values, strict=True)]
+        if move.z is not None:
+            terms.append((sigma_s * (-torch.expm1(-2 * extra)).sqrt(), move.z))
+        return linear(*terms)
+
+    def _integrals(
+        self, nodes: Sequence[Tensor], lam_t: Tensor, lam_s: Tensor, k: float
+    ) -> list[Tensor]:
+        """b_j for ``nodes`` in lam."""
+        h = lam_s - lam_t
+        if len(nodes) == 2 and self.published:
+            whole = -torch.expm1(-k * h)
+            newest = (0.5 * k * h**2 + (lam_t - nodes[1]) * whole) / (nodes[0] - nodes[1])
+            return [newest, whole - newest]
+        points, weights = gauss_legendre(lam_t, lam_s)
+        return lagrange_integrals(nodes, points, k * torch.exp(k * (points - lam_s)) * weights)

@@ -2,6 +2,7 @@
 
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.cnn import CnnExtractor
+from sde_diffusion.metrics.extractors.inception import InceptionExtractor
 from sde_diffusion.metrics.extractors.pixel import PixelExtractor
 
-__all__ = ["CnnExtractor", "Extractor", "PixelExtractor"]
+__all__ = ["CnnExtractor", "Extractor", "InceptionExtractor", "PixelExtractor"]

@@ -50,7 +50,7 @@ class Extractor(ABC):
         with tqdm(total=len(images), desc="features", unit="image", disable=short or None) as bar:
             for part in images.split(self.batch_size):
                 with torch.no_grad():
-                    features = self.extract(part).to(torch.float64)
+                    features = self.extract(part).to("cpu", torch.float64)
                 yield features
                 bar.update(len(part))
 

@@ -49,7 +49,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def image(self, name: str, path: Path) -> None:
-        """A picture file."""
+        """A picture file, still or moving."""
+
+    @abstractmethod
+    def page(self, name: str, path: Path) -> None:
+        """A self-contained HTML file."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -80,6 +84,9 @@ class NoTracker(Tracker):
         return None
 
     def image(self, name: str, path: Path) -> None:
+        return None
+
+    def page(self, name: str, path: Path) -> None:
         return None
 
     def finish(self) -> None:
@@ -181,6 +188,11 @@ class WandbTracker(Tracker):
         import wandb
 
         self._safely(lambda: self._run.log({name: wandb.Image(str(path))}))
+
+    def page(self, name: str, path: Path) -> None:
+        import wandb
+
+        self._safely(lambda: self._run.log({name: wandb.Html(str(path))}))
 
     def finish(self) -> None:
         if self._run is not None:

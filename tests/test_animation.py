@@ -97,7 +97,7 @@ def test_a_shorter_film_waits_for_the_longer() -> None:
     }
     assert len(draw(films)) == 5
     alone = draw({"wide": films["wide"]})[-1]
-    # Cut to the label, the x_t and the estimate of the short film: its last picture is the finished one.
+    # Cut to the pictures of the short film: its last one is the finished image.
     waited = draw(films)[3].crop((0, 0, alone.width, 100))
     assert (
         waited.crop((0, 40, *waited.size)).tobytes() == alone.crop((0, 40, *waited.size)).tobytes()

@@ -2,83 +2,153 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from sde_diffusion.report.tables import Row, best_by_nfe, largest, metric, rivals
+from sde_diffusion.pictures import image_grid, png_bytes
+from sde_diffusion.report.comparison import PROTOCOL, Comparison, Row, measured
+from sde_diffusion.report.ranking import Ranking
+from sde_diffusion.report.style import COLOURS, PALETTE, Plot, variables
 
-COLUMNS = {
-    "solver": "solver",
-    "nfe": "NFE",
-    "samples": "N",
-    "fd": "FD",
-    "fd_debiased": "bias removed",
-    "fd_low": "95 % low",
-    "fd_high": "95 % high",
-    "floor": "floor",
-    "seconds": "s, all N",
-    "grid": "grid",
-    "order": "order",
-}
+REAL = "real images"
 
 
-def findings(rows: Sequence[Row]) -> list[str]:
-    """What the comparison says, one sentence an NFE; near rivals are named, not passed over."""
-    sentences = []
-    for nfe, row in best_by_nfe(rows).items():
-        others = rivals(rows, row)
-        alone = " alone" if not others and len({r["solver"] for r in rows}) > 1 else ""
-        ratio = f", {row['fd'] / row['floor']:.1f} times the floor" if row["floor"] else ""
-        sentences.append(
-            f"At {nfe:.4g} evaluations: {row['solver']}{alone} with {row['fd']:.3g}{ratio}"
-            f"{_near(row, others)}."
-        )
-    return sentences
-
-
-def _near(row: Row, others: Sequence[Row]) -> str:
-    """The rivals whose bias-removed value lies in the 95 % interval of the best."""
-    if row["fd_high"] is None:
-        return ""
-    near = [
-        r["solver"]
-        for r in others
-        if r["fd_debiased"] is not None and row["fd_low"] <= r["fd_debiased"] <= row["fd_high"]
-    ]
-    return f"; within its 95 % interval: {', '.join(near)}" if near else ""
-
-
-def show(value: Any) -> str:
-    """A cell of the table: four digits, a dash for nothing."""
-    if value is None:
+def show(value: Any, digits: int = 3) -> str:
+    """A number in so many digits, a dash for nothing; a minus sign where there is one."""
+    if value is None or value == "":
         return "–"
-    return f"{value:.4g}" if type(value) is float else str(value)
+    if type(value) is float:
+        plain = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+        return plain.replace("-", "−")
+    return str(value)
+
+
+def uri(content: bytes, kind: str = "png") -> str:
+    """A picture within the page."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def columns(comparison: Comparison) -> dict[str, str]:
+    """The table's columns: key of a row -> heading."""
+    extra = [n for n in measured(comparison.points) if not n.endswith("_error")]
+    return {
+        "solver": "solver", "nfe": "NFE", "samples": "N", "fd": "FD", "fd_debiased": "bias removed",
+        "interval": "95 % interval", "floor": "floor",
+        **{name: name.upper() if len(name) < 4 else name for name in extra},
+        "ms_per_image": "ms / image",
+    }  # fmt: skip
+
+
+def cells(row: Row, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """(text, value to sort by) of each column."""
+    found: list[tuple[str, Any]] = []
+    for name in names:
+        value = row.get("fd_low" if name == "interval" else name)
+        text = show(value)
+        if name == "interval" and value is not None:
+            text = f"{show(value)} … {show(row['fd_high'])}"
+        elif row.get(f"{name}_sd") is not None and name not in ("nfe", "ms_per_image"):
+            text += f" ± {show(row[f'{name}_sd'], 2)}"
+        found.append((text, "" if value is None else value))
+    return found
+
+
+def details(row: Row) -> dict[str, str]:
+    """The protocol of one number."""
+    names = [*(n for n in row if n.endswith("_error")), *PROTOCOL]
+    return {
+        name.replace("_", " "): show(row[name], 6)
+        for name in names
+        if row.get(name) not in (None, "", "null")
+    }
+
+
+def table(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows of the table, those of real images last."""
+    names = list(columns(comparison))
+    rows = [(row, False) for row in comparison.points]
+    rows += [({"solver": REAL, **row}, True) for row in comparison.floors.values()]
+    return [
+        {"samples": row["samples"], "real": real, "cells": cells(row, names),
+         "details": details(row)} for row, real in rows
+    ]  # fmt: skip
+
+
+def cards(comparison: Comparison) -> list[dict[str, Any]]:
+    """The ranking at each NFE as the page shows it; lone adaptive solvers share a card."""
+    number = {name: i % len(COLOURS) for i, name in enumerate(comparison.solvers)}
+    found: list[dict[str, Any]] = []
+    for ranking in comparison.rankings:
+        lines = [
+            {
+                "place": "≈" if s.alike else str(s.place),
+                "solver": s.solver,
+                "colour": number[s.solver],
+                "fd": show(s.fd),
+                "alike": bool(s.alike),
+                "remark": _remark(ranking, s.place - 1),
+            }
+            for s in ranking.standings
+        ]
+        found.append({"title": f"{show(ranking.nfe, 4)} evaluations", "lines": lines})
+    return found
+
+
+def _remark(ranking: Ranking, i: int) -> str:
+    s = ranking.standings[i]
+    if i == 0:
+        return "alone at this number" if len(ranking.standings) == 1 else "smallest distance"
+    if s.difference is None:
+        return "difference withheld"
+    gap = f"{'+' if s.difference >= 0 else ''}{show(s.difference, 2)}"
+    text = f"{gap} [{show(s.low, 2)}, {show(s.high, 2)}]"
+    if not s.alike:
+        return text
+    settled = "" if s.settle is None else f"; N ≈ {_rounded(s.settle):,} would settle it"
+    return f"not distinguishable: {text}{settled}"
+
+
+def _rounded(n: int) -> int:
+    """Two digits are all that such a guess is worth."""
+    return int(float(f"{n:.2g}"))
 
 
 def page(
-    rows: Sequence[Row],
-    plots: Mapping[str, str],
-    strips: Sequence[Mapping[str, str]],
-    provenance: Mapping[str, Any],
+    comparison: Comparison, plots: Sequence[Plot], film: tuple[bytes, bytes] | None = None
 ) -> str:
-    """The page; ``plots`` and ``strips`` hold pictures as data URIs: it loads nothing else."""
+    """The page; pictures, plots, style and script lie in it: it loads nothing else.
+
+    Args:
+        plots: as SVG that takes the page's colours. film: an animated WebP, and a still for
+            readers who asked for reduced motion.
+    """
     environment = Environment(loader=PackageLoader("sde_diffusion.report", "."), autoescape=True)
     environment.filters["show"] = show
-    top = largest(rows)[0]
-    facts = {k: v for k, v in provenance.items() if k not in ("config", "cells")}
+    facts = {k: v for k, v in comparison.facts.items() if k not in ("config", "cells")}
+    strips: dict[str, list[tuple[str, str]]] = {}
+    for (solver, nfe), images in comparison.shown.items():
+        picture = uri(png_bytes(image_grid(images, len(images), scale=2)))
+        strips.setdefault(nfe, []).append((solver, picture))
+    notes = list(dict.fromkeys(r.note for r in comparison.rankings if len(r.standings) > 1))
     return environment.get_template("page.html.j2").render(
-        metric=metric(rows),
-        samples=top["samples"],
-        floor=top["floor"],
-        findings=findings(rows),
-        columns=COLUMNS,
-        rows=rows,
-        plots=plots,
-        strips=strips,
+        metric=comparison.metric,
+        samples=comparison.largest,
+        floor=comparison.floors.get(comparison.largest),
+        cards=cards(comparison),
+        notes=notes,
+        columns=columns(comparison),
+        rows=table(comparison),
+        counts=sorted({row["samples"] for row in comparison.points}),
+        blocks=comparison.points[0]["blocks"],
+        plots={plot.name: plot.svg for plot in plots},
+        strips={nfe: strips[nfe] for nfe in sorted(strips, key=float)},
+        film=None if film is None else {"moving": uri(film[0], "webp"), "still": uri(film[1])},
         facts=facts,
-        config=json.dumps(provenance.get("config", {}), indent=1),
-        cells=json.dumps(provenance.get("cells", []), indent=1),
+        config=json.dumps(comparison.facts.get("config", {}), indent=1),
+        light=variables(),
+        dark={f"c{i}": PALETTE[c] for i, c in enumerate(COLOURS)},
     )

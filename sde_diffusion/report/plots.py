@@ -1,126 +1,193 @@
-"""The two plots of a comparison: distance against samples, distance against evaluations."""
+"""The plots of a comparison: distance against evaluations, against samples, against seconds."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sde_diffusion.report.tables import Row, largest, metric
+from sde_diffusion.metrics.inference import Z95
+from sde_diffusion.report.comparison import Comparison, Row
+from sde_diffusion.report.style import (
+    FLOOR,
+    INK,
+    LINE,
+    PAPER,
+    SOFT,
+    Plot,
+    end_labels,
+    line,
+    log_axes,
+    look,
+    marker,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe & Ito's palette, told apart by colour-blind readers; markers say it a second time.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-STYLES = ["-", "--", ":", "-."]
-FLOOR: dict[str, Any] = {"color": "#666666", "linestyle": "--", "label": "real images (floor)"}
 
 
-def look(i: int) -> dict[str, Any]:
-    """Colour, marker and line of the i-th solver; no two of the first 32 are alike."""
-    turn = i // len(COLOURS)
-    return {
-        "color": COLOURS[i % len(COLOURS)],
-        "marker": MARKERS[(i + 3 * turn) % len(MARKERS)],
-        "linestyle": STYLES[turn % len(STYLES)],
-        "markersize": 5,
-    }
+def tip(row: Row, metric: str) -> str:
+    """What a point says: the number, how sure it is, and where it came from."""
+    parts = [f"{row['solver']}, NFE {row['nfe']:.4g}, N = {row['samples']}",
+             f"{metric} {row['fd']:.4g}"]  # fmt: skip
+    if row["fd_debiased"] is not None:
+        parts.append(
+            f"bias removed {row['fd_debiased']:.3g} [{row['fd_low']:.3g}, {row['fd_high']:.3g}]"
+        )
+    parts.append(f"{row['ms_per_image']:.3g} ms an image; seeds {row['seeds']}; {row['grid']}")
+    return "\n".join(parts)
 
 
-def spaced(values: Sequence[float], ratio: float) -> list[float]:
-    """Increasing values, each at least ``ratio`` times the one before: ticks that do not touch."""
-    kept: list[float] = []
-    for value in sorted(values):
-        if not kept or value >= ratio * kept[-1]:
-            kept.append(value)
+def band(row: Row) -> tuple[float, float] | None:
+    """Where the plug-in value lies in 95 % of repetitions at this N; None where that is unknown."""
+    if row["standard_error"] is None:
+        return None
+    half = Z95 * row["standard_error"]
+    return row["fd"] - half, row["fd"] + half
+
+
+def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
+    """A line a solver of the plug-in distance at the largest N, with 95 % bars and its name."""
+    ends = []
+    bottom = axes.get_ylim()[0]
+    for i, name in enumerate(comparison.solvers):
+        rows = sorted((r for r in comparison.top if r["solver"] == name), key=lambda r: r[key])
+        axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i))
+        for row in rows:
+            if (ends_of := band(row)) is not None:
+                axes.plot([row[key]] * 2, [max(bottom, ends_of[0]), ends_of[1]],
+                          color=look(i)["color"], linewidth=3.2, alpha=0.28,
+                          solid_capstyle="butt", zorder=2)  # fmt: skip
+            plot.point(axes, row[key], row["fd"], tip(row, comparison.metric), **marker(i))
+        ends.append((name, rows[-1][key], rows[-1]["fd"], look(i)["color"]))
+    floor = comparison.top[0]["floor"]
+    if floor is not None:
+        axes.axhline(floor, **FLOOR)
+        ends.append(("real images", axes.get_xlim()[1], floor, SOFT))
+    end_labels(axes, ends)
+
+
+def _values(rows: Sequence[Row]) -> list[float]:
+    """What the y axis must hold: distances, floors and bars, as far as a log axis can."""
+    found = [row[key] for row in rows for key in ("fd", "floor") if (row[key] or 0) > 0]
+    found += [end for row in rows for end in (band(row) or ()) if end > 0.5 * row["fd"]]
+    return found or [1.0]
+
+
+def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) -> Axes:
+    """The one pair of axes of a plot, with room for the names at the right."""
+    widest = max(len(name) for name in [*comparison.solvers, "real images"])
+    right = 1 - (0.062 * min(widest, 24) + 0.16) / plot.figure.get_figwidth()
+    axes = plot.figure.add_axes((0.115, 0.135, right - 0.115, 0.775))
+    log_axes(axes, x, _values(comparison.top))
+    axes.set_xlabel(xlabel, fontsize=8.5, color=SOFT)
+    axes.set_title(f"{comparison.metric}, N = {comparison.largest}", loc="left", fontsize=9,
+                   color=INK, x=-0.12, fontweight="bold")  # fmt: skip
+    return axes
+
+
+def fd_vs_nfe(comparison: Comparison) -> Plot:
+    """Plug-in distance at the largest N against the evaluations measured at the network."""
+    plot = Plot("fd_vs_nfe", new_figure(3.3))
+    axes = _whole(plot, comparison, "network evaluations a sample (NFE)",
+                  [row["nfe"] for row in comparison.top])  # fmt: skip
+    _lines(plot, axes, comparison, "nfe")
+    return plot
+
+
+def front(rows: Sequence[Row]) -> list[Row]:
+    """The rows than which none is both faster and better, fastest first."""
+    kept: list[Row] = []
+    for row in sorted(rows, key=lambda r: (r["ms_per_image"], r["fd"])):
+        if not kept or row["fd"] < kept[-1]["fd"]:
+            kept.append(row)
     return kept
 
 
-def _axes(rows: Sequence[Row], xlabel: str, x: Sequence[float]) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-
-    # 4.4 inches: at the width of a phone the text is still 10 px high.
-    figure = Figure(figsize=(4.4, 4.2), dpi=220, layout="constrained")
-    axes = figure.subplots()
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(metric(rows))
-    values = [row[key] for row in rows for key in ("fd", "floor") if (row[key] or 0) > 0]
-    if values:
-        axes.set_ylim(0.6 * min(values), 1.6 * max(values))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    low, high = min(x), max(x)
-    axes.set_xlim(low / (high / low) ** 0.06 / 1.04, high * (high / low) ** 0.06 * 1.04)
-    ticks = spaced(x, max(1.04, (high / low) ** 0.11))
-    axes.set_xticks(ticks, [f"{v:g}" for v in ticks])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+def fd_vs_seconds(comparison: Comparison) -> Plot:
+    """Plug-in distance at the largest N against the time an image took; the front shaded."""
+    plot = Plot("fd_vs_seconds", new_figure(3.3))
+    times = [row["ms_per_image"] for row in comparison.top]
+    low, high = math.log10(min(times)), math.log10(max(times))
+    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
+    ticks = [m * 10.0**k for k in decades for m in (1, 2, 5)]
+    axes = _whole(plot, comparison, "milliseconds an image", [min(times), max(times)])
+    shown = [t for t in ticks if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
+    axes.set_xticks(shown, [f"{t:g}" for t in shown])
+    best = front(comparison.top)
+    right = axes.get_xlim()[1]
+    axes.step([r["ms_per_image"] for r in best] + [right],
+              [r["fd"] for r in best] + [best[-1]["fd"]],
+              where="post", color=SOFT, linewidth=5, alpha=0.18, zorder=1)  # fmt: skip
+    _lines(plot, axes, comparison, "ms_per_image")
+    return plot
 
 
-def _png(figure: Figure, columns: int) -> bytes:
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+def fd_vs_samples(comparison: Comparison) -> Plot:
+    """Distance against N, a panel a solver at its largest NFE: plug-in as a line, the bias-removed
+    value hollow with its 95 % band, its last value as an asymptote, real images dashed."""
+    names = comparison.solvers
+    columns = min(2, len(names))
+    lines = math.ceil(len(names) / columns)
+    height = 0.55 + lines * (1.62 if columns > 1 else 2.6)
+    plot = Plot("fd_vs_samples", new_figure(height))
+    top = {n: max(r["nfe"] for r in comparison.points if r["solver"] == n) for n in names}
+    of = {name: sorted((r for r in comparison.points
+                        if r["solver"] == name and r["nfe"] == top[name]),
+                       key=lambda r: r["samples"]) for name in names}  # fmt: skip
+    shown = [row for rows in of.values() for row in rows]
+    counts = sorted({row["samples"] for row in shown})
+    values = _values(shown)
+    lowest = min(values)
+    values += [v for r in shown for v in (r["fd_debiased"], r["fd_low"])
+               if v is not None and v > 0.3 * lowest]  # fmt: skip
+    axes_of = plot.figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    plot.figure.subplots_adjust(left=0.115, right=0.985, top=1 - 0.26 / height,
+                                bottom=0.44 / height, wspace=0.08, hspace=0.32)  # fmt: skip
+    for k, axes in enumerate(axes_of.flat):
+        if k >= len(names):
+            axes.set_visible(False)
+            continue
+        name = names[k]
+        log_axes(axes, counts, values, 0.16 if columns > 1 else 0.1)
+        for other in names:
+            rows = of[other]
+            axes.plot([r["samples"] for r in rows], [r["fd"] for r in rows], color=LINE, lw=1)
+        _panel(plot, axes, comparison, k, of[name])
+        axes.set_title(f"{name}, NFE {top[name]:.4g}", loc="left", fontsize=8.5,
+                       color=look(k)["color"], fontweight="bold", pad=3)  # fmt: skip
+        last_in_column = k + columns >= len(names)
+        axes.tick_params(labelbottom=last_in_column, labelleft=k % columns == 0)
+    plot.figure.supxlabel("generated images N", fontsize=8.5, color=SOFT, y=0.1 / height)
+    return plot
 
 
-def _solvers(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["solver"] for row in rows))
-
-
-def _interval(axes: Axes, line: Sequence[Row], shift: float, colour: str) -> None:
-    """Bias-removed values, hollow, each with its 95 % interval; what is not positive is cut off."""
-    bottom = axes.get_ylim()[0]
-    for row in (row for row in line if row["fd_low"] is not None and row["fd_high"] > bottom):
-        x = row["samples"] * shift
-        axes.plot([x, x], [max(row["fd_low"], bottom), row["fd_high"]], color=colour, alpha=0.6)
-        if row["fd_debiased"] > bottom:
-            axes.plot([x], [row["fd_debiased"]], "o", color=colour, mfc="white", markersize=4)
-
-
-def fd_vs_samples(rows: Sequence[Row]) -> bytes:
-    """Plug-in distance against N, each solver at its largest NFE, as lines; the bias-removed value
-    hollow with its 95 % interval; the real floor dashed."""
-    counts = sorted({row["samples"] for row in rows})
-    names = _solvers(rows)
-    top = {name: max(row["nfe"] for row in rows if row["solver"] == name) for name in names}
-    shown = [row for row in rows if row["nfe"] == top[row["solver"]]]
-    figure, axes = _axes(shown, "generated images N", counts)
-    alike = len(set(top.values())) == 1
-    spread = max(0.02, 0.05 * math.log10(counts[-1] / counts[0]))
-    for i, name in enumerate(names):
-        line = sorted((r for r in shown if r["solver"] == name), key=lambda r: r["samples"])
-        axes.plot([r["samples"] for r in line], [r["fd"] for r in line], **look(i),
-                  label=name if alike else f"{name}, NFE {top[name]:.4g}")  # fmt: skip
-        # Side by side, so that intervals at the same N do not hide each other.
-        _interval(axes, line, 10 ** (spread * ((i + 1) / (len(names) + 1) - 0.5)), look(i)["color"])
-    floor = {row["samples"]: row["floor"] for row in rows if row["floor"] is not None}
-    if floor:
-        axes.plot(sorted(floor), [floor[n] for n in sorted(floor)], **FLOOR)
-    if alike:
-        axes.set_title(f"NFE {next(iter(top.values())):.4g}", loc="left", fontsize=9)
-    return _png(figure, 3 if alike else 2)
-
-
-def fd_vs_nfe(rows: Sequence[Row]) -> bytes:
-    """Plug-in distance at the largest N against the evaluations measured at the network."""
-    top = largest(rows)
-    figure, axes = _axes(top, "network evaluations a sample (NFE)", [row["nfe"] for row in top])
-    for i, name in enumerate(_solvers(top)):
-        line = sorted((r for r in top if r["solver"] == name), key=lambda r: r["nfe"])
-        axes.plot([r["nfe"] for r in line], [r["fd"] for r in line], label=name, **look(i))
-    if top[0]["floor"] is not None:
-        axes.axhline(top[0]["floor"], **FLOOR)
-    axes.set_title(f"N = {top[0]['samples']}", loc="left", fontsize=9)
-    return _png(figure, 3)
+def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequence[Row]) -> None:
+    """One solver against N."""
+    colour, bottom = look(i)["color"], axes.get_ylim()[0]
+    x = [row["samples"] for row in rows]
+    axes.plot(x, [row["fd"] for row in rows], **line(i))
+    if all(row["fd_sd"] is not None for row in rows):
+        axes.fill_between(x, [max(bottom, r["fd"] - r["fd_sd"]) for r in rows],
+                          [r["fd"] + r["fd_sd"] for r in rows],
+                          color=colour, alpha=0.35, linewidth=0)  # fmt: skip
+    floor = [(row["samples"], row["floor"]) for row in rows if row["floor"] is not None]
+    axes.plot([n for n, _ in floor], [v for _, v in floor], **FLOOR)
+    known = [row for row in rows if row["fd_low"] is not None]
+    low = [max(bottom, row["fd_low"]) for row in known]
+    high = [max(bottom, row["fd_high"]) for row in known]
+    if len(known) > 1:
+        axes.fill_between([r["samples"] for r in known], low, high, color=colour, alpha=0.16,
+                          linewidth=0)  # fmt: skip
+    for row, a, b in zip(known, low, high, strict=True):
+        axes.plot([row["samples"]] * 2, [a, b], color=colour, lw=1, alpha=0.6)
+        inside = row["fd_debiased"] > bottom
+        # What a log axis cannot show points down from its lower edge.
+        axes.plot([row["samples"]], [max(row["fd_debiased"], bottom * 1.03)],
+                  "o" if inside else "v", color=colour, mfc=PAPER if inside else colour,
+                  markersize=4, markeredgewidth=1, zorder=5, clip_on=False)  # fmt: skip
+    if known and known[-1]["fd_debiased"] > bottom:
+        axes.axhline(known[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
+    for row in rows:
+        plot.point(axes, row["samples"], row["fd"], tip(row, comparison.metric), **marker(i))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -14,7 +15,8 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.tasks.common import job, machine, reference_for
-from sde_diffusion.tasks.scores import score_features
+from sde_diffusion.tasks.plans import metrics
+from sde_diffusion.tasks.scores import Judge
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
@@ -27,6 +29,7 @@ class EvaluateTask:
     images: str
     reference: str | None
     samples: list[int] | None
+    metrics: list[Any]
 
 
 def run(config: DictConfig, folder: Path) -> float:
@@ -43,7 +46,12 @@ def run(config: DictConfig, folder: Path) -> float:
     counts = task.samples or [len(images)]
     if min(counts) < 2 or max(counts) > len(images):
         raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
-    rows = score_features(extractor(images.images), counts, known.reference)
+    judge = Judge(known.reference, known.features, metrics(task.metrics))
+    floors = judge.floors(known.held_out, counts)
+    rows = [
+        {**row, "floor": floors[row["samples"]]["fd"] if row["samples"] in floors else None}
+        for row in judge.rows(extractor(images.images), counts)
+    ]
     result = {
         "format": FORMAT,
         "metric": extractor.metric,

@@ -3,43 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.frechet import Reference, frechet_curve
-from sde_diffusion.metrics.inference import debiased
+from sde_diffusion.metrics.inference import MIN_RATIO, debiased
+
+Row = dict[str, Any]
 
 
-def score_features(
-    features: Tensor, counts: Sequence[int], reference: Reference
-) -> list[dict[str, Any]]:
-    """One row a count: plug-in distance, bias-removed value and 95 % interval, or why not."""
-    rows = []
-    ordered = sorted(set(counts))
-    for n, distance in zip(ordered, frechet_curve(features, reference, ordered), strict=True):
-        inference = debiased(features[:n], reference)
-        rows.append(
-            {
-                "samples": n,
-                "fd": distance.value,
-                "rank": distance.rank,
-                "fd_debiased": inference.value,
-                "fd_low": inference.low,
-                "fd_high": inference.high,
-                "note": inference.note,
-            }
+@dataclass(frozen=True)
+class Judge:
+    """A reference, features of it (or None), and the metrics beside the Frechet distance."""
+
+    reference: Reference
+    features: Tensor | None
+    metrics: Sequence[Metric[Any]] = ()
+
+    @property
+    def known(self) -> Tensor | None:
+        """The reference's features if they are enough for its side of an interval."""
+        enough = self.features is not None and len(self.features) >= (
+            MIN_RATIO * self.features.shape[1]
         )
-    return rows
+        return self.features if enough else None
 
+    def rows(
+        self, features: Tensor, counts: Sequence[int], strata: Tensor | None = None
+    ) -> list[Row]:
+        """One row a count, a prefix of ``features`` [N, d]: plug-in distance, bias-removed value
+        and 95 % interval, and each metric; None where one is withheld.
 
-def floors(
-    held_out: Tensor, counts: Sequence[int], reference: Reference
-) -> dict[int, float | None]:
-    """Distance of as many real held-out images, None where there are not so many."""
-    known = sorted({n for n in counts if n <= len(held_out)})
-    found: dict[int, float | None] = dict.fromkeys(counts)
-    if known:
-        curve = frechet_curve(held_out, reference, known)
-        found.update({n: d.value for n, d in zip(known, curve, strict=True)})
-    return found
+        ``strata`` [N] are the labels if their shares were fixed beforehand.
+        """
+        ordered = sorted(set(counts))
+        curve = frechet_curve(features, self.reference, ordered)
+        found = []
+        for n, distance in zip(ordered, curve, strict=True):
+            row: Row = {
+                "samples": n, "fd": distance.value, "rank": distance.rank,
+                "clipped": distance.clipped, **self.inference(features[:n]),
+            }  # fmt: skip
+            for metric in self.metrics:
+                if self.features is not None and n >= metric.least <= len(self.features):
+                    row |= metric(features[:n], self.features)
+            found.append(row)
+        names = dict.fromkeys(name for row in found for name in row)
+        return [{**names, **row} for row in found]
+
+    def inference(self, features: Tensor) -> Row:
+        """The bias-removed value with its interval, or why not."""
+        found = debiased(features, self.reference, self.known)
+        return {
+            "fd_debiased": found.value, "fd_low": found.low, "fd_high": found.high,
+            "standard_error": found.standard_error, "note": found.note,
+        }  # fmt: skip
+
+    def floors(self, held_out: Tensor, counts: Sequence[int]) -> dict[int, Row]:
+        """The rows of as many real held-out images, for the counts that there are images for."""
+        known = sorted({n for n in counts if n <= len(held_out)})
+        return {row["samples"]: row for row in self.rows(held_out, known)} if known else {}

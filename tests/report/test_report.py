@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +15,29 @@ import pytest
 import torch
 from PIL import Image
 
+from sde_diffusion.animation import Film
 from sde_diffusion.pictures import image_grid, png_bytes
-from sde_diffusion.report import write_report
-from sde_diffusion.report.html import findings, show
-from sde_diffusion.report.tables import best_by_nfe, cell_line, csv_bytes, text_table
+from sde_diffusion.report import Comparison, write_report
+from sde_diffusion.report.comparison import PROTOCOL, measured, point
+from sde_diffusion.report.html import cards, page, show
+from sde_diffusion.report.plots import band, fd_vs_nfe, fd_vs_samples, fd_vs_seconds, front
+from sde_diffusion.report.ranking import Ranking, Standing
+from sde_diffusion.report.style import COLOURS, look, spaced, spread
+from sde_diffusion.report.tables import cell_line, csv_bytes, marks, standings, text_table
 from sde_diffusion.tracking import NoTracker
+
+UNSAFE = "<b>uni&pc</b>"
 
 
 def row(solver: str, nfe: float, samples: int, fd: float, low: float | None) -> dict[str, Any]:
+    known = low is not None
     return {
-        "solver": solver, "nfe": nfe, "samples": samples, "fd": fd, "floor": 0.5, "seconds": 1.25,
-        "fd_debiased": None if low is None else low + 0.1, "fd_low": low, "nfe_asked": int(nfe),
-        "fd_high": None if low is None else low + 0.2, "steps": 4, "order": 1, "rank": 64,
-        "couples_batch": False,
-        "stochastic": False, "grid": "Karras", "sde": "EDM", "extractor": "mnist-cnn",
-        "model": "mnist", "dtype": "float32", "device": "cpu", "seed_first": 0, "note": "",
-        "target": "sde_diffusion.solvers.ddim.DDIM",
+        **dict.fromkeys(PROTOCOL, ""),
+        "solver": solver, "nfe": nfe, "samples": samples, "block": 0, "fd": fd, "floor": 0.5,
+        "floor_debiased": None, "seconds": 1.25, "ms_per_image": nfe, "fd_low": low,
+        "fd_debiased": low + 0.1 if known else None, "fd_high": low + 0.2 if known else None,
+        "standard_error": 0.05 if known else None, "seeds": "0-499", "grid": "Karras",
+        "note": "", "kid": 0.01, "kid_error": 0.001, "revision": "abc1234",
     }  # fmt: skip
 
 
@@ -36,62 +45,167 @@ ROWS = [
     row("ddim", 4.0, 100, 9.0, None),
     row("ddim", 4.0, 500, 7.0, 6.0),
     row("ddim", 8.0, 100, 4.0, None),
-    row("ddim", 8.0, 500, 3.0, 2.0),
-    row("<b>uni&pc</b>", 4.0, 500, 2.0, 1.0),
-    row("<b>uni&pc</b>", 8.0, 500, 5.0, 4.0),
+    row("ddim", 8.0, 500, 3.0, -0.15),
+    row(UNSAFE, 4.0, 100, 2.5, None),
+    row(UNSAFE, 4.0, 500, 2.0, 1.0),
+    row(UNSAFE, 8.0, 100, 5.5, None),
+    row(UNSAFE, 8.0, 500, 5.0, 4.0),
 ]
-SHOWN = {(s, n): torch.full((3, 1, 4, 4), 200, dtype=torch.uint8)
-         for s in ("ddim", "<b>uni&pc</b>") for n in ("4", "8")}  # fmt: skip
-FACTS = {"model": "mnist", "date": "2026-01-01", "config": {"nfe": [4, 8]}, "cells": []}
+RANKINGS = [
+    Ranking(4.0, 500, [Standing(UNSAFE, 1, 2.0, 1.1),
+                       Standing("ddim", 2, 7.0, 6.1, 5.0, 4.5, 5.5, False)], "two at once"),
+    Ranking(8.0, 500, [Standing("ddim", 1, 3.0, 2.1),
+                       Standing(UNSAFE, 2, 5.0, 4.1, 2.0, -0.5, 4.5, True, 784)], "two at once"),
+]  # fmt: skip
+PIXELS = torch.full((3, 1, 4, 4), 200, dtype=torch.uint8)
+FILM = Film(torch.tensor([80.0, 1.0]), PIXELS.repeat(3, 1, 1, 1, 1), PIXELS.repeat(3, 1, 1, 1, 1))
+FACTS = {"model": "mnist", "metric": "FD[mnist-cnn]", "date": "2026-01-01",
+         "config": {"nfe": [4, 8]}, "cells": []}  # fmt: skip
+COMPARISON = Comparison(
+    ROWS,
+    [point([r], r) for r in ROWS],
+    RANKINGS,
+    {500: {name: ROWS[1][name] for name in ("samples", "fd", "fd_debiased", "fd_low", "fd_high")}},
+    {(s, n): PIXELS for s in ("ddim", UNSAFE) for n in ("4", "8")},
+    FACTS,
+    {"ddim": FILM, UNSAFE: FILM},
+)
 
 
-def test_best_of_each_nfe_at_the_largest_number_of_samples() -> None:
-    best = best_by_nfe(ROWS)
-    assert {nfe: r["fd"] for nfe, r in best.items()} == {4.0: 2.0, 8.0: 3.0}
-    assert findings(ROWS)[1] == "At 8 evaluations: ddim with 3, 6.0 times the floor."
-
-
-def test_the_text_table_marks_the_best_and_dashes_what_is_missing() -> None:
-    table = text_table(ROWS[:4] + ROWS[4:5])
+def test_the_text_table_marks_the_best_and_those_that_may_be() -> None:
+    table = text_table(dataclasses.replace(COMPARISON, points=COMPARISON.points[:6]))
     assert "FD[mnist-cnn] at N = 500, real floor 0.50" in table
     assert "2.00*" in table
-    assert "3.00 " in table  # alone at its NFE: the best of one is no finding
-    assert table.splitlines()[-1].rstrip().endswith("-")
+    assert "7.00 " in table  # told apart from the best: no mark
+    assert "not distinguishable" in table.splitlines()[-1]
+    assert table.splitlines()[-2].rstrip().endswith("-")  # no such cell
+    assert "5.00~" in text_table(COMPARISON)
+    alone = Ranking(4.0, 500, RANKINGS[0].standings[:1], "alone")
+    assert marks(alone) == {}  # the best of one is no finding
 
 
 def test_lines_show_intervals_only_where_they_are() -> None:
     assert "bias removed" not in cell_line(ROWS[0])
     assert " ".join(cell_line(ROWS[1]).split()).endswith("bias removed 6.10 [6.00, 6.20]")
+    assert "block 2" in cell_line({**ROWS[1], "block": 2})
+
+
+def test_a_card_says_what_is_sure_and_what_more_samples_would_settle() -> None:
+    first, second = cards(COMPARISON)
+    assert [line["place"] for line in first["lines"]] == ["1", "2"]
+    assert first["lines"][1]["remark"] == "+5 [4.5, 5.5]"
+    assert second["lines"][1]["place"] == "≈"
+    assert second["lines"][1]["remark"] == (
+        "not distinguishable: +2 [−0.5, 4.5]; N ≈ 780 would settle it"
+    )
 
 
 def test_all_files_are_written_and_the_page_stands_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_report(tmp_path, ROWS, SHOWN, FACTS, NoTracker())
+    write_report(tmp_path, COMPARISON, NoTracker())
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"results.csv", "results.json", "fd_vs_samples.png", "fd_vs_nfe.png",
-                     "samples.png", "report.html"}  # fmt: skip
-    page = (tmp_path / "report.html").read_text()
-    assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
-    assert "https:" not in page
-    assert "<b>uni" not in page
-    assert "&lt;b&gt;uni&amp;pc" in page
-    assert "prefers-color-scheme: dark" in page
-    assert page.count("<tr>") == 1 + len(ROWS)
+                     "fd_vs_seconds.png", "samples.png", "trajectory.webp",
+                     "report.html"}  # fmt: skip
+    text = (tmp_path / "report.html").read_text()
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text)
+    assert not re.search(r"url\((?!#)", text)
+    assert not re.search(r"https?:(?!//www\.w3\.org/)", text)  # names of SVG, which load nothing
+    assert "<b>uni" not in text
+    assert "&lt;b&gt;uni&amp;pc" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "prefers-reduced-motion" in text
+    assert text.count('<tr class="row') == len(ROWS) + 1
+    assert text.count("abc1234") >= len(ROWS)  # the provenance of every number
     content = json.loads((tmp_path / "results.json").read_text())
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert content["rows"] == ROWS
+    assert content["rankings"][1]["standings"][1]["settle"] == 784
     read = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [float(r["fd"]) for r in read] == [r["fd"] for r in ROWS]
-    for name in ("fd_vs_samples", "fd_vs_nfe"):
+    for name in ("fd_vs_samples", "fd_vs_nfe", "fd_vs_seconds"):
         with Image.open(tmp_path / f"{name}.png") as picture:
-            assert picture.width > 600
+            assert picture.width > 900
     assert "report:" in capsys.readouterr().out
+
+
+def test_no_film_no_picture_of_it(tmp_path: Path) -> None:
+    write_report(tmp_path, dataclasses.replace(COMPARISON, films={}), NoTracker())
+    assert not (tmp_path / "trajectory.webp").exists()
+    assert "image/webp" not in (tmp_path / "report.html").read_text()
+
+
+def test_plots_take_the_colours_of_the_page() -> None:
+    for draw in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds):
+        plot = draw(COMPARISON)
+        svg = plot.svg
+        assert svg.startswith("<svg")
+        for colour in ("--c0", "--c1", "--soft", "--line"):
+            assert f"var({colour})" in svg
+        assert not re.search(r"#(?:[0-9a-f]{6})\b", re.sub(r'(?:id|href)="[^"]*"', "", svg))
+        assert "ddim" in svg
+        assert svg.count('class="tip"') == len(plot.tips) >= 4
+
+
+def test_a_marker_says_its_number_and_its_interval() -> None:
+    plots = [draw(COMPARISON) for draw in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds)]
+    assert "bias removed 6.1 [6, 6.2]" in page(COMPARISON, plots)
+
+
+def test_no_two_solvers_look_alike() -> None:
+    seen = [tuple(look(i).values()) for i in range(32)]
+    assert len(set(seen)) == 32
+    assert len(set(COLOURS)) == 8
+
+
+def test_labels_are_spread_and_keep_their_order() -> None:
+    wanted = [0.5, 0.52, 0.9, 0.51, 0.1]
+    found = spread(wanted, 0.1, 0.0, 1.0)
+    order = sorted(range(5), key=lambda i: wanted[i])
+    heights = [found[i] for i in order]
+    assert all(b - a >= 0.1 - 1e-9 for a, b in pairwise(heights))
+    assert (found[2], found[4]) == (0.9, 0.1)  # those that are free stay
+    assert found[3] == pytest.approx(0.51)  # a block stands around the mean of its wishes
+    crowded = spread([0.5] * 30, 0.1, 0.0, 1.0)
+    assert min(crowded) == 0.0
+    assert max(crowded) == pytest.approx(1.0)
+
+
+def test_ticks_do_not_touch() -> None:
+    assert spaced([10, 4, 5, 20], 1.5) == [4, 10, 20]
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    fast, good, worse = ({"ms_per_image": t, "fd": f} for t, f in ((1, 9), (5, 2), (6, 3)))
+    assert front([worse, good, fast]) == [fast, good]
+
+
+def test_the_band_of_the_plug_in_is_its_sampling_spread() -> None:
+    assert band(ROWS[0]) is None
+    assert band(ROWS[1]) == pytest.approx((7 - 1.96 * 0.05, 7 + 1.96 * 0.05), rel=1e-4)
+
+
+def test_a_point_holds_mean_spread_and_the_pooled_value() -> None:
+    blocks = [{**ROWS[1], "fd": fd, "seeds": f"{k}-{k + 4}", "kid": None}
+              for fd, k in ((6.0, 0), (8.0, 5))]  # fmt: skip
+    found = point(blocks, {**ROWS[1], "fd_debiased": 5.5})
+    assert (found["fd"], found["fd_debiased"], found["blocks"]) == (7.0, 5.5, 2)
+    assert found["fd_sd"] == pytest.approx(2**0.5)
+    assert (found["seeds"], found["kid"]) == ("0-9", None)
+    assert measured(ROWS) == ["kid", "kid_error"]
 
 
 def test_csv_refuses_a_row_without_its_columns() -> None:
     with pytest.raises(KeyError):
-        csv_bytes([{"solver": "ddim"}], FACTS)
+        csv_bytes(dataclasses.replace(COMPARISON, rows=[{"solver": "ddim"}]))
+
+
+def test_the_ranking_is_a_table_too() -> None:
+    rows = standings(COMPARISON)
+    assert [(r["nfe"], r["solver"], r["place"]) for r in rows][2:] == [
+        (8.0, "ddim", 1), (8.0, UNSAFE, 2),
+    ]  # fmt: skip
 
 
 def test_grid_puts_images_in_rows() -> None:
@@ -107,4 +221,5 @@ def test_grid_puts_images_in_rows() -> None:
 
 
 def test_show() -> None:
-    assert [show(v) for v in (None, 0.123456, 7, "a", True)] == ["–", "0.1235", "7", "a", "True"]
+    shown = [show(v) for v in (None, 0.123456, -7.25, 1234.5, 7, "a", True)]
+    assert shown == ["–", "0.123", "−7.25", "1234", "7", "a", "True"]

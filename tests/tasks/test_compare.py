@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import statistics
 from pathlib import Path
 
 import pytest
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.tasks.compare import entries
+from sde_diffusion.tasks.plans import entries
 from tests.conftest import Run
 
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]
@@ -16,16 +18,18 @@ TWO = [*QUICK, "solvers=[ddim,{uni:{solver:unipc,order:1,grid:karras}}]"]
 
 
 def test_entries_are_names_or_labelled_choices() -> None:
-    found = list(entries(["ddim", {"u3": {"solver": "unipc", "order": 3, "grid": "karras"}}]))
+    found = list(
+        entries(["ddim", {"u3": {"solver": "unipc", "order": 3, "grid": "karras"}}], "solver")
+    )
     assert found == [
         ("ddim", ["solver=ddim"]),
         ("u3", ["solver=unipc", "grid=karras", "solver.order=3"]),
     ]
     with pytest.raises(InputError, match="solvers"):
-        list(entries([3]))
+        list(entries([3], "solver"))
 
 
-def test_compare_writes_rows_of_every_cell_and_resumes(quick_cli: Run, tmp_path: Path) -> None:
+def test_compare_writes_rows_of_every_cell(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*TWO)
     out = tmp_path / "out"
     content = json.loads((out / "results.json").read_text())
@@ -38,20 +42,7 @@ def test_compare_writes_rows_of_every_cell_and_resumes(quick_cli: Run, tmp_path:
     assert rows[1]["fd"] > 0
     assert rows[1]["note"].startswith("interval withheld")
     assert content["provenance"]["extractor_fingerprint"]
-    assert content["provenance"]["cells"][1]["label"] == "uni"
-
-    cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
-    assert len(cells) == 2
-    victim = min(cells)  # as if the run had been killed before its first cell was written
-    victim.unlink()
-    (out / "results.json").unlink()
-    quick_cli(*TWO)
-    again = json.loads((out / "results.json").read_text())["rows"]
-    assert {path for path, t in cells.items() if path.stat().st_mtime_ns == t} == set(cells) - {
-        victim
-    }
-    for old, new in zip(rows, again, strict=True):
-        assert new["fd"] == pytest.approx(old["fd"], rel=1e-9)
+    assert content["provenance"]["cells"][1]["solver"] == "uni"
 
 
 def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> None:
@@ -72,6 +63,9 @@ def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> No
         ("reference=nosuch", "reference=nosuch"),
         ("extractor=pixel", "reference=pixel4-reference"),
         ("solvers=[{ddim:{eta:1}}]", "eta"),
+        ("repeats=0", "repeats=0"),
+        ("metrics=[nosuch]", "metric=nosuch"),
+        ("metrics=[{kid:{blocks:1}}]", "metric.blocks=1"),
     ],
 )
 def test_nothing_runs_before_every_cell_is_checked(
@@ -102,3 +96,32 @@ def test_guidance_and_one_grid_for_all(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "grid=uniform")
     row = json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]
     assert (row["nfe"], row["steps"], row["grid"]) == (4, 2, "Uniform")
+
+
+def test_blocks_of_seeds_have_a_mean_and_a_spread(quick_cli: Run, tmp_path: Path) -> None:
+    quick_cli(*QUICK, "solvers=[ddim,unipc]", "repeats=3", "metrics=[]", "animation=false")
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(content["rows"]) == 2 * 2 * 3
+    assert {row["seeds"] for row in content["rows"]} == {"0-7", "8-15", "16-23"}
+    for at in content["points"]:
+        same = [row["fd"] for row in content["rows"]
+                if (row["solver"], row["samples"]) == (at["solver"], at["samples"])]  # fmt: skip
+        assert (len(same), at["blocks"], at["seeds"]) == (3, 3, "0-23")
+        assert at["fd"] == pytest.approx(statistics.fmean(same))
+        assert at["fd_sd"] == pytest.approx(statistics.stdev(same)) != 0
+
+
+def test_a_row_says_all_that_it_depends_on(quick_cli: Run, tmp_path: Path) -> None:
+    words = [*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "precision=bfloat16"]
+    quick_cli(*words, "samples=[12]", "metrics=[{near:{metric:prdc,k:3}}]")
+    with open(tmp_path / "out" / "results.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert json.loads(row["solver_fields"])["_target_"].endswith("DDIM")
+    assert json.loads(row["grid_fields"])["rho"] == 7.0
+    assert "Clip" in row["guidance_fields"]
+    assert "rounded" in row["quantisation"]
+    assert (row["nfe"], row["seeds"], row["network_dtype"]) == ("4.0", "0-11", "bfloat16")
+    assert 0 <= float(row["precision"]) <= 1
+    for name in ("extractor_fingerprint", "reference_fingerprint", "reference_n", "revision",
+                 "dtype", "device", "seconds", "model_fingerprint", "cell"):  # fmt: skip
+        assert row[name]

@@ -1,0 +1,123 @@
+"""Which solver is best at a number of evaluations, and which others may be.
+
+At each NFE every solver is compared with the one of smallest distance by the paired difference of
+the bias-removed values. With K solvers there are K - 1 comparisons, so each interval is at the
+level 1 - 0.05 / (K - 1) (Bonferroni). That the best was picked by looking is covered: the truly
+best solver is left out only if some other beats it by chance, which are K - 1 one-sided events of
+fixed pairs (multiple comparisons with the best, Hsu 1984, Annals of Statistics 12).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+from torch import Tensor
+
+from sde_diffusion.metrics.frechet import Reference
+from sde_diffusion.metrics.inference import paired_difference
+
+ERROR = 0.05
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One solver at one NFE.
+
+    Attributes:
+        solver, place: its name; 1 for the smallest distance.
+        fd, fd_debiased: its distances. difference, low, high: bias-removed distance less that of
+            the best, with its simultaneous 95 % interval; None for the best and where withheld.
+        alike: whether that interval covers 0: not distinguishable at this N.
+        settle: samples at which the interval would leave 0 if the difference is what it seems.
+    """
+
+    solver: str
+    place: int
+    fd: float
+    fd_debiased: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    alike: bool | None = None
+    settle: int | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The standings at one NFE, best first; ``note`` says how sure they are."""
+
+    nfe: float
+    samples: int
+    standings: Sequence[Standing]
+    note: str
+
+    @property
+    def best(self) -> Standing:
+        """The solver of smallest distance."""
+        return self.standings[0]
+
+    @property
+    def alike(self) -> list[str]:
+        """The solvers that may as well be the best."""
+        return [s.solver for s in self.standings if s.alike]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def critical(rivals: int) -> float:
+    """Half width, in standard errors, of intervals that hold together for so many rivals."""
+    return NormalDist().inv_cdf(1 - ERROR / (2 * max(1, rivals)))
+
+
+def by_distance(rows: Sequence[Row]) -> list[Row]:
+    """Smallest first: by the bias-removed value where all have one, else by the plug-in."""
+    known = all(row["fd_debiased"] is not None for row in rows)
+    return sorted(rows, key=lambda row: row["fd_debiased" if known else "fd"])
+
+
+def rank(
+    rows: Sequence[Row],
+    features: Mapping[str, Tensor],
+    reference: Reference,
+    reference_features: Tensor | None = None,
+) -> Ranking:
+    """The ranking of ``rows`` of one NFE and N, a row a solver.
+
+    ``features[solver]`` [N, d], sample k of all from the same initial noise.
+    """
+    best, *others = by_distance(rows)
+    z = critical(len(others))
+    found = [Standing(best["solver"], 1, best["fd"], best["fd_debiased"])]
+    withheld = ""
+    for place, row in enumerate(others, start=2):
+        own = Standing(row["solver"], place, row["fd"], row["fd_debiased"])
+        gap = paired_difference(
+            features[row["solver"]], features[best["solver"]], reference, reference_features
+        )
+        if gap.value is None or gap.standard_error is None:
+            withheld = gap.note
+        else:
+            half = z * gap.standard_error
+            alike = abs(gap.value) <= half
+            need = row["samples"] * (half / gap.value) ** 2 if alike and gap.value else None
+            own = Standing(row["solver"], place, row["fd"], row["fd_debiased"], gap.value,
+                           gap.value - half, gap.value + half, alike,
+                           None if need is None else math.ceil(need))  # fmt: skip
+        found.append(own)
+    if not others:
+        note = "alone at this number of evaluations"
+    elif withheld:
+        note = f"by the plug-in value; differences withheld ({withheld})"
+    else:
+        note = (
+            f"paired differences from the best, {len(others)} at once: each interval "
+            f"+- {z:.2f} standard errors (Bonferroni, 95 % together)"
+        )
+    return Ranking(best["nfe"], best["samples"], found, note)

@@ -1,0 +1,156 @@
+"""What a comparison will run: every cell, checked before the first one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sde_diffusion.config import build, compose_task, digest, plain
+from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.base import Metric
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.model import Model, build_sampler
+from sde_diffusion.sampler import Sampler
+
+PARTS = ("solver", "grid", "sde", "noise", "guidance")
+
+
+@dataclass
+class CompareTask:
+    """Keys of the task."""
+
+    checkpoint: str
+    solvers: list[Any]
+    nfe: list[int]
+    samples: list[int]
+    repeats: int
+    metrics: list[Any]
+    seed: int
+    label: Any
+    batch_size: int
+    denoise_last: bool
+    dtype: str
+    precision: str
+    device: str
+    reference: str | None
+    animation: bool
+
+    def check(self) -> None:
+        """InputError for numbers that make no comparison."""
+        if not self.samples or min(self.samples) < 2:
+            raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
+        if not self.solvers or not self.nfe:
+            raise InputError("solvers=[], nfe=[]: give at least one of each")
+        if self.repeats < 1:
+            raise InputError(f"repeats={self.repeats}: give a number of seed blocks >= 1")
+
+    @property
+    def most(self) -> int:
+        """Images of one cell: the largest number of samples."""
+        return max(self.samples)
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of samples, increasing, each once."""
+        return sorted(set(self.samples))
+
+    def seeds(self, block: int) -> range:
+        """The seeds of a block; no two blocks share one."""
+        first = self.seed + block * self.most
+        return range(first, first + self.most)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One cell to run.
+
+    Attributes:
+        label, sampler, nfe, steps: a labelled sampler, and its budget (None for an adaptive one).
+        block, seeds: which block of seeds. filmed: whether its first images are recorded.
+        depends: everything that the features depend on, by content.
+    """
+
+    label: str
+    sampler: Sampler
+    nfe: int | None
+    steps: int
+    block: int
+    seeds: range
+    filmed: bool
+    depends: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of its file: what depends on anything else has another name."""
+        kind = "adaptive" if self.nfe is None else str(self.nfe)
+        return f"{self.label}-{kind}-{digest(OmegaConf.create(self.depends))}.safetensors"
+
+    @property
+    def weight(self) -> int:
+        """Evaluations a sample, for the progress bar; a guess for an adaptive solver."""
+        return self.nfe or 100
+
+
+def entries(choices: Sequence[Any], group: str) -> Iterator[tuple[str, list[str]]]:
+    """(label, overrides) of each entry: a name of ``group``, or {label: {group: NAME, ...}}."""
+    for entry in choices:
+        if isinstance(entry, str):
+            yield entry, [f"{group}={entry}"]
+            continue
+        if not isinstance(entry, dict):
+            raise InputError(
+                f"{group}s: {entry}: give a name, or {{LABEL: {{{group}: NAME, KEY: VALUE}}}}"
+            )
+        for label, fields in entry.items():
+            fields = dict(fields or {})
+            overrides = [f"{group}={fields.pop(group, label)}"]
+            if "grid" in fields:
+                overrides.append(f"grid={fields.pop('grid')}")
+            yield label, overrides + [f"{group}.{k}={v}" for k, v in fields.items()]
+
+
+def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
+    """The metrics beside the Frechet distance."""
+    found = []
+    for label, overrides in entries(choices, "metric"):
+        # The group is in no task's defaults: its choice is added, its keys are then there.
+        chosen = compose_task(["task=sample", f"+{overrides[0]}", *overrides[1:]])
+        found.append(build(chosen.metric, f"metrics.{label}", Metric))
+    return found
+
+
+def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extractor) -> list[Plan]:
+    """Every cell, block by block, so that a run that is cut short has whole comparisons."""
+    samplers: dict[str, tuple[Sampler, dict[str, Any]]] = {}
+    for label, overrides in entries(task.solvers, "solver"):
+        if label in samplers:
+            raise InputError(f"solvers: {label} twice; give each entry a label of its own")
+        samplers[label] = _sampler(config, overrides, model)
+    found = []
+    for block in range(task.repeats):
+        for label, (sampler, parts) in samplers.items():
+            for nfe in [None] if sampler.solver.adaptive else list(dict.fromkeys(task.nfe)):
+                filmed = task.animation and block == 0 and nfe == max(task.nfe)
+                depends = {
+                    "parts": parts, "nfe": nfe, "seeds": [task.seeds(block)[0], task.most],
+                    "label": task.label, "denoise_last": task.denoise_last, "dtype": task.dtype,
+                    "precision": task.precision, "filmed": filmed, "model": model.fingerprint,
+                    "extractor": extractor.fingerprint, "device": task.device,
+                    "batch_size": task.batch_size if sampler.solver.couples_batch else None,
+                }  # fmt: skip
+                found.append(Plan(label, sampler, nfe, sampler.steps(nfe), block,
+                                  task.seeds(block), filmed, depends))  # fmt: skip
+    return found
+
+
+def _sampler(
+    config: DictConfig, overrides: Sequence[str], model: Model
+) -> tuple[Sampler, dict[str, Any]]:
+    """The sampler of one entry, and the fields of all its parts."""
+    chosen = compose_task(["task=sample", *overrides])
+    own = OmegaConf.create({**config, "solver": chosen.solver})
+    own.grid = config.get("grid") or chosen.get("grid")
+    return build_sampler(own, model.denoiser), {n: plain(own[n]) for n in PARTS if n in own}

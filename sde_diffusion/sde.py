@@ -9,12 +9,32 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """x_t ~ N(alpha x_0, sigma^2 I) at one time, as the Python numbers that a step is made of.
+
+    lam: half log-SNR log(alpha / sigma). noise_level: sigma / alpha.
+    """
+
+    alpha: float
+    sigma: float
+
+    @property
+    def lam(self) -> float:
+        return math.log(self.alpha) - math.log(self.sigma)
+
+    @property
+    def noise_level(self) -> float:
+        return self.sigma / self.alpha
 
 
 class SDE(ABC):
@@ -65,6 +85,12 @@ class SDE(ABC):
     def g2(self, t: Tensor) -> Tensor:
         """Squared diffusion g^2 = -2 sigma^2 d lam / dt (Kingma et al., arXiv:2107.00630)."""
         return -2 * self.sigma(t) ** 2 * _slope(self.lam, t)
+
+    @final
+    def marginals(self, times: Tensor) -> list[Marginal]:
+        """The marginals at ``times`` [n]."""
+        alphas, sigmas = self.alpha(times).tolist(), self.sigma(times).tolist()
+        return [Marginal(a, s) for a, s in zip(alphas, sigmas, strict=True)]
 
     @final
     def perturb(self, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:

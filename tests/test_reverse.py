@@ -68,19 +68,35 @@ def test_the_drift_keeps_the_marginals(name: str, eta: float) -> None:
 
 
 @pytest.mark.parametrize("name", SDES)
-def test_a_time_a_row_is_that_row_alone(name: str) -> None:
-    process, times = reverse(name), torch.tensor([0.2, 0.5, 0.8], dtype=F64)
-    for method in (process.denoise, process.noise, process.score, process.drift):
-        together = method(X, times)
-        for k in range(3):
-            assert torch.allclose(together[k], method(X[k : k + 1], times[k])[0], rtol=1e-12)
+def test_a_grid_known_beforehand_changes_nothing(name: str) -> None:
+    """Times of the grid are looked up, those between are computed: the same numbers."""
+    process, times = reverse(name), torch.tensor([0.8, 0.5, 0.2], dtype=F64)
+    walked = process.on(times)
+    for t in (*times, T):
+        assert walked.at(t).alpha == pytest.approx(float(SDES[name].alpha(t)), rel=1e-14)
+        assert walked.at(t).sigma == pytest.approx(float(SDES[name].sigma(t)), rel=1e-14)
+        assert walked.at(t).lam == pytest.approx(float(SDES[name].lam(t)), abs=1e-14)
+        level = float(SDES[name].noise_level(t))
+        assert walked.at(t).noise_level == pytest.approx(level, rel=1e-14)
+        assert walked.g2(t) == pytest.approx(float(SDES[name].g2(t)), rel=1e-14)
+        for method in ("denoise", "noise", "score", "drift"):
+            found, expected = getattr(walked, method)(X, t), getattr(process, method)(X, t)
+            assert torch.allclose(found, expected, rtol=1e-12)
+
+
+def test_nothing_asked_for_is_changed_in_place() -> None:
+    """Also where alpha is 1 and the denoiser sees the state itself."""
+    for name in SDES:
+        x = X.clone()
+        for method in ("denoise", "noise", "score", "drift"):
+            getattr(reverse(name), method)(x, T)
+        assert torch.equal(x, X)
 
 
 def test_float32_states_stay_float32() -> None:
     process = reverse("vp")
-    for t in (T, torch.tensor([0.2, 0.5, 0.8], dtype=F64)):
-        for method in (process.denoise, process.noise, process.score, process.drift):
-            assert method(X.float(), t).dtype == torch.float32
+    for method in (process.denoise, process.noise, process.score, process.drift):
+        assert method(X.float(), T).dtype == torch.float32
 
 
 class Echo(CountedDenoiser):

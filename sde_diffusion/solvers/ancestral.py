@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 class Ancestral(StepSolver[None]):
@@ -31,12 +33,11 @@ class Ancestral(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde = reverse.sde
-        alpha_t, sigma_t, alpha_s, sigma_s = sde.alpha(t), sde.sigma(t), sde.alpha(s), sde.sigma(s)
-        up2 = (sigma_s / sigma_t) ** 2 * (sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)
+        a, b = reverse.at(t), reverse.at(s)
+        up2 = (b.sigma / a.sigma) ** 2 * (a.sigma**2 - (a.alpha / b.alpha * b.sigma) ** 2)
         up2 = self.eta**2 * up2
-        ratio = (sigma_s**2 - up2).sqrt() / sigma_t
-        x_s = ratio * x + (alpha_s - ratio * alpha_t) * reverse.denoise(x, t)
+        ratio = math.sqrt(b.sigma**2 - up2) / a.sigma
+        terms = [(ratio, x), (b.alpha - ratio * a.alpha, reverse.denoise(x, t))]
         if self.stochastic:
-            x_s = x_s + up2.sqrt() * noise.normal(t, s)
-        return x_s, None
+            terms.append((math.sqrt(up2), noise.normal(t, s)))
+        return linear(*terms), None

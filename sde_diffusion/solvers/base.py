@@ -109,6 +109,7 @@ class StepSolver(Solver, Generic[State]):
         noise: Noise,
         observe: Observer | None = None,
     ) -> Tensor:
+        reverse = reverse.on(times)
         state = self.init(reverse, x, times)
         last = len(times) - 2
         if observe is not None:
@@ -138,7 +139,7 @@ class Corrector(StepSolver[None]):
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
         x = self.correct(reverse, x, t, s, noise)
-        return reverse.sde.alpha(s) / reverse.sde.alpha(t) * x, None
+        return reverse.at(s).alpha / reverse.at(t).alpha * x, None
 
 
 class BlackBox(Solver):

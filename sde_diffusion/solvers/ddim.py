@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 class DDIM(StepSolver[None]):
@@ -17,7 +17,6 @@ class DDIM(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde = reverse.sde
-        denoised = reverse.denoise(x, t)
-        ratio = sde.sigma(s) / sde.sigma(t)
-        return ratio * x + (sde.alpha(s) - ratio * sde.alpha(t)) * denoised, None
+        a, b = reverse.at(t), reverse.at(s)
+        ratio = b.sigma / a.sigma
+        return linear((ratio, x), (b.alpha - ratio * a.alpha, reverse.denoise(x, t))), None

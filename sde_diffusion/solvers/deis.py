@@ -11,12 +11,13 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import VP
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
 
 
-class DEIS(StepSolver[History]):
+class DEIS(Multistep):
     """y_s = y_t + sum_j n_{i-j} int_{r_t}^{r_s} l_j dr, y = x / alpha, r = sigma / alpha.
 
     l_j are the Lagrange polynomials through the last few predicted noises n, in the time tau(r) of
@@ -35,27 +36,24 @@ class DEIS(StepSolver[History]):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")
         if not 0 < beta_min < beta_max:
             raise InputError(f"solver.beta_min={beta_min}: give 0 < beta_min < {beta_max}")
-        self.degree = order
+        self.depth = order + 1
         self.vp = VP(beta_min, beta_max)
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
+    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
+        return reverse.noise(x, t)
 
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
-    ) -> tuple[Tensor, History]:
-        assert state is not None
-        sde = reverse.sde
-        history = state.push(reverse.noise(x, t), sde.lam(t), keep=self.degree + 1)
-        y_s = x / sde.alpha(t)
-        weights = integrals(history.lam, sde.lam(s), self.vp)
-        for weight, value in zip(weights, history.values, strict=True):
-            y_s = y_s + weight * value
-        return sde.alpha(s) * y_s, history
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        weights = integrals(history.lam, b.lam, self.vp)
+        terms = ((b.alpha * w, n) for w, n in zip(weights, history.values, strict=True))
+        return linear((b.alpha / a.alpha, x), *terms)
 
 
-def integrals(lam: Sequence[Tensor], lam_s: Tensor, vp: VP) -> list[Tensor]:
+def integrals(lam: Sequence[float], lam_s: float, vp: VP) -> list[float]:
     """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
     points, weights = gauss_legendre(lam[0], lam_s)
-    nodes = [vp.time(value) for value in lam]
-    return lagrange_integrals(nodes, vp.time(points), -weights * torch.exp(-points))
+    tau = vp.time(torch.cat([points, torch.tensor(lam, dtype=torch.float64)]))
+    nodes = tau[len(points) :].tolist()
+    return lagrange_integrals(nodes, tau[: len(points)], -weights * torch.exp(-points))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 class DPM2(StepSolver[None]):
@@ -24,10 +26,10 @@ class DPM2(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde = reverse.sde
-        h = sde.lam(s) - sde.lam(t)
-        m = sde.time(sde.lam(t) + 0.5 * h)
-        start = x / sde.alpha(t)
-        middle = sde.alpha(m) * start - sde.sigma(m) * torch.expm1(0.5 * h) * reverse.noise(x, t)
-        x_s = sde.alpha(s) * start - sde.sigma(s) * torch.expm1(h) * reverse.noise(middle, m)
+        a, b = reverse.at(t), reverse.at(s)
+        h = b.lam - a.lam
+        m = reverse.sde.time(torch.tensor(a.lam + 0.5 * h, dtype=torch.float64))
+        c = reverse.at(m)
+        u = linear((c.alpha / a.alpha, x), (-c.sigma * math.expm1(0.5 * h), reverse.noise(x, t)))
+        x_s = linear((b.alpha / a.alpha, x), (-b.sigma * math.expm1(h), reverse.noise(u, m)))
         return x_s, None

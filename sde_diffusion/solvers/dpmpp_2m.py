@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
 
 
-class DPMpp2M(StepSolver[History]):
+class DPMpp2M(Multistep):
     """x_s = sigma_s / sigma_t x_t - alpha_s expm1(-h) ((1 + 1/2r) D_i - 1/2r D_{i-1}).
 
     h = lam_s - lam_t, r = h_{i-1} / h (DPM-Solver++, arXiv:2211.01095, algorithm 2). The first step
@@ -22,23 +24,17 @@ class DPMpp2M(StepSolver[History]):
     """
 
     order = 2
+    depth = 2
 
     def __init__(self, lower_order_final: bool = False) -> None:
         self.lower_order_final = lower_order_final
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
-
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
-    ) -> tuple[Tensor, History]:
-        assert state is not None
-        sde = reverse.sde
-        history = state.push(reverse.denoise(x, t), sde.lam(t), keep=2)
-        h = sde.lam(s) - history.lam[0]
-        denoised = history.values[0]
-        if len(history.lam) > 1 and not (self.lower_order_final and state.left == 1):
-            r = (history.lam[0] - history.lam[1]) / h
-            denoised = denoised + (denoised - history.values[1]) / (2 * r)
-        x_s = sde.sigma(s) / sde.sigma(t) * x - sde.alpha(s) * torch.expm1(-h) * denoised
-        return x_s, history.advance()
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        h = b.lam - a.lam
+        if self.lower_order_final and history.left == 1:
+            history = history.newest(1)
+        change = -b.alpha * math.expm1(-h)
+        return linear((b.sigma / a.sigma, x), *((change * c, d) for c, d in history.middle(h)))

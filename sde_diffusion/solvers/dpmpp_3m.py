@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Sequence
+
+import numpy as np
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
 
 
-class DPMpp3M(StepSolver[History]):
+class DPMpp3M(Multistep):
     """x_s = sigma_s / sigma_t x_t - alpha_s (p_1 D_i - p_2 D' + p_3 D'').
 
     p_1 = expm1(-h), p_2 = p_1 / h + 1, p_3 = p_2 / h - 1/2; D', D'' are h, h^2 times the first two
@@ -26,37 +30,34 @@ class DPMpp3M(StepSolver[History]):
     """
 
     order = 2
+    depth = 3
 
     def __init__(self, published: bool = True, lower_order_final: bool = False) -> None:
         self.published = published
         self.lower_order_final = lower_order_final
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        h = b.lam - a.lam
+        if self.lower_order_final:
+            history = history.newest(history.left)
+        if len(history.lam) < 3:
+            # The two-point formula, as in 2M.
+            change = [(math.expm1(-h) * c, d) for c, d in history.middle(h)]
+        else:
+            change = list(zip(self._parabola(history.lam, h), history.values, strict=True))
+        return linear((b.sigma / a.sigma, x), *((-b.alpha * c, d) for c, d in change))
 
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
-    ) -> tuple[Tensor, History]:
-        assert state is not None
-        sde = reverse.sde
-        history = state.push(reverse.denoise(x, t), sde.lam(t), keep=3)
-        h = sde.lam(s) - history.lam[0]
-        used = min(len(history.lam), state.left if self.lower_order_final else 3)
-        p_1 = torch.expm1(-h)
+    def _parabola(self, lam: Sequence[float], h: float) -> np.ndarray:
+        """p_1 D_i - p_2 D' + p_3 D'' as weights [3] of D_i, D_{i-1}, D_{i-2}."""
+        p_1 = math.expm1(-h)
         p_2 = p_1 / h + 1
-        change = p_1 * history.values[0]
-        if used > 1:
-            r_0 = (history.lam[0] - history.lam[1]) / h
-            first = (history.values[0] - history.values[1]) / r_0
-            if used == 2:
-                # The two-point formula, as in 2M.
-                change = change + 0.5 * p_1 * first
-            else:
-                r_1 = (history.lam[1] - history.lam[2]) / h
-                earlier = (history.values[1] - history.values[2]) / r_1
-                difference = (first - earlier) / (r_0 + r_1)
-                second = difference if self.published else 2 * difference
-                first = first + r_0 * difference
-                change = change - p_2 * first + (p_2 / h - 0.5) * second
-        x_s = sde.sigma(s) / sde.sigma(t) * x - sde.alpha(s) * change
-        return x_s, history.advance()
+        p_3 = p_2 / h - 0.5
+        r_0, r_1 = (lam[0] - lam[1]) / h, (lam[1] - lam[2]) / h
+        d_0, d_1, d_2 = np.eye(3)
+        first, earlier = (d_0 - d_1) / r_0, (d_1 - d_2) / r_1
+        difference = (first - earlier) / (r_0 + r_1)
+        second = difference if self.published else 2 * difference
+        return p_1 * d_0 - p_2 * (first + r_0 * difference) + p_3 * second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre
 
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
@@ -22,7 +24,7 @@ SCALES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class ERSDE(StepSolver[History]):
+class ERSDE(Multistep):
     """y_s = p y_t + (1 - p) D_i + c_1 D' + c_2 D'' + sqrt(s^2 - (p t)^2) z, p = phi(s) / phi(t).
 
     y = x / alpha; t, s stand for the noise levels r = sigma / alpha of the step's ends, and
@@ -51,18 +53,14 @@ class ERSDE(StepSolver[History]):
         self.scale = SCALES[scale]
         self.stochastic = scale != "ode"
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
-
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
-    ) -> tuple[Tensor, History]:
-        assert state is not None
-        sde = reverse.sde
-        history = state.push(reverse.denoise(x, t), sde.lam(t), keep=self.depth)
-        r = [torch.exp(-lam) for lam in history.lam]
-        r_t, r_s = r[0], sde.noise_level(s)
-        share = self.scale(r_s) / self.scale(r_t)
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        r = [math.exp(-lam) for lam in history.lam]
+        r_t, r_s = r[0], b.noise_level
+        scale_t, scale_s = self.scale(torch.tensor([r_t, r_s], dtype=torch.float64)).tolist()
+        share = scale_s / scale_t
         p = r_s / r_t * share
         weights = [1 - p]
         if len(r) > 1:
@@ -73,18 +71,15 @@ class ERSDE(StepSolver[History]):
             curve = 2 * c_2 / (r[0] - r[2])
             newest, older = curve / (r[0] - r[1]), curve / (r[1] - r[2])
             weights = [weights[0] + newest, weights[1] - newest - older, older]
-        terms = list(zip(weights, history.values, strict=True))
+        terms = [(p / a.alpha, x), *zip(weights, history.values, strict=True)]
         if self.stochastic:
-            terms.append((r_s * (1 - share**2).sqrt(), noise.normal(t, s)))
-        alpha_s = sde.alpha(s)
-        x_s = linear(
-            (alpha_s / sde.alpha(t) * p, x), *((alpha_s * weight, value) for weight, value in terms)
-        )
-        return x_s, history
+            terms.append((r_s * math.sqrt(1 - share**2), noise.normal(t, s)))
+        return linear(*((b.alpha * weight, value) for weight, value in terms))
 
-    def _integrals(self, r_t: Tensor, r_s: Tensor) -> tuple[Tensor, Tensor]:
+    def _integrals(self, r_t: float, r_s: float) -> tuple[float, float]:
         """c_1 and c_2, by quadrature in log r."""
-        points, weights = gauss_legendre(r_s.log(), r_t.log())
+        points, weights = gauss_legendre(math.log(r_s), math.log(r_t))
         r = points.exp()
-        excess = (r_s * self.scale(r_s) / (r * self.scale(r)) - 1) * r * weights
-        return excess.sum(), (excess * (r - r_t)).sum()
+        phi_s = r_s * self.scale(torch.tensor(r_s, dtype=torch.float64))
+        excess = (phi_s / (r * self.scale(r)) - 1) * r * weights
+        return float(excess.sum()), float((excess * (r - r_t)).sum())

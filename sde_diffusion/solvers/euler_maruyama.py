@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 class EulerMaruyama(StepSolver[None]):
@@ -31,7 +33,8 @@ class EulerMaruyama(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        x_s = x + (s - t) * reverse.drift(x, t, self.eta)
+        h = float(t - s)
+        terms = [(1.0, x), (-h, reverse.drift(x, t, self.eta))]
         if self.stochastic:
-            x_s = x_s + self.eta * (reverse.sde.g2(t) * (t - s)).sqrt() * noise.normal(t, s)
-        return x_s, None
+            terms.append((self.eta * math.sqrt(reverse.g2(t) * h), noise.normal(t, s)))
+        return linear(*terms), None

@@ -11,16 +11,16 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 @dataclass(frozen=True)
 class HeunState:
-    """Steps left, churn factor gamma of a step, highest time that churn may reach."""
+    """Steps left, churn factor gamma of a step, highest noise level that churn may reach."""
 
     left: int
     gamma: float
-    top: Tensor
+    top: float
 
 
 class Heun(StepSolver[HeunState]):
@@ -56,7 +56,8 @@ class Heun(StepSolver[HeunState]):
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> HeunState:
         n = len(times) - 1
-        return HeunState(n, min(self.s_churn / n, math.sqrt(2) - 1), times[0])
+        gamma = min(self.s_churn / n, math.sqrt(2) - 1)
+        return HeunState(n, gamma, reverse.at(times[0]).noise_level)
 
     def step(
         self,
@@ -68,18 +69,17 @@ class Heun(StepSolver[HeunState]):
         noise: Noise,
     ) -> tuple[Tensor, HeunState]:
         assert state is not None
-        sde = reverse.sde
-        r = sde.noise_level(t)
-        if state.gamma > 0 and state.left > 1 and self.s_tmin <= float(r) <= self.s_tmax:
-            up = torch.minimum(r * (1 + state.gamma), sde.noise_level(state.top))
-            added = (up**2 - r**2).clamp_min(0).sqrt()
-            hat = sde.time_at(up)
-            x = sde.alpha(hat) * (x / sde.alpha(t) + self.s_noise * added * noise.normal(t, s))
-            t, r = hat, up
-        y = x / sde.alpha(t)
-        change = sde.noise_level(s) - r
-        slope = (y - reverse.denoise(x, t)) / r
-        euler = (y + change * slope) * sde.alpha(s)
-        slope_s = (euler / sde.alpha(s) - reverse.denoise(euler, s)) / sde.noise_level(s)
-        y_s = y + change * 0.5 * (slope + slope_s)
-        return y_s * sde.alpha(s), replace(state, left=state.left - 1)
+        r = reverse.at(t).noise_level
+        if state.gamma > 0 and state.left > 1 and self.s_tmin <= r <= self.s_tmax:
+            up = min(r * (1 + state.gamma), state.top)
+            hat = reverse.sde.time_at(torch.tensor(up, dtype=torch.float64))
+            alpha, added = reverse.at(hat).alpha, self.s_noise * math.sqrt(up**2 - r**2)
+            x = linear((alpha / reverse.at(t).alpha, x), (alpha * added, noise.normal(t, s)))
+            t = hat
+        a, b = reverse.at(t), reverse.at(s)
+        change = b.alpha * (b.noise_level - a.noise_level)
+        d_t = reverse.noise(x, t)
+        euler = linear((b.alpha / a.alpha, x), (change, d_t))
+        d_s = reverse.noise(euler, s)
+        x_s = linear((b.alpha / a.alpha, x), (0.5 * change, d_t), (0.5 * change, d_s))
+        return x_s, replace(state, left=state.left - 1)

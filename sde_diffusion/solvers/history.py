@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ class History:
     """
 
     values: tuple[Tensor, ...]
-    lam: tuple[Tensor, ...]
+    lam: tuple[float, ...]
     left: int
 
     @classmethod
@@ -23,10 +23,24 @@ class History:
         """Nothing remembered yet."""
         return cls((), (), len(times) - 1)
 
-    def push(self, value: Tensor, lam: Tensor, keep: int) -> History:
+    def push(self, value: Tensor, lam: float, keep: int) -> History:
         """With one more entry, at most ``keep`` in all."""
         return History((value, *self.values)[:keep], (lam, *self.lam)[:keep], self.left)
 
+    def newest(self, n: int) -> History:
+        """The last ``n`` entries."""
+        return replace(self, values=self.values[:n], lam=self.lam[:n])
+
     def advance(self) -> History:
         """One step further."""
-        return History(self.values, self.lam, self.left - 1)
+        return replace(self, left=self.left - 1)
+
+    def middle(self, h: float) -> list[tuple[float, Tensor]]:
+        """Terms of (1 + 1/2r) D_i - 1/2r D_{i-1}, r = h_{i-1} / h: half a step of length h on.
+
+        D_i alone if nothing is remembered before it.
+        """
+        if len(self.lam) == 1:
+            return [(1.0, self.values[0])]
+        r = (self.lam[0] - self.lam[1]) / h
+        return [(1 + 0.5 / r, self.values[0]), (-0.5 / r, self.values[1])]

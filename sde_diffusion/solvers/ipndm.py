@@ -7,8 +7,9 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
 
 ADAMS_BASHFORTH = (
     (1.0,),
@@ -18,7 +19,7 @@ ADAMS_BASHFORTH = (
 )
 
 
-class IPNDM(StepSolver[History]):
+class IPNDM(Multistep):
     """y_s = y_t + (r_s - r_t) sum_j c_j n_{i-j}, y = x / alpha, r = sigma / alpha.
 
     c_j are the Adams-Bashforth coefficients of equal steps, as published (DEIS, arXiv:2204.13902,
@@ -35,16 +36,14 @@ class IPNDM(StepSolver[History]):
         self.depth = order
         self.order = min(order, 2)
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
+    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
+        return reverse.noise(x, t)
 
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
-    ) -> tuple[Tensor, History]:
-        assert state is not None
-        sde = reverse.sde
-        history = state.push(reverse.noise(x, t), sde.lam(t), keep=self.depth)
-        values = history.values
-        terms = [c * n for c, n in zip(ADAMS_BASHFORTH[len(values) - 1], values, strict=True)]
-        change = sde.noise_level(s) - sde.noise_level(t)
-        return sde.alpha(s) * (x / sde.alpha(t) + change * sum(terms[1:], terms[0])), history
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        change = b.alpha * (b.noise_level - a.noise_level)
+        coefficients = ADAMS_BASHFORTH[len(history.values) - 1]
+        terms = ((change * c, n) for c, n in zip(coefficients, history.values, strict=True))
+        return linear((b.alpha / a.alpha, x), *terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -37,12 +38,12 @@ class Langevin(Corrector):
         self.couples_batch = norm == "batch"
 
     def correct(self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        a = (reverse.sde.alpha(t) / reverse.sde.alpha(s)) ** 2
+        a = (reverse.at(t).alpha / reverse.at(s).alpha) ** 2
         for _ in range(self.n_steps):
             score, z = reverse.score(x, t), noise.fresh()
             size_score, size_z = row_norm(score), row_norm(z)
             if self.couples_batch:
                 size_score, size_z = size_score.mean()[None], size_z.mean()[None]
             e = expand(2 * a * (self.snr * size_z / size_score) ** 2, x).to(x.dtype)
-            x = x + e * score + (2 * e).sqrt() * z
+            x = torch.addcmul(x, e, score).addcmul_((2 * e).sqrt(), z)
         return x

@@ -11,13 +11,13 @@ from torch import Tensor
 NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(32))
 
 
-def gauss_legendre(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def gauss_legendre(a: float, b: float) -> tuple[Tensor, Tensor]:
     """32 points and weights for the integral from a to b (negative weights if b < a)."""
     half = 0.5 * (b - a)
     return a + half * (1 + NODES), half * WEIGHTS
 
 
-def lagrange_integrals(nodes: Sequence[Tensor], points: Tensor, measure: Tensor) -> list[Tensor]:
+def lagrange_integrals(nodes: Sequence[float], points: Tensor, measure: Tensor) -> list[float]:
     """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
     found = []
     for j, own in enumerate(nodes):
@@ -25,5 +25,5 @@ def lagrange_integrals(nodes: Sequence[Tensor], points: Tensor, measure: Tensor)
         for k, other in enumerate(nodes):
             if k != j:
                 basis = basis * (points - other) / (own - other)
-        found.append(basis.sum())
+        found.append(float(basis.sum()))
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 
 
 class ReverseDiffusion(StepSolver[None]):
@@ -22,8 +24,8 @@ class ReverseDiffusion(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde = reverse.sde
-        a = sde.alpha(t) / sde.alpha(s)
-        b2 = sde.sigma(t) ** 2 - (a * sde.sigma(s)) ** 2
-        x_s = (2 - a) * x + b2 * reverse.score(x, t)
-        return x_s + b2.sqrt() * noise.normal(t, s), None
+        at_t, at_s = reverse.at(t), reverse.at(s)
+        a = at_t.alpha / at_s.alpha
+        b2 = at_t.sigma**2 - (a * at_s.sigma) ** 2
+        score, z = reverse.score(x, t), noise.normal(t, s)
+        return linear((2 - a, x), (b2, score), (math.sqrt(b2), z)), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
@@ -90,36 +90,37 @@ class SASolver(StepSolver[SAState]):
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: SAState | None, noise: Noise
     ) -> tuple[Tensor, SAState]:
         assert state is not None
-        sde, left = reverse.sde, state.history.left
-        history = state.history.push(reverse.denoise(x, t), sde.lam(t), keep=self.depth)
-        final = left if self.lower_order_final else self.depth
+        history = state.history.push(reverse.denoise(x, t), reverse.at(t).lam, keep=self.depth)
+        final = history.left if self.lower_order_final else self.depth
         if state.move is not None and self.corrector > 0:
             # The predicted x_t has been asked for its image; only now is it corrected.
-            x = self._finish(sde, state.move, t, history, min(self.corrector, final + 2))
-        tau = self.tau if self.tau_min <= float(sde.noise_level(t)) <= self.tau_max else 0.0
+            x = self._finish(reverse, state.move, t, history, min(self.corrector, final + 2))
+        tau = self.tau if self.tau_min <= reverse.at(t).noise_level <= self.tau_max else 0.0
         move = Move(x, t, tau, noise.normal(t, s) if tau > 0 else None)
-        x_s = self._finish(sde, move, s, history, min(self.predictor, final))
+        x_s = self._finish(reverse, move, s, history, min(self.predictor, final))
         return x_s, SAState(history.advance(), move)
 
-    def _finish(self, sde: SDE, move: Move, s: Tensor, history: History, nodes: int) -> Tensor:
+    def _finish(
+        self, reverse: Reverse, move: Move, s: Tensor, history: History, nodes: int
+    ) -> Tensor:
         """The end at s of ``move``, with the newest ``nodes`` images that there are."""
-        lam, values = history.lam[:nodes], history.values[:nodes]
-        weights = self._integrals(lam, sde.lam(move.t), sde.lam(s), 1 + move.tau**2)
-        alpha_s, sigma_s = sde.alpha(s), sde.sigma(s)
-        extra = move.tau**2 * (sde.lam(s) - sde.lam(move.t))
-        terms = [(sigma_s / sde.sigma(move.t) * torch.exp(-extra), move.x)]
-        terms += [(alpha_s * weight, value) for weight, value in zip(weights, values, strict=True)]
+        a, b = reverse.at(move.t), reverse.at(s)
+        used = history.newest(nodes)
+        weights = self._integrals(used.lam, a.lam, b.lam, 1 + move.tau**2)
+        extra = move.tau**2 * (b.lam - a.lam)
+        terms = [(b.sigma / a.sigma * math.exp(-extra), move.x)]
+        terms += [(b.alpha * weight, d) for weight, d in zip(weights, used.values, strict=True)]
         if move.z is not None:
-            terms.append((sigma_s * (-torch.expm1(-2 * extra)).sqrt(), move.z))
+            terms.append((b.sigma * math.sqrt(-math.expm1(-2 * extra)), move.z))
         return linear(*terms)
 
     def _integrals(
-        self, nodes: Sequence[Tensor], lam_t: Tensor, lam_s: Tensor, k: float
-    ) -> list[Tensor]:
+        self, nodes: Sequence[float], lam_t: float, lam_s: float, k: float
+    ) -> list[float]:
         """b_j for ``nodes`` in lam."""
         h = lam_s - lam_t
         if len(nodes) == 2 and self.published:
-            whole = -torch.expm1(-k * h)
+            whole = -math.expm1(-k * h)
             newest = (0.5 * k * h**2 + (lam_t - nodes[1]) * whole) / (nodes[0] - nodes[1])
             return [newest, whole - newest]
         points, weights = gauss_legendre(lam_t, lam_s)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 
 
@@ -62,7 +63,7 @@ class UniPC(StepSolver[UniPCState]):
         if state.x is not None and state.t is not None:
             x = self._move(reverse, state.x, state.t, t, state.history, denoised)
         depth = min(self.depth, state.history.left) if self.lower_order_final else self.depth
-        history = state.history.push(denoised, reverse.sde.lam(t), keep=depth).advance()
+        history = state.history.push(denoised, reverse.at(t).lam, keep=depth).advance()
         return self._move(reverse, x, t, s, history, None), UniPCState(history, x, t)
 
     def _move(
@@ -75,28 +76,27 @@ class UniPC(StepSolver[UniPCState]):
         denoised_s: Tensor | None,
     ) -> Tensor:
         """From t to s: the predictor, or the corrector if the denoised image at s is given."""
-        sde = reverse.sde
-        h = sde.lam(s) - history.lam[0]
-        newest = history.values[0]
-        nodes = [(lam - history.lam[0]) / h for lam in history.lam[1:]]
-        slopes = [(d - newest) / r for d, r in zip(history.values[1:], nodes, strict=True)]
+        a, b = reverse.at(t), reverse.at(s)
+        h = b.lam - a.lam
+        newest, *others = history.values
+        nodes = [(lam - a.lam) / h for lam in history.lam[1:]]
         if denoised_s is not None:
-            nodes, slopes = [*nodes, torch.ones_like(h)], [*slopes, denoised_s - newest]
-        total = newest
-        for rho, slope in zip(weights(nodes, h), slopes, strict=True):
-            total = total + rho * slope
-        return sde.sigma(s) / sde.sigma(t) * x - sde.alpha(s) * torch.expm1(-h) * total
+            nodes, others = [*nodes, 1.0], [*others, denoised_s]
+        # rho_k D^k = share_k (D_{i-k} - D_i)
+        shares = [rho / r for rho, r in zip(weights(nodes, h), nodes, strict=True)]
+        terms = [(1 - sum(shares), newest), *zip(shares, others, strict=True)]
+        change = -b.alpha * math.expm1(-h)
+        return linear((b.sigma / a.sigma, x), *((change * share, d) for share, d in terms))
 
 
-def weights(nodes: list[Tensor], h: Tensor) -> list[Tensor]:
+def weights(nodes: Sequence[float], h: float) -> list[float]:
     """rho of sum_k r_k^(j-1) rho_k = b_j, j = 1 .. p; the published 1/2 at p = 1."""
     if len(nodes) < 2:
-        return [torch.full_like(h, 0.5) for _ in nodes]
-    r = torch.stack(nodes)
+        return [0.5 for _ in nodes]
     # b_j = j! phi_{j+1}(-h) / B with phi_{k+1}(z) = (phi_k(z) - 1/k!) / z.
-    b, phi = [], torch.expm1(-h) / -h
+    b, phi = [], math.expm1(-h) / -h
     for j in range(1, len(nodes) + 1):
         phi = (phi - 1 / math.factorial(j)) / -h
-        b.append(phi * -h * math.factorial(j) / torch.expm1(-h))
-    powers = torch.stack([r**j for j in range(len(nodes))])
-    return list(torch.linalg.solve(powers, torch.stack(b)))
+        b.append(phi * -h * math.factorial(j) / math.expm1(-h))
+    powers = np.vander(nodes, increasing=True).T
+    return np.linalg.solve(powers, b).tolist()

@@ -64,8 +64,8 @@ class Solver(ABC):
 class StepSolver(Solver, Generic[State]):
     """A solver of the form x_s, state = step(x_t, state): write ``init`` and ``step``.
 
-    ``evaluations`` a step, and ``saved`` evaluations in the last step, fix the budget:
-    nfe = steps * evaluations - saved.
+    ``evaluations`` a step, and ``saved`` evaluations in all (negative if there are more), fix the
+    budget: nfe = steps * evaluations - saved.
     """
 
     evaluations: int = 1
@@ -94,9 +94,10 @@ class StepSolver(Solver, Generic[State]):
         if n < 1 or rest:
             near = sorted({max(1, n) * self.evaluations - self.saved,
                            (n + 1) * self.evaluations - self.saved})  # fmt: skip
+            others = f", {-self.saved:+d} in all" if self.saved else ""
             raise InputError(
                 f"nfe={nfe}: {type(self).__name__} spends {self.evaluations} evaluations a step"
-                f"{f' less {self.saved} at the end' if self.saved else ''}; give one of {near}"
+                f"{others}; give one of {near}"
             )
         return n
 

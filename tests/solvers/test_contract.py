@@ -47,6 +47,7 @@ VARIANTS = {
     "heun": ["s_churn=10"],
     "ipndm": ["order=1", "order=2", "order=3"],
     "langevin": ["n_steps=3"],
+    "restart": ["repeats=[0]"],
     "sa_solver": ["predictor=2", "corrector=0", "corrector=2", "tau=0.0", "lower_order_final=true"],
     "seeds": ["order=1", "order=3", "prediction=noise"],
     "torchsde": ["method=srk", "method=milstein", "eta=0.5"],

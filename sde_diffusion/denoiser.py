@@ -36,6 +36,11 @@ class Denoiser(nn.Module, ABC):
         """Network evaluations a row of one call spends: 1, or 2 under classifier-free guidance."""
         return 1
 
+    @property
+    def invertible(self) -> bool:
+        """Whether its probability flow can be run back: not where values are clipped."""
+        return True
+
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, *shape], sigma 0-dim or [N] -> D(x, sigma, cond) [N, *shape], dtype of x."""

@@ -14,9 +14,11 @@ from torch import Tensor
 from sde_diffusion.checkpoint import load_denoiser
 from sde_diffusion.condition import Condition
 from sde_diffusion.config import build, compose_task
+from sde_diffusion.data.images import to_float
 from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset, fingerprint
+from sde_diffusion.flow import Flow
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.guidance import Guidance
 from sde_diffusion.noise import NoiseSource
@@ -106,6 +108,63 @@ class Model:
             seeds, nfe, cond, batch_size, dtype, device, trajectory, recorded=n * trajectory
         )
 
+    def flow(self, error: float = 1e-3, guidance: Sequence[str] = (), **options: Any) -> Flow:
+        """The map between images and latents, to a requested ``error``; options as on the command
+        line of ``interpolate``: ``sigma_min=0.01``, ``guidance__scale=2``."""
+        overrides = ["task=interpolate", f"guidance=[{','.join(guidance)}]"]
+        overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
+        config = compose_task(overrides)
+        denoiser = guided(config, self.denoiser)
+        return Flow.build(denoiser, error, config.sigma_min, config.sigma_max)
+
+    def encode(
+        self,
+        images: Tensor,
+        label: Label = None,
+        batch_size: int = 128,
+        device: torch.device | str = "cpu",
+        **options: Any,
+    ) -> Tensor:
+        """Images [N, *shape], uint8 or -1 .. 1 -> latents float64 [N, *shape], about N(0, I).
+
+        ``options`` as for ``flow``. The state is float64, the network keeps its own dtype.
+        """
+        x = (images if images.is_floating_point() else to_float(images)).to(device, torch.float64)
+        self.denoiser.to(device)
+        cond = self.condition(label, range(len(x)))
+        return self.flow(**options).encode(x, cond, batch_size).cpu()
+
+    def decode(
+        self,
+        latents: Tensor,
+        label: Label = None,
+        batch_size: int = 128,
+        device: torch.device | str = "cpu",
+        **options: Any,
+    ) -> Tensor:
+        """Latents [N, *shape] -> images float64 [N, *shape], the inverse of ``encode``."""
+        self.denoiser.to(device)
+        cond = self.condition(label, range(len(latents)))
+        z = latents.to(device, torch.float64)
+        return self.flow(**options).decode(z, cond, batch_size).cpu()
+
+    def interpolate(
+        self,
+        a: Tensor,
+        b: Tensor,
+        steps: int = 8,
+        label: Label = None,
+        batch_size: int = 128,
+        device: torch.device | str = "cpu",
+        **options: Any,
+    ) -> Tensor:
+        """Images between a and b [N, *shape], ends included: float64 [N, steps, *shape]."""
+        ends = [x if x.is_floating_point() else to_float(x) for x in (a, b)]
+        left, right = (x.to(device, torch.float64) for x in ends)
+        self.denoiser.to(device)
+        cond = self.condition(label, range(len(a)))
+        return self.flow(**options).interpolate(left, right, steps, cond, batch_size).cpu()
+
 
 def load(checkpoint: str | Path = "mnist", dtype: torch.dtype = torch.float32) -> Model:
     """The shipped model of that name, or a checkpoint file; ``dtype`` of the network's weights."""
@@ -126,11 +185,17 @@ def wrap(
     return Model(FunctionDenoiser(model, shape, sigma_min, sigma_max), "function")
 
 
-def build_sampler(config: Any, denoiser: Denoiser) -> Sampler:
-    """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
+def guided(config: Any, denoiser: Denoiser) -> Denoiser:
+    """The denoiser inside the guidance of a composed config, in the order listed."""
     for name, node in (config.get("guidance") or {}).items():
         if OmegaConf.is_dict(node):  # the other entries are shared knobs, such as guidance.scale
             denoiser = build(node, f"guidance.{name}", Guidance, inner=denoiser)
+    return denoiser
+
+
+def build_sampler(config: Any, denoiser: Denoiser) -> Sampler:
+    """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
+    denoiser = guided(config, denoiser)
     if config.get("grid") is None:
         raise InputError("grid: this solver names no default grid; choose one, grid=karras")
     return Sampler.build(

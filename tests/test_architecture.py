@@ -24,6 +24,7 @@ ORDER = [
     ["solvers"],
     ["exact"],
     ["data"],
+    ["flow", "likelihood"],
     ["pictures", "recording"],
     ["animation"],
     ["sampler"],

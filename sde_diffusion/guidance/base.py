@@ -30,5 +30,9 @@ class Guidance(Denoiser):
     def cost(self) -> int:
         return self.inner.cost
 
+    @property
+    def invertible(self) -> bool:
+        return self.inner.invertible
+
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor: ...

@@ -17,5 +17,9 @@ class Clip(Guidance):
         self.low = low
         self.high = high
 
+    @property
+    def invertible(self) -> bool:
+        return False
+
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.inner(x, sigma, cond).clamp(self.low, self.high)

@@ -49,26 +49,30 @@ class DoPri(BlackBox):
         return sde.alpha(times[-1]) * y
 
 
-def local_error(error: float, sigma: Tensor) -> Tensor:
+def local_error(error: float, sigma: Tensor, up: bool = False) -> Tensor:
     """What a step at noise level sigma may do, for an endpoint error of ``error``; a pixel's RMS.
 
-    An error at level sigma is carried to the end by the flow, which for Gaussian data of variance
-    L shrinks it by sqrt((L + s^2) / (L + sigma^2)): data of unit scale forgive sqrt(1 + sigma^2).
+    Down to an image: an error at level sigma is carried to the end s by the flow, which for
+    Gaussian data of variance L shrinks it by sqrt((L + s^2) / (L + sigma^2)), so that data of unit
+    scale forgive sqrt(1 + sigma^2). Up to a latent it is the noise in the image, of size sigma,
+    that the flow enlarges to unit variance: what counts is the error over sigma.
+
     The factor and the power are fitted: steps add up, mixtures amplify where they decide between
     components, and large steps amplify more (benchmarks/adaptive.md).
     """
-    return 0.05 * error**0.87 * (1 + sigma**2).sqrt()
+    return 0.05 * error**0.87 * (sigma if up else (1 + sigma**2).sqrt())
 
 
 def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float) -> Tensor:
     """y = x / alpha [N, *shape] at noise level levels[0] -> at levels[1], up or down the flow.
 
-    ``error``: requested root mean square error of a sample at the low end; InputError if it is
-    below what the dtype of y resolves.
+    ``error``: requested root mean square error of a sample at the end, in units of the noise level
+    there if the flow is run up; InputError if it is below what the dtype of y resolves.
     """
+    up = bool(levels[1] > levels[0])
 
     def size(difference: Tensor, y: Tensor, y_new: Tensor, u: Tensor) -> Tensor:
-        return root_mean_square(difference).to(u) / local_error(error, u.exp())
+        return root_mean_square(difference).to(u) / local_error(error, u.exp(), up)
 
     return flow_within(size, reverse, y, levels, error**0.2, f"solver.error={error}")
 

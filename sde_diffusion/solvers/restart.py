@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -154,10 +155,9 @@ class Restart(StepSolver[RestartState]):
 
     def _jump(self, reverse: Reverse, x: Tensor, s: Tensor, t: Tensor, noise: Noise) -> Tensor:
         """Forward from time s up to t, by noise that belongs to no step of the grid."""
-        sde = reverse.sde
-        added = (sde.noise_level(t) ** 2 - sde.noise_level(s) ** 2).sqrt()
-        alpha = sde.alpha(t)
-        return linear((alpha / sde.alpha(s), x), (alpha * self.s_noise * added, noise.fresh()))
+        a, b = reverse.at(s), reverse.at(t)
+        added = math.sqrt(b.noise_level**2 - a.noise_level**2)
+        return linear((b.alpha / a.alpha, x), (b.alpha * self.s_noise * added, noise.fresh()))
 
 
 def checked(intervals: Sequence[Interval]) -> list[Interval]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
+from sde_diffusion.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver, linear
 
 # Where a step's stages stand, as shares of h (published: c_2 = 1/2; c_2 = 1/3, c_3 = 2/3).
@@ -25,22 +26,22 @@ class Interval:
     image (``data``) or the predicted noise.
     """
 
-    a: Tensor
-    phi_1: Tensor
-    phi_2: Tensor
-    sd: Tensor
+    a: float
+    phi_1: float
+    phi_2: float
+    sd: float
 
     @classmethod
-    def between(cls, sde: SDE, t: Tensor, u: Tensor, data: bool) -> Interval:
-        """From time t down to u; ``data`` says what f is."""
-        h, r_u = sde.lam(u) - sde.lam(t), sde.noise_level(u)
+    def between(cls, t: Marginal, u: Marginal, data: bool) -> Interval:
+        """From t down to u; ``data`` says what f is."""
+        h, r_u = u.lam - t.lam, u.noise_level
         if data:  # dy = 2 (f - y) d lam + sqrt(2) r dw
-            whole = -torch.expm1(-2 * h)
-            return cls(1 - whole, whole, 1 - 0.5 * whole / h, r_u * whole.sqrt())
+            whole = -math.expm1(-2 * h)
+            return cls(1 - whole, whole, 1 - 0.5 * whole / h, r_u * math.sqrt(whole))
         # dy = -2 r f d lam + sqrt(2) r dw
-        rise = torch.expm1(h)
-        sd = r_u * torch.expm1(2 * h).sqrt()
-        return cls(torch.ones_like(h), -2 * r_u * rise, -2 * r_u * (rise / h - 1), sd)
+        rise = math.expm1(h)
+        sd = r_u * math.sqrt(math.expm1(2 * h))
+        return cls(1.0, -2 * r_u * rise, -2 * r_u * (rise / h - 1), sd)
 
 
 class SEEDS(StepSolver[None]):
@@ -87,18 +88,20 @@ class SEEDS(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde = reverse.sde
-        predict = reverse.denoise if self.data else reverse.noise
-        lam, h = sde.lam(t), sde.lam(s) - sde.lam(t)
+        sde, predict = reverse.sde, reverse.denoise if self.data else reverse.noise
+        start = before = reverse.at(t)
+        h = reverse.at(s).lam - start.lam
         f_t = predict(x, t)
-        f, c, before = f_t, 0.0, t
-        path: list[tuple[Tensor, Tensor]] = []
+        f, c, last = f_t, 0.0, t
+        path: list[tuple[float, Tensor]] = []
         for share in (*self.shares, 1.0):
-            u = s if share == 1 else sde.time(lam + share * h)
-            whole = Interval.between(sde, t, u, self.data)
-            part = Interval.between(sde, before, u, self.data)
-            path = [(part.a * sd, z) for sd, z in path] + [(part.sd, noise.normal(before, u))]
-            terms = [(whole.a / sde.alpha(t), x), *path]
+            lam = torch.tensor(start.lam + share * h, dtype=torch.float64)
+            u = s if share == 1 else sde.time(lam)
+            at = reverse.at(u)
+            whole = Interval.between(start, at, self.data)
+            part = Interval.between(before, at, self.data)
+            path = [(part.a * sd, z) for sd, z in path] + [(part.sd, noise.normal(last, u))]
+            terms = [(whole.a / start.alpha, x), *path]
             if c == 0:
                 terms += [(whole.phi_1, f_t)]
             elif self.evaluations == 2:
@@ -106,7 +109,7 @@ class SEEDS(StepSolver[None]):
             else:
                 slope = share / c * whole.phi_2
                 terms += [(whole.phi_1 - slope, f_t), (slope, f)]
-            x_u = linear(*((sde.alpha(u) * weight, value) for weight, value in terms))
+            x_u = linear(*((at.alpha * weight, value) for weight, value in terms))
             if share < 1:
-                f, c, before = predict(x_u, u), share, u
+                f, c, last, before = predict(x_u, u), share, u, at
         return x_u, None

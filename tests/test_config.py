@@ -17,10 +17,14 @@ GROUPS = ["sde", "grid", "noise", "levels", "data", "extractor", "metric", "trac
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 REQUIRED: dict[str, dict[str, Any]] = {
     "grid/explicit": {"levels": [80.0, 1.0, 0.002]},
+    "extractor/pca": {"fit": "digits"},
+    "extractor/dinov2": {"file": "nosuch"},
+    "extractor/torchscript": {"file": "nosuch"},
     "levels/sde": {"sde": {"_target_": "sde_diffusion.sde.VP"}},
 }
 NEEDS_FILES = {
-    "data/cifar10", "data/folder", "data/mnist", "data/npz", "extractor/inception",
+    "data/cifar10", "data/folder", "data/mnist", "data/npz", "extractor/dinov2",
+    "extractor/inception", "extractor/torchscript",
 }  # fmt: skip
 
 

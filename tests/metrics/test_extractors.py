@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -172,9 +171,3 @@ def test_the_shipped_extractor() -> None:
     features = extractor(images(5))
     assert features.shape == (5, 64)
     assert bool(features.isfinite().all())
-
-
-@pytest.mark.parametrize("cls", [CnnExtractor, PixelExtractor])
-def test_every_argument_has_a_default_of_plain_type(cls: type) -> None:
-    for name, parameter in inspect.signature(cls).parameters.items():
-        assert type(parameter.default) in (int, str), name

@@ -179,3 +179,18 @@ def test_the_shipped_reference_and_its_floor() -> None:
         unbiased = debiased(known.held_out[:1000], known.reference, of_reference).value
         assert unbiased is not None
         assert abs(unbiased - floor[2]) < abs(floor[1] - floor[2])
+
+
+def test_the_shipped_reference_of_photographs() -> None:
+    extractor = CnnExtractor("cifar-cnn")
+    known = ReferenceSet.load(asset("cifar-cnn-reference"), extractor)
+    assert (known.name, known.shape, known.stats.n) == ("cifar10-jpeg-train", (3, 32, 32), 50000)
+    assert (known.features.shape, known.held_out.shape) == ((5000, 64), (5000, 64))
+    assert asset("cifar-cnn").stat().st_size <= 1_000_000
+    assert asset("cifar-cnn-reference").stat().st_size <= 1_500_000
+    floor = known.floor()
+    assert floor[500] > floor[1000] > floor[2000] > floor[5000] > 0
+    # The features that are kept are of the reference: their own distance to it is all bias.
+    own = debiased(known.features.double(), known.reference, known.features)
+    assert own.value is not None
+    assert abs(own.value) < 0.3 * floor[5000]

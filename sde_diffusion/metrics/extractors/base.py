@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Extractor(ABC):
         batch_size: images in memory at once; features do not depend on it.
     """
 
-    batch_size: ClassVar[int] = 500
+    batch_size: int = 500
     name: str
     dim: int
     fingerprint: str

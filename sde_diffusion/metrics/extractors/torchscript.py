@@ -1,0 +1,109 @@
+"""Features of any network that was saved as TorchScript, DINOv2 for one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.extractors.base import Extractor
+from sde_diffusion.metrics.extractors.resize import RESIZES
+
+# Part of the fingerprint: to be raised with any change of what the same file computes.
+PROTOCOL = "torchscript 1; float32"
+
+
+class TorchScriptExtractor(Extractor):
+    """Output [N, d] of a TorchScript module, on images (resize(x) / 255 - mean) / std.
+
+    TorchScript is read without unpickling; files of ``torch.export`` are not, so they are refused.
+
+    Args:
+        file: the module, saved with ``torch.jit.save``; it takes float32 [N, C, size, size].
+        name: what the distance is called after, FD[name].
+        size: of its input, in pixels.
+        resize: bicubic or bilinear (antialiased, as image libraries do), tf1, or none.
+        mean, std: for each channel, in units of 0 .. 1; grey images are repeated over them.
+        batch: images at once. device: where the network runs.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        name: str = "torchscript",
+        size: int = 224,
+        resize: str = "bicubic",
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+        batch: int = 50,
+        device: str = "cpu",
+    ) -> None:
+        self.mean, self.std = ([float(v) for v in values] for values in (mean, std))
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise InputError(f"extractor.name={name}: use letters, digits, dots and hyphens")
+        if resize not in RESIZES:
+            raise InputError(f"extractor.resize={resize}: choose one of {sorted(RESIZES)}")
+        if size < 1 or batch < 1:
+            raise InputError(f"extractor.size={size}, batch={batch}: give numbers >= 1")
+        if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise InputError(
+                f"extractor.mean={self.mean}, extractor.std={self.std}: give as many of both, one "
+                "a channel, std > 0"
+            )
+        self.name, self.size, self.resize = name, size, resize
+        self.batch_size, self.device = batch, torch.device(device)
+        self.network = _load(Path(file), self.device)
+        with open(file, "rb") as content:
+            weights = hashlib.file_digest(content, "sha256").hexdigest()
+        facts = json.dumps([PROTOCOL, weights, size, resize, self.mean, self.std])
+        self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        grey = torch.zeros(2, len(self.mean), size, size, dtype=torch.uint8)
+        with torch.no_grad():
+            self.dim = self.extract(grey).shape[1]
+
+    def extract(self, images: Tensor) -> Tensor:
+        channels = len(self.mean)
+        if images.shape[1] not in (1, channels):
+            raise InputError(
+                f"extractor={self.name}: takes 1 or {channels} channels, not {images.shape[1]}"
+            )
+        x = images.to(self.device, torch.float32).expand(-1, channels, -1, -1)
+        column = [torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std)]
+        x = (RESIZES[self.resize](x, self.size) / 255 - column[0]) / column[1]
+        try:
+            found = self.network(x)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"extractor.file: its module fails on float32 {tuple(x.shape)} ({reason}); "
+                "set extractor.size, extractor.mean and extractor.std to its input"
+            ) from error
+        if not torch.is_tensor(found) or found.ndim != 2 or len(found) != len(x):
+            raise InputError(
+                "extractor.file: its module does not give one row of features an image; "
+                "save one that returns a tensor [N, d]"
+            )
+        return found
+
+
+def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    if not path.is_file():
+        raise InputError(f"extractor.file={path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            # torch.jit is deprecated in favour of torch.export, whose loader unpickles.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"extractor.file={path}: torn, or not TorchScript ({reason}); "
+            "give a file of torch.jit.save"
+        ) from error

@@ -1,0 +1,120 @@
+"""Exact errors against evaluations: their table, their plot and their page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sde_diffusion.report.plots import look, spaced
+
+Row = dict[str, Any]  # solver, grid, nfe, steps, error, and more
+
+
+def best(rows: Sequence[Row]) -> dict[int, Row]:
+    """The row of least error at each NFE."""
+    found: dict[int, Row] = {}
+    for row in rows:
+        if row["nfe"] not in found or row["error"] < found[row["nfe"]]["error"]:
+            found[row["nfe"]] = row
+    return dict(sorted(found.items()))
+
+
+def unique(rows: Sequence[Row], key: str) -> list[Any]:
+    """The values of ``key``, each once, in the order of the rows."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def cells(rows: Sequence[Row], columns: Sequence[int]) -> list[str]:
+    """The errors of one line of a table, a dash where the budget buys no whole step."""
+    at = {row["nfe"]: row["error"] for row in rows}
+    return [f"{at[nfe]:.2g}" if nfe in at else "-" for nfe in columns]
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Solvers against NFE, each cell the error on the best of the grids; * marks the best."""
+    columns, top = sorted(unique(rows, "nfe")), best(rows)
+    names = unique(rows, "solver")
+    width = max(len(name) for name in names)
+    lines = [" " * width + "".join(f"{f'NFE {nfe}':>11}" for nfe in columns)]
+    for name in names:
+        own = best([row for row in rows if row["solver"] == name])
+        marks = ["*" if nfe in own and own[nfe] is top[nfe] else " " for nfe in columns]
+        shown = zip(cells(list(own.values()), columns), marks, strict=True)
+        lines.append(f"{name:<{width}}" + "".join(f"{cell + mark:>11}" for cell, mark in shown))
+    return "\n".join(lines)
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Every solver on every grid against NFE, the best at each NFE in bold."""
+    columns, top = sorted(unique(rows, "nfe")), best(rows)
+    lines = ["| solver | grid | " + " | ".join(f"NFE {nfe}" for nfe in columns) + " |"]
+    lines.append("| --- " * (len(columns) + 2) + "|")
+    for solver in unique(rows, "solver"):
+        for grid in unique(rows, "grid"):
+            line = [row for row in rows if (row["solver"], row["grid"]) == (solver, grid)]
+            winners = {row["nfe"] for row in line if row is top[row["nfe"]]}
+            shown = [
+                f"**{cell}**" if nfe in winners else cell
+                for nfe, cell in zip(columns, cells(line, columns), strict=True)
+            ]
+            lines.append(f"| {solver} | {grid} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def csv_bytes(rows: Sequence[Row]) -> bytes:
+    """A line a row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
+    """A PNG: error against NFE, log-log, a panel a group, all with the same axes.
+
+    Args:
+        groups: the rows of each panel by its title. line: the key that tells the lines apart.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    rows = [row for group in groups.values() for row in group if math.isfinite(row["error"])]
+    columns = min(3, len(groups))
+    height = math.ceil(len(groups) / columns)
+    figure = Figure(figsize=(3.1 * columns + 1.4, 2.9 * height + 0.7), dpi=160)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    names = unique(rows, line)
+    # Errors far above one say no more than that a solver has failed.
+    low, high = min(row["error"] for row in rows), max(row["error"] for row in rows)
+    budgets = sorted(unique(rows, "nfe"))
+    ticks = spaced(budgets, max(1.2, (budgets[-1] / budgets[0]) ** 0.16))
+    for ax, (label, group) in zip(axes, groups.items(), strict=False):
+        for i, name in enumerate(names):
+            own = sorted((r for r in group if r[line] == name), key=lambda r: r["nfe"])
+            ax.plot([r["nfe"] for r in own], [r["error"] for r in own], label=name, **look(i))
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_ylim(0.6 * low, min(1.6 * high, 5.0) if low < 1 else 1.6 * high)
+        ax.set_title(label, loc="left", fontsize=10)
+        ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_locator(LogLocator(numticks=12))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes[len(groups) :]:
+        ax.set_axis_off()
+    figure.supxlabel("network evaluations a sample (NFE)", fontsize=10)
+    figure.supylabel("relative Wasserstein-2 error", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

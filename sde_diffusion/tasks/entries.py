@@ -1,0 +1,27 @@
+"""Lists of choices on the command line: names of a group, or labels with fields of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sde_diffusion.errors import InputError
+
+
+def entries(choices: Sequence[Any], group: str) -> Iterator[tuple[str, list[str]]]:
+    """(label, overrides) of each entry: a name of ``group``, or {label: {group: NAME, ...}}."""
+    seen: set[str] = set()
+    for entry in choices:
+        if not isinstance(entry, str | dict):
+            raise InputError(
+                f"{group}s: {entry}: give a name, or {{LABEL: {{{group}: NAME, KEY: VALUE}}}}"
+            )
+        for label, given in ({entry: {}} if isinstance(entry, str) else entry).items():
+            if label in seen:
+                raise InputError(f"{group}s: {label} twice; give each entry a label of its own")
+            seen.add(label)
+            fields = dict(given or {})
+            overrides = [f"{group}={fields.pop(group, label)}"]
+            if group != "grid" and "grid" in fields:
+                overrides.append(f"grid={fields.pop('grid')}")
+            yield label, overrides + [f"{group}.{k}={v}" for k, v in fields.items()]

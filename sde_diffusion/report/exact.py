@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sde_diffusion.report.plots import look, spaced
+from sde_diffusion.report.style import INK, SOFT, log_axes, look
 
 Row = dict[str, Any]  # solver, grid, nfe, steps, error, and more
 
@@ -80,7 +80,6 @@ def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
         groups: the rows of each panel by its title. line: the key that tells the lines apart.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     rows = [row for group in groups.values() for row in group if math.isfinite(row["error"])]
     columns = min(3, len(groups))
@@ -89,30 +88,21 @@ def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
     figure.set_layout_engine("constrained")
     axes = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).flatten()
     names = unique(rows, line)
-    # Errors far above one say no more than that a solver has failed.
-    low, high = min(row["error"] for row in rows), max(row["error"] for row in rows)
-    budgets = sorted(unique(rows, "nfe"))
-    ticks = spaced(budgets, max(1.2, (budgets[-1] / budgets[0]) ** 0.16))
+    errors = [row["error"] for row in rows]
+    # An error far above one says no more than that a solver has failed.
+    ends = [min(errors), min(max(errors), max(3.0, 3 * min(errors)))]
     for ax, (label, group) in zip(axes, groups.items(), strict=False):
         for i, name in enumerate(names):
             own = sorted((r for r in group if r[line] == name), key=lambda r: r["nfe"])
-            ax.plot([r["nfe"] for r in own], [r["error"] for r in own], label=name, **look(i))
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_ylim(0.6 * low, min(1.6 * high, 5.0) if low < 1 else 1.6 * high)
-        ax.set_title(label, loc="left", fontsize=10)
-        ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_locator(LogLocator(numticks=12))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
+            ax.plot([r["nfe"] for r in own], [r["error"] for r in own], label=name,
+                    **look(i), markersize=4.6, linewidth=1.5)  # fmt: skip
+        log_axes(ax, unique(rows, "nfe"), ends)
+        ax.set_title(label, loc="left", fontsize=10, color=INK)
     for ax in axes[len(groups) :]:
         ax.set_axis_off()
-    figure.supxlabel("network evaluations a sample (NFE)", fontsize=10)
-    figure.supylabel("relative Wasserstein-2 error", fontsize=10)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.supxlabel("network evaluations a sample (NFE)", fontsize=10, color=SOFT)
+    figure.supylabel("relative Wasserstein-2 error", fontsize=10, color=SOFT)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import Model, build_sampler
 from sde_diffusion.sampler import Sampler
+from sde_diffusion.tasks.entries import entries
 
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
 
@@ -94,24 +95,6 @@ class Plan:
         return self.nfe or 100
 
 
-def entries(choices: Sequence[Any], group: str) -> Iterator[tuple[str, list[str]]]:
-    """(label, overrides) of each entry: a name of ``group``, or {label: {group: NAME, ...}}."""
-    for entry in choices:
-        if isinstance(entry, str):
-            yield entry, [f"{group}={entry}"]
-            continue
-        if not isinstance(entry, dict):
-            raise InputError(
-                f"{group}s: {entry}: give a name, or {{LABEL: {{{group}: NAME, KEY: VALUE}}}}"
-            )
-        for label, fields in entry.items():
-            fields = dict(fields or {})
-            overrides = [f"{group}={fields.pop(group, label)}"]
-            if "grid" in fields:
-                overrides.append(f"grid={fields.pop('grid')}")
-            yield label, overrides + [f"{group}.{k}={v}" for k, v in fields.items()]
-
-
 def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
     """The metrics beside the Frechet distance."""
     found = []
@@ -126,8 +109,6 @@ def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extrac
     """Every cell, block by block, so that a run that is cut short has whole comparisons."""
     samplers: dict[str, tuple[Sampler, dict[str, Any]]] = {}
     for label, overrides in entries(task.solvers, "solver"):
-        if label in samplers:
-            raise InputError(f"solvers: {label} twice; give each entry a label of its own")
         samplers[label] = _sampler(config, overrides, model)
     found = []
     for block in range(task.repeats):

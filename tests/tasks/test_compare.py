@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.tasks.plans import entries
+from sde_diffusion.tasks.entries import entries
 from tests.conftest import Run
 
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]

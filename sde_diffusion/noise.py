@@ -15,7 +15,12 @@ from sde_diffusion.errors import InputError
 
 
 class Noise(ABC):
-    """The random numbers of one batch: standard normals [N, *shape]."""
+    """The random numbers of one batch: standard normals [N, *shape].
+
+    ``silent`` tells a step that its noise is left out, so that it may take the flow in its place.
+    """
+
+    silent: bool = False
 
     @abstractmethod
     def fresh(self) -> Tensor:
@@ -196,6 +201,8 @@ class Brownian(NoiseSource):
 
 class Silent(Noise):
     """``inner`` with the steps' noise left out: the last step of a stochastic solver."""
+
+    silent = True
 
     def __init__(self, inner: Noise, like: Tensor) -> None:
         self.inner, self.like = inner, like

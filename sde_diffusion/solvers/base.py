@@ -23,13 +23,16 @@ class Solver(ABC):
     """Integrates x from times[0] to times[-1].
 
     Class facts, each of which a test measures:
-        order: global order of convergence, weak order if stochastic; None if it has none
-            (adaptive, or a corrector is in it).
+        order: the integer order of convergence at the end of the grid, start-up and last steps
+            included; weak order if stochastic; None if it has none (adaptive, or a corrector is in
+            it).
         stochastic: whether the solver draws noise after the start.
         couples_batch: whether a sample depends on the others in its batch.
         adaptive: whether it chooses its own steps, and takes tolerances in place of a budget.
         linear: whether the end is linear in the start and the draws if the denoiser is: no norms
             of the state, no error control. Then ``sde_diffusion.exact`` knows its law.
+        covariant: whether it sees x / alpha and noise levels only, so that on one list of noise
+            levels it makes the same sample on every SDE; false if it works in the SDE's own time.
     An instance may sharpen them in its constructor (an order that is a choice, say).
     """
 
@@ -38,6 +41,7 @@ class Solver(ABC):
     couples_batch: bool = False
     adaptive: bool = False
     linear: bool = True
+    covariant: bool = True
 
     @abstractmethod
     def steps(self, nfe: int | None) -> int:
@@ -92,14 +96,22 @@ class StepSolver(Solver, Generic[State]):
             raise InputError("nfe=null: this solver takes fixed steps; give nfe=20, say")
         n, rest = divmod(nfe + self.saved, self.evaluations)
         if n < 1 or rest:
-            near = sorted({max(1, n) * self.evaluations - self.saved,
-                           (n + 1) * self.evaluations - self.saved})  # fmt: skip
+            near = [k * self.evaluations - self.saved for k in (max(1, n), max(1, n) + 1)]
             others = f", {-self.saved:+d} in all" if self.saved else ""
             raise InputError(
                 f"nfe={nfe}: {type(self).__name__} spends {self.evaluations} evaluations a step"
                 f"{others}; give one of {near}"
             )
         return n
+
+    @final
+    def takes_flow(self, noise: Noise) -> bool:
+        """Whether a step, its noise left out, is one of the probability flow (eta = 0) instead.
+
+        A step that removes the noise of the process and puts none back leaves a law of first
+        order; a solver of first order keeps that step, which is the published mean.
+        """
+        return noise.silent and self.order is not None and self.order > 1
 
     @final
     def solve(

@@ -19,7 +19,7 @@ class DPMpp2MSDE(Multistep):
 
     E = expm1(-(1 + eta^2) h), D' = (1 + 1/2r) D_i - 1/2r D_{i-1}, h = lam_s - lam_t,
     r = h_{i-1} / h (DPM-Solver++, arXiv:2211.01095, section 5, for any share of noise). The first
-    step is of first order.
+    step is of first order. The last, whose noise is left out, follows the flow (eta = 0).
 
     Args:
         eta: >= 0; 1 is the reverse SDE, 0 is DPM-Solver++(2M).
@@ -39,7 +39,7 @@ class DPMpp2MSDE(Multistep):
     ) -> Tensor:
         a, b = reverse.at(t), reverse.at(s)
         h = b.lam - a.lam
-        extra = self.eta**2 * h
+        extra = 0.0 if self.takes_flow(noise) else self.eta**2 * h
         change = -b.alpha * math.expm1(-h - extra)
         terms = [(b.sigma / a.sigma * math.exp(-extra), x)]
         terms += [(change * c, d) for c, d in history.middle(h)]

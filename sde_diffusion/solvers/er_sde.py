@@ -16,8 +16,9 @@ from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre
 
+Scale = Callable[[Tensor], Tensor]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
-SCALES: dict[str, Callable[[Tensor], Tensor]] = {
+SCALES: dict[str, Scale] = {
     "ode": torch.ones_like,
     "sde": lambda r: r,
     "sde_5": lambda r: torch.exp(r**0.3) + 10,
@@ -32,10 +33,9 @@ class ERSDE(Multistep):
     c_1 = int_s^t (phi(s) / phi(r) - 1) dr, c_2 = int_s^t (phi(s) / phi(r) - 1) (r - t) dr,
     D'_i = (D_i - D_{i-1}) / (r_i - r_{i-1}), D'' = 2 (D'_i - D'_{i-1}) / (r_i - r_{i-2})
 
-    (arXiv:2309.06169). The first steps have fewer terms. D'
-    is the backward quotient as published, itself of first order: with D'' the formula is still of
-    second order. ``sde`` adds so much noise that what the last step leaves out, an error of first
-    order, is seen on the default grid: order 1 is declared.
+    (arXiv:2309.06169). The first steps have fewer terms. D' is the backward quotient as published,
+    itself of first order: with D'' the formula is still of second order. The last step, whose noise
+    is left out, follows the flow (phi = r) beyond order 1.
 
     Args:
         order: 1, 2 or 3: without D', with D', with D''.
@@ -49,7 +49,7 @@ class ERSDE(Multistep):
         if scale not in SCALES:
             raise InputError(f"solver.scale={scale}: choose {', '.join(SCALES)}")
         self.depth = order
-        self.order = 1 if scale == "sde" else min(order, 2)
+        self.order = min(order, 2)
         self.scale = SCALES[scale]
         self.stochastic = scale != "ode"
 
@@ -59,12 +59,13 @@ class ERSDE(Multistep):
         a, b = reverse.at(t), reverse.at(s)
         r = [math.exp(-lam) for lam in history.lam]
         r_t, r_s = r[0], b.noise_level
-        scale_t, scale_s = self.scale(torch.tensor([r_t, r_s], dtype=torch.float64)).tolist()
+        scale = SCALES["ode"] if self.takes_flow(noise) else self.scale
+        scale_t, scale_s = scale(torch.tensor([r_t, r_s], dtype=torch.float64)).tolist()
         share = scale_s / scale_t
         p = r_s / r_t * share
         weights = [1 - p]
         if len(r) > 1:
-            c_1, c_2 = self._integrals(r_t, r_s)
+            c_1, c_2 = integrals(scale, r_t, r_s)
             newest = c_1 / (r[0] - r[1])
             weights = [1 - p + newest, -newest]
         if len(r) > 2:
@@ -76,10 +77,11 @@ class ERSDE(Multistep):
             terms.append((r_s * math.sqrt(1 - share**2), noise.normal(t, s)))
         return linear(*((b.alpha * weight, value) for weight, value in terms))
 
-    def _integrals(self, r_t: float, r_s: float) -> tuple[float, float]:
-        """c_1 and c_2, by quadrature in log r."""
-        points, weights = gauss_legendre(math.log(r_s), math.log(r_t))
-        r = points.exp()
-        phi_s = r_s * self.scale(torch.tensor(r_s, dtype=torch.float64))
-        excess = (phi_s / (r * self.scale(r)) - 1) * r * weights
-        return float(excess.sum()), float((excess * (r - r_t)).sum())
+
+def integrals(scale: Scale, r_t: float, r_s: float) -> tuple[float, float]:
+    """c_1 and c_2, by quadrature in log r."""
+    points, weights = gauss_legendre(math.log(r_s), math.log(r_t))
+    r = points.exp()
+    phi_s = r_s * scale(torch.tensor(r_s, dtype=torch.float64))
+    excess = (phi_s / (r * scale(r)) - 1) * r * weights
+    return float(excess.sum()), float((excess * (r - r_t)).sum())

@@ -23,6 +23,7 @@ class EulerMaruyama(StepSolver[None]):
     """
 
     order = 1
+    covariant = False
 
     def __init__(self, eta: float = 1.0) -> None:
         if not eta >= 0:

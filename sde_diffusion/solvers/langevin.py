@@ -25,6 +25,7 @@ class Langevin(Corrector):
 
     order = None
     linear = False
+    covariant = False
 
     def __init__(self, snr: float = 0.16, n_steps: int = 1, norm: str = "sample") -> None:
         if norm not in ("sample", "batch"):

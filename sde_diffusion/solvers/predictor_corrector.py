@@ -32,6 +32,7 @@ class PredictorCorrector(StepSolver[Any]):
         self.saved = predictor.saved
         self.linear = predictor.linear and corrector.linear
         self.couples_batch = predictor.couples_batch or corrector.couples_batch
+        self.covariant = predictor.covariant and corrector.covariant
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> Any:
         return self.predictor.init(reverse, x, times)

@@ -99,7 +99,7 @@ class Restart(StepSolver[RestartState]):
         rows = zip(low, high, steps, repeats, strict=True)
         self.intervals = checked([Interval(*row) for row in rows])
         self.evaluations, self.linear = inner.evaluations, inner.linear
-        self.couples_batch = inner.couples_batch
+        self.couples_batch, self.covariant = inner.couples_batch, inner.covariant
         self.stochastic = any(interval.repeats > 0 for interval in self.intervals)
         self.order = None if self.stochastic else inner.order
         self.saved = inner.saved - sum(

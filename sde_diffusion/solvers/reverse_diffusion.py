@@ -20,6 +20,7 @@ class ReverseDiffusion(StepSolver[None]):
 
     order = 1
     stochastic = True
+    covariant = False
 
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise

@@ -44,7 +44,8 @@ class SASolver(StepSolver[SAState]):
     ...; the corrector's are the image at s and then those, with the same z (SA-Solver,
     arXiv:2309.05019). The image at s serves the next step too, so a
     step costs one call, and the last step is not corrected. The first steps have fewer nodes. tau
-    is that of the step's upper end: any tau, step by step, leaves the marginals what they are.
+    is that of the step's upper end: any tau, step by step, leaves the marginals what they are. In
+    the last step, whose noise is left out, it is 0.
 
     Args:
         predictor: 1 to 4 nodes. corrector: 0 (none) or 2 to 4 nodes, the image at s among them.
@@ -81,7 +82,7 @@ class SASolver(StepSolver[SAState]):
         # A corrector gains an order on its predictor. The first predictor has one node, which only
         # a corrector repairs. The weak order of an Adams method for an SDE is 2 at most.
         formula = min(predictor + 1, corrector) if corrector > 0 else min(predictor, 2)
-        self.order = min(formula, 2 if self.stochastic else 3)
+        self.order = min(formula, 2 if self.stochastic or lower_order_final else 3)
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> SAState:
         return SAState(History.start(times), None)
@@ -95,7 +96,8 @@ class SASolver(StepSolver[SAState]):
         if state.move is not None and self.corrector > 0:
             # The predicted x_t has been asked for its image; only now is it corrected.
             x = self._finish(reverse, state.move, t, history, min(self.corrector, final + 2))
-        tau = self.tau if self.tau_min <= reverse.at(t).noise_level <= self.tau_max else 0.0
+        within = self.tau_min <= reverse.at(t).noise_level <= self.tau_max
+        tau = self.tau if within and not self.takes_flow(noise) else 0.0
         move = Move(x, t, tau, noise.normal(t, s) if tau > 0 else None)
         x_s = self._finish(reverse, move, s, history, min(self.predictor, final))
         return x_s, SAState(history.advance(), move)

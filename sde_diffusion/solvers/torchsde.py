@@ -21,12 +21,15 @@ class TorchSDE(StepSolver[None]):
 
     torchsde wants flat states and increasing times: a step is integrated in (t - time) / (t - s).
     The noise is additive, so ``euler`` and ``milstein`` agree. With fixed steps and one Brownian
-    increment a sample, no sample depends on its batch.
+    increment a sample, no sample depends on its batch. The last step, whose noise is left out, is
+    the mean of the step at order 1; ``srk`` follows the flow there (eta = 0), to keep its order.
 
     Args:
         method: ``euler``, ``milstein`` or ``srk`` (SRA1, strong order 1.5).
         eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
+
+    covariant = False
 
     def __init__(self, method: str = "euler", eta: float = 1.0) -> None:
         if method not in EVALUATIONS:
@@ -42,13 +45,14 @@ class TorchSDE(StepSolver[None]):
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
         span = t - s
+        eta = 0.0 if self.takes_flow(noise) else self.eta
 
         def drift(u: Tensor, flat: Tensor) -> Tensor:
             x_u = flat.reshape(x.shape)
-            return (-span * reverse.drift(x_u, t - u.to(t) * span, self.eta)).flatten(1)
+            return (-span * reverse.drift(x_u, t - u.to(t) * span, eta)).flatten(1)
 
         def diffusion(u: Tensor) -> Tensor:
-            return self.eta * (reverse.sde.g2(t - u.to(t) * span) * span).sqrt()
+            return eta * (reverse.sde.g2(t - u.to(t) * span) * span).sqrt()
 
         # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)

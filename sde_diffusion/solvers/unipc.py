@@ -35,7 +35,8 @@ class UniPC(StepSolver[UniPCState]):
     serves the next step too, so a step costs one call, and the last step is not corrected.
 
     Args:
-        order: 1, 2 or 3; the first steps are of lower order.
+        order: 1, 2 or 3, the order p of the predictor. The corrector lifts the global order to
+            p + 1; the first steps, which are of lower order, hold it to 3.
         lower_order_final: make the last steps of lower order too, the last one of first
             (published for few steps).
     """
@@ -43,7 +44,8 @@ class UniPC(StepSolver[UniPCState]):
     def __init__(self, order: int = 2, lower_order_final: bool = False) -> None:
         if order not in (1, 2, 3):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")
-        self.order = self.depth = order
+        self.depth = order
+        self.order = min(order + 1, 2 if lower_order_final else 3)
         self.lower_order_final = lower_order_final
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> UniPCState:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
-from sde_diffusion.config import build, compose_task, conf_dir
+from sde_diffusion.config import build
 from sde_diffusion.exact import relative_error
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise, Seeds
 from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.solvers.base import Solver
+from tests.solvers.configs import NAMES, compose
+
+__all__ = ["NAMES", "compose"]
 
 SDES: dict[str, SDE] = {
     "vp": VP(), "subvp": SubVP(), "ve": VE(), "cosine": CosineVP(), "edm": EDM(),
@@ -24,18 +22,6 @@ SDES: dict[str, SDE] = {
 }  # fmt: skip
 VARIANCE = torch.tensor([1.0, 0.25, 0.04, 0.0025], dtype=torch.float64)
 MEAN = torch.tensor([0.3, -0.5, 0.2, 0.1], dtype=torch.float64)
-NAMES = sorted(p.stem for p in Path(conf_dir(), "solver").glob("*.yaml"))
-
-# Values of the fields that a yaml leaves open (``???``), for solvers that have such.
-FIXTURES: dict[str, list[str]] = {}
-
-
-@lru_cache
-def compose(name: str, *overrides: str) -> tuple[Any, Any]:
-    """The solver and grid nodes that ``solver=name`` composes, with the open fields filled."""
-    words = ["task=sample", f"solver={name}", *FIXTURES.get(name, []), *overrides]
-    config = compose_task(words)
-    return config.solver, config.grid
 
 
 def make(name: str, *overrides: str) -> tuple[Solver, TimeGrid]:
@@ -111,19 +97,3 @@ def mixture() -> MixtureDenoiser:
 def error(solver: Solver, sde: SDE, times: Tensor) -> float:
     """Relative distance of the solver's exact law to that of the process."""
     return relative_error(solver, sde, times, VARIANCE, MEAN)
-
-
-def slope(solver: Solver, grid: TimeGrid, sde: SDE) -> tuple[float, float]:
-    """Order over the last doubling, and the error there.
-
-    Doubles the steps from 32 until two doublings agree to 0.1, or 1024 steps, or an error of 1e-7.
-    """
-    errors = [error(solver, sde, grid.times(sde, n)) for n in (32, 64, 128)]
-    n = 128
-    while n < 1024 and errors[-1] > 1e-7:
-        orders = [math.log2(a / b) for a, b in zip(errors[-3:], errors[-2:], strict=False)]
-        if abs(orders[0] - orders[1]) < 0.1:
-            break
-        n *= 2
-        errors.append(error(solver, sde, grid.times(sde, n)))
-    return math.log2(errors[-2] / errors[-1]), errors[-1]

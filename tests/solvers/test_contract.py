@@ -8,90 +8,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sde_diffusion.config import conf_dir, locate, parameters
-from sde_diffusion.errors import InputError
-from sde_diffusion.exact import marginal
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
-from sde_diffusion.solvers.base import Solver, StepSolver
-from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
-from tests.solvers.conftest import (
-    MEAN,
-    NAMES,
-    SDES,
-    VARIANCE,
-    Averaged,
-    Forbidden,
-    gaussian,
-    make,
-    mixture,
-    slope,
-    with_mean,
-)
+from tests.solvers import checks
+from tests.solvers.configs import CASES, NAMES, WRONG, Case, title
+from tests.solvers.conftest import SDES, make
+from tests.solvers.oracles import LEVELS, TIMES
 
-# Choices beside the defaults whose law or order is another.
-VARIANTS = {
-    "ancestral": ["eta=0.0", "eta=0.5"],
-    "deis": ["order=1", "order=2"],
-    "dpmpp_2m": ["lower_order_final=true"],
-    "dpmpp_2m_sde": ["eta=0.0", "eta=0.5"],
-    "dpmpp_3m": ["published=false", "lower_order_final=true"],
-    "er_sde": ["order=1", "order=2", "scale=ode", "scale=sde"],
-    "euler_maruyama": ["eta=0.0", "eta=0.5"],
-    "heun": ["s_churn=10"],
-    "ipndm": ["order=1", "order=2", "order=3"],
-    "langevin": ["n_steps=3"],
-    "restart": ["repeats=[0]"],
-    "sa_solver": ["predictor=2", "corrector=0", "corrector=2", "tau=0.0", "lower_order_final=true"],
-    "seeds": ["order=1", "order=3", "prediction=noise"],
-    "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
-    "unipc": ["order=1", "order=3", "lower_order_final=true"],
-}
-CASES = [(name,) for name in NAMES]
-CASES += [(n, f"solver.{o}") for n, options in VARIANTS.items() for o in options]
-MEASURED = [case for case in CASES if make(*case)[0].order is not None]
-FIXED = [case for case in CASES if not make(*case)[0].adaptive]
-FREE = [name for name in NAMES if make(name)[0].adaptive]
-# Written in the SDE's own time, or with its alpha: the rest see noise levels only.
-OWN_TIME = {"euler_maruyama", "langevin", "predictor_corrector", "reverse_diffusion", "torchsde"}
-COVARIANT = [name for name in NAMES if name not in OWN_TIME]
+DEFAULTS = [case for case in CASES if len(case) == 1]
+FACTS = {case: make(*case)[0] for case in CASES}
+MEASURED = [case for case in CASES if FACTS[case].order is not None]
+FLOWS = [case for case in MEASURED if not FACTS[case].stochastic]
+FIXED = [case for case in CASES if not FACTS[case].adaptive]
+FREE = [case for case in DEFAULTS if FACTS[case].adaptive]
+KNOWN = [case for case in CASES if case[0] in {*LEVELS, *TIMES}]
+LINEAR = [case for case in KNOWN if FACTS[case].linear]
+
+each_sde = pytest.mark.parametrize("sde", SDES)
 
 
-def ids(case: tuple[str, ...]) -> str:
-    return " ".join(word.removeprefix("solver.") for word in case)
+def each(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=title)
 
 
-def budget(solver: Solver, n: int = 6) -> int | None:
-    """Evaluations that make n steps; None for a solver that takes none."""
-    return None if solver.adaptive else _nfe(solver, n)
+def some_sdes(case: Case) -> list[str]:
+    """All SDEs for the defaults; for other choices one in its own time, and one with alpha < 1."""
+    return list(SDES) if len(case) == 1 else ["vp", "edm"]
 
 
-def _nfe(solver: Any, n: int) -> int:
-    return int(n * solver.evaluations - solver.saved)
-
-
-@torch.no_grad()
-def run(
-    solver: Solver,
-    sde: SDE,
-    seeds: list[int],
-    n: int = 6,
-    dtype: torch.dtype = torch.float64,
-    noise_seed: int = 0,
-) -> torch.Tensor:
-    """x / alpha at the end of a Karras grid, on a mixture, from the prior of ``seeds``."""
-    steps = solver.steps(budget(solver, n))
-    times = Karras().times(sde, steps)
-    start = Seeds().batch(seeds, MEAN.shape, dtype).fresh()
-    noise = Seeds().batch([noise_seed + 1000 + k for k in seeds], MEAN.shape, dtype)
-    x = solver.solve(Reverse(sde, mixture()), sde.prior(start, times[0]), times, noise)
-    return x / sde.alpha(times[-1])
+def on_some_sdes(cases: list[Case]) -> pytest.MarkDecorator:
+    pairs = [(case, sde) for case in cases for sde in some_sdes(case)]
+    return pytest.mark.parametrize(
+        ("case", "sde"), pairs, ids=[f"{title(case)}-{sde}" for case, sde in pairs]
+    )
 
 
 def nodes(node: Any) -> Iterator[DictConfig]:
@@ -123,170 +73,108 @@ def test_a_yaml_states_the_constructor_defaults(name: str) -> None:
                 assert node[key] == parameter.default, key
 
 
-@pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("case", [c for c in MEASURED if len(c) == 1], ids=ids)
-def test_converges_to_the_exact_law_at_the_declared_order(case: tuple[str, ...], sde: str) -> None:
-    solver, grid = make(*case)
-    order, last = slope(solver, grid, SDES[sde])
-    assert solver.order is not None
-    assert order >= solver.order - 0.15
-    assert last < 0.05
+def test_every_fixed_step_solver_has_an_oracle() -> None:
+    assert {name for name, *_ in FIXED} <= {*LEVELS, *TIMES}
 
 
-@pytest.mark.parametrize("sde", ["vp", "edm"])
-@pytest.mark.parametrize("case", [c for c in MEASURED if len(c) > 1], ids=ids)
-def test_so_does_every_variant(case: tuple[str, ...], sde: str) -> None:
-    test_converges_to_the_exact_law_at_the_declared_order(case, sde)
+@each_sde
+@each(KNOWN)
+def test_samples_are_those_of_a_scalar_recursion(case: Case, sde: str) -> None:
+    checks.check_samples(case, sde)
 
 
-@pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("name", FREE)
-@torch.no_grad()
-def test_a_black_box_reaches_the_exact_law(name: str, sde: str) -> None:
-    """32 x 16 draws a mode: means and variances within 5 standard errors (false alarm 5e-6)."""
-    solver, process = make(name)[0], SDES[sde]
-    copies, rows = 16, 32
-    denoiser = type(gaussian())(VARIANCE.repeat(copies), MEAN.repeat(copies))
-    times = Karras().times(process, solver.steps(None))
-    noise = Seeds().batch(range(rows), (len(denoiser.mean),), torch.float64)
-    first = marginal(process, times[0], denoiser.variance, denoiser.mean)
-    x = solver.solve(
-        Reverse(process, denoiser), first.mean + first.variance.sqrt() * noise.fresh(), times, noise
-    )
-    last = marginal(process, times[-1], VARIANCE, MEAN)
-    z = (x.reshape(-1, len(MEAN)) - last.mean) / last.variance.sqrt()
-    assert float(z.mean(0).abs().max()) * len(z) ** 0.5 < 5
-    assert float((z.square().mean(0) - 1).abs().max()) * (len(z) / 2) ** 0.5 < 5
+@each_sde
+@each(LINEAR)
+def test_the_law_is_that_of_a_scalar_recursion(case: Case, sde: str) -> None:
+    checks.check_law(case, sde)
 
 
-@pytest.mark.parametrize("name", COVARIANT)
-def test_the_same_noise_levels_give_the_same_sample_on_every_sde(name: str) -> None:
-    """Tolerance 1e-9: what the inversion of a noise level to a time leaves, over 6 steps."""
-    solver = make(name)[0]
-    found = [run(solver, sde, [1, 2, 3]) for sde in SDES.values()]
-    # Adaptive steps follow the rounding of their own error estimates.
-    atol = 1e-9 if budget(solver) is not None else 1e-7
-    for other in found[1:]:
-        assert torch.allclose(found[0], other, rtol=0, atol=atol)
+@on_some_sdes(MEASURED)
+def test_converges_to_the_exact_law_at_the_declared_order(case: Case, sde: str) -> None:
+    checks.check_order(case, sde)
+
+
+@on_some_sdes(MEASURED)
+def test_start_up_and_last_steps_included(case: Case, sde: str) -> None:
+    checks.check_order_is_no_other(case, sde)
+
+
+@on_some_sdes(FLOWS)
+def test_on_a_mixture_too(case: Case, sde: str) -> None:
+    checks.check_order_of_trajectories(case, sde)
+
+
+@each_sde
+@each(FREE)
+def test_a_black_box_reaches_the_exact_law(case: Case, sde: str) -> None:
+    checks.check_black_box_law(case, sde)
+
+
+@each(CASES)
+def test_covariant_solvers_make_the_same_sample_on_every_sde(case: Case) -> None:
+    checks.check_covariance(case)
 
 
 @pytest.mark.parametrize("sde", ["vp", "flow"])
-@pytest.mark.parametrize("case", CASES, ids=ids)
-def test_a_sample_does_not_depend_on_its_batch(case: tuple[str, ...], sde: str) -> None:
-    solver = make(*case)[0]
-    assert not solver.couples_batch
-    batch = run(solver, SDES[sde], [5, 6, 7, 8, 9])
-    for k in (5, 9):
-        alone = run(solver, SDES[sde], [k])
-        assert torch.allclose(batch[k - 5], alone[0], rtol=0, atol=1e-10)
+@each(CASES)
+def test_a_sample_does_not_depend_on_its_batch(case: Case, sde: str) -> None:
+    assert not FACTS[case].couples_batch
+    checks.check_batch(case, sde)
 
 
-@pytest.mark.parametrize("name", ["langevin", "predictor_corrector"])
-def test_norms_over_the_batch_are_declared_to_couple_it(name: str) -> None:
-    key = "solver.norm" if name == "langevin" else "solver.corrector.norm"
-    solver = make(name, f"{key}=batch")[0]
-    assert solver.couples_batch
-    batch = run(solver, SDES["vp"], [5, 6, 7])
-    assert not torch.allclose(batch[:1], run(solver, SDES["vp"], [5]), rtol=0, atol=1e-4)
+@each([("langevin", "solver.norm=batch"), ("predictor_corrector", "solver.corrector.norm=batch")])
+def test_norms_over_the_batch_are_declared_to_couple_it(case: Case) -> None:
+    assert make(*case)[0].couples_batch
+    checks.check_batch(case, "vp")
 
 
-@pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("case", FIXED, ids=ids)
-def test_any_number_of_steps_is_finite(case: tuple[str, ...], sde: str) -> None:
-    solver = make(*case)[0]
-    for n in (1, 2, 3, 10):
-        assert run(solver, SDES[sde], [1, 2], n).isfinite().all()
+@each_sde
+@each(FIXED)
+def test_any_number_of_steps_is_finite(case: Case, sde: str) -> None:
+    checks.check_finite(case, sde)
 
 
-@pytest.mark.parametrize("sde", SDES)
-@pytest.mark.parametrize("name", NAMES)
-def test_float32_is_kept_and_agrees_with_float64(name: str, sde: str) -> None:
-    """Within 2 % of the state's scale; random paths of adaptive steps need not agree."""
-    solver = make(name)[0]
-    single = run(solver, SDES[sde], [1, 2, 3], dtype=torch.float32)
-    assert single.dtype == torch.float32
-    assert single.isfinite().all()
-    if not (solver.stochastic and budget(solver) is None):
-        double = run(solver, SDES[sde], [1, 2, 3])
-        assert float((single - double).abs().max()) < 0.02 * max(1.0, float(double.abs().max()))
+@each_sde
+@each(DEFAULTS)
+def test_float32_is_kept_and_agrees_with_float64(case: Case, sde: str) -> None:
+    checks.check_dtype(case, sde)
 
 
-@pytest.mark.parametrize("n", [1, 2, 7])
-@pytest.mark.parametrize("case", FIXED, ids=ids)
-@torch.no_grad()
-def test_evaluations_are_what_was_asked_for(case: tuple[str, ...], n: int) -> None:
-    solver, grid = make(*case)
-    sde, denoiser, rows = SDES["vp"], mixture(), 3
-    seen: list[tuple[float, torch.Tensor]] = []
-    nfe = _nfe(solver, n)
-    times = grid.times(sde, solver.steps(nfe))
-    noise = Seeds().batch(range(rows), MEAN.shape, torch.float64)
-    x = sde.prior(noise.fresh(), times[0])
-    end = solver.solve(
-        Reverse(sde, denoiser), x, times, noise, lambda t, x: seen.append((float(t), x))
-    )
-    assert denoiser.evaluations == nfe * rows
-    assert [t for t, _ in seen] == times.tolist()
-    assert torch.equal(seen[0][1], x)
-    assert torch.equal(seen[-1][1], end)
+@each(FIXED)
+def test_evaluations_are_what_was_asked_for(case: Case) -> None:
+    checks.check_budget(case)
 
 
-@pytest.mark.parametrize("case", FIXED, ids=ids)
-def test_a_budget_that_buys_no_whole_step_is_refused(case: tuple[str, ...]) -> None:
-    solver: Any = make(*case)[0]
-    refused = [None, 0, -2]
-    refused += [_nfe(solver, 3) + k for k in range(1, solver.evaluations)]
-    for nfe in refused:
-        with pytest.raises(InputError, match=r"^nfe="):
-            solver.steps(nfe)
+@each(FIXED)
+def test_a_budget_that_buys_no_whole_step_is_refused(case: Case) -> None:
+    checks.check_refused_budgets(case)
 
 
-@pytest.mark.parametrize("name", FREE)
-def test_a_black_box_takes_no_budget(name: str) -> None:
-    solver = make(name)[0]
-    with pytest.raises(InputError, match=r"^nfe=10.*rtol"):
-        solver.steps(10)
-    assert solver.steps(None) == 1
+@each(FREE)
+def test_a_black_box_takes_no_budget(case: Case) -> None:
+    checks.check_takes_no_budget(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
-@torch.no_grad()
-def test_noise_is_drawn_only_if_declared(case: tuple[str, ...]) -> None:
-    solver, sde = make(*case)[0], SDES["vp"]
-    if solver.stochastic:
-        first, second = (run(solver, sde, [1], noise_seed=seed) for seed in (0, 1))
-        assert not torch.allclose(first, second, rtol=0, atol=1e-6)
-        return
-    times = Karras().times(sde, solver.steps(budget(solver)))
-    x = sde.prior(torch.ones(2, len(MEAN), dtype=torch.float64), times[0])
-    assert solver.solve(Reverse(sde, mixture()), x, times, Forbidden()).isfinite().all()
+@each(CASES)
+def test_noise_is_drawn_only_if_declared(case: Case) -> None:
+    checks.check_noise_is_declared(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
-@torch.no_grad()
-def test_linear_is_what_is_declared(case: tuple[str, ...]) -> None:
-    """On a Gaussian the end of a mean start and mean draws is the mean of the ends, or is not."""
-    solver, sde = make(*case)[0], SDES["vp"]
-    times = Karras().times(sde, solver.steps(budget(solver)))
-    rows = with_mean(Seeds().batch([3, 4], MEAN.shape, torch.float64).fresh())
-    end = solver.solve(Reverse(sde, gaussian()), rows, times, Averaged())
-    off = float((end - with_mean(end[:2])).abs().max())
-    assert off < 1e-9 if solver.linear else off > 1e-7
+@each(CASES)
+def test_linear_is_what_is_declared(case: Case) -> None:
+    checks.check_linearity(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
-def test_nothing_is_kept_on_the_solver(case: tuple[str, ...]) -> None:
-    solver = make(*case)[0]
-    before = dict(vars(solver))
-    first = run(solver, SDES["edm"], [1, 2])
-    assert vars(solver) == before
-    assert torch.equal(first, run(solver, SDES["edm"], [1, 2]))
+@each(CASES)
+def test_nothing_is_kept_on_the_solver(case: Case) -> None:
+    checks.check_nothing_is_kept(case)
 
 
-@pytest.mark.parametrize("case", FIXED, ids=ids)
-def test_any_fixed_step_solver_is_a_predictor(case: tuple[str, ...]) -> None:
-    predictor: Any = make(*case)[0]
-    both = PredictorCorrector(predictor, Langevin(snr=0.1, n_steps=2))
-    assert isinstance(predictor, StepSolver)
-    assert _nfe(both, 5) == _nfe(predictor, 5) + 10
-    assert run(both, SDES["vp"], [1, 2], 5).isfinite().all()
+@each(FIXED)
+def test_any_fixed_step_solver_is_a_predictor(case: Case) -> None:
+    checks.check_predictor(case)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(n, w) for n, found in WRONG.items() for w in found])
+def test_a_wrong_field_is_refused_by_its_name(name: str, wrong: dict[str, Any]) -> None:
+    checks.check_refusal(name, wrong)

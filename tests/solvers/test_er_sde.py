@@ -16,7 +16,7 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.er_sde import ERSDE, SCALES
+from sde_diffusion.solvers.er_sde import ERSDE, SCALES, integrals
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64
@@ -41,11 +41,11 @@ def test_order_1_is_a_known_step(scale: str, known: Solver, sde: str) -> None:
 
 def test_the_integrals_in_closed_form() -> None:
     t, s = 3.0, 0.4
-    c_1, c_2 = ERSDE(3, "ode")._integrals(t, s)
+    c_1, c_2 = integrals(SCALES["ode"], t, s)
     rise = math.log(t / s)
     assert c_1 == pytest.approx(s * rise - (t - s), rel=1e-12)
     assert c_2 == pytest.approx(s * (t - s) - s * t * rise + (t - s) ** 2 / 2, rel=1e-12)
-    c_1, _ = ERSDE(3, "sde")._integrals(t, s)
+    c_1, _ = integrals(SCALES["sde"], t, s)
     assert c_1 == pytest.approx(s**2 * (1 / s - 1 / t) - (t - s), rel=1e-12)
 
 
@@ -60,7 +60,10 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
     noise = Seeds().batch([1, 2, 3], (4,), F64)
     found = ERSDE(3, scale).solve(Reverse(sde, denoiser), x, times, noise)
 
-    def phi(r: float) -> float:
+    def flow(r: float) -> float:
+        return r
+
+    def scaled(r: float) -> float:
         return {"ode": r, "sde": r**2, "sde_5": r * (math.exp(r**0.3) + 10)}[scale]
 
     draws = Seeds().batch([1, 2, 3], (4,), F64)
@@ -68,6 +71,8 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
     first: list[Tensor] = []
     for i, (t, s) in enumerate(pairwise(levels)):
         d.append(denoiser(x, times[i]))
+        last = i == len(levels) - 2
+        phi = flow if last else scaled
         p = phi(s) / phi(t)
         y = p * x + (1 - p) * d[i]
         points = [s + (k + 0.5) / n * (t - s) for k in range(n)]
@@ -79,7 +84,6 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
             second = 2 * (first[-1] - first[-2]) / (t - levels[i - 2])
             integral = sum((r - t) / phi(r) for r in points) * (t - s) / n
             y = y + ((s - t) ** 2 / 2 + integral * phi(s)) * second
-        last = i == len(levels) - 2
         if scale != "ode" and not last:
             y = y + math.sqrt(s**2 - (p * t) ** 2) * draws.fresh()
         x = y

@@ -1,0 +1,96 @@
+"""Which solvers the tests run: every yaml, with choices beside its defaults and wrong ones.
+
+Names no solver class, so that the checks can be run again on changed source.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.config import compose_task, conf_dir, plain
+
+NAMES = sorted(p.stem for p in Path(conf_dir(), "solver").glob("*.yaml"))
+Case = tuple[str, ...]  # a name, and overrides
+
+# Values of the fields that a yaml leaves open (``???``), for solvers that have such.
+FIXTURES: dict[str, list[str]] = {}
+
+# Choices beside the defaults whose law or order is another.
+VARIANTS: dict[str, list[str]] = {
+    "ancestral": ["eta=0.0", "eta=0.5"],
+    "deis": ["order=1", "order=2"],
+    "dpmpp_2m": ["lower_order_final=true"],
+    "dpmpp_2m_sde": ["eta=0.0", "eta=0.5"],
+    "dpmpp_3m": ["published=false", "lower_order_final=true"],
+    "er_sde": ["order=1", "order=2", "scale=ode", "scale=sde"],
+    "euler_maruyama": ["eta=0.0", "eta=0.5"],
+    "heun": ["s_churn=10"],
+    "ipndm": ["order=1", "order=2", "order=3"],
+    "langevin": ["n_steps=3"],
+    "restart": ["repeats=[0]", "repeats=[1]"],
+    "sa_solver": [
+        "predictor=1", "predictor=2", "predictor=4", "corrector=0", "corrector=2", "tau=0.0",
+        "lower_order_final=true",
+    ],
+    "seeds": ["order=1", "order=3", "prediction=noise"],
+    "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
+    "unipc": ["order=1", "order=3", "lower_order_final=true"],
+}  # fmt: skip
+
+# Fields that are refused by name at construction, the first of each by its name.
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "adaptive_sde": [
+        {"rtol": 0.0}, {"atol": 0.0}, {"eta": 0.0}, {"eta": -1.0}, {"eta": 4.5},
+    ],
+    "ancestral": [{"eta": 1.5}, {"eta": -0.1}],
+    "deis": [{"order": 0}, {"order": 4}, {"beta_min": 0.0}, {"beta_min": 20.0}],
+    "dopri": [
+        {"error": 0.0}, {"error": 1.0}, {"rtol": 1e-3}, {"atol": 1e-3},
+        {"rtol": 0.0, "atol": 1.0}, {"atol": 0.0, "rtol": 1.0},
+    ],
+    "dpmpp_2m_sde": [{"eta": -0.1}],
+    "er_sde": [{"order": 0}, {"order": 4}, {"scale": "sqrt"}],
+    "euler_maruyama": [{"eta": -1.0}],
+    "heun": [{"s_churn": -1.0}, {"s_noise": -0.5}, {"s_tmin": 3.0, "s_tmax": 2.0}],
+    "ipndm": [{"order": 0}, {"order": 5}],
+    "langevin": [{"snr": 0.0}, {"snr": -1.0}, {"n_steps": 0}, {"norm": "row"}],
+    "restart": [
+        {"s_noise": 0.0}, {"rho": 0.0}, {"low": [0.5]}, {"low": [0.0]}, {"steps": [0]},
+        {"repeats": [-1]}, {"low": [0.06, 0.06]},
+        {"high": [0.3, 0.4], "low": [0.1, 0.2], "steps": [2, 2], "repeats": [1, 1]},
+    ],
+    "sa_solver": [
+        {"predictor": 0}, {"predictor": 5}, {"corrector": 1}, {"corrector": 5}, {"tau": -1.0},
+        {"tau_min": 1.0},
+    ],
+    "scipy": [{"rtol": 0.0}, {"rtol": 1e-15}, {"atol": -1.0}, {"atol": 0.0}, {"method": "rk45"}],
+    "seeds": [{"order": 0}, {"order": 4}, {"prediction": "v"}],
+    "torchsde": [{"method": "heun"}, {"eta": -1.0}],
+    "torchsde_adaptive": [
+        {"method": "heun"}, {"rtol": 0.0}, {"atol": 0.0}, {"eta": 0.0}, {"eta": -1.0},
+    ],
+    "unipc": [{"order": 0}, {"order": 4}],
+}  # fmt: skip
+
+CASES: list[Case] = [(name,) for name in NAMES]
+CASES += [(name, f"solver.{o}") for name, options in VARIANTS.items() for o in options]
+
+
+def title(case: Case) -> str:
+    """A case as one word or two, for test names and tables."""
+    return " ".join(word.removeprefix("solver.") for word in case)
+
+
+@lru_cache
+def compose(name: str, *overrides: str) -> tuple[Any, Any]:
+    """The solver and grid nodes that ``solver=name`` composes, with the open fields filled."""
+    words = ["task=sample", f"solver={name}", *FIXTURES.get(name, []), *overrides]
+    config = compose_task(words)
+    return config.solver, config.grid
+
+
+def fields(case: Case) -> dict[str, Any]:
+    """The constructor's arguments of a case as plain values."""
+    return {key: value for key, value in plain(compose(*case)[0]).items() if key != "_target_"}

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sde_diffusion.data import ImageSet, digits
+from sde_diffusion.data.images import to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.extractors.cnn import KEY, train_cnn
+from sde_diffusion.metrics.frechet import Reference, frechet_of_features
+from sde_diffusion.metrics.stats import FeatureStats
 
 from .gaussians import generator
 
@@ -171,3 +175,21 @@ def test_the_shipped_extractor() -> None:
     features = extractor(images(5))
     assert features.shape == (5, 64)
     assert bool(features.isfinite().all())
+
+
+def test_truncated_pixels_are_seen_by_the_distance() -> None:
+    x = torch.rand(4000, 1, 8, 8, generator=generator(0), dtype=torch.float64) * 2 - 1
+    extractor = PixelExtractor(2, 1, 8, 8)
+    exact = F.avg_pool2d((x + 1) / 2, 2).flatten(1)
+    reference = Reference.from_stats(FeatureStats.of(exact))
+
+    def distance(images: Tensor) -> float:
+        return frechet_of_features(extractor(images), reference).value
+
+    def truncating(x: Tensor) -> Tensor:  # the known wrong way
+        return ((x.clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
+
+    # Half a grey level in each of 16 features, against rounding's nothing but its variance.
+    half_level = 16 * (0.5 / 255) ** 2
+    assert distance(truncating(x)) == pytest.approx(half_level, rel=0.05)
+    assert distance(to_uint8(x)) < 0.01 * half_level

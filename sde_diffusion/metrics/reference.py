@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.frechet import Reference, frechet_curve
+from sde_diffusion.metrics.frechet import Reference
 from sde_diffusion.metrics.stats import FeatureStats
 
 # 2: features of the reference beside its statistics, and a checksum.
@@ -57,13 +56,6 @@ class ReferenceSet:
     def reference(self) -> Reference:
         """The statistics with their root, taken once."""
         return Reference.from_stats(self.stats)
-
-    def floor(self, counts: Sequence[int] = (500, 1000, 2000, 5000)) -> dict[int, float]:
-        """{N: Frechet distance of N held-out images}, at ``counts`` and at all that there are."""
-        held = len(self.held_out)
-        known = sorted({n for n in (*counts, held) if 2 <= n <= held})
-        curve = frechet_curve(self.held_out, self.reference, known) if known else []
-        return {n: distance.value for n, distance in zip(known, curve, strict=True)}
 
     @classmethod
     def of(

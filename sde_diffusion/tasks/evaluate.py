@@ -16,7 +16,7 @@ from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.tasks.common import job, machine, reference_for
 from sde_diffusion.tasks.plans import metrics
-from sde_diffusion.tasks.scores import Judge
+from sde_diffusion.tasks.scores import Judge, score_line
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
@@ -72,8 +72,6 @@ def run(config: DictConfig, folder: Path) -> float:
         for step, row in enumerate(rows):
             tracker.log({"fd": row["fd"], "samples": row["samples"]}, step)
     for row in rows:
-        low, high = row["fd_low"], row["fd_high"]
-        band = f"  without bias {row['fd_debiased']:.4g} [{low:.4g}, {high:.4g}]" if low else ""
-        print(f"{extractor.metric}  N={row['samples']}: {row['fd']:.4g}{band}")
+        print(score_line(extractor.metric, row))
     print(f"result.json: {folder}")
     return float(rows[-1]["fd"])

@@ -18,6 +18,8 @@ from sde_diffusion.metrics.extractors.cnn import train_cnn
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import PRECISIONS
 from sde_diffusion.tasks.common import choice, machine
+from sde_diffusion.tasks.reference import floor_rows
+from sde_diffusion.tasks.scores import score_line
 
 FORMAT = 1
 
@@ -64,6 +66,7 @@ def run(config: DictConfig, folder: Path) -> float:
     accuracy = extractor.accuracy(held_out)
     reference = ReferenceSet.of(extractor, data, held_out, task.keep)
     reference.save(folder / f"{task.name}-reference.safetensors")
+    floor = floor_rows(reference)
     result = {
         "format": FORMAT,
         "accuracy": accuracy,
@@ -72,9 +75,11 @@ def run(config: DictConfig, folder: Path) -> float:
         "fingerprint": extractor.fingerprint,
         "data": data.name,
         "data_fingerprint": data.fingerprint,
-        "floor": reference.floor(),
+        "floor": floor,
         **machine(),
     }
     write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
-    print(f"accuracy {accuracy:.4f}, floor {result['floor']}: {folder}")
+    for row in floor:
+        print(f"floor of {score_line(extractor.metric, row)}")
+    print(f"accuracy {accuracy:.4f}: {folder}")
     return accuracy

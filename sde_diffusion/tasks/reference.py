@@ -17,10 +17,12 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.reference import shuffled
+from sde_diffusion.metrics.reference import ReferenceSet, shuffled
 from sde_diffusion.tasks.common import machine
+from sde_diffusion.tasks.scores import Judge, Row, score_line
 
 FORMAT = 1
+FLOOR_COUNTS = (500, 1000, 2000, 5000)
 
 
 @dataclass
@@ -53,6 +55,14 @@ def split(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]
     return data[torch.sort(kept).values], data[torch.sort(out).values]
 
 
+def floor_rows(reference: ReferenceSet) -> list[Row]:
+    """The rows of 500, 1,000, ... held-out images, and of all that there are."""
+    held_out = reference.held_out.double()
+    counts = [n for n in (*FLOOR_COUNTS, len(held_out)) if 2 <= n <= len(held_out)]
+    judge = Judge(reference.reference, reference.features.double())
+    return list(judge.floors(held_out, counts).values())
+
+
 def run(config: DictConfig, folder: Path) -> float:
     """Write EXTRACTOR-reference.safetensors and result.json; returns the floor at the largest N."""
     task = read(config, ReferenceTask)
@@ -62,7 +72,7 @@ def run(config: DictConfig, folder: Path) -> float:
     reference = cached_reference(extractor, data, held_out, task.keep)
     path = folder / f"{extractor.name}-reference.safetensors"
     reference.save(path)
-    floor = reference.floor()
+    floor = floor_rows(reference)
     result = {
         "format": FORMAT,
         "metric": extractor.metric,
@@ -78,7 +88,7 @@ def run(config: DictConfig, folder: Path) -> float:
         **machine(),
     }
     write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
-    for n, value in floor.items():
-        print(f"{extractor.metric}  floor at N={n}: {value:.4g}")
+    for row in floor:
+        print(f"floor of {score_line(extractor.metric, row)}")
     print(f"reference={path}")
-    return floor[max(floor)] if floor else 0.0
+    return float(floor[-1]["fd"]) if floor else 0.0

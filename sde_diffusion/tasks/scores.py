@@ -15,6 +15,15 @@ from sde_diffusion.metrics.inference import MIN_RATIO, debiased
 Row = dict[str, Any]
 
 
+def score_line(metric: str, row: Row) -> str:
+    """One row as a line of text."""
+    line = f"{metric}  N={row['samples']}: {row['fd']:.4g}"
+    if row["fd_low"] is None:
+        return line
+    interval = f"[{row['fd_low']:.4g}, {row['fd_high']:.4g}]"
+    return f"{line}  without bias {row['fd_debiased']:.4g} {interval}"
+
+
 @dataclass(frozen=True)
 class Judge:
     """A reference, features of it (or None), and the metrics beside the Frechet distance."""

@@ -19,7 +19,7 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["format"] == 1
     assert 0 <= result["accuracy"] <= 1
-    assert list(result["floor"]) == ["297"]
+    assert [row["samples"] for row in result["floor"]] == [297]
     weights = tmp_path / "out" / "d.safetensors"
     made = CnnExtractor(str(weights))
     assert made.fingerprint == result["fingerprint"]

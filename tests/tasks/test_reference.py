@@ -14,6 +14,7 @@ from sde_diffusion.data import ImageSet, digits
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.cache import cache_path, cached_reference
 from sde_diffusion.metrics.extractors import PixelExtractor
+from sde_diffusion.metrics.frechet import frechet_of_features
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.tasks.common import reference_for
 from tests.conftest import Run
@@ -50,13 +51,16 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     found = ReferenceSet.load(path, PIXELS)
     assert (found.stats.n, len(found.features), len(found.held_out)) == (1500, 1000, 297)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert result["floor"] == {"297": found.floor()[297]}
+    (floor,) = result["floor"]
+    held_out = frechet_of_features(PIXELS(digits("test").images), found.reference)
+    assert (floor["samples"], floor["fd"]) == (297, pytest.approx(held_out.value, rel=1e-2))
+    assert floor["fd_low"] < floor["fd_debiased"] < floor["fd_high"]
     assert result["reference_fingerprint"] == digits().fingerprint
-    assert "FD[pixel4]  floor at N=297" in done.stdout
+    assert f"floor of FD[pixel4]  N=297: {floor['fd']:.4g}  without bias" in done.stdout
     np.savez(tmp_path / "a.npz", images=digits("test").images.permute(0, 2, 3, 1).numpy())
     quick_cli("evaluate", f"images={tmp_path / 'a.npz'}", f"reference={path}", *OVERRIDES)
     scored = json.loads((tmp_path / "out" / "result.json").read_text())["rows"][0]
-    assert scored["fd"] == pytest.approx(result["floor"]["297"], rel=1e-2)  # float16 in the file
+    assert scored["fd"] == pytest.approx(floor["fd"], rel=1e-2)  # float16 in the file
 
 
 def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
@@ -70,7 +74,7 @@ def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*words, "held_out=null")
     found = ReferenceSet.load(tmp_path / "out" / "pixel4-reference.safetensors", PIXELS)
     assert (found.stats.n, len(found.held_out)) == (40, 0)
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["floor"] == {}
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["floor"] == []
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,18 @@ def run(name: str, overrides: list[str], plots: list[str]) -> list[dict[str, Any
     for plot in plots:
         shutil.copyfile(folder / f"{plot}.png", HERE / f"{name if len(plots) == 1 else plot}.png")
     shutil.copyfile(folder / "results.csv", HERE / f"{name}.csv")
-    return json.loads((folder / "results.json").read_text())["rows"]
+    return results(name)["rows"]
+
+
+def results(name: str) -> dict[str, Any]:
+    """All that the comparison found."""
+    folder = HERE.parent / "outputs" / f"benchmark-{name}"
+    return json.loads((folder / "results.json").read_text())
+
+
+def number(value: float | None) -> str:
+    """Three digits, a dash for nothing."""
+    return "-" if value is None else f"{value:.3g}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -52,5 +63,4 @@ def write(
 
 def facts(name: str) -> dict[str, Any]:
     """The provenance block of a finished run."""
-    folder = HERE.parent / "outputs" / f"benchmark-{name}"
-    return json.loads((folder / "results.json").read_text())["provenance"]
+    return results(name)["provenance"]

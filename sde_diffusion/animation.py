@@ -18,7 +18,7 @@ from sde_diffusion.recording import Calls
 
 # A dark frame of its own: the same on a light page and on a dark one.
 PAPER, INK, SOFT = "#14181d", "#e6e9ed", "#9aa4af"
-GAP, LINE = 18, 26
+GAP, LINE = 18, 30
 LAST = 2400  # ms that the finished images stay
 WHOLE = 4200  # ms that the calls before them share
 KINDS = {".webp": "WEBP", ".gif": "GIF"}
@@ -58,7 +58,7 @@ def draw(films: Mapping[str, Film], columns: int | None = None) -> list[Image.Im
 
     Films of fewer calls stay on their finished images. ``columns`` of each grid: a square.
     """
-    font, small = ImageFont.load_default(size=17), ImageFont.load_default(size=14)
+    font, small = ImageFont.load_default(size=19), ImageFont.load_default(size=17)
     margin = math.ceil(max(font.getlength(label) for label in films))
     margin += 2 * GAP if margin else GAP
     length = max(len(film.states) for film in films.values())

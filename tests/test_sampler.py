@@ -11,7 +11,7 @@ from sde_diffusion.grid import Karras
 from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.model import Model, load, wrap
 from sde_diffusion.noise import Brownian, Seeds
-from sde_diffusion.sampler import Sampler
+from sde_diffusion.sampler import Sampler, Samples
 from sde_diffusion.sde import EDM, VP, RectifiedFlow
 from sde_diffusion.solvers.ddim import DDIM
 
@@ -94,3 +94,20 @@ def test_labels_are_checked() -> None:
     assert model.condition("all", [0, 1]) is None
     with pytest.raises(InputError, match="label=3"):
         model.condition(3, [0])
+
+
+def truncated(x: torch.Tensor) -> torch.Tensor:
+    """The known wrong way to quantise: it darkens every image by half a grey level."""
+    return ((x.to(torch.float64).clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
+
+
+def test_images_are_rounded_and_the_test_sees_truncation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.rand(50, 1, 28, 28, generator=generator) - 1
+
+    def shift(images: torch.Tensor) -> float:
+        """Mean error in grey levels; rounding has a standard error of 0.29 / sqrt(39200)."""
+        return float((images.double() - (x.double() + 1) * 127.5).mean())
+
+    assert abs(shift(Samples(x, 1.0, 1.0).images)) < 5 * 0.29 / 39200**0.5
+    assert shift(truncated(x)) == pytest.approx(-0.5, abs=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from sde_diffusion.metrics.inference import Z95
@@ -25,6 +26,8 @@ from sde_diffusion.report.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+FAR = 30  # times the median distance
 
 
 def tip(row: Row, metric: str) -> str:
@@ -50,17 +53,23 @@ def band(row: Row) -> tuple[float, float] | None:
 def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
     """A line a solver of the plug-in distance at the largest N, with 95 % bars and its name."""
     ends = []
-    bottom = axes.get_ylim()[0]
+    bottom, top = axes.get_ylim()
     for i, name in enumerate(comparison.solvers):
         rows = sorted((r for r in comparison.top if r["solver"] == name), key=lambda r: r[key])
         axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i))
         for row in rows:
+            told = tip(row, comparison.metric)
+            if row["fd"] > top:
+                plot.point(axes, row[key], top / 1.05, told, **{**marker(i), "marker": "^"})
+                axes.annotate(f"{row['fd']:.3g}", (row[key], top / 1.05), (6, -2), fontsize=8,
+                              textcoords="offset points", color=look(i)["color"])  # fmt: skip
+                continue
             if (ends_of := band(row)) is not None:
                 axes.plot([row[key]] * 2, [max(bottom, ends_of[0]), ends_of[1]],
                           color=look(i)["color"], linewidth=3.2, alpha=0.28,
                           solid_capstyle="butt", zorder=2)  # fmt: skip
-            plot.point(axes, row[key], row["fd"], tip(row, comparison.metric), **marker(i))
-        ends.append((name, rows[-1][key], rows[-1]["fd"], look(i)["color"]))
+            plot.point(axes, row[key], row["fd"], told, **marker(i))
+        ends.append((name, rows[-1][key], min(rows[-1]["fd"], top / 1.05), look(i)["color"]))
     floor = comparison.top[0]["floor"]
     if floor is not None:
         axes.axhline(floor, **FLOOR)
@@ -69,10 +78,14 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
 
 
 def _values(rows: Sequence[Row]) -> list[float]:
-    """What the y axis must hold: distances, floors and bars, as far as a log axis can."""
+    """What the y axis must hold: distances, floors and bars, as far as a log axis can.
+
+    What lies far above most is left to an arrow: it would press the others together.
+    """
     found = [row[key] for row in rows for key in ("fd", "floor") if (row[key] or 0) > 0]
     found += [end for row in rows for end in (band(row) or ()) if end > 0.5 * row["fd"]]
-    return found or [1.0]
+    most = FAR * median([row["fd"] for row in rows])
+    return [value for value in found if value <= most] or [1.0]
 
 
 def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) -> Axes:
@@ -105,16 +118,25 @@ def front(rows: Sequence[Row]) -> list[Row]:
     return kept
 
 
+def round_numbers(low: float, high: float) -> list[float]:
+    """Round numbers in low .. high for a log axis: three a decade, or more where it is short."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        found = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
+        if len(found) >= 3:
+            break
+    return found
+
+
 def fd_vs_seconds(comparison: Comparison) -> Plot:
     """Plug-in distance at the largest N against the time an image took; the front shaded."""
     plot = Plot("fd_vs_seconds", new_figure(3.3))
     times = [row["ms_per_image"] for row in comparison.top]
-    low, high = math.log10(min(times)), math.log10(max(times))
-    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
-    ticks = [m * 10.0**k for k in decades for m in (1, 2, 5)]
     axes = _whole(plot, comparison, "milliseconds an image", [min(times), max(times)])
-    shown = [t for t in ticks if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
+    shown = round_numbers(*axes.get_xlim())
     axes.set_xticks(shown, [f"{t:g}" for t in shown])
+    axes.grid(True, axis="x", color=LINE, linewidth=0.6)
     best = front(comparison.top)
     right = axes.get_xlim()[1]
     axes.step([r["ms_per_image"] for r in best] + [right],

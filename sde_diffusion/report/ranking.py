@@ -118,6 +118,6 @@ def rank(
     else:
         note = (
             f"paired differences from the best, {len(others)} at once: each interval "
-            f"+- {z:.2f} standard errors (Bonferroni, 95 % together)"
+            f"± {z:.2f} standard errors (Bonferroni, 95 % together)"
         )
     return Ranking(best["nfe"], best["samples"], found, note)

@@ -26,7 +26,7 @@ from sde_diffusion.tasks.plans import CompareTask, Plan
 FORMAT = 2
 KEY = "sde_diffusion_cell"
 SHOWN = 10
-FILMED = 6
+FILMED = 4
 FILM = tuple(field.name for field in fields(Film))
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from sde_diffusion.config import compose_task, conf_dir
 from sde_diffusion.errors import InputError
 from sde_diffusion.tracking import CsvTracker, Job, NoTracker, WandbTracker
+from tests.conftest import Run
 
 
 def job(folder: Path) -> Job:
@@ -54,6 +55,20 @@ def test_an_offline_run_can_be_read_back(tmp_path: Path) -> None:
     assert logged["fd"] == 1.5
     assert logged["results.nrows"] == 1
     assert logged["grid.format"] == "png"
+
+
+def test_a_comparison_logs_its_tables_plots_film_and_page(quick_cli: Run, tmp_path: Path) -> None:
+    quick_cli("compare", "hydra.run.dir=out", "solvers=[ddim,heun]", "nfe=[2]", "samples=[4,8]",
+              "tracker=wandb", "tracker.mode=offline")  # fmt: skip
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    items = [r["history"]["item"] for r in records(run) if r["type"] == "history"]
+    logged = {name: value for item in items for name, value in item.items()}
+    assert [item["nfe"] for item in items if "nfe" in item] == [2, 2]
+    assert (logged["results.nrows"], logged["ranking.nrows"]) == (4, 2)
+    for name in ("fd_vs_nfe", "fd_vs_samples", "fd_vs_seconds", "samples"):
+        assert logged[f"{name}.format"] == "png"
+    assert logged["trajectory.format"] == "webp"
+    assert logged["report._type"] == "html-file"
 
 
 def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ class Inference:
         return self.value + z * self.standard_error
 
 
-def samples_to_settle(difference: Inference) -> int | None:
-    """N at which a difference that stays what it is would be more than 1.96 standard errors.
+def samples_to_settle(difference: Inference, z: float = Z95) -> int | None:
+    """N at which a difference that stays what it is would be more than z standard errors.
 
     The variance of the samples falls as 1 / N, that of the reference stays: None if that alone
     covers 0, or if there is no difference or no interval. N itself if it is settled already.
@@ -99,7 +99,7 @@ def samples_to_settle(difference: Inference) -> int | None:
     value, error, stays = difference.value, difference.standard_error, difference.reference_error
     if value is None or error is None:
         return None
-    room = (value / Z95) ** 2 - stays**2
+    room = (value / z) ** 2 - stays**2
     if room <= 0:
         return None
     return max(difference.samples, ceil(difference.samples * (error**2 - stays**2) / room))

@@ -22,8 +22,8 @@ def show(value: Any, digits: int = 3) -> str:
     if value is None or value == "":
         return "–"
     if type(value) is float:
-        plain = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-        return plain.replace("-", "−")
+        text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+        return text.rstrip(".").replace("-", "−")
     return str(value)
 
 
@@ -48,7 +48,7 @@ def cells(row: Row, names: Sequence[str]) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name in names:
         value = row.get("fd_low" if name == "interval" else name)
-        text = show(value)
+        text = show(value) if name != "nfe" or value is None else f"{value:.4g}"
         if name == "interval" and value is not None:
             text = f"{show(value)} … {show(row['fd_high'])}"
         elif row.get(f"{name}_sd") is not None and name not in ("nfe", "ms_per_image"):
@@ -94,7 +94,7 @@ def cards(comparison: Comparison) -> list[dict[str, Any]]:
             }
             for s in ranking.standings
         ]
-        found.append({"title": f"{show(ranking.nfe, 4)} evaluations", "lines": lines})
+        found.append({"title": f"{ranking.nfe:.4g} evaluations", "lines": lines})
     return found
 
 
@@ -108,7 +108,9 @@ def _remark(ranking: Ranking, i: int) -> str:
     text = f"{gap} [{show(s.low, 2)}, {show(s.high, 2)}]"
     if not s.alike:
         return text
-    settled = "" if s.settle is None else f"; N ≈ {_rounded(s.settle):,} would settle it"
+    settled = "; the reference is too small to settle it"
+    if s.settle is not None:
+        settled = f"; N ≈ {_rounded(s.settle):,} would settle it"
     return f"not distinguishable: {text}{settled}"
 
 

@@ -61,7 +61,8 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
             told = tip(row, comparison.metric)
             if row["fd"] > top:
                 plot.point(axes, row[key], top / 1.05, told, **{**marker(i), "marker": "^"})
-                axes.annotate(f"{row['fd']:.3g}", (row[key], top / 1.05), (6, -2), fontsize=8,
+                text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
+                axes.annotate(text, (row[key], top / 1.05), (6, -2), fontsize=8,
                               textcoords="offset points", color=look(i)["color"])  # fmt: skip
                 continue
             if (ends_of := band(row)) is not None:
@@ -152,7 +153,7 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
     names = comparison.solvers
     columns = min(2, len(names))
     lines = math.ceil(len(names) / columns)
-    height = 0.55 + lines * (1.62 if columns > 1 else 2.6)
+    height = 0.55 + lines * (1.5 if columns > 1 else 2.6)
     plot = Plot("fd_vs_samples", new_figure(height))
     top = {n: max(r["nfe"] for r in comparison.points if r["solver"] == n) for n in names}
     of = {name: sorted((r for r in comparison.points

@@ -9,16 +9,15 @@ fixed pairs (multiple comparisons with the best, Hsu 1984, Annals of Statistics 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
 from torch import Tensor
 
 from sde_diffusion.metrics.frechet import Reference
-from sde_diffusion.metrics.inference import paired_difference
+from sde_diffusion.metrics.inference import paired_difference, samples_to_settle
 
 ERROR = 0.05
 Row = dict[str, Any]
@@ -33,7 +32,8 @@ class Standing:
         fd, fd_debiased: its distances. difference, low, high: bias-removed distance less that of
             the best, with its simultaneous 95 % interval; None for the best and where withheld.
         alike: whether that interval covers 0: not distinguishable at this N.
-        settle: samples at which the interval would leave 0 if the difference is what it seems.
+        settle: samples at which the interval would leave 0 if the difference is what it seems;
+            None if the reference itself is too small for that.
     """
 
     solver: str
@@ -87,10 +87,12 @@ def rank(
     features: Mapping[str, Tensor],
     reference: Reference,
     reference_features: Tensor | None = None,
+    strata: Tensor | None = None,
 ) -> Ranking:
     """The ranking of ``rows`` of one NFE and N, a row a solver.
 
-    ``features[solver]`` [N, d], sample k of all from the same initial noise.
+    ``features[solver]`` [N, d], sample k of all from the same initial noise; ``strata`` [N] the
+    labels if they were set.
     """
     best, *others = by_distance(rows)
     z = critical(len(others))
@@ -98,18 +100,16 @@ def rank(
     withheld = ""
     for place, row in enumerate(others, start=2):
         own = Standing(row["solver"], place, row["fd"], row["fd_debiased"])
-        gap = paired_difference(
-            features[row["solver"]], features[best["solver"]], reference, reference_features
-        )
+        a, b = features[row["solver"]], features[best["solver"]]
+        gap = paired_difference(a, b, reference, reference_features, strata)
         if gap.value is None or gap.standard_error is None:
             withheld = gap.note
         else:
             half = z * gap.standard_error
             alike = abs(gap.value) <= half
-            need = row["samples"] * (half / gap.value) ** 2 if alike and gap.value else None
-            own = Standing(row["solver"], place, row["fd"], row["fd_debiased"], gap.value,
-                           gap.value - half, gap.value + half, alike,
-                           None if need is None else math.ceil(need))  # fmt: skip
+            settle = samples_to_settle(gap, z) if alike else None
+            own = replace(own, difference=gap.value, low=gap.value - half, high=gap.value + half,
+                          alike=alike, settle=settle)  # fmt: skip
         found.append(own)
     if not others:
         note = "alone at this number of evaluations"

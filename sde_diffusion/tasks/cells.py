@@ -19,7 +19,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import checksum
-from sde_diffusion.model import DTYPES, Model
+from sde_diffusion.model import DTYPES
 from sde_diffusion.tasks.common import choice, machine
 from sde_diffusion.tasks.plans import CompareTask, Plan
 
@@ -95,7 +95,6 @@ def features_of(plan: Plan, folder: Path) -> Tensor:
 def cell_of(
     plan: Plan,
     task: CompareTask,
-    model: Model,
     extractor: Extractor,
     folder: Path,
     progress: Callable[[int], None],
@@ -110,7 +109,7 @@ def cell_of(
         progress(len(plan.seeds))
         return known
     drawn = plan.sampler.sample(
-        plan.seeds, plan.nfe, model.condition(task.label, plan.seeds), task.batch_size,
+        plan.seeds, plan.nfe, plan.cond, task.batch_size,
         DTYPES[choice("dtype", task.dtype, DTYPES)], task.device, on_batch=progress,
         recorded=FILMED if plan.filmed else 0,
     )  # fmt: skip

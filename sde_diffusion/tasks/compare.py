@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
@@ -17,13 +16,12 @@ from sde_diffusion.config import build, read
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import PRECISIONS, load
 from sde_diffusion.report import Comparison, write_report
-from sde_diffusion.report.comparison import point
-from sde_diffusion.report.ranking import Ranking, rank
 from sde_diffusion.report.tables import cell_line
-from sde_diffusion.tasks.cells import Cell, cell_of, features_of
+from sde_diffusion.tasks.cells import Cell, cell_of
 from sde_diffusion.tasks.common import choice, job, provenance, reference_for, usable_device
 from sde_diffusion.tasks.plans import PARTS, CompareTask, Plan, metrics, plans
 from sde_diffusion.tasks.scores import Judge, Row
+from sde_diffusion.tasks.verdict import verdict
 from sde_diffusion.tracking import Tracker
 
 FLOORS = ("fd", "fd_debiased")
@@ -53,11 +51,11 @@ def run(config: DictConfig, folder: Path) -> float:
             def progress(samples: int, weight: int = plan.weight) -> None:
                 bar.update(weight * samples)
 
-            cell = cell_of(plan, task, model, extractor, folder, progress)
+            cell = cell_of(plan, task, extractor, folder, progress)
             facts = _facts(plan, cell, task) | {"extractor": extractor.name, "model": model.name}
             rows[plan] = [
                 {**facts, **row, **_floor(floors.get(row["samples"]))}
-                for row in judge.rows(cell.features, task.counts)
+                for row in judge.rows(cell.features, task.counts, plan.strata)
             ]
             if plan.block == 0:
                 shown[plan.label, f"{cell.nfe:g}"] = cell.images
@@ -65,7 +63,7 @@ def run(config: DictConfig, folder: Path) -> float:
             last = rows[plan][-1]
             bar.write(cell_line(last))
             tracker.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
-        points, rankings = _judge(rows, judge, folder)
+        points, rankings = verdict(rows, judge, folder)
         known = provenance(model, config) | {
             "metric": extractor.metric,
             "extractor": extractor.name,
@@ -109,44 +107,3 @@ def _name(node: Mapping[str, Any]) -> str:
 
 def _floor(real: Row | None) -> Row:
     return {"floor" + name.removeprefix("fd"): real and real[name] for name in FLOORS}
-
-
-def _judge(
-    rows: Mapping[Plan, Sequence[Row]], judge: Judge, folder: Path
-) -> tuple[list[Row], list[Ranking]]:
-    """Points of every solver and a ranking at each NFE; holds the features of one NFE at a time."""
-    budgets: dict[int | None, dict[str, list[Plan]]] = {}
-    for plan in rows:
-        # An adaptive solver has an NFE of its own, and so no rival.
-        budgets.setdefault(plan.nfe, {}).setdefault(plan.label, []).append(plan)
-    found: dict[str, list[Row]] = {}
-    rankings = []
-    for nfe, solvers in budgets.items():
-        features = {label: torch.stack([features_of(plan, folder) for plan in blocks])
-                    for label, blocks in solvers.items()}  # fmt: skip
-        at = {label: _points([rows[plan] for plan in blocks], features[label], judge)
-              for label, blocks in solvers.items()}  # fmt: skip
-        for label, points in at.items():
-            found[label] = found.get(label, []) + points
-        groups = [list(at)] if nfe is not None else [[label] for label in at]
-        for group in groups:
-            rankings.append(
-                rank([at[label][-1] for label in group],
-                     {label: features[label].flatten(0, 1) for label in group},
-                     judge.reference, judge.known)
-            )  # fmt: skip
-    return [row for points in found.values() for row in points], sorted(
-        rankings, key=lambda r: r.nfe
-    )
-
-
-def _points(blocks: Sequence[Sequence[Row]], features: Tensor, judge: Judge) -> list[Row]:
-    """The points of one solver and NFE, of the rows of its blocks and their features [B, N, d]."""
-    points = []
-    for same in zip(*blocks, strict=True):
-        together = same[0]
-        if len(blocks) > 1:
-            n = same[0]["samples"]
-            together = judge.inference(features[:, :n].flatten(0, 1))
-        points.append(point(same, together))
-    return points

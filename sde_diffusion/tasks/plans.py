@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
+from sde_diffusion.condition import Condition
 from sde_diffusion.config import build, compose_task, digest, plain
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric
@@ -70,7 +72,8 @@ class Plan:
 
     Attributes:
         label, sampler, nfe, steps: a labelled sampler, and its budget (None for an adaptive one).
-        block, seeds: which block of seeds. filmed: whether its first images are recorded.
+        block, seeds, cond: which block of seeds, and their condition.
+        filmed: whether its first images are recorded.
         depends: everything that the features depend on, by content.
     """
 
@@ -80,8 +83,14 @@ class Plan:
     steps: int
     block: int
     seeds: range
+    cond: Condition | None
     filmed: bool
     depends: dict[str, Any]
+
+    @property
+    def strata(self) -> Tensor | None:
+        """The labels [N] of the samples, which were set and not drawn; None without labels."""
+        return None if self.cond is None else self.cond.values["label"]
 
     @property
     def name(self) -> str:
@@ -114,16 +123,18 @@ def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extrac
     for block in range(task.repeats):
         for label, (sampler, parts) in samplers.items():
             for nfe in [None] if sampler.solver.adaptive else list(dict.fromkeys(task.nfe)):
+                seeds = task.seeds(block)
                 filmed = task.animation and block == 0 and nfe == max(task.nfe)
                 depends = {
-                    "parts": parts, "nfe": nfe, "seeds": [task.seeds(block)[0], task.most],
+                    "parts": parts, "nfe": nfe, "seeds": [seeds[0], task.most],
                     "label": task.label, "denoise_last": task.denoise_last, "dtype": task.dtype,
                     "precision": task.precision, "filmed": filmed, "model": model.fingerprint,
                     "extractor": extractor.fingerprint, "device": task.device,
                     "batch_size": task.batch_size if sampler.solver.couples_batch else None,
                 }  # fmt: skip
                 found.append(Plan(label, sampler, nfe, sampler.steps(nfe), block,
-                                  task.seeds(block), filmed, depends))  # fmt: skip
+                                  seeds, model.condition(task.label, seeds), filmed,
+                                  depends))  # fmt: skip
     return found
 
 

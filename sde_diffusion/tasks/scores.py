@@ -46,15 +46,16 @@ class Judge:
         """One row a count, a prefix of ``features`` [N, d]: plug-in distance, bias-removed value
         and 95 % interval, and each metric; None where one is withheld.
 
-        ``strata`` [N] are the labels if their shares were fixed beforehand.
+        ``strata`` [N] are the labels if they were set, not drawn.
         """
         ordered = sorted(set(counts))
         curve = frechet_curve(features, self.reference, ordered)
         found = []
         for n, distance in zip(ordered, curve, strict=True):
+            labels = None if strata is None else strata[:n]
             row: Row = {
                 "samples": n, "fd": distance.value, "rank": distance.rank,
-                "clipped": distance.clipped, **self.inference(features[:n]),
+                "clipped": distance.clipped, **self.inference(features[:n], labels),
             }  # fmt: skip
             for metric in self.metrics:
                 if self.features is not None and n >= metric.least <= len(self.features):
@@ -63,9 +64,9 @@ class Judge:
         names = dict.fromkeys(name for row in found for name in row)
         return [{**names, **row} for row in found]
 
-    def inference(self, features: Tensor) -> Row:
+    def inference(self, features: Tensor, strata: Tensor | None = None) -> Row:
         """The bias-removed value with its interval, or why not."""
-        found = debiased(features, self.reference, self.known)
+        found = debiased(features, self.reference, self.known, strata)
         return {
             "fd_debiased": found.value, "fd_low": found.low, "fd_high": found.high,
             "standard_error": found.standard_error, "note": found.note,

@@ -229,6 +229,7 @@ def test_samples_to_settle() -> None:
     errors = [(0.3**2 * 100 / m + 0.1**2) ** 0.5 for m in (n, n - 1)]
     assert Z95 * errors[0] <= 0.4 < Z95 * errors[1]
     assert samples_to_settle(Inference(1.0, 0.1, "", 100, 0.05)) == 100
+    assert samples_to_settle(Inference(1.0, 1.0, "", 100), z=3) == 900
     assert samples_to_settle(Inference(0.1, 0.2, "", 100, 0.1)) is None
     assert samples_to_settle(Inference(0.0, 0.0, "", 100)) is None
     assert samples_to_settle(Inference(None, None, "withheld", 100)) is None

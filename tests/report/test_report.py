@@ -20,7 +20,14 @@ from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.comparison import PROTOCOL, measured, point
 from sde_diffusion.report.html import cards, page, show
-from sde_diffusion.report.plots import band, fd_vs_nfe, fd_vs_samples, fd_vs_seconds, front
+from sde_diffusion.report.plots import (
+    band,
+    fd_vs_nfe,
+    fd_vs_samples,
+    fd_vs_seconds,
+    front,
+    round_numbers,
+)
 from sde_diffusion.report.ranking import Ranking, Standing
 from sde_diffusion.report.style import COLOURS, look, spaced, spread
 from sde_diffusion.report.tables import cell_line, csv_bytes, marks, standings, text_table
@@ -93,10 +100,10 @@ def test_lines_show_intervals_only_where_they_are() -> None:
 def test_a_card_says_what_is_sure_and_what_more_samples_would_settle() -> None:
     first, second = cards(COMPARISON)
     assert [line["place"] for line in first["lines"]] == ["1", "2"]
-    assert first["lines"][1]["remark"] == "+5 [4.5, 5.5]"
+    assert first["lines"][1]["remark"] == "+5.0 [4.5, 5.5]"
     assert second["lines"][1]["place"] == "≈"
     assert second["lines"][1]["remark"] == (
-        "not distinguishable: +2 [−0.5, 4.5]; N ≈ 780 would settle it"
+        "not distinguishable: +2.0 [−0.50, 4.5]; N ≈ 780 would settle it"
     )
 
 
@@ -176,6 +183,20 @@ def test_ticks_do_not_touch() -> None:
     assert spaced([10, 4, 5, 20], 1.5) == [4, 10, 20]
 
 
+def test_a_point_far_above_the_others_is_an_arrow_with_its_number() -> None:
+    far = [{**row, "fd": 5000.0} if (row["solver"], row["nfe"]) == ("ddim", 4.0) else row
+           for row in COMPARISON.points]  # fmt: skip
+    plot = fd_vs_nfe(dataclasses.replace(COMPARISON, points=far))
+    assert "5,000" in plot.svg
+    (axes,) = plot.figure.axes
+    assert axes.get_ylim()[1] < 30
+
+
+def test_round_numbers_are_enough_for_an_axis() -> None:
+    assert round_numbers(3, 60) == [5, 10, 20, 50]
+    assert len(round_numbers(18, 40)) >= 3
+
+
 def test_the_front_holds_what_nothing_beats() -> None:
     fast, good, worse = ({"ms_per_image": t, "fd": f} for t, f in ((1, 9), (5, 2), (6, 3)))
     assert front([worse, good, fast]) == [fast, good]
@@ -221,5 +242,5 @@ def test_grid_puts_images_in_rows() -> None:
 
 
 def test_show() -> None:
-    shown = [show(v) for v in (None, 0.123456, -7.25, 1234.5, 7, "a", True)]
-    assert shown == ["–", "0.123", "−7.25", "1234", "7", "a", "True"]
+    shown = [show(v) for v in (None, 0.5, -7.25, 1234.5, 7, "a", True)]
+    assert shown == ["–", "0.500", "−7.25", "1234", "7", "a", "True"]

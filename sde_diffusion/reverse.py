@@ -48,24 +48,34 @@ class Reverse:
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
         """E[x_0 | x_t = x] = D(x / alpha, sigma / alpha); one evaluation a row."""
-        at = self.at(t)
-        level = torch.tensor(at.noise_level, dtype=torch.float64)
-        return self.denoiser(x if at.alpha == 1 else x / at.alpha, level, self.cond)
+        return self._denoise(self._image_scale(x, t), t)
+
+    def residual(self, x: Tensor, t: Tensor) -> Tensor:
+        """x / alpha - D, which is sigma / alpha times the noise."""
+        y = self._image_scale(x, t)
+        return y - self._denoise(y, t)
 
     def noise(self, x: Tensor, t: Tensor) -> Tensor:
         """E[n | x_t = x] = (x - alpha D) / sigma."""
-        at = self.at(t)
-        return torch.sub(x, self.denoise(x, t), alpha=at.alpha).div_(at.sigma)
+        return self.residual(x, t).div_(self.at(t).noise_level)
 
     def score(self, x: Tensor, t: Tensor) -> Tensor:
         """grad log p_t(x) = (alpha D - x) / sigma^2 (Tweedie)."""
         at = self.at(t)
-        return torch.sub(x, self.denoise(x, t), alpha=at.alpha).div_(-(at.sigma**2))
+        return self.residual(x, t).mul_(-at.alpha / at.sigma**2)
 
     def drift(self, x: Tensor, t: Tensor, eta: float = 0.0) -> Tensor:
         """dx/dt = f x - (1 + eta^2) / 2 g^2 score: eta 0 probability flow, 1 reverse SDE."""
         weight = -0.5 * (1 + eta**2) * self.g2(t)
         return self.score(x, t).mul_(weight).add_(x, alpha=self._f(t))
+
+    def _image_scale(self, x: Tensor, t: Tensor) -> Tensor:
+        alpha = self.at(t).alpha
+        return x if alpha == 1 else x / alpha
+
+    def _denoise(self, y: Tensor, t: Tensor) -> Tensor:
+        level = torch.tensor(self.at(t).noise_level, dtype=torch.float64)
+        return self.denoiser(y, level, self.cond)
 
     def rows(self, rows: slice | Tensor) -> Reverse:
         """The same process for some rows of the batch (a solver that runs per sample)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,20 +42,24 @@ class DEIS(Multistep):
         self.vp = VP(beta_min, beta_max)
 
     def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
-        return reverse.noise(x, t)
+        return reverse.residual(x, t)
 
     def move(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
     ) -> Tensor:
         a, b = reverse.at(t), reverse.at(s)
         weights = integrals(history.lam, b.lam, self.vp)
-        terms = ((b.alpha * w, n) for w, n in zip(weights, history.values, strict=True))
+        # A residual is r n.
+        terms = (
+            (b.alpha * weight * math.exp(lam), residual)
+            for weight, lam, residual in zip(weights, history.lam, history.values, strict=True)
+        )
         return linear((b.alpha / a.alpha, x), *terms)
 
 
 def integrals(lam: Sequence[float], lam_s: float, vp: VP) -> list[float]:
     """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
     points, weights = gauss_legendre(lam[0], lam_s)
-    tau = vp.time(torch.cat([points, torch.tensor(lam, dtype=torch.float64)]))
+    tau = vp.time(torch.from_numpy(np.append(points, lam))).numpy()
     nodes = tau[len(points) :].tolist()
-    return lagrange_integrals(nodes, tau[: len(points)], -weights * torch.exp(-points))
+    return lagrange_integrals(nodes, tau[: len(points)], -weights * np.exp(-points))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -16,12 +16,12 @@ from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre
 
-Scale = Callable[[Tensor], Tensor]
+Scale = Callable[[np.ndarray], np.ndarray]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
 SCALES: dict[str, Scale] = {
-    "ode": torch.ones_like,
+    "ode": np.ones_like,
     "sde": lambda r: r,
-    "sde_5": lambda r: torch.exp(r**0.3) + 10,
+    "sde_5": lambda r: np.exp(r**0.3) + 10,
 }
 
 
@@ -60,8 +60,8 @@ class ERSDE(Multistep):
         r = [math.exp(-lam) for lam in history.lam]
         r_t, r_s = r[0], b.noise_level
         scale = SCALES["ode"] if self.takes_flow(noise) else self.scale
-        scale_t, scale_s = scale(torch.tensor([r_t, r_s], dtype=torch.float64)).tolist()
-        share = scale_s / scale_t
+        scale_t, scale_s = scale(np.array([r_t, r_s]))
+        share = float(scale_s / scale_t)
         p = r_s / r_t * share
         weights = [1 - p]
         if len(r) > 1:
@@ -81,7 +81,6 @@ class ERSDE(Multistep):
 def integrals(scale: Scale, r_t: float, r_s: float) -> tuple[float, float]:
     """c_1 and c_2, by quadrature in log r."""
     points, weights = gauss_legendre(math.log(r_s), math.log(r_t))
-    r = points.exp()
-    phi_s = r_s * scale(torch.tensor(r_s, dtype=torch.float64))
-    excess = (phi_s / (r * scale(r)) - 1) * r * weights
-    return float(excess.sum()), float((excess * (r - r_t)).sum())
+    r = np.exp(points)
+    excess = (r_s * scale(np.array(r_s)) / (r * scale(r)) - 1) * r
+    return float(excess @ weights), float((excess * (r - r_t)) @ weights)

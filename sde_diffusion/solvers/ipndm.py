@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -37,7 +39,7 @@ class IPNDM(Multistep):
         self.order = min(order, 2)
 
     def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
-        return reverse.noise(x, t)
+        return reverse.residual(x, t)
 
     def move(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
@@ -45,5 +47,9 @@ class IPNDM(Multistep):
         a, b = reverse.at(t), reverse.at(s)
         change = b.alpha * (b.noise_level - a.noise_level)
         coefficients = ADAMS_BASHFORTH[len(history.values) - 1]
-        terms = ((change * c, n) for c, n in zip(coefficients, history.values, strict=True))
+        # A residual is r n.
+        terms = (
+            (change * c * math.exp(lam), residual)
+            for c, lam, residual in zip(coefficients, history.lam, history.values, strict=True)
+        )
         return linear((b.alpha / a.alpha, x), *terms)

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
-NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(32))
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
-def gauss_legendre(a: float, b: float) -> tuple[Tensor, Tensor]:
+def gauss_legendre(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """32 points and weights for the integral from a to b (negative weights if b < a)."""
     half = 0.5 * (b - a)
     return a + half * (1 + NODES), half * WEIGHTS
 
 
-def lagrange_integrals(nodes: Sequence[float], points: Tensor, measure: Tensor) -> list[float]:
+def lagrange_integrals(
+    nodes: Sequence[float], points: np.ndarray, measure: np.ndarray
+) -> list[float]:
     """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
     found = []
     for j, own in enumerate(nodes):
-        basis = measure
+        basis = np.ones_like(points)
         for k, other in enumerate(nodes):
             if k != j:
-                basis = basis * (points - other) / (own - other)
-        found.append(float(basis.sum()))
+                basis *= (points - other) / (own - other)
+        found.append(float(basis @ measure))
     return found

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -126,4 +126,4 @@ class SASolver(StepSolver[SAState]):
             newest = (0.5 * k * h**2 + (lam_t - nodes[1]) * whole) / (nodes[0] - nodes[1])
             return [newest, whole - newest]
         points, weights = gauss_legendre(lam_t, lam_s)
-        return lagrange_integrals(nodes, points, k * torch.exp(k * (points - lam_s)) * weights)
+        return lagrange_integrals(nodes, points, k * np.exp(k * (points - lam_s)) * weights)

@@ -42,13 +42,13 @@ def test_one_node_is_ddim_without_noise_and_ancestral_sampling_with(sde: str) ->
 @pytest.mark.parametrize("nodes", [1, 2, 3, 4])
 def test_the_weights_are_exact_on_polynomials(nodes: int, tau: float) -> None:
     """sum_j b_j q(lam_j) = int k e^(-k (lam_s - lam)) q d lam for q of degree < nodes."""
-    lam_t, lam_s, k = torch.tensor(0.3, dtype=F64), torch.tensor(1.1, dtype=F64), 1 + tau**2
-    lam = [torch.tensor(v, dtype=F64) for v in (1.1, 0.3, -0.6, -1.0)[:nodes]]
+    lam_t, lam_s, k = 0.3, 1.1, 1 + tau**2
+    lam = [1.1, 0.3, -0.6, -1.0][:nodes]
     found = SASolver()._integrals(lam, lam_t, lam_s, k)
     points = lam_t + (lam_s - lam_t) * (torch.arange(20000, dtype=F64) + 0.5) / 20000
     kernel = k * torch.exp(-k * (lam_s - points)) * (lam_s - lam_t) / 20000
     for power in range(nodes):
-        total = sum(float(b) * float(v) ** power for b, v in zip(found, lam, strict=True))
+        total = sum(b * v**power for b, v in zip(found, lam, strict=True))
         assert total == pytest.approx(float((kernel * points**power).sum()), abs=1e-7)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import page
 
 SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral"]
-NFE = [4, 6, 8, 12]
+NFE = [4, 6, 10, 16]
 SAMPLES = 1000
 OVERRIDES = [
     f"solvers=[{','.join(SOLVERS)}]",
     f"nfe={NFE}".replace(" ", ""),
     f"samples=[{SAMPLES}]",
     "precision=bfloat16",
+    "animation=false",
 ]
 MARK = {None: "", False: "", True: " ≈"}
 

@@ -47,6 +47,35 @@ def test_shipped_reference_and_prefixes(quick_cli: Run, tmp_path: Path) -> None:
     assert found["reference_n"] == 60000
 
 
+def test_all_metrics_and_the_floor(quick_cli: Run, tmp_path: Path) -> None:
+    source = images(tmp_path / "a.npz", 100)
+    found = evaluate(quick_cli, tmp_path, f"images={source}", "samples=[10,40]")
+    few, many = found["rows"]
+    assert few["kid"] is None  # ten images make no ten blocks of two
+    assert many["kid"] > 0
+    assert 0 <= many["precision"] <= 1
+    assert many["floor"] == found["floors"][1]["fd"] > 0
+    assert many["fd"] > many["floor"]  # noise is no digit
+
+
+def test_copies_of_training_images_are_seen(quick_cli: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    noise = {name: rng.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
+             for name, n in (("real", 120), ("train", 60), ("new", 30))}  # fmt: skip
+    for name, pixels in [*noise.items(), ("copies", noise["train"][:30] // 2 * 2)]:
+        np.savez(tmp_path / f"{name}.npz", images=pixels)
+    quick_cli("reference", "hydra.run.dir=ref", "data=npz", "data.path=real.npz", "held_out=60",
+              "extractor=pixel")  # fmt: skip
+    words = ["extractor=pixel", "reference=ref/pixel4-reference.safetensors", "train=train.npz"]
+    copied = evaluate(quick_cli, tmp_path, "images=copies.npz", *words)["memorisation"]
+    fresh = evaluate(quick_cli, tmp_path, "images=new.npz", *words)["memorisation"]
+    assert copied["ratio"] < 0.1
+    assert copied["fraction"] == 1
+    assert 0.8 < fresh["ratio"] < 1.2
+    assert fresh["fraction"] < 0.3
+    assert (tmp_path / "out" / "nearest.png").stat().st_size > 100
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -56,6 +85,8 @@ def test_shipped_reference_and_prefixes(quick_cli: Run, tmp_path: Path) -> None:
         ("images=a.npz samples=[99]", "samples=[99]"),
         ("images=a.npz reference=nosuch.zip", "reference=nosuch.zip"),
         ("images=a.npz reference=small.npz", "(1, 8, 8)"),
+        ("images=a.npz train=small.npz", "train=small.npz"),
+        ("images=a.npz reference=a.npz extractor=pixel train=a.npz", "no held-out images"),
     ],
 )
 def test_wrong_input_is_one_line(quick_cli: Run, tmp_path: Path, words: str, named: str) -> None:

@@ -11,17 +11,22 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric, shuffled
 
 
-def kernel(x: Tensor, y: Tensor) -> Tensor:
-    """(x.y / d + 1)^3 [N, M]."""
-    base = (x @ y.T).div_(x.shape[1]).add_(1)
-    return base.square().mul_(base)
+def kernel_sum(x: Tensor, y: Tensor) -> Tensor:
+    """Sum of (x_i.y_j / d + 1)^3 over all pairs of x [N, d] and y [M, d]."""
+    base = torch.addmm(torch.ones((), dtype=x.dtype), x, y.T, alpha=1 / x.shape[1]).flatten()
+    return base.square() @ base
 
 
 def within(x: Tensor) -> Tensor:
     """Mean of the kernel over pairs of different rows of x, its U-statistic."""
     n = len(x)
     own = (x.square().sum(1) / x.shape[1] + 1) ** 3
-    return (kernel(x, x).sum() - own.sum()) / (n * (n - 1))
+    return (kernel_sum(x, x) - own.sum()) / (n * (n - 1))
+
+
+def across(x: Tensor, y: Tensor) -> Tensor:
+    """Mean of the kernel over all pairs of x and y."""
+    return kernel_sum(x, y) / (len(x) * len(y))
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,8 @@ class KID(Metric[Blocks]):
     def measure(self, features: Tensor, prepared: Blocks) -> dict[str, float]:
         parts = shuffled(features, 0).tensor_split(self.blocks)
         own = torch.stack([within(x) for x in parts])
-        across = torch.stack(
-            [kernel(x, y).mean() for x, y in zip(parts, prepared.parts, strict=True)]
-        )
-        values = own + prepared.within - 2 * across
+        both = zip(parts, prepared.parts, strict=True)
+        values = own + prepared.within - 2 * torch.stack([across(x, y) for x, y in both])
         return {
             "kid": float(values.mean()),
             "kid_error": float(values.std()) / self.blocks**0.5,

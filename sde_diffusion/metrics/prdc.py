@@ -50,19 +50,19 @@ class PRDC(Metric[Balls]):
     def measure(self, features: Tensor, prepared: Balls) -> dict[str, float]:
         x, y = features[: self.most] - prepared.mean, prepared.centres
         radii = squared_radii(x, self.k)
-        precise = torch.zeros((), dtype=torch.int64)
-        inside = torch.zeros((), dtype=torch.int64)
+        precise, inside = 0, 0
         recalled = torch.zeros(len(y), dtype=torch.bool)
         covered = torch.zeros(len(y), dtype=torch.bool)
         for first, squared in blocks(x, y):
             within = squared <= prepared.radii
-            precise += within.any(1).sum()
-            inside += within.sum()
+            counts = within.sum(1)
+            precise += int(counts.count_nonzero())
+            inside += int(counts.sum())
             covered |= within.any(0)
             recalled |= (squared <= radii[first : first + len(squared), None]).any(0)
         return {
-            "precision": float(precise) / len(x),
+            "precision": precise / len(x),
             "recall": float(recalled.double().mean()),
-            "density": float(inside) / (self.k * len(x)),
+            "density": inside / (self.k * len(x)),
             "coverage": float(covered.double().mean()),
         }

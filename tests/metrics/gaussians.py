@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,3 +41,13 @@ def transported(cov: Tensor, seed: int, spread: float = 10.0) -> tuple[Tensor, T
     """
     t = covariance(len(cov), spread, seed)
     return t @ cov @ t, (t @ cov).trace()
+
+
+def rectified(mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of max(0, u), u ~ N(0, mix mix^T) (Cho & Saul 2009)."""
+    cov = mix @ mix.T
+    sd = cov.diagonal().sqrt()
+    r = (cov / sd / sd[:, None]).clamp(-1, 1)
+    mean = sd / math.sqrt(2 * math.pi)
+    angle = (1 - r**2).clamp_min(0).sqrt() + r * (math.pi - r.acos())
+    return mean, sd[:, None] * sd / (2 * math.pi) * angle - torch.outer(mean, mean)

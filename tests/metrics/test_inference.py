@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.frechet import Reference, frechet_of_features, root_of
+from sde_diffusion.metrics.frechet import (
+    Reference,
+    frechet_distance,
+    frechet_of_features,
+    root_of,
+)
 from sde_diffusion.metrics.inference import (
     GAUSSIAN,
     MEASURED,
@@ -21,7 +26,7 @@ from sde_diffusion.metrics.inference import (
 )
 from sde_diffusion.metrics.stats import FeatureStats
 
-from .gaussians import D, covariance, generator, stats_of, transported
+from .gaussians import D, covariance, generator, rectified, stats_of, transported
 
 DIM, REPLICATES = 8, 300
 COV_0 = covariance(DIM, 30.0, 1)
@@ -113,6 +118,33 @@ def test_at_five_d_the_interval_covers_and_the_delta_method_is_seen_to_be_narrow
     # 1000 replicates: binomial standard deviation 0.7 %.
     assert 0.92 <= ours <= 0.999
     assert delta < ours - 0.02
+
+
+def relu(scale: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Mixing matrix of ReLU features, and their moments."""
+    mix = scale * torch.randn(DIM, 5, dtype=D, generator=generator(20))
+    mix += 0.3 * torch.randn(DIM, 5, dtype=D, generator=generator(21))
+    return mix, rectified(mix)
+
+
+@pytest.mark.parametrize("family", ["ReLU features", "S = S_0"])
+@pytest.mark.parametrize("ratio", [5, 10])
+def test_coverage_with_a_finite_reference(family: str, ratio: int) -> None:
+    """The reference is drawn anew each time, as small as the sample."""
+    mix_0, (mean_0, cov_0) = relu(1.0)
+    mix, (mean, cov) = (mix_0, (mean_0, cov_0)) if family == "S = S_0" else relu(1.1)
+    truth = Reference(mean_0, cov_0, 10**9, root_of(cov_0))
+    true = frechet_distance(stats_of(cov, mean), truth).value
+    g, n, rows = generator(22), ratio * DIM, []
+    for _ in range(1000):
+        x, x_0 = ((torch.randn(n, 5, dtype=D, generator=g) @ m.T).relu() for m in (mix, mix_0))
+        reference = Reference.from_stats(FeatureStats.of(x_0))
+        found = debiased(x, reference, x_0)
+        low, high = found.interval or (0.0, 0.0)
+        rows.append([frechet_of_features(x, reference).value, found.value, low <= true <= high])
+    plug_in, value, coverage = torch.tensor(rows, dtype=D).mean(0).tolist()
+    assert abs(value - true) < 0.05 * (plug_in - true)
+    assert 0.92 <= coverage <= 0.999
 
 
 def test_the_closed_form_is_seen_to_be_wrong_for_a_skewed_reference() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import shuffled
-from sde_diffusion.metrics.kid import KID, kernel, within
+from sde_diffusion.metrics.kid import KID, across, within
 
 from .gaussians import D, generator
 
@@ -53,8 +53,8 @@ def test_expectation_and_error_by_law() -> None:
 def test_the_biased_statistic_is_seen() -> None:
     """With the diagonal kept, equal laws stand apart."""
     x, y = normal(100, 8, 3), normal(100, 8, 4)
-    kept = float(kernel(x, x).mean() + kernel(y, y).mean() - 2 * kernel(x, y).mean())
-    free = float(within(x) + within(y) - 2 * kernel(x, y).mean())
+    kept = float(across(x, x) + across(y, y) - 2 * across(x, y))
+    free = float(within(x) + within(y) - 2 * across(x, y))
     assert kept > 0.05 > abs(free)
 
 
@@ -65,7 +65,7 @@ def test_classes_in_order_do_not_matter() -> None:
     found = KID()(x, y)
     assert abs(found["kid"]) < 3 * found["kid_error"]
     pairs = zip(*(shuffled(s, 0).tensor_split(10) for s in (x, y)), strict=True)
-    values = torch.stack([within(a) + within(b) - 2 * kernel(a, b).mean() for a, b in pairs])
+    values = torch.stack([within(a) + within(b) - 2 * across(a, b) for a, b in pairs])
     assert abs(float(values.mean())) > 5 * float(values.std()) / 10**0.5
 
 

@@ -31,6 +31,7 @@ SOLVERS = {
     "ancestral": [], "euler_maruyama": [], "reverse_diffusion": [], "dpmpp_2m_sde": [],
     "seeds order=1": ["solver.order=1"], "seeds order=2": [], "seeds order=3": ["solver.order=3"],
     "seeds prediction=noise": ["solver.prediction=noise"],
+    "dpmpp_3m_sde": [], "renoise": [],
     "er_sde order=2": ["solver.order=2"], "er_sde order=3": [],
     "er_sde scale=sde": ["solver.scale=sde"],
     "sa_solver": [], "sa_solver tau_max=100": ["solver.tau_max=100.0", "solver.tau_min=0.0"],

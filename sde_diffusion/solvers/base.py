@@ -70,10 +70,13 @@ class StepSolver(Solver, Generic[State]):
 
     ``evaluations`` a step, and ``saved`` evaluations in all (negative if there are more), fix the
     budget: nfe = steps * evaluations - saved.
+
+    ``one_step``: whether a step sees its own start only, so that it may go to any time.
     """
 
     evaluations: int = 1
     saved: int = 0
+    one_step: bool = True
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> State | None:
         """What the solver carries from step to step (history, index); None if nothing."""

@@ -20,6 +20,7 @@ class Multistep(StepSolver[History]):
     """
 
     depth: int
+    one_step = False
 
     def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
         """What is remembered of x_t."""

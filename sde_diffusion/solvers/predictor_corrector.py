@@ -30,6 +30,7 @@ class PredictorCorrector(StepSolver[Any]):
         self.corrector = corrector
         self.evaluations = predictor.evaluations + corrector.evaluations
         self.saved = predictor.saved
+        self.one_step = predictor.one_step
         self.linear = predictor.linear and corrector.linear
         self.couples_batch = predictor.couples_batch or corrector.couples_batch
         self.covariant = predictor.covariant and corrector.covariant

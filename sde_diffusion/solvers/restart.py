@@ -70,6 +70,8 @@ class Restart(StepSolver[RestartState]):
         rho: of the steps between high and r_l.
     """
 
+    one_step = False
+
     def __init__(
         self,
         inner: StepSolver[Any],

@@ -56,6 +56,8 @@ class SASolver(StepSolver[SAState]):
         lower_order_final: fewer nodes in the last steps too, one in the last (published).
     """
 
+    one_step = False
+
     def __init__(
         self,
         predictor: int = 3,

@@ -41,6 +41,8 @@ class UniPC(StepSolver[UniPCState]):
             (published for few steps).
     """
 
+    one_step = False
+
     def __init__(self, order: int = 2, lower_order_final: bool = False) -> None:
         if order not in (1, 2, 3):
             raise InputError(f"solver.order={order}: choose 1, 2 or 3")

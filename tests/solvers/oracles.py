@@ -428,6 +428,63 @@ def sa_solver(
     return y
 
 
+def lms(r: list[float], y: Any, denoise: Denoise, draw: Draw, order: int) -> Any:
+    past: list[tuple[float, Any]] = []
+    for t, s in pairwise(r):
+        past = [(t, (y - denoise(y, t)) / t), *past][:order]
+        nodes = [level for level, _ in past]
+        for j, (_, n) in enumerate(past):
+            y = y + integrate(lambda u, j=j, nodes=nodes: lagrange(nodes, j, u), t, s) * n
+    return y
+
+
+def dpmpp_2s(r: list[float], y: Any, denoise: Denoise, draw: Draw) -> Any:
+    for t, s in pairwise(r):
+        m = math.sqrt(t * s)
+        u = m / t * y + (1 - m / t) * denoise(y, t)
+        y = s / t * y + (1 - s / t) * denoise(u, m)
+    return y
+
+
+def dpmpp_3m_sde(r: list[float], y: Any, denoise: Denoise, draw: Draw, eta: float) -> Any:
+    past: list[tuple[float, Any]] = []
+    for i, (t, s) in enumerate(pairwise(r)):
+        last = i == len(r) - 2
+        share = 0.0 if last else eta  # the last step follows the flow
+        h = math.log(t / s)
+        k = (1 + share) * h
+        past = [(_lam(t), denoise(y, t)), *past][:3]
+        one = 1 - math.exp(-k)
+        two = 1 - one / k
+        y = math.exp(-k) * y + one * past[0][1]
+        if len(past) > 1:
+            slopes = [(a - b) / (u - v) for (u, a), (v, b) in pairwise(past)]
+            slope = slopes[0]
+            if len(past) == 3:
+                half_curve = (slopes[0] - slopes[1]) / (past[0][0] - past[2][0])
+                slope = slope + (past[0][0] - past[1][0]) * half_curve
+                y = y + (0.5 - two / k) * h * h * half_curve
+            y = y + two * h * slope
+        if eta > 0 and not last:
+            y = y + s * math.sqrt(1 - math.exp(-2 * eta * h)) * draw()
+    return y
+
+
+def renoise(
+    r: list[float], y: Any, denoise: Denoise, draw: Draw, inner: dict[str, Any], eta: float
+) -> Any:
+    """Each step but the last goes below its end, at most to the end of all, and up by noise."""
+    options = dict(inner)
+    step = LEVELS[options.pop("_target_").split(".")[-2]]
+    for i, (t, s) in enumerate(pairwise(r)):
+        up = 0.0 if i == len(r) - 2 else eta * s / t * math.sqrt(t**2 - s**2)
+        down = max(math.sqrt(s**2 - up**2), r[-1])
+        y = step([t, down if up > 0 else s], y, denoise, draw, **options)
+        if up > 0:
+            y = y + math.sqrt(s**2 - down**2) * draw()
+    return y
+
+
 def restart(
     r: list[float], y: Any, denoise: Denoise, draw: Draw, inner: dict[str, Any],
     low: list[float], high: list[float], steps: list[int], repeats: list[int],
@@ -538,7 +595,8 @@ def predictor_corrector(
 # By the name of the yaml: on noise levels only, or in the SDE's own time.
 LEVELS: dict[str, Oracle] = {
     "ancestral": ancestral, "ddim": ddim, "deis": deis, "dpm2": dpm2, "dpmpp_2m": dpmpp_2m,
-    "dpmpp_2m_sde": dpmpp_2m_sde, "dpmpp_3m": dpmpp_3m, "er_sde": er_sde, "heun": heun,
+    "dpmpp_2m_sde": dpmpp_2m_sde, "dpmpp_2s": dpmpp_2s, "dpmpp_3m": dpmpp_3m,
+    "dpmpp_3m_sde": dpmpp_3m_sde, "lms": lms, "renoise": renoise, "er_sde": er_sde, "heun": heun,
     "ipndm": ipndm, "restart": restart, "sa_solver": sa_solver, "seeds": seeds, "unipc": unipc,
 }  # fmt: skip
 TIMES: dict[str, Oracle] = {

@@ -1,0 +1,45 @@
+"""Linear multistep: Adams-Bashforth for unequal steps of the noise level."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.noise import Noise
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.base import linear
+from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.multistep import Multistep
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
+
+
+class LMS(Multistep):
+    """y_s = y_t + sum_j n_{i-j} int_{r_t}^{r_s} l_j(r) dr, y = x / alpha, r = sigma / alpha.
+
+    l_j are the Lagrange polynomials in r through the last few predicted noises n: what iPNDM would
+    be with the coefficients of the steps as they are, and DEIS with r in place of its time (rhoAB;
+    arXiv:2204.13902, section 3.3). The first step has one node, which holds the order to 2.
+
+    Args:
+        order: 1 (DDIM) to 4, the number of predicted noises used.
+    """
+
+    def __init__(self, order: int = 4) -> None:
+        if order not in (1, 2, 3, 4):
+            raise InputError(f"solver.order={order}: choose 1, 2, 3 or 4")
+        self.depth = order
+        self.order = min(order, 2)
+
+    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
+        return reverse.noise(x, t)
+
+    def move(
+        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
+    ) -> Tensor:
+        a, b = reverse.at(t), reverse.at(s)
+        levels = [math.exp(-lam) for lam in history.lam]
+        weights = lagrange_integrals(levels, *gauss_legendre(levels[0], b.noise_level))
+        terms = ((b.alpha * w, n) for w, n in zip(weights, history.values, strict=True))
+        return linear((b.alpha / a.alpha, x), *terms)

@@ -23,7 +23,10 @@ def load_images(path: str, key: str) -> ImageSet:
     ``key`` is the config key that error messages name.
     """
     if path in NAMED:
-        return NAMED[path]()
+        try:
+            return NAMED[path]()
+        except InputError as error:
+            raise InputError(f"{key}={path}: {error}; or set {path.upper()}_ROOT") from error
     if not Path(path).exists():
         raise InputError(
             f"{key}={path}: no such folder or file; give a folder, .zip or .npz, "

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import final
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import cache_folder
+from sde_diffusion.files import cache_folder, write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.reference import FORMAT, KEEP, ReferenceSet
+
+# A batch that took longer is worth a file until the reference is whole.
+SLOW_SECONDS = 2.0
 
 
 def cache_path(
@@ -24,6 +34,28 @@ def cache_path(
                "extractor": extractor.fingerprint, "keep": keep, "format": FORMAT}  # fmt: skip
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "references" / f"{key}.safetensors"
+
+
+@final
+class Kept(Extractor):
+    """An extractor whose slow batches are kept in ``folder``, so that a killed run goes on."""
+
+    def __init__(self, inner: Extractor, folder: Path) -> None:
+        self.inner, self.folder = inner, folder
+        self.name, self.dim, self.fingerprint = inner.name, inner.dim, inner.fingerprint
+        self.batch_size = inner.batch_size
+
+    def extract(self, images: Tensor) -> Tensor:
+        pixels = f"{tuple(images.shape)}".encode() + images.contiguous().numpy().tobytes()
+        path = self.folder / f"{hashlib.sha256(pixels).hexdigest()[:32]}.safetensors"
+        if path.is_file():
+            with contextlib.suppress(SafetensorError, KeyError):
+                return load_file(path)["features"]
+        began = time.perf_counter()
+        features = self.inner.extract(images).cpu().contiguous()
+        if time.perf_counter() - began > SLOW_SECONDS:
+            write_atomically(path, save({"features": features}))
+        return features
 
 
 def cached_reference(
@@ -44,6 +76,8 @@ def cached_reference(
             return replace(found, name=data.name)
         except InputError as error:
             tqdm.write(f"{error}; made again")
-    made = ReferenceSet.of(extractor, data, held_out, keep)
+    partial = path.with_suffix(".partial")
+    made = ReferenceSet.of(Kept(extractor, partial), data, held_out, keep)
     made.save(path)
+    shutil.rmtree(partial, ignore_errors=True)
     return made

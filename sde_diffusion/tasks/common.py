@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from sde_diffusion.config import plain
 from sde_diffusion.data import load_held_out, load_images
+from sde_diffusion.device import usable_device as usable_device
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import asset
 from sde_diffusion.metrics.cache import cached_reference
@@ -28,14 +29,6 @@ def choice(key: str, value: str, allowed: Iterable[str]) -> str:
     if value not in allowed:
         raise InputError(f"{key}={value}: choose one of {sorted(allowed)}")
     return value
-
-
-def usable_device(name: str) -> torch.device:
-    """The device, refused in one line if this machine has none of that name."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device={name}: not usable here; use device=cpu") from error
 
 
 def revision() -> str:

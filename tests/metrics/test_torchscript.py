@@ -102,6 +102,7 @@ def test_torchscript_refuses(means: str, tmp_path: Path) -> None:
         ({"file": means, "std": [1.0, 0.0, 1.0]}, "std > 0"),
         ({"file": means, "mean": [1.0]}, "as many of both"),
         ({"file": means, "name": "../a"}, r"extractor\.name="),
+        ({"file": means, "device": "nosuch"}, r"extractor\.device=nosuch: not usable here"),
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message) as found:

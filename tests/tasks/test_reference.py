@@ -165,8 +165,33 @@ def test_a_damaged_file_is_made_again(
         assert "made again" in capsys.readouterr().out
 
 
+def test_a_killed_run_goes_on_where_it_was(
+    cache: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sde_diffusion.metrics.cache.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(PixelExtractor, "batch_size", 10)
+    data, held_out = squares(256), squares(30)
+    counting = PixelExtractor.extract
+
+    def killed(self: PixelExtractor, images: torch.Tensor) -> torch.Tensor:
+        if len(counted) == 3:
+            raise KeyboardInterrupt
+        return counting(self, images)
+
+    monkeypatch.setattr(PixelExtractor, "extract", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cached_reference(PIXELS, data, held_out)
+    monkeypatch.setattr(PixelExtractor, "extract", counting)
+    next(cache.rglob("*.partial/*")).write_bytes(b"torn")
+    counted.clear()
+    made = cached_reference(PIXELS, data, held_out)
+    assert sum(counted) == 80 - 30 + 10  # the torn batch again
+    assert not list(cache.rglob("*.partial"))
+    assert torch.equal(made.stats.M2, ReferenceSet.of(PIXELS, data, held_out).stats.M2)
+
+
 def test_a_reference_by_path_or_name_goes_through_the_cache(
-    tmp_path: Path, counted: list[int]
+    tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = reference_for(PIXELS, "digits")
     assert (named.stats.n, len(named.held_out)) == (1500, 297)
@@ -180,3 +205,6 @@ def test_a_reference_by_path_or_name_goes_through_the_cache(
         reference_for(PIXELS, None)
     with pytest.raises(InputError, match=r"reference=no\.npz"):
         reference_for(PIXELS, "no.npz")
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=r"reference=mnist: data\.root=.*MNIST_ROOT"):
+        reference_for(PIXELS, "mnist")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.device import usable_device
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import cache_folder, write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
@@ -51,12 +52,12 @@ class InceptionExtractor(Extractor):
     def __init__(
         self, weights: str | None = None, download: bool = False, device: str = "cpu"
     ) -> None:
+        self.device = usable_device(device, "extractor.device")
         path = _find(weights, download)
         tensors = read_weights(path, "extractor.weights")
-        self.network = _network(tensors, path).to(device).eval()
+        self.network = _network(tensors, path).to(self.device).eval()
         with open(path, "rb") as file:
             self.published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
-        self.device = torch.device(device)
         content = f"{PROTOCOL} {content_hash(self.network.state_dict())}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
 

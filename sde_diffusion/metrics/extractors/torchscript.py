@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sde_diffusion.device import usable_device
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.resize import RESIZES
@@ -58,7 +59,7 @@ class TorchScriptExtractor(Extractor):
                 "a channel, std > 0"
             )
         self.name, self.size, self.resize = name, size, resize
-        self.batch_size, self.device = batch, torch.device(device)
+        self.batch_size, self.device = batch, usable_device(device, "extractor.device")
         self.network = _load(Path(file), self.device)
         with open(file, "rb") as content:
             weights = hashlib.file_digest(content, "sha256").hexdigest()

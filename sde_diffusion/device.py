@@ -1,0 +1,15 @@
+"""The device that a user names."""
+
+from __future__ import annotations
+
+import torch
+
+from sde_diffusion.errors import InputError
+
+
+def usable_device(name: str, key: str = "device") -> torch.device:
+    """The device; InputError, which names ``key``, if this machine has none of that name."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"{key}={name}: not usable here; use {key}=cpu") from error

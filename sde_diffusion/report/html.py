@@ -21,10 +21,10 @@ def show(value: Any, digits: int = 3) -> str:
     """A number in so many digits, a dash for nothing; a minus sign where there is one."""
     if value is None or value == "":
         return "–"
-    if type(value) is float:
+    if type(value) is float and value != 0:
         text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         return text.rstrip(".").replace("-", "−")
-    return str(value)
+    return "0" if value == 0.0 and type(value) is float else str(value)
 
 
 def uri(content: bytes, kind: str = "png") -> str:
@@ -110,7 +110,7 @@ def _remark(ranking: Ranking, i: int) -> str:
         return text
     settled = "; the reference is too small to settle it"
     if s.settle is not None:
-        settled = f"; N ≈ {_rounded(s.settle):,} would settle it"
+        settled = f"; N\u00a0≈\u00a0{_rounded(s.settle):,} would settle it"
     return f"not distinguishable: {text}{settled}"
 
 

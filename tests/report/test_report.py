@@ -103,7 +103,7 @@ def test_a_card_says_what_is_sure_and_what_more_samples_would_settle() -> None:
     assert first["lines"][1]["remark"] == "+5.0 [4.5, 5.5]"
     assert second["lines"][1]["place"] == "≈"
     assert second["lines"][1]["remark"] == (
-        "not distinguishable: +2.0 [−0.50, 4.5]; N ≈ 780 would settle it"
+        "not distinguishable: +2.0 [−0.50, 4.5]; N\u00a0≈\u00a0780 would settle it"
     )
 
 

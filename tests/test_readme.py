@@ -16,7 +16,8 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_python_lines() -> None:
+def test_python_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (code,) = [text for kind, text in BLOCKS if kind == "python"]
     names: dict[str, Any] = {}
     exec(code, names)
@@ -25,6 +26,7 @@ def test_python_lines() -> None:
     assert names["drawn"].nfe == 10.0
     path = names["mine"].sample(n=4, solver="heun", nfe=20, sde="vp", trajectory=True).trajectory
     assert path.shape == (11, 4, 3, 8, 8)
+    assert (tmp_path / "digits.webp").stat().st_size > 50_000
     assert 0 < names["error"]["unipc"] < names["error"]["ddim"] < 1
 
 

@@ -25,7 +25,7 @@ from sde_diffusion.tasks.common import machine
 D = 2048
 COUNTS = [2500, 3000, 4000, 5000, 6000, 7000, 8500, 10000]
 FEW = 512
-REPEATS = 3
+REPEATS = 2
 
 
 def by_eigvals(a: FeatureStats, b: Reference) -> float:

@@ -1,9 +1,9 @@
 """Frechet distance between Gaussians fitted to features, by routes that are stable.
 
 FD = |mu - mu_0|^2 + tr S + tr S_0 - 2 tr (S_0^1/2 S S_0^1/2)^1/2 (Dowson & Landau 1982). With a
-root S_0 = R R^T the last trace is the sum of square roots of the eigenvalues of R^T S R, which is
-the covariance of the features projected by R. All algebra is float64; nothing is added to a
-diagonal, and a negative result is returned as it is.
+root S_0 = R R^T the last trace is the sum of square roots of the eigenvalues of R^T S R, or of the
+n x n Gram matrix of the features projected by R where these are fewer. All algebra is float64;
+nothing is added to a diagonal, and a negative result is returned as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from scipy.linalg.lapack import dsygst
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -63,6 +64,17 @@ def root_of(cov: Tensor) -> Tensor:
     return vectors[:, kept] * values[kept].sqrt()
 
 
+def congruent(cov: Tensor, root: Tensor) -> Tensor:
+    """R^T S R [r, r] of a symmetric S [d, d] and R [d, r]."""
+    square = root.shape[0] == root.shape[1] and root.device.type == "cpu"
+    if not square or bool(root.triu(1).any()):
+        return root.T @ cov @ root
+    # LAPACK's reduction for a triangular R, a quarter of the work; transposed: it counts columns.
+    upper, _ = dsygst(cov.T.numpy(), root.T.numpy(), itype=2, lower=0)
+    lower = torch.from_numpy(upper).T
+    return lower.tril() + lower.tril(-1).T
+
+
 def check_width(features: int, reference: Reference) -> None:
     """InputError unless both have the same number of features d."""
     if features != len(reference.mean):
@@ -81,7 +93,7 @@ def _distance(shift2: Tensor, trace: Tensor, reference: Reference, values: Tenso
 def frechet_distance(stats: FeatureStats, reference: Reference) -> Distance:
     """Distance of streamed statistics, made for n > d; from features where there are fewer."""
     check_width(len(stats.mean), reference)
-    values = torch.linalg.eigvalsh(reference.root.T @ stats.cov @ reference.root)
+    values = torch.linalg.eigvalsh(congruent(stats.cov, reference.root))
     shift2 = (stats.mean - reference.mean).square().sum()
     return _distance(shift2, stats.cov.trace(), reference, values)
 
@@ -94,26 +106,26 @@ def frechet_of_features(features: Tensor, reference: Reference) -> Distance:
 def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int]) -> list[Distance]:
     """Distances of the prefixes features[:n], n in the increasing ``counts``, in one pass.
 
-    The features are projected by R once; then each n costs one eigvalsh, of the covariance of the
-    projection, or of its n x n Gram matrix where n <= d.
+    The statistics grow from prefix to prefix, and each n costs one eigvalsh, of R^T S R or of the
+    n x n Gram matrix of projected features.
     """
     if any(a >= b for a, b in pairwise(counts)):
         raise InputError(f"samples={list(counts)}: not increasing; give increasing numbers")
     if not counts or min(counts) < 2 or max(counts) > len(features):
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")
     check_width(features.shape[1], reference)
-    x = features[: counts[-1]].to(torch.float64)
-    y = (x - reference.mean) @ reference.root
-    stats, done, found = FeatureStats.empty(y.shape[1]), 0, []
+    x, root = features[: counts[-1]].to(torch.float64), reference.root
+    stats, done, found = FeatureStats.empty(x.shape[1]), 0, []
     for n in counts:
-        if n > y.shape[1]:
-            stats, done = stats.update(y[done:n]), n
-            values = torch.linalg.eigvalsh(stats.cov)
-        else:
-            centred = y[:n] - y[:n].mean(0)
-            # Centring makes one null mode, whose rounding would enter as a square root of eps.
-            values = torch.linalg.eigvalsh(centred @ centred.T / (n - 1))[1:]
+        if n > root.shape[1]:
+            stats, done = stats.update(x[done:n]), n
+            found.append(frechet_distance(stats, reference))
+            continue
         mean = x[:n].mean(0)
-        trace = (x[:n] - mean).square().sum() / (n - 1)
-        found.append(_distance((mean - reference.mean).square().sum(), trace, reference, values))
+        centred = x[:n] - mean
+        y = centred @ root
+        # Centring makes one null mode, whose rounding would enter as a square root of eps.
+        values = torch.linalg.eigvalsh(y @ y.T / (n - 1))[1:]
+        shift2, trace = (mean - reference.mean).square().sum(), centred.square().sum() / (n - 1)
+        found.append(_distance(shift2, trace, reference, values))
     return found

@@ -37,7 +37,13 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.frechet import Reference, above_rounding, check_width, root_of
+from sde_diffusion.metrics.frechet import (
+    Reference,
+    above_rounding,
+    check_width,
+    congruent,
+    root_of,
+)
 from sde_diffusion.metrics.jackknife import (
     Change,
     GaussianReference,
@@ -120,7 +126,7 @@ def _expand(
 ) -> _Expansion:
     x, root = features.to(torch.float64), reference.root
     cov, shift, n = x.T.cov(), x.mean(0) - reference.mean, len(x)
-    values, vectors = torch.linalg.eigh(root.T @ cov @ root)
+    values, vectors = torch.linalg.eigh(congruent(cov, root))
     # Dead features would give 0 / 0: sums run over the numerical rank.
     kept = above_rounding(values)
     values, vectors = values[kept], vectors[:, kept]

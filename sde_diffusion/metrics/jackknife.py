@@ -29,7 +29,7 @@ from math import log, pi
 import torch
 from torch import Tensor
 
-from sde_diffusion.metrics.frechet import Reference, above_rounding
+from sde_diffusion.metrics.frechet import Reference, above_rounding, congruent
 
 # Trapezoid rule in log t: step, and how far beyond the extreme sqrt(L_i). Its error is
 # exp(-pi^2 / STEP) and exp(-3 MARGIN) of a root: 3e-9 and 2e-8.
@@ -120,7 +120,7 @@ def leave_one_out(plain: Plain, stratum: Stratum) -> Change:
     e = stratum.n / (n * (stratum.n - 1))
     grow, a, back = (n - 1) / (n - 2), e + e**2, e / (1 + e)
     base = plain.cov * ((n - 1) / n) + e * stratum.moment - e * back * torch.outer(b, b)
-    values, vectors = torch.linalg.eigh(root.T @ base @ root)
+    values, vectors = torch.linalg.eigh(congruent(base, root))
     kept = above_rounding(values)
     values, basis = values[kept], root @ vectors[:, kept]
     nodes, weights = quadrature(values)

@@ -31,9 +31,10 @@ from torch import Tensor
 
 from sde_diffusion.metrics.frechet import Reference, above_rounding, congruent
 
-# Trapezoid rule in log t: step, and how far beyond the extreme sqrt(L_i). Its error is
-# exp(-pi^2 / STEP) and exp(-3 MARGIN) of a root: 3e-9 and 2e-8.
-STEP, MARGIN = 0.5, 6.0
+# Trapezoid rule in log t: step, and how far below and above the extreme sqrt(L_i). Its error is
+# exp(-pi^2 / STEP), exp(-3 BELOW) and exp(-3 ABOVE) of a root, 2e-8 at most; only where a sample
+# alone spans a direction, and the integrand is log t there, exp(-BELOW) = 1e-4 of its root.
+STEP, BELOW, ABOVE = 0.5, 9.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def stratum_of_reference(features: Tensor, reference: Reference) -> list[Stratum
 def quadrature(values: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes t and weights of (1/pi) int_0^inf dt for functions with scales sqrt(values)."""
     s = values.sqrt()
-    first, last = log(float(s.min())) - MARGIN, log(float(s.max())) + MARGIN
+    first, last = log(float(s.min())) - BELOW, log(float(s.max())) + ABOVE
     nodes = torch.arange(first, last + STEP, STEP, dtype=torch.float64).exp()
     weights = nodes * (STEP / pi)
     # Beyond either end the integrand is a pure exponential of log t: the rest of its sum.
@@ -127,7 +128,8 @@ def leave_one_out(plain: Plain, stratum: Stratum) -> Change:
     v = rows - back * b
     resolvent = 1 / (values[:, None] + nodes**2)
     q = (v @ basis).square() @ resolvent
-    logs = torch.log1p(-a * q)
+    # What is left of the base is no less than 0, so a q(t) <= L / (L + t^2) but for rounding.
+    logs = torch.log1p(-torch.minimum(a * q, values[-1] * resolvent[-1]))
     # Over all n samples the means are known; only what is not linear in q is averaged over K.
     second = stratum.moment - (2 * back - back**2) * torch.outer(b, b)
     q_mean = ((basis.T @ second) * basis.T).sum(1) @ resolvent

@@ -43,7 +43,8 @@ class KID(Metric[Blocks]):
     Both sets are shuffled, each in its own way (in the same one, two sets sorted by class would
     keep their classes matched), and cut into ``blocks`` disjoint blocks; ``kid`` is the mean of
     the blocks' unbiased values, ``kid_error`` their standard deviation over the root of their
-    number.
+    number. Unbiased for samples drawn freely: with classes in rotation pairs of one class are
+    rarer, and it is too small by (mean of k within a class - mean of k) / (N - 1).
 
     Args:
         blocks: number of blocks, at least 2.

@@ -59,6 +59,33 @@ def test_each_sample_really_left_out(classes: int) -> None:
         torch.testing.assert_close(change.mean, change.each.mean(), rtol=0, atol=1e-12)
 
 
+def left_out(x: Tensor, ref: Reference) -> tuple[Tensor, Tensor]:
+    """Changes by formula, and by leaving out."""
+    n, cov = len(x), x.T.cov()
+    values = torch.linalg.eigvalsh(ref.root.T @ cov @ ref.root).clamp_min(0)
+    plain = Plain(n, cov, x.mean(0) - ref.mean, values.sqrt().sum(), ref.root)
+    even = torch.ones(n, dtype=D) / (n - 1)
+    true = [weighted_distance(x, even * (torch.arange(n) != k), n - 1, ref) for k in range(n)]
+    whole = weighted_distance(x, even * ((n - 1) / n), n, ref)
+    return leave_one_out(plain, strata_of(x, None)[0]).each, torch.tensor(true, dtype=D) - whole
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-6])
+def test_a_feature_that_one_sample_alone_has(scale: float) -> None:
+    """Without that sample the direction is gone: the steepest change there is, still finite."""
+    x = normal(60, 5, generator(8))
+    x[:, 0] *= 1e3
+    x[:, -1] = 0
+    x[7, -1] = scale
+    cov_0 = torch.diag(torch.tensor([1e6, 1, 1, 1, scale**2], dtype=D))
+    found, true = left_out(x, Reference.from_stats(stats_of(cov_0, torch.zeros(5, dtype=D))))
+    assert found.isfinite().all()
+    root = scale**2 / 60**0.5  # what this one sample adds to tr M^1/2
+    torch.testing.assert_close(
+        found, true, rtol=1e-6, atol=1e-3 * root + 1e-9 * float(cov_0.trace())
+    )
+
+
 def test_one_stratum_is_no_strata() -> None:
     g = generator(2)
     x, ref = normal(80, DIM, g), Reference.from_stats(FeatureStats.of(normal(200, DIM, g)))

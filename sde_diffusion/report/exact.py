@@ -84,7 +84,8 @@ def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
     rows = [row for group in groups.values() for row in group if math.isfinite(row["error"])]
     columns = min(3, len(groups))
     height = math.ceil(len(groups) / columns)
-    figure = Figure(figsize=(3.1 * columns + 1.4, 2.9 * height + 0.7), dpi=160)
+    wide, high = (3.1, 2.9) if len(groups) > 1 else (5.2, 4.2)
+    figure = Figure(figsize=(wide * columns + 1.4, high * height + 0.7), dpi=160)
     figure.set_layout_engine("constrained")
     axes = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).flatten()
     names = unique(rows, line)

@@ -25,6 +25,7 @@ from sde_diffusion.solvers.dpmpp_3m import DPMpp3M
 from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
+from sde_diffusion.solvers.lms import LMS
 from sde_diffusion.solvers.scipy import METHODS, SciPy
 from sde_diffusion.solvers.torchsde import Increment, TorchSDE
 from sde_diffusion.solvers.torchsde_adaptive import TorchSDEAdaptive
@@ -53,6 +54,7 @@ def end(solver: Solver, sde: str = "vp", n: int = 8) -> Tensor:
     [
         (Ancestral(eta=0.0), DDIM()),
         (IPNDM(order=1), DDIM()),
+        (LMS(order=1), DDIM()),
         (DPMpp2MSDE(eta=0.0), DPMpp2M()),
         (TorchSDE("euler"), EulerMaruyama()),
         (TorchSDE("milstein"), EulerMaruyama()),
@@ -63,6 +65,15 @@ def end(solver: Solver, sde: str = "vp", n: int = 8) -> Tensor:
 )
 def test_two_solvers_that_coincide(one: Solver, other: Solver, sde: str) -> None:
     assert torch.allclose(end(one, sde), end(other, sde), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@torch.no_grad()
+def test_lms_on_equal_steps_of_the_noise_level_is_ipndm(order: int) -> None:
+    reverse, x, _ = start(sde="edm")
+    times, noise = torch.linspace(2.0, 0.4, 9, dtype=F64), Seeds().batch([7, 8, 9], (4,), F64)
+    lms, ipndm = (s.solve(reverse, x / 40, times, noise) for s in (LMS(order), IPNDM(order)))
+    assert torch.allclose(lms, ipndm, rtol=1e-10)
 
 
 def test_unipc_weights_are_exact_on_polynomials() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ def entries(choices: Sequence[Any], group: str) -> Iterator[tuple[str, list[str]
         for label, given in ({entry: {}} if isinstance(entry, str) else entry).items():
             if label in seen:
                 raise InputError(f"{group}s: {label} twice; give each entry a label of its own")
+            if not re.fullmatch(r"[\w.+-]{1,60}", str(label)):
+                # It names files, and must stay within its folder and a line of text.
+                raise InputError(f"{group}s: label {label!r}; use letters, digits and _ . + -")
             seen.add(label)
             fields = dict(given or {})
             overrides = [f"{group}={fields.pop(group, label)}"]

@@ -63,6 +63,7 @@ def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> No
         ("reference=nosuch", "reference=nosuch"),
         ("extractor=pixel", "reference=pixel4-reference"),
         ("solvers=[{ddim:{eta:1}}]", "eta"),
+        ("solvers=[{'../up':{solver:ddim}}]", "'../up'"),
         ("repeats=0", "repeats=0"),
         ("metrics=[nosuch]", "metric=nosuch"),
         ("metrics=[{kid:{blocks:1}}]", "metric.blocks=1"),

@@ -174,11 +174,12 @@ A slope is left out where the change is within two standard errors of zero. The 
 is the slope of the exact error on the wider component alone, over the last doubling: what steps of
 this size show of the order where the denoiser is linear.
 
-At 128 steps the solvers of order 2 change by a tenth of what those of order 1 do, or less; Heun with
-churn by a quarter. Their second slopes are within two standard errors of 2 (Heun's within 2.2). The
-first slopes of SDE-2M, SEEDS and ancestral noise over 2S, 1.6 to 1.7, are below it still, as both
-are of ancestral sampling, 0.78 and 0.88, below 1: a mixture is slower to show its order than a
-Gaussian. What three stages of SEEDS, and SA-Solver, change by is lost in the noise from 32 steps on.
+At 128 steps the solvers of order 2 change by a tenth of what those of order 1 do, or less; Heun
+with churn by a quarter. Their second slopes are within two standard errors of 2 (Heun's within
+2.2). The first slopes of SDE-2M, SEEDS and ancestral noise over 2S, 1.6 to 1.7, are below it still,
+as both are of ancestral sampling, 0.78 and 0.88, below 1: a mixture is slower to show its order
+than a Gaussian. What three stages of SEEDS, and SA-Solver, change by is lost in the noise from 32
+steps on.
 
 ## Where the numbers come from
 

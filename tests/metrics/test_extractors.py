@@ -49,6 +49,9 @@ def test_the_residual_classifier_learns_and_loads(tmp_path: Path) -> None:
     extractor = CnnExtractor(str(path))
     assert extractor.accuracy(digits("test")) > 0.5
     assert extractor(digits("test").images).shape == (297, 16)
+    again = tmp_path / "again.safetensors"
+    train_cnn(digits("train"), again, 2, 16, 0, "residual", torch.bfloat16)
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_training_is_of_its_seed_and_leaves_the_global_one_alone(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ D, F64 = 64, torch.float64
 REPLICATES, BOOTSTRAPS = 1000, 20
 RATIOS = [5, 10, 24]
 REFERENCES = [None, 10]  # n_0 / d; None: exact
+REQUIRED = ["Gaussian", "ReLU features", "S = S_0"]  # coverage within 0.92 to 0.999
 CLASSES = 10
 CACHE = page.HERE.parent / "outputs" / "benchmark-inference"
 Moments = tuple[Tensor, Tensor]
@@ -219,7 +220,7 @@ def coverage_table() -> str:
     rows = []
     for name in (f for f in FAMILIES if f != "classes in rotation"):
         true = FAMILIES[name]().true
-        for size in REFERENCES:
+        for size in REFERENCES if name in REQUIRED else [None]:
             row = [name, "exact" if size is None else f"{size} d"]
             for ratio in RATIOS:
                 table = replicates(name, ratio, size)
@@ -236,17 +237,15 @@ def coverage_table() -> str:
 def strata_table() -> str:
     """The same with and without ``strata``."""
     true, rows = FAMILIES["classes in rotation"]().true, []
-    for size in REFERENCES:
-        for ratio in RATIOS:
-            table = replicates("classes in rotation", ratio, size)
-            bias = float(table[:, 0].mean()) - true
-            left = [f"{(float(table[:, i].mean()) - true) / bias * 100:+.1f} %" for i in (1, 4)]
-            inside = [f"{float(table[:, i].mean()):.3f}" for i in (3, 5)]
-            rows.append(["exact" if size is None else f"{size} d", f"{ratio} d",
-                         f"{bias / true * 100:+.0f} %", left[0], inside[0], left[1],
-                         inside[1]])  # fmt: skip
-    head = ["reference", "N", "plug-in error", "bias left", "coverage",
-            "bias left, i.i.d. formula", "coverage, i.i.d. formula"]  # fmt: skip
+    for ratio in RATIOS:
+        table = replicates("classes in rotation", ratio, None)
+        bias = float(table[:, 0].mean()) - true
+        left = [f"{(float(table[:, i].mean()) - true) / bias * 100:+.1f} %" for i in (1, 4)]
+        inside = [f"{float(table[:, i].mean()):.3f}" for i in (3, 5)]
+        rows.append([f"{ratio} d", f"{bias / true * 100:+.0f} %", left[0], inside[0], left[1],
+                     inside[1]])  # fmt: skip
+    head = ["N", "plug-in error", "bias left", "coverage", "bias left, i.i.d. formula",
+            "coverage, i.i.d. formula"]  # fmt: skip
     return page.table(head, rows)
 
 
@@ -303,7 +302,7 @@ counts twice, makes the interval wider than need be by up to the root of two: th
 
 ## Classes in rotation
 
-Ten Gaussian classes; generated labels in rotation, the reference's drawn. Only `strata` knows that
+Ten Gaussian classes, generated labels in rotation, the reference exact. Only `strata` knows that
 the classes do not vary:
 
 {tables[2]}

@@ -65,14 +65,13 @@ def root_of(cov: Tensor) -> Tensor:
 
 
 def congruent(cov: Tensor, root: Tensor) -> Tensor:
-    """R^T S R [r, r] of a symmetric S [d, d] and R [d, r]."""
+    """Lower triangle, the one that eigh reads, of R^T S R [r, r]; S [d, d] symmetric, R [d, r]."""
     square = root.shape[0] == root.shape[1] and root.device.type == "cpu"
     if not square or bool(root.triu(1).any()):
         return root.T @ cov @ root
     # LAPACK's reduction for a triangular R, a quarter of the work; transposed: it counts columns.
     upper, _ = dsygst(cov.T.numpy(), root.T.numpy(), itype=2, lower=0)
-    lower = torch.from_numpy(upper).T
-    return lower.tril() + lower.tril(-1).T
+    return torch.from_numpy(upper).T
 
 
 def check_width(features: int, reference: Reference) -> None:

@@ -60,7 +60,7 @@ def test_a_guided_answer_is_one_call_of_two_evaluations() -> None:
 
 
 def test_steps_of_ones_own_make_no_film() -> None:
-    drawn = sampler(DoPri(0.1, 0.1)).sample([0, 1], None, dtype=torch.float64, recorded=2)
+    drawn = sampler(DoPri(0.1)).sample([0, 1], None, dtype=torch.float64, recorded=2)
     assert drawn.calls is None
     with pytest.raises(InputError, match="solver of fixed steps"):
         drawn.save_animation("x.webp")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -27,6 +29,7 @@ FORMAT = 2
 KEY = "sde_diffusion_cell"
 SHOWN = 10
 FILMED = 4
+PART = 500  # images that a kill may cost
 FILM = tuple(field.name for field in fields(Film))
 
 
@@ -46,6 +49,25 @@ class Cell:
     seconds: float
     made: dict[str, str]
     film: Film | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Cell]) -> Cell:
+        """Consecutive samples, all parts but the last of at least ``SHOWN``."""
+        sizes = [len(part.features) for part in parts]
+        made = {
+            # A cell that was begun by one revision or machine and ended by another names both.
+            key: parts[-1].made[key] if key == "date"
+            else "; ".join(dict.fromkeys(part.made[key] for part in parts))
+            for key in parts[-1].made
+        }  # fmt: skip
+        return cls(
+            torch.cat([part.features for part in parts]),
+            torch.cat([part.images for part in parts])[:SHOWN],
+            sum(n * part.nfe for n, part in zip(sizes, parts, strict=True)) / sum(sizes),
+            sum(part.seconds for part in parts),
+            made,
+            parts[0].film,
+        )
 
 
 def save_cell(path: Path, cell: Cell, depends: Mapping[str, Any]) -> None:
@@ -99,22 +121,61 @@ def cell_of(
     folder: Path,
     progress: Callable[[int], None],
 ) -> Cell:
-    """The cell: read if ``folder`` has it whole, else sampled and written.
+    """The cell: read if ``folder`` has it whole, else sampled, part by part, and written.
 
-    ``progress(rows)`` hears of the samples that are there.
+    A kill loses the part it hits. ``progress(rows)`` hears of the samples that are there.
     """
     path = folder / "cells" / plan.name
-    known = load_cell(path, plan.depends) if path.is_file() else None
-    if known is not None:
-        progress(len(plan.seeds))
-        return known
+    parts = path.with_suffix("")
+    cell = load_cell(path, plan.depends) if path.is_file() else None
+    if cell is None:
+        # Whole batches, so that they are the same ones with parts as without.
+        size = task.batch_size * max(1, PART // task.batch_size)
+        slices = [slice(k, min(k + size, task.most)) for k in range(0, task.most, size)]
+        if len(slices) == 1:
+            cell = _sampled(plan, task, extractor, slices[0], progress)
+        else:
+            cell = Cell.join([_part(plan, task, extractor, rows, parts, progress)
+                              for rows in slices])  # fmt: skip
+        save_cell(path, cell, plan.depends)
+    else:
+        progress(len(cell.features))
+    shutil.rmtree(parts, ignore_errors=True)
+    return cell
+
+
+def _part(
+    plan: Plan,
+    task: CompareTask,
+    extractor: Extractor,
+    rows: slice,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> Cell:
+    """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
+    path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
+    depends = {**plan.depends, "rows": [rows.start, rows.stop]}
+    part = load_cell(path, depends) if path.is_file() else None
+    if part is None:
+        part = _sampled(plan, task, extractor, rows, progress)
+        save_cell(path, part, depends)
+    else:
+        progress(len(part.features))
+    return part
+
+
+def _sampled(
+    plan: Plan,
+    task: CompareTask,
+    extractor: Extractor,
+    rows: slice,
+    progress: Callable[[int], None],
+) -> Cell:
     drawn = plan.sampler.sample(
-        plan.seeds, plan.nfe, plan.cond, task.batch_size,
-        DTYPES[choice("dtype", task.dtype, DTYPES)], task.device, on_batch=progress,
-        recorded=FILMED if plan.filmed else 0,
+        plan.seeds[rows], plan.nfe, None if plan.cond is None else plan.cond[rows],
+        task.batch_size, DTYPES[choice("dtype", task.dtype, DTYPES)], task.device,
+        on_batch=progress, recorded=FILMED if plan.filmed and rows.start == 0 else 0,
     )  # fmt: skip
     images = to_uint8(drawn.x)
     film = None if drawn.calls is None else drawn.film
-    cell = Cell(extractor(images), images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)
-    save_cell(path, cell, plan.depends)
-    return cell
+    return Cell(extractor(images), images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 import torch
 
 from sde_diffusion.animation import Film
-from sde_diffusion.tasks.cells import Cell, load_cell, save_cell
+from sde_diffusion.sampler import Samples
+from sde_diffusion.tasks.cells import Cell, cell_of, load_cell, save_cell
 from tests.conftest import Run
 
 WORDS = ["compare", "solvers=[ddim,dpmpp_2m,unipc]", "nfe=[8]", "samples=[24,48]", "metrics=[kid]",
@@ -55,6 +57,73 @@ def test_a_torn_or_strange_cell_is_seen(
     path.write_bytes({"cut": content[:-9], "empty": b""}.get(fault, bytes(content)))
     assert load_cell(path, {**DEPENDS, "nfe": 4} if fault == "other" else DEPENDS) is None
     assert "a.safetensors: not usable" in capsys.readouterr().err
+
+
+class Stub:
+    """A plan, its sampler, its task and its extractor: image k is grey level k."""
+
+    label, nfe, steps, block, filmed, name = "stub", 3, 3, 0, True, "stub-3-0.safetensors"
+    depends = DEPENDS
+    batch_size, most, dtype, device = 4, 1103, "float32", "cpu"
+    seeds, cond = range(20, 20 + 1103), None
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.sampler, self.stop_at, self.asked = self, stop_at, list[int]()
+
+    def sample(self, seeds: range, *rest: object, on_batch: Any, recorded: int) -> Samples:
+        """Calls are recorded of the first part alone; a kill comes before image ``stop_at``."""
+        assert recorded == (4 if seeds[0] == 20 else 0)
+        if self.stop_at is not None and self.stop_at in seeds:
+            raise KeyboardInterrupt
+        self.asked += seeds
+        on_batch(len(seeds))
+        grey = (torch.tensor(list(seeds)) % 256).float() / 127.5 - 1
+        return Samples(grey[:, None, None, None].expand(-1, 1, 2, 2), 3.0, 0.5 * len(seeds))
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0, :1].double()
+
+
+def make(stub: Stub, folder: Path) -> tuple[Cell, int]:
+    there: list[int] = []
+    return cell_of(stub, stub, stub, folder, there.append), sum(there)  # type: ignore[arg-type]
+
+
+def test_a_cell_that_is_cut_short_keeps_its_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, told = make(Stub(), tmp_path / "whole")
+    assert told == Stub.most
+    assert whole.features[:, 0].tolist() == [k % 256 for k in Stub.seeds]
+    assert (whole.nfe, whole.seconds) == (3.0, pytest.approx(0.5 * Stub.most))
+
+    cut = Stub(stop_at=1050)
+    with pytest.raises(KeyboardInterrupt):
+        make(cut, tmp_path)
+    parts = sorted((tmp_path / "cells" / "stub-3-0").iterdir())
+    assert cut.asked == list(range(20, 1020))  # two parts of whole batches, 500 images each
+    assert [part.name for part in parts] == [
+        "0000000-0000500.safetensors", "0000500-0001000.safetensors",
+    ]  # fmt: skip
+    parts[1].write_bytes(parts[1].read_bytes()[:-9])
+
+    resumed = Stub()
+    found, told = make(resumed, tmp_path)
+    assert resumed.asked == list(range(520, 1123))  # the torn part and the missing one
+    assert told == Stub.most
+    assert "0000500-0001000.safetensors: not usable" in capsys.readouterr().err
+    assert torch.equal(found.features, whole.features)
+    assert torch.equal(found.images, whole.images)
+    assert found.nfe == whole.nfe
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["stub-3-0.safetensors"]
+    again = Stub()
+    assert torch.equal(make(again, tmp_path)[0].features, whole.features)
+    assert again.asked == []
+
+
+def test_a_joined_cell_names_every_revision() -> None:
+    a, b = (replace(cell(), made={"revision": r, "date": d}) for r, d in (("a", "1"), ("b", "2")))
+    assert Cell.join([a, b, b]).made == {"revision": "a; b", "date": "2"}
 
 
 def results(folder: Path) -> list[dict[str, Any]]:

@@ -7,13 +7,12 @@ from typing import Any
 import page
 
 SOLVERS = ["unipc", "ddim"]
-NFE = 10
+NFE = 5
 SAMPLES = [100, 200, 500, 1000, 2000, 5000, 10000]
 OVERRIDES = [
     f"solvers=[{','.join(SOLVERS)}]",
     f"nfe=[{NFE}]",
     f"samples={SAMPLES}".replace(" ", ""),
-    "precision=bfloat16",
 ]
 
 
@@ -54,9 +53,8 @@ def main() -> None:
         "fd_vs_samples",
         "FD against the number of samples",
         [
-            f"{facts['metric']} of the shipped MNIST model at NFE {NFE}, network in bfloat16, by "
-            "prefixes of one generation; labels in rotation, no guidance; and of real test images "
-            "(the floor), whose labels fall as they come: at small N that costs them more than "
+            f"{facts['metric']} of the shipped MNIST model at NFE {NFE}, by prefixes of one "
+            "generation; labels in rotation, no guidance; and of real test images (the floor), whose labels fall as they come: at small N that costs them more than "
             "the generated ones. The plug-in value, which is what a distance usually means, is "
             "too large at small N and falls with it. With the bias removed it does not depend on "
             "N, and has an interval (95 %, of every N by itself).",

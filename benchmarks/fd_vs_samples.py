@@ -54,10 +54,11 @@ def main() -> None:
         "FD against the number of samples",
         [
             f"{facts['metric']} of the shipped MNIST model at NFE {NFE}, by prefixes of one "
-            "generation; labels in rotation, no guidance; and of real test images (the floor), whose labels fall as they come: at small N that costs them more than "
-            "the generated ones. The plug-in value, which is what a distance usually means, is "
-            "too large at small N and falls with it. With the bias removed it does not depend on "
-            "N, and has an interval (95 %, of every N by itself).",
+            "generation; labels in rotation, no guidance; and of real test images (the floor), "
+            "whose labels fall as they come: at small N that costs them more than the generated "
+            "ones. The plug-in value, which is what a distance usually means, is too large at "
+            "small N and falls with it. With the bias removed it does not depend on N, and has "
+            "an interval (95 %, of every N by itself).",
             "![FD against samples](fd_vs_samples.png)",
             page.table(head, body),
             *(flat(curve) for curve in curves),

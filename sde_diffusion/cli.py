@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sde_diffusion.config import ROOT, conf_dir, digest, one_line
 from sde_diffusion.errors import InputError
+from sde_diffusion.help import keys, tasks
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -42,17 +44,24 @@ _faults: list[str] = []
 
 def run_task(config: DictConfig) -> Any:
     """Run one job; its folder is hydra.run.dir."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         name = str(config.task)
-        folder = Path(HydraConfig.get().runtime.output_dir)
         return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
         line = str(error) if isinstance(error, InputError) else one_line(error)
         if HydraConfig.get().mode == RunMode.RUN:
             _faults.append(line)
+            _forget(folder)
             return None
         print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
         raise UserError(line) from error
+
+
+def _forget(folder: Path) -> None:
+    """Remove the folder of a refused job, if nothing but Hydra's copy of the config is in it."""
+    if {path.name for path in folder.iterdir()} <= {".hydra"}:
+        shutil.rmtree(folder)
 
 
 def with_task(argv: list[str]) -> list[str]:
@@ -71,6 +80,8 @@ def main() -> None:
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     sys.argv[1:] = with_task(sys.argv[1:])
     OmegaConf.register_new_resolver("config_digest", lambda *, _root_: digest(_root_), replace=True)
+    OmegaConf.register_new_resolver("help_tasks", tasks, replace=True)
+    OmegaConf.register_new_resolver("help_keys", keys, replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
     _faults.clear()

@@ -123,6 +123,23 @@ def _field_type(annotation: Any) -> Any:
     return Any
 
 
+WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def _wanted(annotation: Any) -> str:
+    """What to give for a value of this type, for an error message."""
+    args = typing.get_args(annotation)
+    plain = next((a for a in (annotation, *args) if a in _PLAIN), None)
+    null = ", or null" if type(None) in args else ""
+    if plain is None:
+        # What is left are lists: of anything, or optional ones.
+        inner = next((a for a in args if typing.get_origin(a) is list), None)
+        return "a list, [A,B]" if inner is None else f"{_wanted(inner)}{null}"
+    if typing.get_origin(annotation) is list:
+        return f"a list of {WORDS[plain]}s, [A,B]"
+    return f"{'' if plain in (bool, str) else 'a '}{WORDS[plain]}{null}"
+
+
 def parameters(target: Any) -> dict[str, inspect.Parameter]:
     """Constructor (or function) parameters by name, without self."""
     found = inspect.signature(target).parameters
@@ -158,8 +175,8 @@ def _check_types(node: DictConfig, key: str, given: set[str]) -> None:
         try:
             OmegaConf.merge(OmegaConf.structured(schema), {name: node[name]})
         except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{key}.{name}={node[name]}: {reason}") from error
+            wanted = _wanted(allowed[str(name)])
+            raise InputError(f"{key}.{name}={node[name]}: give {wanted}") from error
 
 
 def build(node: Any, key: str, base: type | None = None, **extra: Any) -> Any:
@@ -206,9 +223,9 @@ def read(config: DictConfig, schema: type, *others: str) -> Any:
         merged = OmegaConf.merge(OmegaConf.structured(schema), picked)
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        key = str(error.full_key)
-        value = f"={config[key]}" if key in config else ""
-        raise InputError(f"{key}{value}: {str(error).splitlines()[0]}") from error
+        key = re.split(r"[.\[]", str(error.full_key))[0]
+        wanted = _wanted(typing.get_type_hints(schema)[key])
+        raise InputError(f"{key}={config[key]}: give {wanted}") from error
 
 
 def plain(config: Any) -> Any:

@@ -105,7 +105,9 @@ class Sampler:
         if nfe is None:
             return self.solver.steps(None)
         calls, rest = divmod(nfe, self.denoiser.cost)
-        if nfe < 1 or rest:
+        if nfe < 1:
+            raise InputError(f"nfe={nfe}: give a number of evaluations >= 1")
+        if rest:
             raise InputError(
                 f"nfe={nfe}: a guided call costs {self.denoiser.cost} evaluations; "
                 f"give a positive multiple of {self.denoiser.cost}"

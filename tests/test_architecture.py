@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 ORDER = [
     ["errors", "files"],
     ["config", "device"],
+    ["help"],
     ["sde", "condition", "parameterization"],
     ["networks"],
     ["denoiser"],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from sde_diffusion.cli import with_task
+from sde_diffusion.config import compose_task, conf_dir
 from tests.conftest import Run
 
 QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
@@ -25,6 +28,17 @@ def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
     assert spent < 1.0
     for word in ("compare", "sample", "train", "evaluate", "solver", "guidance"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize("task", [path.stem for path in Path(conf_dir(), "task").glob("*.yaml")])
+def test_help_of_a_task_explains_each_of_its_keys(task: str, quick_cli: Run) -> None:
+    printed = quick_cli(task, "--help").stdout
+    shown = printed.partition(f"Keys of {task}:")[2].partition("Examples:")[0]
+    config = compose_task([f"task={task}"])
+    own = [str(key) for key in config if not OmegaConf.is_config(config._get_node(key))]
+    assert len(own) > 1
+    for key in {*own} - {"task"}:
+        assert re.search(rf'^  "?{key}"?: ', shown, re.MULTILINE), key
 
 
 def test_cfg_job_prints_the_config_of_a_task(quick_cli: Run) -> None:
@@ -94,7 +108,7 @@ def test_wrong_input_is_one_line_that_names_the_key(
     assert "Traceback" not in done.stderr
     for word in WRONG[words]:
         assert word in lines[0]
-    assert not (tmp_path / "out" / "samples.npz").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_task_is_one_line(quick_cli: Run) -> None:

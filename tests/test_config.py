@@ -78,7 +78,7 @@ def test_every_experiment_composes(name: str) -> None:
         ({"_target_": "builtins.eval"}, "not a class"),
         ({"_target_": "sde_diffusion.nosuch.Thing"}, "nosuch"),
         ({"_target_": "sde_diffusion.sde.VP", "beta": 3}, "grid.beta: unknown key"),
-        ({"_target_": "sde_diffusion.grid.Karras", "rho": "x"}, "grid.rho=x"),
+        ({"_target_": "sde_diffusion.grid.Karras", "rho": "x"}, "grid.rho=x: give a number"),
         ({"_target_": "sde_diffusion.grid.Explicit", "levels": "???"}, "grid.levels: required"),
         ({"rho": 3}, "not a component"),
     ],

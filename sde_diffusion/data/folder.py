@@ -48,7 +48,11 @@ def image_folder(
     prefix = f"{split}/" if split else ""
     names = sorted(n for n in members if n.startswith(prefix))
     if not names:
-        raise InputError(f"{key}={path}: no images {sorted(SUFFIXES)} below {prefix or 'it'}")
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise InputError(
+            f"{key}={path}: no images ({kinds}) below {prefix or 'it'}"
+            + (f"; put those of the split {split} into a folder of that name" if split else "")
+        )
     arrays, kept = [], []
     for name in tqdm(names, desc="images", unit="image", disable=len(names) < 2000 or None):
         try:

@@ -37,9 +37,8 @@ def columns(comparison: Comparison) -> dict[str, str]:
     extra = [n for n in measured(comparison.points) if not n.endswith("_error")]
     return {
         "solver": "solver", "nfe": "NFE", "samples": "N", "fd": "FD", "fd_debiased": "bias removed",
-        "interval": "95 % interval", "floor": "floor",
+        "interval": "95 % interval", "floor": "floor", "ms_per_image": "ms / image",
         **{name: name.upper() if len(name) < 4 else name for name in extra},
-        "ms_per_image": "ms / image",
     }  # fmt: skip
 
 

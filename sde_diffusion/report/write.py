@@ -38,6 +38,8 @@ def write_report(folder: Path, comparison: Comparison, tracker: Tracker) -> None
     write_atomically(folder / "report.html", page(comparison, plots, inline).encode())
     names = columns(comparison)
     tracker.table("results", [{name: row[name] for name in names} for row in comparison.rows])
+    tracker.table("points", [{key: row[key] for key in comparison.points[0]}
+                             for row in comparison.points])  # fmt: skip
     tracker.table("ranking", standings(comparison))
     for name in pictures:
         tracker.image(name.partition(".")[0], folder / name)

@@ -84,8 +84,8 @@ def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
     path = asset(reference or f"{extractor.name}-reference")
     if reference is None and not path.is_file():
         raise InputError(
-            f"reference={path}: none is shipped for extractor {extractor.name}; give "
-            "reference=FOLDER, .zip, .npz, a data set, or a file of 'sde-diffusion reference'"
+            f"reference: none is shipped for extractor {extractor.name}; give reference=FOLDER, "
+            ".zip, .npz, a data set, or a file of 'sde-diffusion reference'"
         )
     return ReferenceSet.load(path, extractor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def run(config: DictConfig, folder: Path) -> float:
             f"epochs={task.epochs}, dim={task.dim}, keep={task.keep}: "
             "give numbers >= 1, and keep >= 2"
         )
+    if not re.fullmatch(r"[\w.-]+", task.name):  # it names files, which must stay in the folder
+        raise InputError(f"name={task.name}: use letters, digits, dots and hyphens")
     precision = PRECISIONS[choice("precision", task.precision, PRECISIONS)]
     data, held_out = both_splits(config)
     began = time.perf_counter()

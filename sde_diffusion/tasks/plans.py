@@ -46,7 +46,12 @@ class CompareTask:
         if not self.samples or min(self.samples) < 2:
             raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
         if not self.solvers or not self.nfe:
-            raise InputError("solvers=[], nfe=[]: give at least one of each")
+            empty = "nfe" if self.solvers else "solvers"
+            raise InputError(f"{empty}=[]: give at least one")
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed}: give a number >= 0")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size={self.batch_size}: give a number >= 1")
         if self.repeats < 1:
             raise InputError(f"repeats={self.repeats}: give a number of seed blocks >= 1")
 

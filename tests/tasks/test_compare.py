@@ -61,7 +61,12 @@ def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> No
         ("samples=[1]", "samples=[1]"),
         ("nfe=[abc]", "abc"),
         ("reference=nosuch", "reference=nosuch"),
-        ("extractor=pixel", "reference=pixel4-reference"),
+        ("extractor=pixel", "reference: none is shipped for extractor pixel4"),
+        ("seed=-1", "seed=-1"),
+        ("batch_size=0", "batch_size=0"),
+        ("nfe=8", "nfe=8: give a list of whole numbers, [A,B]"),
+        ("nfe=[4.5]", "nfe=[4.5]: give a list of whole numbers"),
+        ("nfe=[0]", "nfe=0: give a number of evaluations >= 1"),
         ("solvers=[{ddim:{eta:1}}]", "eta"),
         ("solvers=[{'../up':{solver:ddim}}]", "'../up'"),
         ("repeats=0", "repeats=0"),
@@ -76,7 +81,7 @@ def test_nothing_runs_before_every_cell_is_checked(
     assert done.returncode != 0
     assert named in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out" / "cells").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_solvers_without_an_order_take_a_budget_and_adaptive_ones_their_own(

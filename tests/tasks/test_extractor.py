@@ -37,8 +37,9 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     ("words", "named"),
     [
         ("epochs=0", "epochs=0"),
-        ("dim=many", "dim=many"),
+        ("dim=many", "dim=many: give a whole number"),
         ("keep=0", "keep=0"),
+        ("name=../up", "name=../up: use letters"),
         ("architecture=wide", "architecture=wide: choose one of"),
         ("precision=half", "precision=half: choose one of"),
         ("data.split=all", "data.split=all"),

@@ -103,7 +103,7 @@ def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error).split()).split(". ")[0][:120]
         raise InputError(
             f"extractor.file={path}: torn, or not TorchScript ({reason}); "
             "give a file of torch.jit.save"

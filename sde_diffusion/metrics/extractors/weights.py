@@ -38,7 +38,8 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
             raise ValueError("something in it is no tensor")
         return tensors
     except Exception as error:  # torch.load's and safetensors' refusals share no narrower class
-        reason = " ".join(str(error).split())[:200]
+        # Its first sentence: what follows tells how to load the file unsafely.
+        reason = " ".join(str(error).split()).split(". ")[0][:200]
         raise InputError(
             f"{key}={path}: torn, or no file of plain weights ({reason}); "
             "give a safetensors file or a PyTorch state dict"

@@ -1,12 +1,24 @@
-"""How fast is a Frechet distance, and a curve of eight, beside the algebra in common use?"""
+"""How fast is a Frechet distance, and a curve of eight, beside the algebra in common use?
+
+OMP_NUM_THREADS=1 times processor seconds, which other processes do not lengthen; 2 times the wall.
+The page shows each number of threads that this was run with.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.metadata
+import io
 import json
+import os
 import time
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import numpy as np
 import page
 import torch
 from scipy.linalg import sqrtm
@@ -23,11 +35,14 @@ from sde_diffusion.metrics.frechet import (
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.tasks.common import machine
 
-D = 2048
-COUNTS = [100, 500, 1000, 2000, 3000, 4000, 7000, 10000]
-LARGE = [2500, 3000, 4000, 5000, 6000, 7000, 8500, 10000]
-FEW = 512
+D, FEW = 2048, 512
+MIXED = [100, 500, 1000, 2000, 3000, 4000, 7000, 10000]
+ABOVE = [2500, 3000, 4000, 5000, 6000, 7000, 8500, 10000]
+# Times the single distances are timed, in turn; the least counts.
+ROUNDS = 3
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "0"))
 CACHE = page.HERE.parent / "outputs" / "benchmark-distance"
+Way = Callable[[FeatureStats, Reference], float]
 
 
 def by_eigvals(a: FeatureStats, b: Reference) -> float:
@@ -36,8 +51,15 @@ def by_eigvals(a: FeatureStats, b: Reference) -> float:
     return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * roots)
 
 
+def by_numpy(a: FeatureStats, b: Reference) -> float:
+    """torch-fidelity's: the same with numpy."""
+    values = np.linalg.eigvals(a.cov.numpy() @ b.cov.numpy()).astype(complex)
+    roots = float(np.sqrt(values).real.sum())
+    return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace()) - 2 * roots
+
+
 def by_sqrtm(a: FeatureStats, b: Reference) -> float:
-    """pytorch-fid's algebra: sqrtm of S S_0, again with 1e-6 on both diagonals if not finite."""
+    """pytorch-fid's: sqrtm of S S_0, again with 1e-6 on both diagonals if not finite."""
     root = torch.as_tensor(sqrtm((a.cov @ b.cov).numpy()))
     if not root.isfinite().all():
         eye = 1e-6 * torch.eye(len(b.cov), dtype=torch.float64)
@@ -46,38 +68,88 @@ def by_sqrtm(a: FeatureStats, b: Reference) -> float:
     return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace)
 
 
+def of_torchmetrics(compute: Any) -> Way:
+    """Its own function."""
+    return lambda a, b: float(compute(a.mean, a.cov, b.mean, b.cov))
+
+
+def of_torch_fidelity(compute: Any) -> Way:
+    """Its own function."""
+
+    def way(a: FeatureStats, b: Reference) -> float:
+        sides = [{"mu": s.mean.numpy(), "sigma": s.cov.numpy()} for s in (a, b)]
+        return compute(*sides, verbose=False)["frechet_inception_distance"]
+
+    return way
+
+
+def of_pytorch_fid(compute: Any) -> Way:
+    """Its own function; it prints and warns of what it does."""
+
+    def way(a: FeatureStats, b: Reference) -> float:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(compute(a.mean.numpy(), a.cov.numpy(), b.mean.numpy(), b.cov.numpy()))
+
+    return way
+
+
+# Package: its module and function, how to call it, and its algebra written out.
+PEERS = {
+    "torchmetrics": ("torchmetrics.image.fid:_compute_fid", of_torchmetrics, by_eigvals),
+    "torch-fidelity": (
+        "torch_fidelity.metric_fid:fid_statistics_to_metric", of_torch_fidelity, by_numpy,
+    ),
+    "pytorch-fid": (
+        "pytorch_fid.fid_score:calculate_frechet_distance", of_pytorch_fid, by_sqrtm,
+    ),
+}  # fmt: skip
+
+
+@cache
+def peer(package: str) -> tuple[Way, str]:
+    """A package's own function, or its algebra as written here where that does not import."""
+    place, own, written = PEERS[package]
+    module, _, name = place.partition(":")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compute = getattr(importlib.import_module(module), name)
+    except ImportError:
+        return written, f"{package}: not installed, its algebra as written in the script"
+    cov = torch.cov(torch.randn(64, 200, dtype=torch.float64, generator=seeded(3)))
+    a, b = FeatureStats(100, cov[0], 99 * cov), Reference(cov[1], cov @ cov, 100, cov)
+    apart = abs(own(compute)(a, b) / written(a, b) - 1)
+    version = importlib.metadata.version(package)
+    return own(compute), (
+        f"{package} {version}: its own function (`{name}`; equal to the algebra as "
+        f"written in the script to {apart:.0e} at d = 64)"
+    )
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator."""
+    return torch.Generator().manual_seed(seed)
+
+
 def features(n: int, seed: int) -> Tensor:
     """Rectified mixtures of Gaussians, each set of its own: a long spectrum and no dead feature."""
-    g = torch.Generator().manual_seed(seed)
-    mix = torch.randn(D, D, generator=torch.Generator().manual_seed(0)) / D**0.5
+    g = seeded(seed)
+    mix = torch.randn(D, D, generator=seeded(0)) / D**0.5
     mix = mix * torch.linspace(2, 0.1, D)[:, None] + 0.02 * seed * torch.randn(D, D, generator=g)
     return torch.relu(torch.randn(n, D, generator=g) @ mix.T + 0.3)
 
 
-def timed(do: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of processor time (one thread; other processes do not count), and the result."""
-    start = time.process_time()
-    found = do()
-    return time.process_time() - start, found
+@cache
+def data() -> tuple[Tensor, FeatureStats, Reference]:
+    """Features, their statistics, and the reference with its root."""
+    x = features(MIXED[-1], 1)
+    return x, FeatureStats.of(x), Reference.from_stats(FeatureStats.of(features(10000, 2)))
 
 
-def compare(what: str, ways: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, Any]]:
-    """Seconds and the result of each way, kept for a run that goes on."""
-    found = {}
-    for name, do in tqdm(ways.items(), desc=what):
-        path = CACHE / f"{what}-{name}.json"
-        if not path.is_file():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(timed(do)).encode())
-        seconds, result = json.loads(path.read_text())
-        found[name] = seconds, result
-    return found
-
-
-def prefixes(
-    x: Tensor, way: Callable[[FeatureStats, Reference], float], b: Reference, counts: list[int]
-) -> list[float]:
+def prefixes(way: Way, counts: list[int]) -> list[float]:
     """The curve by another algebra, its statistics streamed once as ours are."""
+    x, _, b = data()
     stats, done, found = FeatureStats.empty(D), 0, []
     for n in counts:
         stats, done = stats.update(x[done:n]), n
@@ -85,89 +157,125 @@ def prefixes(
     return found
 
 
-def body(what: str, found: dict[str, tuple[float, Any]], targets: list[str]) -> list[str]:
-    """A row of the table."""
-    ours, *others = (seconds for seconds, _ in found.values())
-    ratios = [f"{s / ours:.1f} ({t})" for s, t in zip(others, targets, strict=True)]
-    return [what, f"{ours:.3g}", *(f"{s:.3g}" for s in others), *ratios]
+def work(what: str, package: str) -> Any:
+    """One measured thing: values of distances."""
+    x, stats, b = data()
+    counts = MIXED if what == "mixed" else ABOVE
+    if package == "here":
+        if what == "single":
+            return frechet_distance(stats, b).value
+        if what == "few":
+            return frechet_of_features(x[:FEW], b).value
+        return [f.value for f in frechet_curve(x, b, counts)]
+    way = peer(package)[0]
+    if what == "single":
+        return way(stats, b)
+    return way(FeatureStats.of(x[:FEW]), b) if what == "few" else prefixes(way, counts)
+
+
+def timed(what: str, package: str) -> dict[str, Any]:
+    """Seconds and values; every round of a run that was killed is kept."""
+    rounds = ROUNDS if what in ("single", "few") else 1
+    found: dict[str, Any] = {}
+    for k in range(rounds):
+        path = CACHE / f"{THREADS}-{what}-{package}-{k}.json"
+        if not path.is_file():
+            CACHE.mkdir(parents=True, exist_ok=True)
+            data(), package == "here" or peer(package)
+            clock = time.process_time if THREADS == 1 else time.perf_counter
+            start = clock()
+            values = work(what, package)
+            new = {"seconds": clock() - start, "values": values}
+            write_atomically(path, json.dumps(new).encode())
+        now = json.loads(path.read_text())
+        found = now if not found or now["seconds"] < found["seconds"] else found
+    return found
+
+
+ROWS = {
+    "single": ("one distance, statistics given", ">= 2.5", ">= 8"),
+    "few": (f"one distance of N = {FEW} features", ">= 20", ">= 100"),
+    "mixed": (f"curve, N = {', '.join(map(str, MIXED))}", ">= 4", ">= 12"),
+    "above": (f"curve, N = {', '.join(map(str, ABOVE))}", ">= 4", ">= 12"),
+}
+
+
+def measured(what: str, package: str) -> dict[str, Any] | None:
+    """What there is to time: the curves by one of the two packages with the same algebra."""
+    if package == "torch-fidelity" and what in ("mixed", "above"):
+        return None
+    return timed(what, package)
+
+
+def measure() -> dict[str, dict[str, dict[str, Any] | None]]:
+    """Every row by every way."""
+    names = ["here", *PEERS]
+    return {
+        what: {name: measured(what, name) for name in names} for what in tqdm(ROWS, desc="rows")
+    }
+
+
+def speeds(found: dict[str, dict[str, dict[str, Any] | None]]) -> str:
+    """The table."""
+    rows = []
+    for what, (label, *targets) in ROWS.items():
+        seconds = [None if way is None else way["seconds"] for way in found[what].values()]
+        ours = seconds[0] or 0.0
+        ratios = [
+            "-" if s is None else f"{s / ours:.1f} ({t})"
+            for s, t in zip(seconds[1:], (targets[0], targets[0], targets[1]), strict=True)
+        ]
+        rows.append([label, *map(page.number, seconds), *ratios])
+    head = [f"d = {D}", "here, s", *(f"{name}, s" for name in PEERS),
+            *(f"{name} / here (target)" for name in PEERS)]  # fmt: skip
+    return page.table(head, rows)
 
 
 def main() -> None:
     """Write distance.md."""
-    torch.set_num_threads(1)
-    x = features(COUNTS[-1], 1)
-    stats, reference = FeatureStats.of(x), Reference.from_stats(FeatureStats.of(features(10000, 2)))
-    few = x[:FEW]
-    single = compare(
-        "single",
-        {
-            "ours": lambda: frechet_distance(stats, reference).value,
-            "eigvals": lambda: by_eigvals(stats, reference),
-            "sqrtm": lambda: by_sqrtm(stats, reference),
-        },
-    )
-    small = compare(
-        "few",
-        {
-            "ours": lambda: frechet_of_features(few, reference).value,
-            "eigvals": lambda: by_eigvals(FeatureStats.of(few), reference),
-            "sqrtm": lambda: by_sqrtm(FeatureStats.of(few), reference),
-        },
-    )
-    curve = compare(
-        "curve",
-        {
-            "ours": lambda: [f.value for f in frechet_curve(x, reference, COUNTS)],
-            "eigvals": lambda: prefixes(x, by_eigvals, reference, COUNTS),
-            "sqrtm": lambda: prefixes(x, by_sqrtm, reference, COUNTS),
-        },
-    )
-    above = compare(
-        "above",
-        {
-            "ours": lambda: [f.value for f in frechet_curve(x, reference, LARGE)],
-            "eigvals": lambda: prefixes(x, by_eigvals, reference, LARGE),
-        },
-    )
-    rows = [
-        body("one distance, statistics given", single, [">= 2.5", ">= 8"]),
-        body(f"one distance of N = {FEW} features", small, [">= 20", ">= 100"]),
-        body(
-            f"curve of {len(COUNTS)}, N = {', '.join(map(str, COUNTS))}", curve, [">= 4", ">= 12"]
-        ),
-    ]
-    head = ["d = 2048", "here, s", "eigvals, s", "sqrtm, s", "eigvals / here (target)",
-            "sqrtm / here (target)"]  # fmt: skip
-    exact = small["ours"][1]
-    apart = [abs(small[k][1] - exact) / exact for k in ("eigvals", "sqrtm")]
-    large = max(abs(v - w) / w for v, w in zip(above["eigvals"][1], above["ours"][1], strict=True))
-    facts = machine()
+    if THREADS < 1:
+        raise SystemExit("set OMP_NUM_THREADS to 1, or to the cores that are free")
+    torch.set_num_threads(THREADS)
+    known = CACHE / f"{THREADS}.json"
+    found = measure()
+    write_atomically(known, json.dumps({"found": found, "machine": machine()["machine"]}).encode())
+    values = {
+        what: {name: np.array(way["values"]) for name, way in ways.items() if way}
+        for what, ways in found.items()
+    }
+    off = {name: abs(v / values["few"]["here"] - 1) for name, v in values["few"].items()}
+    large = max(float(abs(v / values["above"]["here"] - 1).max()) for v in values["above"].values())
+    tables = []
+    for path in sorted(CACHE.glob("?.json")):
+        kept = json.loads(path.read_text())
+        kind = "processor time, 1 thread" if path.stem == "1" else f"wall time, {path.stem} threads"
+        tables += [f"Seconds of {kind} ({kept['machine']}):", speeds(kept["found"])]
+    wrong = "; ".join(f"{k} {float(v):.1e}" for k, v in off.items() if k != "here")
     text = f"""# Seconds of a Frechet distance
 
-Three ways in one run on the same float64 statistics, d = {D}: the one here (`eigvalsh` in the
-coordinates of the reference's root, kept with the reference; the Gram matrix below N = d), and the
-algebra of torchmetrics (`eigvals(S S_0)`) and of pytorch-fid (`scipy.linalg.sqrtm(S S_0)`, again
-with 1e-6 on the diagonals if that is not finite), both written out in the script: at d = 64 they
-were equal to those packages' own functions (1.9.0 and 0.3.0) to 1e-13; torch-fidelity 0.4 takes
-the first with numpy. Processor seconds of one thread, which other processes do not lengthen. The
-other two get the curve's statistics streamed in one pass, as here: only the algebra differs.
+In one run, on the same float64 statistics, beside the public ways:
 
-{page.table(head, rows)}
+{chr(10).join(f"- {peer(package)[1]}" for package in PEERS)}
 
-At N = {FEW} < d the values of the other two are off by {apart[0]:.1e} and {apart[1]:.1e} of the
-distance ({exact:.6g}); above d all agree to {large:.1e}.
+Here it is `eigvalsh` in the coordinates of the reference's root, which is kept with the reference;
+the Gram matrix below N = d. The others get the curve's statistics streamed in one pass, as here:
+only the algebra differs. Single distances: the least of {ROUNDS} rounds.
 
-With all eight N above d ({LARGE[0]} to {LARGE[-1]}) no Gram matrix helps, and each point is an
-eigenvalue problem of full size: {above["ours"][0]:.3g} s here, {above["eigvals"][0]:.3g} s by
-`eigvals`, a factor of {above["eigvals"][0] / above["ours"][0]:.1f}.
+{(chr(10) * 2).join(tables)}
+
+The first curve goes from N < d, where a Gram matrix serves, to N > d; in the second each point is
+an eigenvalue problem of full size.
+
+At N = {FEW} < d the others' values are off by this part of the distance
+({float(values["few"]["here"]):.6g}): {wrong}. Above d all agree to {large:.0e}.
 
 ## Where the numbers come from
 
-- command: `python benchmarks/distance.py` (a killed run goes on)
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
+- command: `OMP_NUM_THREADS=1 python benchmarks/distance.py` (a killed run goes on)
+- date: {machine()["date"]}, revision: {machine()["revision"]}
 """
     write_atomically(page.HERE / "distance.md", text.encode())
+    print(text)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 import torch
-from scipy.linalg.lapack import dsygst
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.metrics.stats import FeatureStats, gram
 
 EPS = torch.finfo(torch.float64).eps
+# Bands that a triangular root is cut into, and the least width of one: in narrower ones the calls
+# cost more than the zeros.
+BANDS, MIN_BAND = 8, 128
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,36 @@ def root_of(cov: Tensor) -> Tensor:
     return vectors[:, kept] * values[kept].sqrt()
 
 
+def times_root(x: Tensor, root: Tensor) -> Tensor:
+    """x R [n, r] of x [n, d] and R [d, r]; of a triangular R without the zeros of most bands."""
+    bands = _bands(root)
+    if len(bands) == 1:
+        return x @ root
+    found = torch.empty(len(x), root.shape[1], dtype=torch.float64)
+    for i, j in bands:
+        torch.mm(x[:, i:], root[i:, i:j], out=found[:, i:j])
+    return found
+
+
 def congruent(cov: Tensor, root: Tensor) -> Tensor:
-    """Lower triangle, the one that eigh reads, of R^T S R [r, r]; S [d, d] symmetric, R [d, r]."""
-    square = root.shape[0] == root.shape[1] and root.device.type == "cpu"
-    if not square or bool(root.triu(1).any()):
-        return root.T @ cov @ root
-    # LAPACK's reduction for a triangular R, a quarter of the work; transposed: it counts columns.
-    upper, _ = dsygst(cov.T.numpy(), root.T.numpy(), itype=2, lower=0)
-    return torch.from_numpy(upper).T
+    """R^T S R [r, r] of symmetric S [d, d], right in the lower triangle, the one that eigh reads.
+
+    For a triangular R two fifths of the work, in few and large products. LAPACK's own reduction
+    is made of small ones, whose threads wait for each other.
+    """
+    half, found = times_root(cov, root), torch.zeros(root.shape[1], root.shape[1], dtype=cov.dtype)
+    for i, j in _bands(root):
+        found[i:j, :j] = root[i:, i:j].T @ half[i:, :j]
+    return found
+
+
+def _bands(root: Tensor) -> list[tuple[int, int]]:
+    """Columns i to j of R that are zero above row i; all columns, if it is not so in each."""
+    rank = root.shape[1]
+    width = max(MIN_BAND, ceil(rank / BANDS))
+    bands = [(i, min(i + width, rank)) for i in range(0, rank, width)]
+    lower = len(root) == rank and not any(bool(root[:i, i:j].any()) for i, j in bands)
+    return bands if lower else [(0, rank)]
 
 
 def check_width(features: int, reference: Reference) -> None:
@@ -105,8 +130,8 @@ def frechet_of_features(features: Tensor, reference: Reference) -> Distance:
 def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int]) -> list[Distance]:
     """Distances of the prefixes features[:n], n in the increasing ``counts``, in one pass.
 
-    The statistics grow from prefix to prefix, and each n costs one eigvalsh, of R^T S R or of the
-    n x n Gram matrix of projected features.
+    The statistics grow from prefix to prefix, in the root's coordinates y = R^T x where that is
+    less work, and each n costs one eigvalsh: of R^T S R, or of the n x n Gram matrix of the y.
     """
     if any(a >= b for a, b in pairwise(counts)):
         raise InputError(f"samples={list(counts)}: not increasing; give increasing numbers")
@@ -114,17 +139,30 @@ def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int])
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")
     check_width(features.shape[1], reference)
     x, root = features[: counts[-1]].to(torch.float64), reference.root
-    stats, done, found = FeatureStats.empty(x.shape[1]), 0, []
+    rank, found = root.shape[1], []
+    # R^T S R costs as much as 1.5 d rows of y, and is needed for each n > rank.
+    project = 1.5 * len(root) * sum(n > rank for n in counts) > counts[-1]
+    rows = counts[-1] if project else max((n for n in counts if n <= rank), default=0)
+    # About a point amid the features: squares lose no digits to where they lie.
+    y = times_root(x[:rows] - x.mean(0), root)
+    stats = FeatureStats.empty(rank if project else len(root))
+    done, mean, squares = 0, torch.zeros_like(reference.mean), torch.zeros((), dtype=torch.float64)
     for n in counts:
-        if n > root.shape[1]:
-            stats, done = stats.update(x[done:n]), n
-            found.append(frechet_distance(stats, reference))
-            continue
-        mean = x[:n].mean(0)
-        centred = x[:n] - mean
-        y = centred @ root
-        # Centring makes one null mode, whose rounding would enter as a square root of eps.
-        values = torch.linalg.eigvalsh(y @ y.T / (n - 1))[1:]
-        shift2, trace = (mean - reference.mean).square().sum(), centred.square().sum() / (n - 1)
-        found.append(_distance(shift2, trace, reference, values))
+        mean, squares = _grown(mean, squares, done, x[done:n])
+        if n > rank:
+            stats = stats.update((y if project else x)[stats.n : n])
+            values = torch.linalg.eigvalsh(stats.cov if project else congruent(stats.cov, root))
+        else:
+            # Centring makes one null mode, whose rounding would enter as a square root of eps.
+            values = torch.linalg.eigvalsh(gram((y[:n] - y[:n].mean(0)).T) / (n - 1))[1:]
+        shift2, done = (mean - reference.mean).square().sum(), n
+        found.append(_distance(shift2, squares / (n - 1), reference, values))
     return found
+
+
+def _grown(mean: Tensor, squares: Tensor, n: int, more: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [d] of n features, and sum of their squared distances from it, with more [N, d]."""
+    new = more.mean(0)
+    apart, share = new - mean, len(more) / (n + len(more))
+    within = (more - new).square().sum()
+    return mean + share * apart, squares + within + n * share * apart.square().sum()

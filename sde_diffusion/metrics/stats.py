@@ -10,6 +10,12 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 
 
+def gram(x: Tensor) -> Tensor:
+    """x^T x [d, d] of x [N, d]."""
+    # numpy sees one matrix on both sides and does half the work (BLAS syrk); torch does not.
+    return torch.from_numpy(x.numpy().T @ x.numpy())
+
+
 @dataclass(frozen=True)
 class FeatureStats:
     """Count n, mean [d] and centred second moment M2 [d, d] = sum (x - mean)(x - mean)^T.
@@ -33,9 +39,7 @@ class FeatureStats:
             return cls.empty(features.shape[1])
         x = features.to(torch.float64)
         mean = x.mean(0)
-        # numpy sees one matrix on both sides and does half the work (BLAS syrk); torch does not.
-        centred = (x - mean).numpy()
-        return cls(len(x), mean, torch.from_numpy(centred.T @ centred))
+        return cls(len(x), mean, gram(x - mean))
 
     def merge(self, other: FeatureStats) -> FeatureStats:
         """Statistics of both sets together (Chan, Golub & LeVeque 1983)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.stats import checked
 
 P = TypeVar("P")
 
@@ -34,7 +35,7 @@ class Metric(ABC, Generic[P]):
 
     @final
     def __call__(self, features: Tensor, reference_features: Tensor) -> dict[str, float]:
-        """The values, by name; InputError for too few features, or of two widths."""
+        """The values, by name; InputError for too few features, not finite, or of two widths."""
         for key, x in (("samples", features), ("reference", reference_features)):
             if x.ndim != 2 or len(x) < self.least:
                 raise InputError(
@@ -46,9 +47,9 @@ class Metric(ABC, Generic[P]):
                 f"{features.shape[1]}; use one extractor for both"
             )
         if self._known is None or self._known[0] is not reference_features:
-            prepared = self.prepare(reference_features.to(torch.float64))
+            prepared = self.prepare(checked(reference_features, "reference"))
             self._known = reference_features, prepared
-        return self.measure(features.to(torch.float64), self._known[1])
+        return self.measure(checked(features, "samples"), self._known[1])
 
 
 def shuffled(features: Tensor, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.frechet import Reference, check_width, frechet_distance
-from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.metrics.stats import FeatureStats, checked
 
 
 def bootstrap_error(
@@ -20,13 +20,13 @@ def bootstrap_error(
     Classes set in rotation stay in proportion where a block is a whole number of turns. Drawn
     blocks repeat, so with N close to d it is too large: a check, not an interval.
     """
-    check_width(features.shape[1], reference)
+    x = checked(features)
+    check_width(x.shape[1], reference)
     if not 2 <= blocks <= len(features) or replicates < 2:
         raise InputError(
             f"blocks={blocks}: give a number from 2 to the {len(features)} samples, "
             "and 2 or more replicates"
         )
-    x = features.to(torch.float64)
     parts = [FeatureStats.of(part) for part in x.tensor_split(blocks)]
     sizes = torch.tensor([part.n for part in parts], dtype=torch.float64)
     means = torch.stack([part.mean for part in parts])

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.stats import FeatureStats, gram
+from sde_diffusion.metrics.stats import FeatureStats, checked, gram
 
 EPS = torch.finfo(torch.float64).eps
 # Bands that a triangular root is cut into, and the least width of one: in narrower ones the calls
 # cost more than the zeros.
 BANDS, MIN_BAND = 8, 128
+# Variances below are none: what the quadrature of ``jackknife`` squares would underflow.
+TINY = 1e-280
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Distance:
 def above_rounding(values: Tensor) -> Tensor:
     """Which eigenvalues of a covariance are more than its rounding, its numerical rank."""
     # eigvalsh sorts upwards; a spectrum of no values at all is sliced without an error.
-    return values > values[-1:].clamp_min(0) * len(values) * EPS
+    return values > (values[-1:] * (len(values) * EPS)).clamp_min(TINY)
 
 
 def root_of(cov: Tensor) -> Tensor:
@@ -137,8 +139,8 @@ def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int])
         raise InputError(f"samples={list(counts)}: not increasing; give increasing numbers")
     if not counts or min(counts) < 2 or max(counts) > len(features):
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")
-    check_width(features.shape[1], reference)
-    x, root = features[: counts[-1]].to(torch.float64), reference.root
+    x, root = checked(features[: counts[-1]]), reference.root
+    check_width(x.shape[1], reference)
     rank, found = root.shape[1], []
     # R^T S R costs as much as 1.5 d rows of y, and is needed for each n > rank.
     project = 1.5 * len(root) * sum(n > rank for n in counts) > counts[-1]

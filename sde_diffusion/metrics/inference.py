@@ -54,6 +54,7 @@ from sde_diffusion.metrics.jackknife import (
     stratum_of_reference,
     variance,
 )
+from sde_diffusion.metrics.stats import FeatureStats, checked
 
 Z95 = 1.959963984540054
 MIN_RATIO = 5
@@ -124,8 +125,9 @@ class _Expansion:
 def _expand(
     features: Tensor, reference: Reference, known: Tensor | None, strata: Tensor | None
 ) -> _Expansion:
-    x, root = features.to(torch.float64), reference.root
-    cov, shift, n = x.T.cov(), x.mean(0) - reference.mean, len(x)
+    x, root, n = checked(features), reference.root, len(features)
+    stats = FeatureStats.of(x)
+    cov, shift = stats.cov, stats.mean - reference.mean
     values, vectors = torch.linalg.eigh(congruent(cov, root))
     # Dead features would give 0 / 0: sums run over the numerical rank.
     kept = above_rounding(values)
@@ -161,14 +163,14 @@ def _withheld(x: Tensor, reference: Reference, strata: Tensor | None) -> Inferen
 def _check(
     features: Tensor, reference: Reference, known: Tensor | None, strata: Tensor | None
 ) -> None:
-    check_width(features.shape[1], reference)
+    check_width(checked(features).shape[1], reference)
     if strata is not None and strata.shape != (len(features),):
         raise InputError(
             f"strata: {tuple(strata.shape)} labels of {len(features)} samples; give one each"
         )
     if known is None:
         return
-    check_width(known.shape[1], reference)
+    check_width(checked(known, "reference").shape[1], reference)
     least = min(MIN_RATIO * known.shape[1], reference.n)
     if not least <= len(known) <= reference.n:
         raise InputError(
@@ -185,8 +187,10 @@ def debiased(
 ) -> Inference:
     """Bias-removed Frechet distance of features [N, d], with its 95 % interval, from N = 5 d.
 
-    ``reference_features`` are some, or all, of those that the reference's statistics were made
-    of. ``strata`` [N] are the labels of samples whose classes were set, not drawn.
+    Samples are taken for independent draws, none of them in the reference: of the reference's own
+    the value is negative. ``reference_features`` are some, or all, of those that the reference's
+    statistics were made of. ``strata`` [N] are the labels of samples whose classes were set, not
+    drawn. Below 5 d, on either side, all is withheld, and the note says why.
     """
     _check(features, reference, reference_features, strata)
     withheld = _withheld(features, reference, strata)

@@ -24,7 +24,7 @@ sum_h (n_h - 1)/n_h sum_k (change - mean_h)^2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log, pi
+from math import expm1, log, log1p, pi
 
 import torch
 from torch import Tensor
@@ -68,7 +68,12 @@ def stratum_of_reference(features: Tensor, reference: Reference) -> list[Stratum
 
 
 def quadrature(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes t and weights of (1/pi) int_0^inf dt for functions with scales sqrt(values)."""
+    """Nodes t and weights of (1/pi) int_0^inf dt for functions with scales sqrt(values).
+
+    None for no values: where one side does not vary there is no root to change.
+    """
+    if len(values) == 0:
+        return values, values
     s = values.sqrt()
     first, last = log(float(s.min())) - BELOW, log(float(s.max())) + ABOVE
     nodes = torch.arange(first, last + STEP, STEP, dtype=torch.float64).exp()
@@ -129,7 +134,8 @@ def leave_one_out(plain: Plain, stratum: Stratum) -> Change:
     resolvent = 1 / (values[:, None] + nodes**2)
     q = (v @ basis).square() @ resolvent
     # What is left of the base is no less than 0, so a q(t) <= L / (L + t^2) but for rounding.
-    logs = torch.log1p(-torch.minimum(a * q, values[-1] * resolvent[-1]))
+    most = values[-1:].sum() * resolvent[-1:].sum(0)
+    logs = torch.log1p(-torch.minimum(a * q, most))
     # Over all n samples the means are known; only what is not linear in q is averaged over K.
     second = stratum.moment - (2 * back - back**2) * torch.outer(b, b)
     q_mean = ((basis.T @ second) * basis.T).sum(1) @ resolvent
@@ -181,12 +187,15 @@ def gaussian_reference(
     nodes, weights = quadrature(values)
     share = values[:, None] / (values[:, None] + nodes**2)
     total, squares = share.sum(0), share.square().sum(0)
-    room = 1 - a * of_all * total
+    taken = a * of_all * total
+    room = 1 - taken
     spread = of_all**2 * 2 * ((n - 1) * squares - total.square()) / (n + 1)
-    logs = room.log() - 0.5 * (a / room).square() * spread
+    logs = torch.log1p(-taken) - 0.5 * (a / room).square() * spread
     roots = values.sqrt().sum()
     trace = reference.cov.trace()
-    change = trace / (n * (n - 1)) - 2 * (grow**0.5 * (roots + logs @ weights) - roots)
+    # Differences of order 1 / n cancel to 1 / n^2, so neither may carry a rounding of order 1.
+    more = expm1(0.5 * log1p(1 / (n - 2)))
+    change = trace / n / (n - 1) - 2 * (more * roots + grow**0.5 * (logs @ weights))
     slope = 2 * grow**0.5 * a * (share / room) @ weights
     straight = 1 / (n - 1) ** 2 - n / ((n - 1) * (n - 2))
     return GaussianReference(

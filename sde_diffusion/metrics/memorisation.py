@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.pairwise import nearest
+from sde_diffusion.metrics.stats import checked
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ def memorisation(
     """Features [N, d] of generated, [M, d] of held-out real, [T, d] of the training images.
 
     As in arXiv 2004.05675, by distances in feature space, where the held-out images give the
-    scale. InputError for different d, or a quantile outside 0 .. 1.
+    scale. InputError for different d, a quantile outside 0 .. 1, or held-out images that were
+    trained on.
     """
+    features, held_out, training = (
+        checked(x, key)
+        for x, key in ((features, "features"), (held_out, "held out"), (training, "training"))
+    )
     widths = {x.shape[1] for x in (features, held_out, training)}
     if len(widths) > 1 or 0 in map(len, (features, held_out, training)):
         raise InputError(
@@ -45,14 +50,18 @@ def memorisation(
         )
     if not 0 < quantile < 1:
         raise InputError(f"quantile={quantile}: give a number between 0 and 1")
-    mean = training.to(torch.float64).mean(0)
-    x, real, known = (f.to(torch.float64) - mean for f in (features, held_out, training))
+    x, real, known = (f - training.mean(0) for f in (features, held_out, training))
     squared, places = (found[:, 0] for found in nearest(x, known))
     ours, unseen = squared.sqrt(), nearest(real, known)[0][:, 0].sqrt()
+    scale = float(unseen.median())
+    if scale <= 1e-7 * float(known.square().sum(1).mean()) ** 0.5:
+        raise InputError(
+            "held out: half or more of the images are copies of training images; give unseen ones"
+        )
     order = ours.argsort()[:pairs]
     near = float((ours < unseen.quantile(quantile)).double().mean())
     return Memorisation(
-        float(ours.median() / unseen.median()),
+        float(ours.median()) / scale,
         near,
         quantile,
         [(int(k), int(places[k]), float(ours[k])) for k in order],

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Entries of one block of distances: 32 MiB in float64.
-BLOCK = 2**22
+# Entries of one block of distances: 8 MiB in float64.
+BLOCK = 2**20
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -16,15 +16,21 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
     |x|^2 + |y|^2 - 2 x.y loses digits where both lie far from the origin: centre them first.
     """
-    product = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)
+    return _squared_distances(x, y.T.contiguous(), y.square().sum(1))
+
+
+def _squared_distances(x: Tensor, columns: Tensor, squares: Tensor) -> Tensor:
+    product = torch.addmm(squares, x, columns, alpha=-2)
     return product.add_(x.square().sum(1)[:, None]).clamp_min_(0)
 
 
 def blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(first row, squared distances of some rows of x to all of y), in order."""
+    # Once for all blocks, and in the order in which the product reads it: half the time.
+    columns, squares = y.T.contiguous(), y.square().sum(1)
     rows = max(1, BLOCK // len(y))
     for first in range(0, len(x), rows):
-        yield first, squared_distances(x[first : first + rows], y)
+        yield first, _squared_distances(x[first : first + rows], columns, squares)
 
 
 def nearest(x: Tensor, y: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -35,5 +41,6 @@ def nearest(x: Tensor, y: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
 
 def squared_radii(x: Tensor, k: int) -> Tensor:
     """Squared distance [N] of each x to the k-th nearest of the others."""
-    # The nearest of all is the point itself.
-    return nearest(x, x, k + 1)[0][:, k]
+    # The nearest of all is the point itself. Copies lie within a radius of 0, but for rounding.
+    rounding = 2 * x.shape[1] * torch.finfo(x.dtype).eps * x.square().sum(1)
+    return nearest(x, x, k + 1)[0][:, k] + rounding

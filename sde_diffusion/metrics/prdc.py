@@ -55,7 +55,7 @@ class PRDC(Metric[Balls]):
         covered = torch.zeros(len(y), dtype=torch.bool)
         for first, squared in blocks(x, y):
             within = squared <= prepared.radii
-            counts = within.sum(1)
+            counts = within.sum(1, dtype=torch.int32)
             precise += int(counts.count_nonzero())
             inside += int(counts.sum())
             covered |= within.any(0)

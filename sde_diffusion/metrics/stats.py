@@ -9,6 +9,28 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 
+# Features are single precision; fourth powers of what it holds are still far from overflow here.
+LIMIT = torch.finfo(torch.float32).max
+
+
+def checked(features: Tensor, key: str = "features") -> Tensor:
+    """Features [N, d] in float64; InputError unless they are real, finite and in two dimensions."""
+    if features.ndim != 2 or features.is_complex():
+        raise InputError(
+            f"{key}: {features.dtype} {tuple(features.shape)}; give real numbers [N, d]"
+        )
+    x = features.to(torch.float64)
+    if x.numel():
+        low, high = x.aminmax()
+        # Not so either where one is NaN.
+        if not (low >= -LIMIT and high <= LIMIT):
+            wrong = int((~(x.abs() <= LIMIT)).any(1).sum())
+            raise InputError(
+                f"{key}: {wrong} of {len(x)} samples are not finite in single precision; "
+                "look at their images and at the extractor"
+            )
+    return x
+
 
 def gram(x: Tensor) -> Tensor:
     """x^T x [d, d] of x [N, d]."""
@@ -34,10 +56,10 @@ class FeatureStats:
 
     @classmethod
     def of(cls, features: Tensor) -> FeatureStats:
-        """Statistics of features [N, d]."""
-        if len(features) == 0:
-            return cls.empty(features.shape[1])
-        x = features.to(torch.float64)
+        """Statistics of features [N, d]; InputError unless they are finite."""
+        x = checked(features)
+        if len(x) == 0:
+            return cls.empty(x.shape[1])
         mean = x.mean(0)
         return cls(len(x), mean, gram(x - mean))
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.frechet import (
     Reference,
+    congruent,
     frechet_curve,
     frechet_distance,
     frechet_of_features,
+    times_root,
 )
 from sde_diffusion.metrics.stats import FeatureStats
 
@@ -46,7 +48,7 @@ def by_singular_values(x: Tensor, ref: Reference) -> float:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-@pytest.mark.parametrize("d", [1, 16, 64])
+@pytest.mark.parametrize("d", [1, 16, 64, 200])
 def test_commuting_gaussians(d: int, condition: float) -> None:
     q, values = rotation(d, 1), spectrum(d, condition)
     cov_0, cov = (q * values) @ q.T, (q * values.flip(0)) @ q.T
@@ -57,7 +59,7 @@ def test_commuting_gaussians(d: int, condition: float) -> None:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-@pytest.mark.parametrize("d", [2, 16, 64])
+@pytest.mark.parametrize("d", [2, 16, 64, 200])
 def test_gaussians_that_do_not_commute(d: int, condition: float) -> None:
     cov_0 = covariance(d, condition, 3)
     cov, cross = transported(cov_0, 4)
@@ -74,6 +76,19 @@ def test_distance_to_itself_is_zero(condition: float) -> None:
     found = frechet_distance(stats_of(cov, torch.ones(64, dtype=D)), reference(cov, torch.ones(64)))
     assert abs(found.value) <= 1e-9 * float(cov.trace())
     assert found.rank == 64
+
+
+@pytest.mark.parametrize("d", [5, 128, 129, 300])
+def test_bands_of_a_triangular_root(d: int) -> None:
+    """The products that leave the zeros out, against whole ones; other roots have no such zeros."""
+    cov, root = covariance(d, 1e2, 31), torch.linalg.cholesky(covariance(d, 1e2, 32))
+    nearly = root.clone()
+    nearly[0, -1] = 1e-3
+    x = normal(7, d, 33)
+    for r in (root, nearly, root.T, root[:, : d // 2], covariance(d, 1e2, 34)):
+        torch.testing.assert_close(times_root(x, r), x @ r, rtol=1e-12, atol=1e-12)
+        found = congruent(cov, r).tril()
+        torch.testing.assert_close(found, (r.T @ cov @ r).tril(), rtol=1e-12, atol=1e-12)
 
 
 def test_symmetric_in_its_two_sides() -> None:
@@ -155,6 +170,20 @@ def test_curve_is_the_single_distances() -> None:
         assert found.value == pytest.approx(frechet_of_features(x[:n], ref).value, rel=1e-12)
         assert found.value == pytest.approx(by_singular_values(x[:n], ref), rel=1e-9)
         assert found.rank == min(n - 1, 24)
+
+
+@pytest.mark.parametrize("d", [24, 200])
+def test_curve_in_the_coordinates_of_the_root(d: int) -> None:
+    """With many numbers above d the features are projected once; far and sorted ones too."""
+    ref, x = reference(covariance(d, 1e3, 35), normal(1, d, 36)[0]), normal(4 * d, d, 37) + 50
+    x = torch.cat([x[:d], x[d:] + 3])
+    counts = [2, d - 1, d, d + 1, 2 * d, 3 * d, 4 * d]
+    for n, found in zip(counts, frechet_curve(x, ref, counts), strict=True):
+        stats = FeatureStats.of(x[:n])
+        scale = float(x[:n].var(0).sum() + ref.cov.trace())
+        assert abs(found.value - frechet_distance(stats, ref).value) <= 1e-10 * found.value
+        assert abs(found.value - by_singular_values(x[:n], ref)) <= 1e-9 * scale
+        assert found.rank == min(n - 1, d)
 
 
 def test_moving_both_sets_changes_nothing() -> None:

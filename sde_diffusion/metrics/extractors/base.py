@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.stats import checked
 
 
 class Extractor(ABC):
@@ -40,7 +41,8 @@ class Extractor(ABC):
     def stream(self, images: Tensor) -> Iterator[Tensor]:
         """Features float64 [B, d] of one batch after another, with a bar where it is long.
 
-        InputError unless ``images`` are uint8 of the extractor's shape.
+        InputError unless ``images`` are uint8 of the extractor's shape, or if features are not
+        finite.
         """
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise InputError(
@@ -51,7 +53,7 @@ class Extractor(ABC):
             for part in images.split(self.batch_size):
                 with torch.no_grad():
                     features = self.extract(part).to("cpu", torch.float64)
-                yield features
+                yield checked(features, f"extractor={self.name}")
                 bar.update(len(part))
 
     @final

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -39,5 +41,15 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated)."""
+    """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated).
+
+    InputError for values that are no numbers: as pixels they would be black, and count as such.
+    """
+    missing = x.isnan()
+    if bool(missing.any()):
+        wrong = int(missing.reshape(len(x), -1).any(1).sum())
+        raise InputError(
+            f"samples: {wrong} of {len(x)} hold values that are no numbers; the solver diverged: "
+            "give a larger nfe or another grid, or check the model"
+        )
     return ((x.to(torch.float64).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

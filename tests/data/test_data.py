@@ -38,6 +38,14 @@ def test_to_uint8_clips_before_it_rounds() -> None:
     assert to_uint8(torch.tensor([-3.0, 3.0, 0.0])).tolist() == [0, 255, 128]
 
 
+def test_values_that_are_no_numbers_are_not_black() -> None:
+    x = torch.zeros(3, 1, 2, 2)
+    x[1, 0, 0, 1] = torch.nan
+    with pytest.raises(InputError, match="samples: 1 of 3 hold values that are no numbers"):
+        to_uint8(x)
+    assert to_uint8(torch.tensor([-torch.inf, torch.inf])).tolist() == [0, 255]
+
+
 def test_fingerprint_is_of_content_and_shape_not_of_name() -> None:
     a = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, 0, "a")
     assert a.fingerprint == ImageSet(a.images.clone(), None, 0, "b").fingerprint

@@ -72,6 +72,19 @@ def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
     }
 
 
+def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
+    """What a distance depends on beside the images that it judges."""
+    return {
+        "metric": extractor.metric,
+        "extractor": extractor.name,
+        "extractor_fingerprint": extractor.fingerprint,
+        "reference": reference.name,
+        "reference_fingerprint": reference.data_fingerprint,
+        "reference_n": reference.stats.n,
+        "held_out_fingerprint": reference.held_out_fingerprint,
+    }
+
+
 def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
     """The reference that ``reference`` names.
 

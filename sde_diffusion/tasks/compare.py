@@ -18,9 +18,16 @@ from sde_diffusion.model import PRECISIONS, load
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.tasks.cells import Cell, cell_of
-from sde_diffusion.tasks.common import choice, job, provenance, reference_for, usable_device
-from sde_diffusion.tasks.plans import PARTS, CompareTask, Plan, metrics, plans
-from sde_diffusion.tasks.scores import Judge, Row
+from sde_diffusion.tasks.common import (
+    choice,
+    job,
+    judged_by,
+    provenance,
+    reference_for,
+    usable_device,
+)
+from sde_diffusion.tasks.plans import PARTS, CompareTask, Plan, plans
+from sde_diffusion.tasks.scores import Judge, Row, metrics
 from sde_diffusion.tasks.verdict import verdict
 from sde_diffusion.tracking import Tracker
 
@@ -64,20 +71,17 @@ def run(config: DictConfig, folder: Path) -> float:
             bar.write(cell_line(last))
             tracker.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
         points, rankings = verdict(rows, judge, folder)
-        known = provenance(model, config) | {
-            "metric": extractor.metric,
-            "extractor": extractor.name,
-            "extractor_fingerprint": extractor.fingerprint,
-            "reference": reference.name,
-            "reference_fingerprint": reference.data_fingerprint,
-            "reference_n": reference.stats.n,
-            "held_out_fingerprint": reference.held_out_fingerprint,
-            "seeds": f"{task.seed}-{task.seeds(task.repeats - 1)[-1]}",
-            "label": task.label,
-            "cells": [
-                {"solver": p.label, "file": p.name, "steps": p.steps, **p.depends} for p in todo
-            ],
-        }
+        known = (
+            provenance(model, config)
+            | judged_by(extractor, reference)
+            | {
+                "seeds": f"{task.seed}-{task.seeds(task.repeats - 1)[-1]}",
+                "label": task.label,
+                "cells": [
+                    {"solver": p.label, "file": p.name, "steps": p.steps, **p.depends} for p in todo
+                ],
+            }
+        )
         all_rows = [row for plan in todo for row in rows[plan]]
         write_report(
             folder, Comparison(all_rows, points, rankings, floors, shown, known, films), tracker

@@ -19,9 +19,8 @@ from sde_diffusion.metrics.memorisation import memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.report.comparison import measured
-from sde_diffusion.tasks.common import job, machine, reference_for
-from sde_diffusion.tasks.plans import metrics
-from sde_diffusion.tasks.scores import Judge, score_line
+from sde_diffusion.tasks.common import job, judged_by, machine, reference_for
+from sde_diffusion.tasks.scores import Judge, metrics, score_line
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
@@ -81,15 +80,9 @@ def run(config: DictConfig, folder: Path) -> float:
     ]
     result = {
         "format": FORMAT,
-        "metric": extractor.metric,
+        **judged_by(extractor, known),
         "images": task.images,
         "images_fingerprint": images.fingerprint,
-        "extractor": extractor.name,
-        "extractor_fingerprint": extractor.fingerprint,
-        "reference": known.name,
-        "reference_fingerprint": known.data_fingerprint,
-        "reference_n": known.stats.n,
-        "held_out_fingerprint": known.held_out_fingerprint,
         "rows": rows,
         "floors": list(floors.values()),
         **machine(),

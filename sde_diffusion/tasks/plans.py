@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from sde_diffusion.condition import Condition
-from sde_diffusion.config import build, compose_task, digest, plain
+from sde_diffusion.config import compose_task, digest, plain
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import Model, build_sampler
 from sde_diffusion.sampler import Sampler
@@ -107,16 +106,6 @@ class Plan:
     def weight(self) -> int:
         """Evaluations a sample, for the progress bar; a guess for an adaptive solver."""
         return self.nfe or 100
-
-
-def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
-    """The metrics beside the Frechet distance."""
-    found = []
-    for label, overrides in entries(choices, "metric"):
-        # The group is in no task's defaults: its choice is added, its keys are then there.
-        chosen = compose_task(["task=sample", f"+{overrides[0]}", *overrides[1:]])
-        found.append(build(chosen.metric, f"metrics.{label}", Metric))
-    return found
 
 
 def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extractor) -> list[Plan]:

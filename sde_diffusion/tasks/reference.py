@@ -18,7 +18,7 @@ from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet, shuffled
-from sde_diffusion.tasks.common import machine
+from sde_diffusion.tasks.common import judged_by, machine
 from sde_diffusion.tasks.scores import Judge, Row, score_line
 
 FORMAT = 1
@@ -75,13 +75,7 @@ def run(config: DictConfig, folder: Path) -> float:
     floor = floor_rows(reference)
     result = {
         "format": FORMAT,
-        "metric": extractor.metric,
-        "extractor": extractor.name,
-        "extractor_fingerprint": extractor.fingerprint,
-        "reference": reference.name,
-        "reference_fingerprint": reference.data_fingerprint,
-        "reference_n": reference.stats.n,
-        "held_out_fingerprint": reference.held_out_fingerprint,
+        **judged_by(extractor, reference),
         "held_out_n": len(reference.held_out),
         "floor": floor,
         "seconds": round(time.perf_counter() - began, 1),

@@ -8,11 +8,23 @@ from typing import Any
 
 from torch import Tensor
 
+from sde_diffusion.config import build, compose_task
 from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.frechet import Reference, frechet_curve
 from sde_diffusion.metrics.inference import MIN_RATIO, debiased
+from sde_diffusion.tasks.entries import entries
 
 Row = dict[str, Any]
+
+
+def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
+    """The metrics beside the Frechet distance."""
+    found = []
+    for label, overrides in entries(choices, "metric"):
+        # The group is in no task's defaults: its choice is added, its keys are then there.
+        chosen = compose_task(["task=sample", f"+{overrides[0]}", *overrides[1:]])
+        found.append(build(chosen.metric, f"metrics.{label}", Metric))
+    return found
 
 
 def score_line(metric: str, row: Row) -> str:

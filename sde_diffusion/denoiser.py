@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from sde_diffusion.condition import Condition
@@ -73,7 +74,8 @@ class CountedDenoiser(Denoiser):
         return self.denoise(x, sigma, cond).to(x.dtype)
 
     def _check_range(self, sigma: Tensor) -> None:
-        low, high = float(sigma.min()), float(sigma.max())
+        low = float(sigma.min() if sigma.ndim else sigma)
+        high = float(sigma.max() if sigma.ndim else sigma)
         # The slack is the rounding of sigma / alpha, not a tolerance on the model's range.
         if not (low >= self.sigma_min * (1 - 1e-6) and high <= self.sigma_max * (1 + 1e-6)):
             raise InputError(
@@ -104,6 +106,11 @@ class NetworkDenoiser(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         p = self.parameterization
+        if sigma.ndim == 0:
+            at = p.scalars(float(sigma))
+            label = torch.full((x.shape[0],), at.c_noise, dtype=dtype, device=x.device)
+            raw = self.network((at.c_in * x).to(dtype), label, cond).to(x.dtype)
+            return torch.add(x if at.c_skip == 1 else at.c_skip * x, raw, alpha=at.c_out)
         label = p.c_noise(sigma).to(x.device, dtype).reshape(-1).expand(x.shape[0])
         raw = self.network((p.c_in(sigma) * x).to(dtype), label, cond)
         return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)

@@ -11,11 +11,22 @@ knows the words epsilon, v or Karras.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+
+
+class Scalars(NamedTuple):
+    """A parameterization at one noise level, as Python numbers."""
+
+    c_skip: float
+    c_out: float
+    c_in: float
+    c_noise: float
 
 
 class Parameterization(ABC):
@@ -37,6 +48,17 @@ class Parameterization(ABC):
     def weight(self, sigma: Tensor) -> Tensor:
         """lambda(sigma) on |D - x_0|^2; 1 / c_out^2 is unit weight on the network's output."""
         return self.c_out(sigma) ** -2
+
+    @final
+    def scalars(self, sigma: float) -> Scalars:
+        """All but the weight at one level, computed once: sampling asks again for each batch."""
+        return _scalars(self, sigma)
+
+
+@lru_cache(maxsize=4096)
+def _scalars(p: Parameterization, sigma: float) -> Scalars:
+    level = torch.tensor(sigma, dtype=torch.float64)
+    return Scalars(*(float(c(level)) for c in (p.c_skip, p.c_out, p.c_in, p.c_noise)))
 
 
 class Karras(Parameterization):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Generic, TypeVar, final
 
 import torch
@@ -34,13 +35,27 @@ class Reverse:
         self.denoiser = denoiser
         self.cond = cond
         grid = torch.empty(0, dtype=torch.float64) if times is None else times
+        self._grid = grid
         self._marginal = Table(sde.marginals, grid)
+        self._stages: dict[float, dict[tuple[float, float], Tensor]] = {}
         self._f = Table(lambda t: sde.f(t).tolist(), grid)
         self._g2 = Table(lambda t: sde.g2(t).tolist(), grid)
 
     def at(self, t: Tensor) -> Marginal:
         """The marginal of x_t, as Python numbers."""
         return self._marginal(t)
+
+    def between(self, t: Tensor, s: Tensor, share: float) -> Tensor:
+        """The time at lam = lam_t + share (lam_s - lam_t), where a stage of a step t -> s stands.
+
+        Asked once, it is known for all steps of the grid.
+        """
+        if share not in self._stages:
+            self._stages[share] = self._stage(list(pairwise(self._grid.tolist())), share)
+        known, ends = self._stages[share], (float(t), float(s))
+        if ends not in known:
+            known |= self._stage([ends], share)
+        return known[ends]
 
     def g2(self, t: Tensor) -> float:
         """Squared diffusion g(t)^2 of the SDE."""
@@ -68,6 +83,14 @@ class Reverse:
         """dx/dt = f x - (1 + eta^2) / 2 g^2 score: eta 0 probability flow, 1 reverse SDE."""
         weight = -0.5 * (1 + eta**2) * self.g2(t)
         return self.score(x, t).mul_(weight).add_(x, alpha=self._f(t))
+
+    def _stage(
+        self, steps: list[tuple[float, float]], share: float
+    ) -> dict[tuple[float, float], Tensor]:
+        lam = self.sde.lam(torch.tensor(steps, dtype=torch.float64).reshape(-1, 2))
+        stages = self.sde.time(lam[:, 0] + share * (lam[:, 1] - lam[:, 0]))
+        self._marginal.add(stages)
+        return dict(zip(steps, stages, strict=True))
 
     def _image_scale(self, x: Tensor, t: Tensor) -> Tensor:
         alpha = self.at(t).alpha
@@ -99,8 +122,12 @@ class Table(Generic[Value]):
 
     def __call__(self, t: Tensor) -> Value:
         if not self.known:
-            self.known = dict(zip(self.grid.tolist(), self.fn(self.grid), strict=True))
+            self.add(self.grid)
         key = float(t)
         if key not in self.known:
-            self.known[key] = self.fn(t.reshape(1))[0]
+            self.add(t.reshape(1))
         return self.known[key]
+
+    def add(self, times: Tensor) -> None:
+        """Compute its values at ``times`` [n]."""
+        self.known.update(zip(times.tolist(), self.fn(times), strict=True))

@@ -209,10 +209,13 @@ def root_mean_square(x: Tensor) -> Tensor:
     return row_norm(x) / x[0].numel() ** 0.5
 
 
-def linear(*terms: tuple[Tensor | float, Tensor]) -> Tensor:
-    """sum_j c_j x_j for 0-dim coefficients c_j, in one new buffer and one pass a term."""
-    (c, x), *rest = terms
-    total = float(c) * x
+def linear(*terms: tuple[float, Tensor]) -> Tensor:
+    """sum_j c_j x_j of two terms or more, in one new buffer.
+
+    A pass over memory a term, one fewer where the first coefficient is 1.
+    """
+    (c, x), (c_1, x_1), *rest = terms
+    total = torch.add(x, x_1, alpha=c_1) if c == 1 else (c * x).add_(x_1, alpha=c_1)
     for c, x in rest:
-        total.add_(x, alpha=float(c))
+        total.add_(x, alpha=c)
     return total

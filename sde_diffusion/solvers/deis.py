@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from sde_diffusion.sde import VP
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 
 
 class DEIS(Multistep):
@@ -57,7 +56,8 @@ class DEIS(Multistep):
         return linear((b.alpha / a.alpha, x), *terms)
 
 
-def integrals(lam: Sequence[float], lam_s: float, vp: VP) -> list[float]:
+@once_a_grid
+def integrals(lam: tuple[float, ...], lam_s: float, vp: VP) -> list[float]:
     """int l_j dr from lam[0] to lam_s for nodes at ``lam``; by quadrature in log r = -lam."""
     points, weights = gauss_legendre(lam[0], lam_s)
     tau = vp.time(torch.from_numpy(np.append(points, lam))).numpy()

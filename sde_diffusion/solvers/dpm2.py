@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
@@ -28,8 +27,10 @@ class DPM2(StepSolver[None]):
     ) -> tuple[Tensor, None]:
         a, b = reverse.at(t), reverse.at(s)
         h = b.lam - a.lam
-        m = reverse.sde.time(torch.tensor(a.lam + 0.5 * h, dtype=torch.float64))
+        m = reverse.between(t, s, 0.5)
         c = reverse.at(m)
-        u = linear((c.alpha / a.alpha, x), (-c.sigma * math.expm1(0.5 * h), reverse.noise(x, t)))
-        x_s = linear((b.alpha / a.alpha, x), (-b.sigma * math.expm1(h), reverse.noise(u, m)))
-        return x_s, None
+        # A residual is sigma / alpha times the noise.
+        change_m = -c.sigma * math.expm1(0.5 * h) / a.noise_level
+        change_s = -b.sigma * math.expm1(h) / c.noise_level
+        u = linear((c.alpha / a.alpha, x), (change_m, reverse.residual(x, t)))
+        return linear((b.alpha / a.alpha, x), (change_s, reverse.residual(u, m))), None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.noise import Noise
@@ -28,7 +27,7 @@ class DPMpp2S(StepSolver[None]):
     ) -> tuple[Tensor, None]:
         a, b = reverse.at(t), reverse.at(s)
         h = b.lam - a.lam
-        m = reverse.sde.time(torch.tensor(a.lam + 0.5 * h, dtype=torch.float64))
+        m = reverse.between(t, s, 0.5)
         c = reverse.at(m)
         denoised = reverse.denoise(x, t)
         u = linear((c.sigma / a.sigma, x), (-c.alpha * math.expm1(-0.5 * h), denoised))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +12,7 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
+from sde_diffusion.solvers.quadrature import once_a_grid
 
 
 class DPMpp3M(Multistep):
@@ -47,17 +47,20 @@ class DPMpp3M(Multistep):
             # The two-point formula, as in 2M.
             change = [(math.expm1(-h) * c, d) for c, d in history.middle(h)]
         else:
-            change = list(zip(self._parabola(history.lam, h), history.values, strict=True))
+            weights = parabola(history.lam, h, self.published)
+            change = list(zip(weights, history.values, strict=True))
         return linear((b.sigma / a.sigma, x), *((-b.alpha * c, d) for c, d in change))
 
-    def _parabola(self, lam: Sequence[float], h: float) -> np.ndarray:
-        """p_1 D_i - p_2 D' + p_3 D'' as weights [3] of D_i, D_{i-1}, D_{i-2}."""
-        p_1 = math.expm1(-h)
-        p_2 = p_1 / h + 1
-        p_3 = p_2 / h - 0.5
-        r_0, r_1 = (lam[0] - lam[1]) / h, (lam[1] - lam[2]) / h
-        d_0, d_1, d_2 = np.eye(3)
-        first, earlier = (d_0 - d_1) / r_0, (d_1 - d_2) / r_1
-        difference = (first - earlier) / (r_0 + r_1)
-        second = difference if self.published else 2 * difference
-        return p_1 * d_0 - p_2 * (first + r_0 * difference) + p_3 * second
+
+@once_a_grid
+def parabola(lam: tuple[float, ...], h: float, published: bool) -> list[float]:
+    """p_1 D_i - p_2 D' + p_3 D'' as weights [3] of D_i, D_{i-1}, D_{i-2}."""
+    p_1 = math.expm1(-h)
+    p_2 = p_1 / h + 1
+    p_3 = p_2 / h - 0.5
+    r_0, r_1 = (lam[0] - lam[1]) / h, (lam[1] - lam[2]) / h
+    d_0, d_1, d_2 = np.eye(3)
+    first, earlier = (d_0 - d_1) / r_0, (d_1 - d_2) / r_1
+    difference = (first - earlier) / (r_0 + r_1)
+    second = difference if published else 2 * difference
+    return (p_1 * d_0 - p_2 * (first + r_0 * difference) + p_3 * second).tolist()

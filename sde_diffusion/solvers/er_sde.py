@@ -14,7 +14,7 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.quadrature import gauss_legendre
+from sde_diffusion.solvers.quadrature import gauss_legendre, once_a_grid
 
 Scale = Callable[[np.ndarray], np.ndarray]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
@@ -78,6 +78,7 @@ class ERSDE(Multistep):
         return linear(*((b.alpha * weight, value) for weight, value in terms))
 
 
+@once_a_grid
 def integrals(scale: Scale, r_t: float, r_s: float) -> tuple[float, float]:
     """c_1 and c_2, by quadrature in log r."""
     points, weights = gauss_legendre(math.log(r_s), math.log(r_t))

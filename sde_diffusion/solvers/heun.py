@@ -77,9 +77,11 @@ class Heun(StepSolver[HeunState]):
             x = linear((alpha / reverse.at(t).alpha, x), (alpha * added, noise.normal(t, s)))
             t = hat
         a, b = reverse.at(t), reverse.at(s)
+        # A residual y - D is r d.
         change = b.alpha * (b.noise_level - a.noise_level)
-        d_t = reverse.noise(x, t)
-        euler = linear((b.alpha / a.alpha, x), (change, d_t))
-        d_s = reverse.noise(euler, s)
-        x_s = linear((b.alpha / a.alpha, x), (0.5 * change, d_t), (0.5 * change, d_s))
+        change_t, change_s = change / a.noise_level, change / b.noise_level
+        r_d_t = reverse.residual(x, t)
+        euler = linear((b.alpha / a.alpha, x), (change_t, r_d_t))
+        r_d_s = reverse.residual(euler, s)
+        x_s = linear((b.alpha / a.alpha, x), (0.5 * change_t, r_d_t), (0.5 * change_s, r_d_s))
         return x_s, replace(state, left=state.left - 1)

@@ -12,7 +12,7 @@ from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 
 
 class LMS(Multistep):
@@ -33,13 +33,23 @@ class LMS(Multistep):
         self.order = min(order, 2)
 
     def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
-        return reverse.noise(x, t)
+        return reverse.residual(x, t)
 
     def move(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
     ) -> Tensor:
         a, b = reverse.at(t), reverse.at(s)
         levels = [math.exp(-lam) for lam in history.lam]
-        weights = lagrange_integrals(levels, *gauss_legendre(levels[0], b.noise_level))
-        terms = ((b.alpha * w, n) for w, n in zip(weights, history.values, strict=True))
+        weights = integrals(tuple(levels), b.noise_level)
+        # A residual is r n.
+        terms = (
+            (b.alpha * weight / r, residual)
+            for weight, r, residual in zip(weights, levels, history.values, strict=True)
+        )
         return linear((b.alpha / a.alpha, x), *terms)
+
+
+@once_a_grid
+def integrals(levels: tuple[float, ...], r_s: float) -> list[float]:
+    """int l_j dr from levels[0] to r_s for nodes at ``levels``."""
+    return lagrange_integrals(levels, *gauss_legendre(levels[0], r_s))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
+# Coefficients are functions of a few noise levels: computed for the first batch that walks a grid,
+# looked up for the next.
+once_a_grid = lru_cache(maxsize=4096)
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
@@ -21,9 +25,9 @@ def lagrange_integrals(
     """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
     found = []
     for j, own in enumerate(nodes):
-        basis = np.ones_like(points)
+        basis = measure
         for k, other in enumerate(nodes):
             if k != j:
-                basis *= (points - other) / (own - other)
-        found.append(float(basis @ measure))
+                basis = basis * (points - other) / (own - other)
+        found.append(float(basis.sum()))
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
-from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals
+from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class SASolver(StepSolver[SAState]):
         """The end at s of ``move``, with the newest ``nodes`` images that there are."""
         a, b = reverse.at(move.t), reverse.at(s)
         used = history.newest(nodes)
-        weights = self._integrals(used.lam, a.lam, b.lam, 1 + move.tau**2)
+        weights = integrals(used.lam, a.lam, b.lam, 1 + move.tau**2, self.published)
         extra = move.tau**2 * (b.lam - a.lam)
         terms = [(b.sigma / a.sigma * math.exp(-extra), move.x)]
         terms += [(b.alpha * weight, d) for weight, d in zip(weights, used.values, strict=True)]
@@ -118,14 +117,16 @@ class SASolver(StepSolver[SAState]):
             terms.append((b.sigma * math.sqrt(-math.expm1(-2 * extra)), move.z))
         return linear(*terms)
 
-    def _integrals(
-        self, nodes: Sequence[float], lam_t: float, lam_s: float, k: float
-    ) -> list[float]:
-        """b_j for ``nodes`` in lam."""
-        h = lam_s - lam_t
-        if len(nodes) == 2 and self.published:
-            whole = -math.expm1(-k * h)
-            newest = (0.5 * k * h**2 + (lam_t - nodes[1]) * whole) / (nodes[0] - nodes[1])
-            return [newest, whole - newest]
-        points, weights = gauss_legendre(lam_t, lam_s)
-        return lagrange_integrals(nodes, points, k * np.exp(k * (points - lam_s)) * weights)
+
+@once_a_grid
+def integrals(
+    nodes: tuple[float, ...], lam_t: float, lam_s: float, k: float, published: bool
+) -> list[float]:
+    """b_j for ``nodes`` in lam."""
+    h = lam_s - lam_t
+    if len(nodes) == 2 and published:
+        whole = -math.expm1(-k * h)
+        newest = (0.5 * k * h**2 + (lam_t - nodes[1]) * whole) / (nodes[0] - nodes[1])
+        return [newest, whole - newest]
+    points, weights = gauss_legendre(lam_t, lam_s)
+    return lagrange_integrals(nodes, points, k * np.exp(k * (points - lam_s)) * weights)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -88,16 +87,14 @@ class SEEDS(StepSolver[None]):
     def step(
         self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        sde, predict = reverse.sde, reverse.denoise if self.data else reverse.noise
+        predict = reverse.denoise if self.data else reverse.noise
         k = 1.0 if self.takes_flow(noise) else 2.0
         start = before = reverse.at(t)
-        h = reverse.at(s).lam - start.lam
         f_t = predict(x, t)
         f, c, last = f_t, 0.0, t
         path: list[tuple[float, Tensor]] = []
         for share in (*self.shares, 1.0):
-            lam = torch.tensor(start.lam + share * h, dtype=torch.float64)
-            u = s if share == 1 else sde.time(lam)
+            u = s if share == 1 else reverse.between(t, s, share)
             at = reverse.at(u)
             whole = Interval.between(start, at, self.data, k)
             part = Interval.between(before, at, self.data, k)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.quadrature import once_a_grid
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,14 @@ class UniPC(StepSolver[UniPCState]):
         if denoised_s is not None:
             nodes, others = [*nodes, 1.0], [*others, denoised_s]
         # rho_k D^k = share_k (D_{i-k} - D_i)
-        shares = [rho / r for rho, r in zip(weights(nodes, h), nodes, strict=True)]
+        shares = [rho / r for rho, r in zip(weights(tuple(nodes), h), nodes, strict=True)]
         terms = [(1 - sum(shares), newest), *zip(shares, others, strict=True)]
         change = -b.alpha * math.expm1(-h)
         return linear((b.sigma / a.sigma, x), *((change * share, d) for share, d in terms))
 
 
-def weights(nodes: Sequence[float], h: float) -> list[float]:
+@once_a_grid
+def weights(nodes: tuple[float, ...], h: float) -> list[float]:
     """rho of sum_k r_k^(j-1) rho_k = b_j, j = 1 .. p; the published 1/2 at p = 1."""
     if len(nodes) < 2:
         return [0.5 for _ in nodes]

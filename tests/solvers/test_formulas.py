@@ -78,7 +78,7 @@ def test_lms_on_equal_steps_of_the_noise_level_is_ipndm(order: int) -> None:
 
 def test_unipc_weights_are_exact_on_polynomials() -> None:
     """sum_k rho_k q(r_k) is the integral that it stands for, for q of degree < p with q(0) = 0."""
-    h, nodes = 0.7, [-1.3, -0.6, 1.0]
+    h, nodes = 0.7, (-1.3, -0.6, 1.0)
     rho = weights(nodes, h)
     u = (torch.arange(20000, dtype=F64) + 0.5) / 20000
     for power in (1, 2, 3):
@@ -92,7 +92,7 @@ def test_unipc_weights_are_exact_on_polynomials() -> None:
 
 def test_deis_weights_are_the_integrals_of_lagrange_polynomials() -> None:
     """Against 200,000 midpoints in r; a constant gives r_s - r_t exactly."""
-    lam, lam_s = [0.5, -0.3, -1.0], 1.4
+    lam, lam_s = (0.5, -0.3, -1.0), 1.4
     vp = VP()
     found = integrals(lam, lam_s, vp)
     r_t, r_s = math.exp(-lam[0]), math.exp(-lam_s)

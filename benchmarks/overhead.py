@@ -1,30 +1,39 @@
-"""What does a solver cost outside the network, beside diffusers' scheduler of the same method?"""
+"""What does a solver cost outside the network, beside diffusers' scheduler of the same method?
+
+diffusers is needed: the extra [peers].
+"""
 
 from __future__ import annotations
 
 import copy
+import ctypes
+import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import diffusers
+import page
 import torch
 from torch import Tensor, nn
 
 from sde_diffusion.config import build, compose_task
 from sde_diffusion.denoiser import Denoiser, FunctionDenoiser, NetworkDenoiser
+from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise
 from sde_diffusion.parameterization import Epsilon
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.tasks.common import machine
 
 SHAPE = (64, 3, 32, 32)
-STEPS, ROUNDS = 20, 41
+STEPS, ROUNDS = 20, 31
 PREPARED = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
 START = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
 DRAW = torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))
@@ -37,9 +46,9 @@ class Case:
 
     Attributes:
         process: the coordinates that the scheduler works in; ours gets the same.
-        several: whether the solver uses more than one prediction a step, so that half the peer's
-            time is asked for; else all of it.
-        predictions: what the scheduler can be given: the denoised image, the noise.
+        several: a multistep solver, of which half the peer's time is asked; else all of it.
+        predictions: what the scheduler can be given: the denoised image ("sample"), the noise
+            ("epsilon"), the velocity.
     """
 
     label: str
@@ -79,8 +88,6 @@ CASES = [
     several("DEIS-tAB1", "solver=deis solver.order=1", DEIS, {"solver_order": 2}),
     several("DEIS-tAB2", "solver=deis solver.order=2", DEIS, {"solver_order": 3}),
     several("iPNDM-4", "solver=ipndm", "IPNDMScheduler", process="sigma", predictions=EPSILON),
-    several("iPNDM-4 (PNDM)", "solver=ipndm", "PNDMScheduler", {"skip_prk_steps": True},
-            predictions=EPSILON),
     several("LMS-4", "solver=lms", "LMSDiscreteScheduler", process="sigma"),
     several("SA-Solver 2, 2", "solver=sa_solver solver.predictor=2 solver.corrector=2", SA,
             {"tau_func": lambda t: 1.0}),
@@ -88,8 +95,6 @@ CASES = [
             {"predictor_order": 3, "corrector_order": 4, "tau_func": lambda t: 1.0}),
     Case("DDIM", ["solver=ddim"], "DDIMScheduler", {"clip_sample": False}),
     Case("Euler", ["solver=ddim"], "EulerDiscreteScheduler", process="sigma"),
-    Case("Euler, rectified flow", ["solver=ddim"], "FlowMatchEulerDiscreteScheduler",
-         process="flow", predictions=("velocity",)),
     Case("ancestral", ["solver=ancestral"], "DDIMScheduler", {"clip_sample": False}, {"eta": 1.0}),
     Case("ancestral (DDPM)", ["solver=ancestral"], "DDPMScheduler", {"clip_sample": False}),
     Case("ancestral (Euler)", ["solver=ancestral"], "EulerAncestralDiscreteScheduler",
@@ -101,14 +106,21 @@ CASES = [
     Case("ancestral over DPM-Solver-2", ["solver=renoise"], "KDPM2AncestralDiscreteScheduler",
          process="sigma", predictions=EPSILON),
 ]  # fmt: skip
+# What a peer is handed here is the slope itself; ours, handed the image, must make it.
+UNLIKE = [
+    several("iPNDM-4", "solver=ipndm", "PNDMScheduler", {"skip_prk_steps": True},
+            predictions=EPSILON),
+    Case("DDIM, rectified flow", ["solver=ddim"], "FlowMatchEulerDiscreteScheduler",
+         process="flow", predictions=("velocity",)),
+]  # fmt: skip
 
 
-class Fixed(nn.Module):
+class Ready(nn.Module):
     """A network that has its answer ready: it takes no time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dtype_of = nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(torch.zeros(()))  # whose dtype is the network's
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: object) -> Tensor:
         return PREPARED
@@ -130,40 +142,54 @@ class Drawn(Noise):
 def denoiser(prediction: str) -> Denoiser:
     """One that is given the denoised image, or one that is given the noise and makes the image."""
     if prediction == "epsilon":
-        return NetworkDenoiser(Fixed(), Epsilon(), SHAPE[1:])
+        return NetworkDenoiser(Ready(), Epsilon(), SHAPE[1:])
     return FunctionDenoiser(lambda y, sigma: PREPARED, SHAPE[1:])
 
 
-def ours(case: Case, prediction: str) -> tuple[Callable[[], Tensor], int]:
-    """A whole trajectory, from the start to the last state, and its number of network calls."""
+@dataclass(frozen=True)
+class Ours:
+    """Our trajectories, from the start to the last state, and the network calls of one."""
+
+    known: Callable[[], Tensor]
+    anew: Callable[[], Tensor]  # on a grid that no solver has seen: all its coefficients are new
+    calls: int
+
+
+def ours(case: Case, prediction: str) -> Ours:
     config = compose_task(["task=sample", *case.words])
     solver: Solver = build(config.solver, "solver", Solver)
-    sde = SDES[case.process]
-    times = build(config.grid, "grid", TimeGrid).times(sde, STEPS)
-    asked = denoiser(prediction)
+    grid: TimeGrid = build(config.grid, "grid", TimeGrid)
+    sde, asked = SDES[case.process], denoiser(prediction)
+    times = grid.times(sde, STEPS)
     x = sde.prior(START, times[0])
 
-    def walk() -> Tensor:
+    def known() -> Tensor:
         return solver.solve(Reverse(sde, asked), x, times, Drawn())
 
-    walk()
-    return walk, asked.evaluations // SHAPE[0]
+    known()
+    calls = asked.evaluations // SHAPE[0]
+    unseen = []
+    for k in range(ROUNDS + 1):
+        grid.sigma_max = 79.0 + k / 100
+        unseen.append(grid.times(sde, STEPS))
+    return Ours(known, lambda: solver.solve(Reverse(sde, asked), x, unseen.pop(), Drawn()), calls)
 
 
 def theirs(case: Case, prediction: str, calls: int) -> Callable[[], Tensor]:
-    """As many calls of the scheduler."""
+    """As many calls of the scheduler, each with the same answer of the network."""
     kind = getattr(diffusers, case.peer)
     options = dict(case.options)
-    if prediction != "velocity" and "prediction_type" in kind().config:
+    if "prediction_type" in kind().config:
         options["prediction_type"] = prediction
-    fresh = kind(num_train_timesteps=1000, **options)
-    fresh.set_timesteps(STEPS + 1 if case.peer != "PNDMScheduler" else STEPS)
+    prepared = kind(num_train_timesteps=1000, **options)
+    prepared.set_timesteps(calls)
+    sys.modules[kind.__module__].randn_tensor = lambda *a, **k: DRAW
 
     def walk() -> Tensor:
-        scheduler, x = copy.copy(fresh), START
-        for name in ("ets", "derivatives", "model_outputs"):
-            if hasattr(fresh, name):
-                setattr(scheduler, name, list(getattr(fresh, name)))
+        scheduler, x = copy.copy(prepared), START
+        for name in ("ets", "derivatives", "model_outputs", "timestep_list"):
+            if hasattr(scheduler, name):
+                setattr(scheduler, name, list(getattr(scheduler, name)))
         scheduler.is_scale_input_called = True  # or it warns at each step
         for t in scheduler.timesteps[:calls]:
             if prediction == "epsilon":
@@ -171,37 +197,99 @@ def theirs(case: Case, prediction: str, calls: int) -> Callable[[], Tensor]:
             x = scheduler.step(PREPARED, t, x, **case.step).prev_sample
         return x
 
-    sys.modules[kind.__module__].randn_tensor = lambda *a, **k: DRAW
     return walk
 
 
-def ratio(case: Case, prediction: str) -> tuple[float, float, float]:
-    """Milliseconds a network call of ours and of theirs, and the median of their ratios."""
-    our_walk, calls = ours(case, prediction if prediction == "epsilon" else "sample")
-    their_walk = theirs(case, prediction, calls)
-    their_walk()
-    spent: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):  # interleaved, so that a busy moment hits both
-        marks = [time.perf_counter()]
-        for walk in (our_walk, their_walk):
+def medians(walks: list[Callable[[], Tensor]], calls: int) -> list[float]:
+    """Median milliseconds a network call of each, interleaved: a busy moment hits all alike.
+
+    Of processor time, in which other work on the machine does not count; one thread does it all.
+    """
+    spent: list[list[float]] = [[] for _ in walks]
+    for _ in range(ROUNDS + 1):
+        for own, walk in zip(spent, walks, strict=True):
+            start = time.thread_time()
             walk()
-            marks.append(time.perf_counter())
-        spent.append((marks[1] - marks[0], marks[2] - marks[1]))
-    own, their = (1000 * statistics.median(column) / calls for column in zip(*spent, strict=True))
-    return own, their, statistics.median(a / b for a, b in spent)
+            own.append(1000 * (time.thread_time() - start) / calls)
+    return [statistics.median(own[1:]) for own in spent]
+
+
+def row(case: Case) -> tuple[list[str], bool]:
+    """A line of the table, and whether the target is met."""
+    walks = ours(case, "sample")
+    peer = theirs(case, case.predictions[0], walks.calls)
+    known, anew, their = medians([walks.known, walks.anew, peer], walks.calls)
+    line = [case.label, case.peer.removesuffix("Scheduler"), f"{known:.3f}", f"{their:.3f}"]
+    met = known / their <= case.target
+    ratio = f"{known / their:.2f}"
+    line += [ratio if met else f"**{ratio}**", f"{case.target}", f"{anew / their:.2f}"]
+    if "epsilon" not in case.predictions:
+        return [*line, "-"], met
+    walks = ours(case, "epsilon")
+    known, their = medians([walks.known, theirs(case, "epsilon", walks.calls)], walks.calls)
+    return [*line, f"{known / their:.2f}"], met
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator of Linux keep what is freed, as that of a GPU does.
+
+    Else each large tensor may cost page faults, at random; those who allocate more gain more.
+    """
+    if platform.system() == "Linux":
+        mallopt = ctypes.CDLL(None).mallopt
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(option, 2**30)
 
 
 @torch.no_grad()
 def main() -> None:
+    """Write overhead.md."""
+    start = time.perf_counter()
     torch.set_num_threads(1)
-    for case in CASES:
-        first = case.predictions[0]
-        own, their, r = ratio(case, first)
-        text = f"{case.label:30} {case.target} {first:8} {own:.3f} {their:.3f} {r:.2f}"
-        if "epsilon" in case.predictions:
-            own, their, r = ratio(case, "epsilon")
-            text += f" | {own:.3f} {their:.3f} {r:.2f}"
-        print(text, flush=True)
+    keep_freed_memory()
+    found = [row(case) for case in CASES]
+    unlike = [row(case) for case in UNLIKE]
+    missed = [line[0] for line, met in found if not met]
+    exceptions = f": not {', '.join(missed)}" if missed else ""
+    head = ["solver", "diffusers' scheduler", "ours, ms a call", "theirs, ms a call", "ratio",
+            "target", "ratio, new grid", "ratio, noise network"]  # fmt: skip
+    facts = machine()
+    text = f"""# What a solver costs outside the network
+
+Milliseconds of processor time between two network calls, on a batch of
+{" x ".join(map(str, SHAPE))} in float32: a whole trajectory of {STEPS} steps with the answers of
+the network and all noise at hand, over its number of network calls; median of {ROUNDS} runs, ours
+and theirs in turn, one thread. Both are handed the denoised image, or theirs the noise where it
+takes nothing else (iPNDM, Euler's ancestral scheduler, KDPM2). Ours includes the division by alpha
+that makes the network's input. Targets: half of the time of diffusers {diffusers.__version__} for
+multistep solvers, no more than it for others.
+**{len(found) - len(missed)} of {len(found)}** are met{exceptions}.
+
+{page.table(head, [line for line, _ in found])}
+
+The coefficients of a grid are computed for the first batch that walks it and looked up for the
+next; *new grid* has them all computed anew, which diffusers does in `set_timesteps`, left out here.
+*Noise network* has both handed the noise that a network predicts, and counts all that lies between
+two calls of it: our preconditioning in and out, their `scale_model_input`.
+
+Freed memory is kept by the allocator, as on a GPU: without that, page faults make both slower, at
+random. What remains is passes over memory: a step is one new tensor and one pass for each
+prediction it uses.
+
+Not the same work, for what these schedulers are handed is the slope itself, while ours, handed the
+image, makes it:
+
+{page.table(head[:-3], [line[:-3] for line, _ in unlike])}
+
+## Where the numbers come from
+
+- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - start:.0f} s;
+  needs the extra `[peers]`)
+- machine: {facts["machine"]}
+- date: {facts["date"]}, revision: {facts["revision"]}
+"""
+    write_atomically(page.HERE / "overhead.md", text.encode())
+    print(text)
 
 
 if __name__ == "__main__":

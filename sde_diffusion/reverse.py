@@ -94,7 +94,7 @@ class Reverse:
 
     def _image_scale(self, x: Tensor, t: Tensor) -> Tensor:
         alpha = self.at(t).alpha
-        return x if alpha == 1 else x / alpha
+        return x if alpha == 1 else x * (1 / alpha)
 
     def _denoise(self, y: Tensor, t: Tensor) -> Tensor:
         level = torch.tensor(self.at(t).noise_level, dtype=torch.float64)

@@ -76,6 +76,16 @@ class Given(Noise):
         raise AssertionError("nothing here draws its own numbers")
 
 
+class InTurn(Given):
+    """Given draws one after the other, for a solver with several a step."""
+
+    def __init__(self, values: Sequence[Tensor], times: Tensor) -> None:
+        self.values = iter(values)
+
+    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+        return next(self.values)
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """States at ``levels`` in the process's own scale, and the image that the last one gives.
@@ -91,7 +101,12 @@ class Trajectory:
 
 @torch.no_grad()
 def ours(
-    solver: Solver, sde: SDE, levels: Sequence[float], noises: Sequence[Tensor], whole: bool = False
+    solver: Solver,
+    sde: SDE,
+    levels: Sequence[float],
+    noises: Sequence[Tensor],
+    whole: bool = False,
+    noise: type[Given] = Given,
 ) -> Trajectory:
     """Our states at ``levels``, and the denoised last one.
 
@@ -104,7 +119,7 @@ def ours(
     start, *rest = noises
     states: list[Tensor] = []
     x = sde.prior(start, times[0])
-    solver.solve(reverse, x, times, Given(rest, times), lambda t, x: states.append(x))
+    solver.solve(reverse, x, times, noise(rest, times), lambda t, x: states.append(x))
     states = states[: len(levels)]
     last = times[len(levels) - 1]
     return Trajectory(list(levels), states, reverse.denoise(states[-1], last))
@@ -123,8 +138,12 @@ def distance(one: Trajectory, other: Trajectory, sde: SDE) -> float:
     return worst
 
 
-@pytest.fixture(scope="session")
-def sampling() -> Any:
+@pytest.fixture(scope="session", name="sampling")
+def sampling_fixture() -> Any:
+    return k_sampling()
+
+
+def k_sampling() -> Any:
     """k-diffusion's sampling file, by its path: the package itself imports much that it needs not.
 
     ``utils`` is stood in for by the one function that sampling uses.

@@ -6,7 +6,7 @@ from typing import Any
 
 import page
 
-SOLVERS = ["unipc", "ddim"]
+SOLVERS = ["unipc"]
 NFE = 5
 SAMPLES = [100, 200, 500, 1000, 2000, 5000, 10000]
 OVERRIDES = [

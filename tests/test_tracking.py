@@ -64,7 +64,7 @@ def test_a_comparison_logs_its_tables_plots_film_and_page(quick_cli: Run, tmp_pa
     items = [r["history"]["item"] for r in records(run) if r["type"] == "history"]
     logged = {name: value for item in items for name, value in item.items()}
     assert [item["nfe"] for item in items if "nfe" in item] == [2, 2]
-    assert (logged["results.nrows"], logged["ranking.nrows"]) == (4, 2)
+    assert [logged[f"{name}.nrows"] for name in ("results", "points", "ranking")] == [4, 4, 2]
     for name in ("fd_vs_nfe", "fd_vs_samples", "fd_vs_seconds", "samples"):
         assert logged[f"{name}.format"] == "png"
     assert logged["trajectory.format"] == "webp"

@@ -41,15 +41,43 @@ def test_the_bootstrap_agrees_with_the_jackknife_and_with_the_spread() -> None:
     assert boot == pytest.approx(float(table[:, 2].std()), rel=0.33)
 
 
+def with_replacement(x: Tensor, reference: Reference, seed: int) -> float:
+    """Efron's bootstrap over 50 blocks: the known wrong way, where a block counts twice."""
+    g, parts = generator(seed), x.tensor_split(50)
+    values = [
+        frechet_of_features(
+            torch.cat([parts[b] for b in torch.randint(50, (50,), generator=g)]), reference
+        ).value
+        for _ in range(50)
+    ]
+    return float(torch.tensor(values, dtype=D).std())
+
+
+def test_blocks_that_repeat_are_seen_near_the_reference() -> None:
+    """N = 10 d; means over 6 samples, each of 50 replicates: known to 4 %."""
+    cov_0 = covariance(32, 30.0, 1)
+    cov, _ = transported(cov_0, 2, spread=1.3)
+    reference = Reference.from_stats(stats_of(cov_0, torch.zeros(32, dtype=D), 10**9))
+    g, rows = generator(9), []
+    for seed in range(6):
+        x = torch.randn(320, 32, dtype=D, generator=g) @ root_of(cov).T
+        jackknife = debiased(x, reference).standard_error
+        ours = bootstrap_error(x, reference, replicates=50, seed=seed)
+        rows.append([ours, with_replacement(x, reference, seed), jackknife])
+    ours, wrong, jackknife = torch.tensor(rows, dtype=D).mean(0).tolist()
+    assert ours == pytest.approx(jackknife, rel=0.12)
+    assert wrong > 1.3 * jackknife
+
+
 def test_merged_blocks_are_the_samples_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The statistics of one replicate, against those of the rows it drew."""
+    """The statistics of one replicate, against those of the rows it kept."""
     x, seen = sample(103, generator(4)), []
     monkeypatch.setattr(
         "sde_diffusion.metrics.bootstrap.frechet_distance",
         lambda stats, reference: seen.append(stats) or frechet_distance(stats, reference),
     )
     bootstrap_error(x, REFERENCE, blocks=7, replicates=2, seed=5)
-    drawn = torch.randint(7, (7,), generator=generator(5))
+    drawn = torch.randperm(7, generator=generator(5))[:6]
     rows = torch.cat([x.tensor_split(7)[b] for b in drawn])
     true = FeatureStats.of(rows)
     assert seen[0].n == true.n

@@ -27,15 +27,17 @@ VARIANTS: dict[str, list[str]] = {
     "dpmpp_3m_sde": ["eta=0.0"],
     "er_sde": ["order=1", "order=2", "scale=ode", "scale=sde"],
     "euler_maruyama": ["eta=0.0", "eta=0.5"],
-    "heun": ["s_churn=10"],
+    "heun": ["s_churn=10", "s_churn=10 s_noise=1.1", "s_churn=10 s_tmin=0.1 s_tmax=5"],
     "ipndm": ["order=1", "order=2", "order=3"],
     "langevin": ["n_steps=3"],
     "lms": ["order=1", "order=3"],
-    "renoise": ["eta=0.5"],
+    "predictor_corrector": ["predictor._target_=sde_diffusion.solvers.ddim.DDIM"],
+    "renoise": ["eta=0.0", "eta=0.5", "inner._target_=sde_diffusion.solvers.ddim.DDIM"],
     "restart": ["repeats=[0]", "repeats=[1]"],
     "sa_solver": [
         "predictor=1", "predictor=2", "predictor=4", "corrector=0", "corrector=2", "tau=0.0",
-        "lower_order_final=true",
+        "lower_order_final=true", "predictor=1 corrector=3 tau=0.0",
+        "predictor=3 corrector=0 tau=0.0",
     ],
     "seeds": ["order=1", "order=3", "prediction=noise"],
     "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
@@ -81,7 +83,24 @@ WRONG: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 CASES: list[Case] = [(name,) for name in NAMES]
-CASES += [(name, f"solver.{o}") for name, options in VARIANTS.items() for o in options]
+CASES += [
+    (name, *(f"solver.{word}" for word in option.split()))
+    for name, options in VARIANTS.items()
+    for option in options
+]
+
+# Choices with which a sample depends on its batch.
+COUPLED: list[Case] = [
+    ("langevin", "solver.norm=batch"), ("predictor_corrector", "solver.corrector.norm=batch"),
+]  # fmt: skip
+
+# Fixed steps, and no order: the law at any number of steps is not the process's.
+ORDERLESS: list[Case] = [
+    case
+    for case in CASES
+    if case[0] in ("langevin", "predictor_corrector") or "solver.s_noise=1.1" in case
+]
+ORDERLESS += [("restart",), ("restart", "solver.repeats=[1]")]
 
 
 def title(case: Case) -> str:

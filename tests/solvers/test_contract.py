@@ -11,10 +11,11 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from sde_diffusion.config import conf_dir, locate, parameters
-from tests.solvers import checks
-from tests.solvers.configs import CASES, NAMES, WRONG, Case, title
+from tests.solvers import checks, laws
+from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, title
 from tests.solvers.conftest import SDES, make
-from tests.solvers.oracles import LEVELS, TIMES
+from tests.solvers.level_oracles import LEVELS
+from tests.solvers.time_oracles import TIMES
 
 DEFAULTS = [case for case in CASES if len(case) == 1]
 FACTS = {case: make(*case)[0] for case in CASES}
@@ -80,34 +81,34 @@ def test_every_fixed_step_solver_has_an_oracle() -> None:
 @each_sde
 @each(KNOWN)
 def test_samples_are_those_of_a_scalar_recursion(case: Case, sde: str) -> None:
-    checks.check_samples(case, sde)
+    laws.check_samples(case, sde)
 
 
 @each_sde
 @each(LINEAR)
 def test_the_law_is_that_of_a_scalar_recursion(case: Case, sde: str) -> None:
-    checks.check_law(case, sde)
+    laws.check_law(case, sde)
 
 
 @on_some_sdes(MEASURED)
 def test_converges_to_the_exact_law_at_the_declared_order(case: Case, sde: str) -> None:
-    checks.check_order(case, sde)
+    laws.check_order(case, sde)
 
 
 @on_some_sdes(MEASURED)
 def test_start_up_and_last_steps_included(case: Case, sde: str) -> None:
-    checks.check_order_is_no_other(case, sde)
+    laws.check_order_is_no_other(case, sde)
 
 
 @on_some_sdes(FLOWS)
 def test_on_a_mixture_too(case: Case, sde: str) -> None:
-    checks.check_order_of_trajectories(case, sde)
+    laws.check_order_of_trajectories(case, sde)
 
 
 @each_sde
 @each(FREE)
 def test_a_black_box_reaches_the_exact_law(case: Case, sde: str) -> None:
-    checks.check_black_box_law(case, sde)
+    laws.check_black_box_law(case, sde)
 
 
 @each(CASES)
@@ -122,7 +123,7 @@ def test_a_sample_does_not_depend_on_its_batch(case: Case, sde: str) -> None:
     checks.check_batch(case, sde)
 
 
-@each([("langevin", "solver.norm=batch"), ("predictor_corrector", "solver.corrector.norm=batch")])
+@each(COUPLED)
 def test_norms_over_the_batch_are_declared_to_couple_it(case: Case) -> None:
     assert make(*case)[0].couples_batch
     checks.check_batch(case, "vp")
@@ -168,6 +169,16 @@ def test_linear_is_what_is_declared(case: Case) -> None:
 @each(CASES)
 def test_nothing_is_kept_on_the_solver(case: Case) -> None:
     checks.check_nothing_is_kept(case)
+
+
+@each(FIXED)
+def test_memory_is_declared(case: Case) -> None:
+    checks.check_one_step(case)
+
+
+@each(FIXED)
+def test_fixed_steps_declare_an_order(case: Case) -> None:
+    checks.check_order_is_declared(case)
 
 
 @each(FIXED)

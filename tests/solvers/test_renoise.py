@@ -17,6 +17,7 @@ from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
 from sde_diffusion.solvers.renoise import Renoise
@@ -48,8 +49,9 @@ def test_over_ddim_it_is_ancestral_sampling_up_to_the_last_step(eta: float, sde:
     assert gaps[-1] > 1e-6
 
 
+@pytest.mark.parametrize("sde", ["edm", "vp"])
 @torch.no_grad()
-def test_nothing_is_asked_below_the_last_level() -> None:
+def test_nothing_is_asked_below_the_last_level(sde: str) -> None:
     """The step before the last would go to 0.4^2 / 0.9 = 0.18; a network ends at 0.3, say."""
     asked: list[float] = []
 
@@ -60,10 +62,23 @@ def test_nothing_is_asked_below_the_last_level() -> None:
 
     inner = mixture()
     denoiser = Listening(inner.weights, inner.means, inner.variances)
-    times = torch.tensor([2.0, 0.9, 0.4, 0.3], dtype=F64)
+    times = SDES[sde].time_at(torch.tensor([2.0, 0.9, 0.4, 0.3], dtype=F64))
     noise = Seeds().batch([1], (4,), F64)
-    Renoise(Heun()).solve(Reverse(SDES["edm"], denoiser), torch.ones(1, 4).to(F64), times, noise)
+    Renoise(Heun()).solve(Reverse(SDES[sde], denoiser), torch.ones(1, 4).to(F64), times, noise)
     assert min(asked) == pytest.approx(0.3)
+
+
+class Odd(EulerMaruyama):
+    """A deterministic solver of one step with the rarer of each fact."""
+
+    linear, couples_batch, saved, evaluations = False, True, 1, 3
+
+
+@pytest.mark.parametrize("inner", [DDIM(), Heun(), Odd(eta=0.0)], ids=lambda s: type(s).__name__)
+def test_it_is_what_its_inner_solver_is(inner: StepSolver[Any]) -> None:
+    facts = ("order", "evaluations", "saved", "linear", "covariant", "couples_batch")
+    outer = Renoise(inner)
+    assert [getattr(outer, fact) for fact in facts] == [getattr(inner, fact) for fact in facts]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
+from sde_diffusion.grid import Karras, LogSNR
 from sde_diffusion.noise import Brownian, Noise, Seeds
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.ancestral import Ancestral
@@ -18,6 +18,7 @@ from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
 from sde_diffusion.solvers.restart import Restart
@@ -43,13 +44,14 @@ def test_without_repeats_it_is_its_inner_solver(inner: StepSolver[Any]) -> None:
     assert torch.equal(end(none, Forbidden()), end(inner, Forbidden()))
 
 
-@pytest.mark.parametrize("inner", ["ddim", "dpmpp_2m"])
+@pytest.mark.parametrize(
+    "inner", [DDIM(), DPMpp2M(), DPMpp2M(lower_order_final=True)], ids=["ddim", "2m", "2m final"]
+)
 @torch.no_grad()
-def test_it_is_the_stated_loop(inner: str) -> None:
-    """At alpha = 1: three steps, two restarts after the second, the last step; history is new."""
-    levels, denoiser, sde = [2.0, 1.0, 0.5, 0.2], mixture(), SDES["edm"]
-    solver: StepSolver[Any] = {"ddim": DDIM(), "dpmpp_2m": DPMpp2M()}[inner]
-    restart = Restart(solver, [0.6], [1.5], [3], [2], s_noise=1.1)
+def test_it_is_the_stated_loop(inner: StepSolver[Any]) -> None:
+    """At alpha = 1: four steps, two restarts after the second, two steps; history is new."""
+    levels, denoiser, sde = [2.0, 1.0, 0.5, 0.3, 0.2], mixture(), SDES["edm"]
+    restart = Restart(inner, [0.6], [1.5], [3], [2], s_noise=1.1)
     reverse, times = Reverse(sde, denoiser), torch.tensor(levels, dtype=F64)
     x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     found = restart.solve(reverse, x, times, Seeds().batch([1, 2], (4,), F64))
@@ -57,25 +59,51 @@ def test_it_is_the_stated_loop(inner: str) -> None:
     draws = Seeds().batch([1, 2], (4,), F64)
     a, b = 1.5 ** (1 / 7), 0.5 ** (1 / 7)
     piece = torch.tensor([(a + k / 3 * (b - a)) ** 7 for k in range(4)], dtype=F64)
-    x = solver.solve(reverse, x, times[:3], draws)
+    seen: list[Tensor] = []
+    inner.solve(reverse, x, times, Forbidden(), lambda t, x: seen.append(x))
+    x = seen[2]
     for _ in range(2):
         x = x + 1.1 * math.sqrt(1.5**2 - 0.5**2) * draws.fresh()
-        x = solver.solve(reverse, x, piece, draws)
-    x = solver.solve(reverse, x, times[2:], draws)
+        x = inner.solve(reverse, x, piece, draws)
+    x = inner.solve(reverse, x, times[2:], draws)
     assert torch.allclose(found, x, rtol=1e-11)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
 def test_any_number_of_steps_has_the_restart(n: int) -> None:
     """r_l is the first level at or below low, the last of the grid if there is no other."""
-    sde = SDES["edm"]
+    sde = SDES["vp"]
     times = Karras().times(sde, n)
     state = Restart(Heun()).init(Reverse(sde, mixture()), torch.zeros(1, 4, dtype=F64), times)
     ((index, piece),) = state.pieces.items()
-    assert float(times[index]) <= 0.06 < float(times[index - 1])
-    assert float(piece.times[0]) == pytest.approx(0.3, rel=1e-12)
+    levels = sde.noise_level(times)
+    assert float(levels[index]) <= 0.06 < float(levels[index - 1])
+    assert float(sde.noise_level(piece.times[0])) == pytest.approx(0.3, rel=1e-12)
     assert piece.times[-1] == times[index]
     assert len(piece.times) == 3
+
+
+def test_a_level_of_the_grid_is_low_whatever_its_time_rounds_to() -> None:
+    """Of 30 levels that went to a time and back, some came back higher by a rounding error."""
+    sde, x = SDES["vp"], torch.zeros(1, 4, dtype=F64)
+    levels = LogSNR(0.01, 10.0).times(SDES["edm"], 30)
+    times = sde.time_at(levels)
+    assert bool((sde.noise_level(times) > levels).any())
+    for k in range(1, 30):
+        restart = Restart(DDIM(), [float(levels[k])], [9.0])
+        assert list(restart.init(Reverse(sde, mixture()), x, times).pieces) == [k]
+
+
+class Odd(EulerMaruyama):
+    """A deterministic solver with the rarer of each fact."""
+
+    linear, couples_batch, saved, evaluations = False, True, 1, 3
+
+
+def test_it_is_what_its_inner_solver_is() -> None:
+    outer = Restart(Odd(eta=0.0), steps=[4], repeats=[2])
+    assert (outer.linear, outer.covariant, outer.couples_batch) == (False, False, True)
+    assert (outer.evaluations, outer.saved) == (3, 1 - 2 * (4 * 3 - 1))
 
 
 @pytest.mark.parametrize("inner", [Heun(), UniPC()], ids=lambda s: type(s).__name__)

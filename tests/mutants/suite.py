@@ -1,0 +1,130 @@
+"""The quick suite of one solver file: the checks of ``tests/solvers`` that it bears on."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from sde_diffusion.config import locate
+from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, compose, title
+
+TESTS = Path(__file__).resolve().parent.parent / "solvers"
+SOLVERS = Path(__file__).resolve().parents[2] / "sde_diffusion" / "solvers"
+PREFIX = "sde_diffusion.solvers."
+
+Check = tuple[str, Callable[[], None]]  # what it is called, and what raises
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Solver files that a source file names in its imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module.startswith(PREFIX):
+                found.add(node.module.removeprefix(PREFIX).split(".")[0])
+            if node.module == PREFIX[:-1]:
+                found |= {alias.name for alias in node.names}
+    return frozenset(found)
+
+
+def users(stem: str) -> set[str]:
+    """The file itself and those that import it, directly or not."""
+    found = {stem}
+    while True:
+        more = {p.stem for p in SOLVERS.glob("*.py") if imported(p) & found} - {"__init__"}
+        if more <= found:
+            return found
+        found |= more
+
+
+@cache
+def home(name: str) -> str:
+    """The file of the class that a yaml names."""
+    return str(compose(name)[0]._target_).removeprefix(PREFIX).split(".")[0]
+
+
+def cases(stem: str) -> list[Case]:
+    """Those of a solver's own file: all; of a file that several use: every user's, its default
+    before the others."""
+    own = [case for case in CASES if home(case[0]) == stem]
+    if own:
+        return own
+    near = users(stem)
+    return [case for case in CASES if home(case[0]) in near]
+
+
+def files(stem: str) -> list[str]:
+    """Test files of ``tests/solvers`` that name the solver file, its own first."""
+    found = [p for p in sorted(TESTS.glob("test_*.py")) if stem in imported(p)]
+    return [str(p) for p in sorted(found, key=lambda p: p.stem != f"test_{stem}")]
+
+
+def quick(stem: str) -> Iterator[Check]:
+    """Checks in the order in which they are likely to see a bug for little time."""
+    # Only now: what this imports is the mutant.
+    from tests.solvers import checks, laws
+    from tests.solvers.conftest import make
+    from tests.solvers.level_oracles import LEVELS
+    from tests.solvers.time_oracles import TIMES
+
+    chosen = cases(stem)
+
+    def each(check: Callable[..., None], which: list[Case], *more: str) -> Iterator[Check]:
+        for case in which:
+            words = " ".join([check.__name__, title(case), *more])
+            yield words, lambda case=case: check(case, *more)  # type: ignore[misc]
+
+    known = [case for case in chosen if case[0] in {*LEVELS, *TIMES}]
+    yield from each(laws.check_samples, known, "vp")
+    facts = {case: make(*case)[0] for case in chosen}
+    linear = [case for case in known if facts[case].linear]
+    fixed = [case for case in chosen if not facts[case].adaptive]
+    free = [case for case in chosen if facts[case].adaptive and len(case) == 1]
+    measured = [case for case in chosen if facts[case].order is not None]
+    yield from each(checks.check_takes_no_budget, free)
+    yield from each(checks.check_noise_is_declared, chosen)
+    yield from each(checks.check_budget, fixed)
+    yield from each(checks.check_linearity, chosen)
+    for sde in ("vp", "edm"):
+        yield from each(laws.check_black_box_law, free, sde)
+    yield from each(laws.check_law, linear, "vp")
+    yield from each(laws.check_samples, known, "edm")
+    coupled = [case for case in COUPLED if case[0] in {case[0] for case in chosen}]
+    yield from each(checks.check_batch, [*chosen, *coupled], "vp")
+    yield from each(checks.check_dtype, chosen, "vp")
+    yield from each(checks.check_nothing_is_kept, chosen)
+    yield from each(checks.check_order_is_declared, fixed)
+    yield from each(checks.check_one_step, fixed)
+    yield from each(checks.check_refused_budgets, fixed)
+    yield from each(checks.check_covariance, chosen)
+    for name in dict.fromkeys(case[0] for case in chosen):
+        for wrong in WRONG.get(name, []):
+            words = f"check_refusal {name} {wrong}"
+            yield words, lambda name=name, wrong=wrong: checks.check_refusal(name, wrong)  # type: ignore[misc]
+    yield from each(laws.check_order_is_no_other, measured, "vp")
+    yield from each(laws.check_order, measured, "vp")
+    yield from each(checks.check_finite, fixed, "vp")
+    yield from each(checks.check_predictor, fixed)
+    for path in files(stem):
+        yield Path(path).stem, lambda path=path: run_file(path)  # type: ignore[misc]
+
+
+def run_file(path: str) -> None:
+    """A test file, up to its first failure."""
+    import pytest
+
+    code = pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", path])
+    assert code == 0, f"{Path(path).name} fails"
+
+
+def warm(stems: list[str]) -> None:
+    """Compose every case beforehand, and import what no mutant is in: a fork then has both."""
+    for name in NAMES:
+        home(name)
+    for stem in stems:
+        for case in [*cases(stem), *COUPLED]:
+            compose(*case)
+    locate("sde_diffusion.grid.Karras", "grid")

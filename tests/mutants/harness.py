@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 
-from tests.mutants.suite import PREFIX, SOLVERS, quick
+from tests.mutants.suite import PREFIX, ROOT, SOLVERS, TESTS, quick
 
 CAUGHT, HANGS, SURVIVED = "caught", "hangs", "survived"
 
@@ -29,39 +30,55 @@ class Verdict:
 
 
 class _Loader(SourceFileLoader):
-    """Other source for a file."""
+    """Code that is compiled already."""
 
-    def __init__(self, name: str, path: str, source: str) -> None:
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
         super().__init__(name, path)
-        self.changed = source
+        self.code = code
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self.changed, self.path, "exec", dont_inherit=True)
+        return self.code
 
 
 class _Finder(MetaPathFinder):
-    def __init__(self, stem: str, source: str) -> None:
-        self.name, self.path, self.source = PREFIX + stem, str(SOLVERS / f"{stem}.py"), source
+    """The modules that a fork imports, compiled before, so that it need not; one is the mutant."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[str, CodeType]] = {}
+        for folder in (SOLVERS, SOLVERS.parent / "exact", TESTS):
+            for path in folder.glob("*.py"):
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                if path.stem == "__init__":
+                    continue
+                self.add(".".join(parts), path, path.read_text())
+
+    def add(self, name: str, path: Path, source: str) -> None:
+        self.known[name] = str(path), compile(source, path, "exec", dont_inherit=True)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self.name:
+        if fullname not in self.known:
             return None
-        loader = _Loader(fullname, self.path, self.source)
-        return importlib.util.spec_from_file_location(fullname, self.path, loader=loader)
+        place, code = self.known[fullname]
+        loader = _Loader(fullname, place, code)
+        return importlib.util.spec_from_file_location(fullname, place, loader=loader)
 
 
-def _child(stem: str, source: str, write: int) -> None:
+def _child(finder: _Finder, stem: str, source: str, limit: float, write: int) -> None:
     """Imports the mutant, runs its checks, and writes what the first that fails is called."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    sys.meta_path.insert(0, _Finder(stem, source))
+    sys.meta_path.insert(0, finder)
     name = "import"
     try:
+        finder.add(PREFIX + stem, SOLVERS / f"{stem}.py", source)
         for title, check in quick(stem):
             name = title
+            # A test file holds many checks.
+            parts = 8 if title.startswith("test_") else 1
+            signal.setitimer(signal.ITIMER_PROF, parts * limit)
             check()
         found = [SURVIVED, ""]
     except BaseException as error:  # a mutant may raise anything
@@ -74,10 +91,11 @@ def _child(stem: str, source: str, write: int) -> None:
 def judge(
     work: Sequence[tuple[str, str]], limit: float, jobs: int
 ) -> Iterator[tuple[int, Verdict]]:
-    """(file stem, source) -> verdicts by index, as they come. A fork that takes more than ``limit``
-    CPU seconds hangs."""
+    """(file stem, source) -> verdicts by index, as they come. A check that takes more than
+    ``limit`` CPU seconds, several times what it takes as things are, would never end."""
     if any(name.startswith(PREFIX) for name in sys.modules):
         raise RuntimeError("a solver is imported already: forks would not see its mutants")
+    finder = _Finder()
     running: dict[int, tuple[int, int]] = {}  # index and pipe by process
     waiting = list(enumerate(work))[::-1]
     while waiting or running:
@@ -87,8 +105,7 @@ def judge(
             pid = os.fork()
             if pid == 0:
                 os.close(read)
-                signal.setitimer(signal.ITIMER_PROF, limit)
-                _child(stem, source, write)
+                _child(finder, stem, source, limit, write)
             os.close(write)
             running[pid] = index, read
         pid, status, usage = os.wait3(0)

@@ -10,8 +10,9 @@ from pathlib import Path
 from sde_diffusion.config import locate
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, compose, title
 
-TESTS = Path(__file__).resolve().parent.parent / "solvers"
-SOLVERS = Path(__file__).resolve().parents[2] / "sde_diffusion" / "solvers"
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests" / "solvers"
+SOLVERS = ROOT / "sde_diffusion" / "solvers"
 PREFIX = "sde_diffusion.solvers."
 
 Check = tuple[str, Callable[[], None]]  # what it is called, and what raises
@@ -57,9 +58,15 @@ def cases(stem: str) -> list[Case]:
 
 
 def files(stem: str) -> list[str]:
-    """Test files of ``tests/solvers`` that name the solver file, its own first."""
-    found = [p for p in sorted(TESTS.glob("test_*.py")) if stem in imported(p)]
-    return [str(p) for p in sorted(found, key=lambda p: p.stem != f"test_{stem}")]
+    """Test files of the solver file, or of the few that use one without a yaml of its own."""
+    near = {stem}
+    if not any(home(name) == stem for name in NAMES):
+        direct = {p.stem for p in SOLVERS.glob("*.py") if stem in imported(p)}
+        near |= direct if len(direct) <= 10 else set()
+    own = [TESTS / f"test_{name}.py" for name in sorted(near)]
+    shared = TESTS / "test_formulas.py"
+    named = [shared] if near & imported(shared) - {"base"} else []
+    return [str(path) for path in [*own, *named] if path.exists()]
 
 
 def quick(stem: str) -> Iterator[Check]:
@@ -96,6 +103,7 @@ def quick(stem: str) -> Iterator[Check]:
     yield from each(checks.check_batch, [*chosen, *coupled], "vp")
     yield from each(checks.check_dtype, chosen, "vp")
     yield from each(checks.check_nothing_is_kept, chosen)
+    yield from each(checks.check_condition, [case for case in chosen if len(case) == 1])
     yield from each(checks.check_order_is_declared, fixed)
     yield from each(checks.check_one_step, fixed)
     yield from each(checks.check_refused_budgets, fixed)

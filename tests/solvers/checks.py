@@ -13,6 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from sde_diffusion.condition import Condition
 from sde_diffusion.config import build
 from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras
@@ -28,6 +29,7 @@ from tests.solvers.conftest import (
     SDES,
     Averaged,
     Forbidden,
+    Labelled,
     gaussian,
     make,
     mixture,
@@ -111,6 +113,22 @@ def check_one_step(case: Case) -> None:
 def check_order_is_declared(case: Case) -> None:
     """Fixed steps have an order, which the laws measure, but for those known to have none."""
     assert (make(*case)[0].order is None) == (case in ORDERLESS)
+
+
+@torch.no_grad()
+def check_condition(case: Case) -> None:
+    """Each row is asked under its own condition, whatever stands beside it."""
+    solver, sde = make(*case)[0], SDES["vp"]
+    times = Karras().times(sde, solver.steps(budget_of(solver, 4)))
+
+    def end(seeds: list[int], labels: list[int]) -> Tensor:
+        reverse = Reverse(sde, Labelled(), Condition.label(labels))
+        start = sde.prior(Seeds().batch(seeds, MEAN.shape, F64).fresh(), times[0])
+        return solver.solve(reverse, start, times, Seeds().batch(seeds, MEAN.shape, F64))
+
+    together, alone = end([1, 2, 3], [0, 1, 0]), end([2], [1])
+    near(together[1:2], alone, 1e-10, "sample under its condition")
+    assert float((end([2], [0]) - alone).abs().max()) > 1e-6, "the condition is not heard"
 
 
 def check_finite(case: Case, sde: str) -> None:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.condition import Condition
 from sde_diffusion.config import build
+from sde_diffusion.denoiser import CountedDenoiser
 from sde_diffusion.exact import relative_error
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise, Seeds
@@ -87,11 +89,29 @@ def gaussian() -> GaussianDenoiser:
     return GaussianDenoiser(VARIANCE, MEAN)
 
 
+class Labelled(CountedDenoiser):
+    """A Gaussian a class, of opposite means; each row is asked with its own label."""
+
+    def __init__(self) -> None:
+        super().__init__(MEAN.shape, 0.002, 80.0)
+
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        assert cond is not None
+        assert len(cond) == len(x)
+        mean = (1 - 2 * cond.values["label"][:, None]) * MEAN
+        return mean + VARIANCE / (VARIANCE + sigma**2) * (x - mean)
+
+
 def mixture() -> MixtureDenoiser:
-    """Two unlike components in four dimensions: a denoiser that is far from linear."""
+    """Two unlike components in four dimensions: a denoiser that is far from linear.
+
+    Like a network it refuses to be asked beyond the noise levels of the grids.
+    """
     weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
     means = torch.stack([MEAN, -MEAN.flip(0)])
-    return MixtureDenoiser(weights, means, torch.stack([VARIANCE, 0.1 * VARIANCE.flip(0)]))
+    found = MixtureDenoiser(weights, means, torch.stack([VARIANCE, 0.1 * VARIANCE.flip(0)]))
+    found.sigma_min, found.sigma_max = 0.002, 80.0
+    return found
 
 
 def error(solver: Solver, sde: SDE, times: Tensor) -> float:

@@ -156,6 +156,11 @@ def test_a_black_box_takes_no_budget(case: Case) -> None:
     checks.check_takes_no_budget(case)
 
 
+@each(DEFAULTS)
+def test_each_row_has_its_own_condition(case: Case) -> None:
+    checks.check_condition(case)
+
+
 @each(CASES)
 def test_noise_is_drawn_only_if_declared(case: Case) -> None:
     checks.check_noise_is_declared(case)

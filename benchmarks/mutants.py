@@ -1,0 +1,139 @@
+"""Which bugs do the tests of the solvers see, and how often do they cry wolf?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import page
+
+from sde_diffusion.files import write_atomically
+from sde_diffusion.tasks.common import machine
+
+ROOT = page.HERE.parent
+FOLDER = ROOT / "outputs" / "benchmark-mutants"
+SEEDS = 200
+Record = dict[str, Any]
+
+
+def command(module: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", module, *words]
+
+
+def measured(name: str, module: str, *words: str) -> dict[str, Any]:
+    """What the module found, kept in ``outputs``: only what is not there is run."""
+    path = FOLDER / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*command(module, *words), "--out", str(path)], cwd=ROOT, check=True)
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({**found, "cores": os.cpu_count(), "facts": machine()}))
+    return json.loads(path.read_text())
+
+
+def by(records: list[Record], key: str) -> list[list[str]]:
+    """Mutants, caught, hanging, the same solver, and missed, for each value of ``key``."""
+    rows = []
+    for value in sorted({r[key] for r in records}):
+        group = [r for r in records if r[key] == value]
+        outcomes = Counter(r["outcome"] for r in group)
+        same = sum(r["outcome"] == "survived" and bool(r["equivalent"]) for r in group)
+        rows.append(
+            [value, str(len(group)), str(outcomes["caught"]), str(outcomes["hangs"]), str(same),
+             str(outcomes["survived"] - same)]
+        )  # fmt: skip
+    return rows
+
+
+def code(text: str) -> str:
+    """Code in a cell of a table."""
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def change(record: Record) -> str:
+    """The part of the statement that differs, with a few characters around it."""
+    a, b = record["before"], record["after"]
+    start = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+    end = next((k for k, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), 0)
+    end = min(end, len(a) - start, len(b) - start)
+    start, end = max(0, start - 24), max(0, end - 16)
+    return f"{code(a[start : len(a) - end])} to {code(b[start : len(b) - end])}"
+
+
+def checks(records: list[Record]) -> str:
+    """Which check saw how many first."""
+    caught = [r for r in records if r["outcome"] == "caught"]
+    names = Counter(r["by"].split(":")[0].split(" ")[0] for r in caught)
+    return ", ".join(f"`{name}` {count}" for name, count in names.most_common())
+
+
+def main() -> None:
+    """Write mutants.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=0, help="mutants a file; 0 for every one")
+    asked = parser.parse_args()
+    found = measured("mutants", "tests.mutants", "--most", str(asked.most))
+    wolf = measured("alarms", "tests.mutants.alarms", "--seeds", str(SEEDS))
+    records = [r for r in found["mutants"] if r["operator"] != "none"]
+    clean = [r for r in found["mutants"] if r["operator"] == "none"]
+    survived = [r for r in records if r["outcome"] == "survived"]
+    missed = [r for r in survived if not r["equivalent"]]
+    seen = len(records) - len(survived)
+    real = len(records) - len(survived) + len(missed)
+    facts = found["facts"]
+    head = ["mutants", "caught", "never end", "same solver", "missed"]
+    reasons = [
+        [r["file"], str(r["line"]), change(r), r["equivalent"] or "**missed**"] for r in survived
+    ]
+    alarms = [[name, str(SEEDS), str(count)] for name, count in sorted(wolf["alarms"].items())]
+    text = f"""# Bugs that the tests of the solvers see
+
+Every solver file, adapters and shared files included, is changed in one place at a time by a
+mechanical operator: {len(records)} mutants of {len(clean)} files. The quick suite is what
+`tests/solvers` holds a file to: samples equal to a scalar recursion to 1e-10 on VP and EDM, the
+exact law, order, budget, noise, covariance, batch and type, refusals, a chi-square of each mode
+where steps are adaptive, and the file's own tests. It runs on each mutant up to the first check
+that fails.
+
+**{seen} of {len(records)} are caught, {100 * seen / len(records):.1f} %; of the {real} that are
+another solver, {100 * seen / real:.2f} %.** The whole run took {found["seconds"]:.0f} s on
+{found["cores"]} cores. All {len(clean)} files as they are pass
+({sum(r["outcome"] == "survived" for r in clean)} of {len(clean)}).
+
+{page.table(["operator", *head], by(records, "operator"))}
+
+{page.table(["file", *head], by(records, "file"))}
+
+*Never end*: the suite took more CPU time than a file as it is takes, many times over. First to see
+a mutant: {checks(records)}.
+
+## Survivors
+
+{page.table(["file", "line", "change", "why nothing can tell"], reasons) if reasons else "None."}
+
+## False alarms
+
+Every check that draws random numbers, on the solvers as they are, from {SEEDS} seeds each, the six
+SDEs in turn: {sum(wolf["alarms"].values())} alarms in {SEEDS * len(alarms)} runs
+({wolf["seconds"]:.0f} s).
+
+{page.table(["check", "seeds", "alarms"], alarms)}
+
+## Where the numbers come from
+
+- commands: `python benchmarks/{Path(sys.argv[0]).name}`, which runs
+  `python -m tests.mutants --most {asked.most}` and `python -m tests.mutants.alarms --seeds {SEEDS}`
+- machine: {facts["machine"]}
+- date: {facts["date"]}, revision: {facts["revision"]}
+"""
+    write_atomically(page.HERE / "mutants.md", text.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The operators make the bugs that they say, and the harness tells a bug from no bug."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.equivalent import EQUIVALENT
+from tests.mutants.operators import mutants, spread
+from tests.mutants.suite import ROOT, SOLVERS
+
+STEP = '''
+class Solver:
+    """Two of a kind."""
+
+    order = 1
+
+    def step(self, reverse, x, t, s, history, noise):
+        if not t > s:
+            raise ValueError(f"t={t - s}")
+        a, b = reverse.at(t), reverse.at(s)
+        d = reverse.denoise(x, t)
+        d = reverse.denoise(d, t)
+        kept = (d, *history)[:2]
+        up = math.sqrt(a.sigma**2 - 1)
+        return b.alpha * kept[0] + up * noise.normal(t, s)
+'''
+# One of each kind of slip, as (operator, statement after).
+EXPECTED = {
+    ("declare another fact", "order = 2"),
+    ("turn a condition round", "if not not t > s:"),
+    ("swap the history", "b, a = (reverse.at(t), reverse.at(s))"),
+    ("the other end of the step", "a, b = (reverse.at(s), reverse.at(s))"),
+    ("keep what is stale", "pass"),
+    ("stale evaluation", "d = reverse.denoise(x, t)"),
+    ("swap the history", "kept = (*history, d)[:2]"),
+    ("swap the history", "kept = (d, *history)[:]"),
+    ("noise of another size", "up = a.sigma ** 2 - 1"),
+    ("drop a factor", "up = math.sqrt(a.sigma - 1)"),
+    ("alpha for sigma", "up = math.sqrt(a.alpha ** 2 - 1)"),
+    ("another number", "up = math.sqrt(a.sigma ** 2 - 2)"),
+    ("flip a sign", "return b.alpha * kept[0] - up * noise.normal(t, s)"),
+    ("drop a factor", "return b.alpha + up * noise.normal(t, s)"),
+    ("swap the history", "return b.alpha * kept[1] + up * noise.normal(t, s)"),
+    ("noise of another size", "return b.alpha * kept[0] + up * (0.0 * noise.normal(t, s))"),
+}
+
+
+def test_each_operator_makes_its_slip() -> None:
+    found = mutants(STEP)
+    assert {(m.operator, m.after) for m in found} >= EXPECTED
+    assert len({m.source for m in found}) == len(found)
+    for mutant in found:
+        compile(mutant.source, "mutant", "exec")
+        assert "Two of a kind" in mutant.source
+        assert "t={t - s}" in mutant.source, "a message is no bug"
+
+
+def test_a_part_of_the_mutants_has_some_of_every_operator() -> None:
+    every = mutants(STEP)
+    operators = {m.operator for m in every}
+    assert {m.operator for m in spread(every, len(operators))} == operators
+    assert len(spread(every, 5)) == 5
+    assert spread(every, 1000) == every
+
+
+@pytest.mark.parametrize("path", sorted(SOLVERS.glob("*.py")), ids=lambda p: p.stem)
+def test_every_solver_file_has_mutants(path: Path) -> None:
+    """At least three; none for a file that only names others."""
+    count = len(mutants(path.read_text()))
+    assert count >= 3 or path.stem == "__init__"
+
+
+def test_every_mutant_called_equivalent_is_one_that_is_made() -> None:
+    made = {
+        (stem, m.before, m.after)
+        for stem in {stem for stem, _, _ in EQUIVALENT}
+        for m in mutants((SOLVERS / f"{stem}.py").read_text())
+    }
+    assert set(EQUIVALENT) <= made
+
+
+def test_bugs_are_caught_and_the_file_as_it_is_passes(tmp_path: Path) -> None:
+    """Of the simplest solver six mutants, each in a fork of a process of their own."""
+    out = tmp_path / "found.json"
+    words = ["--files", "ddim", "--most", "6", "--jobs", "2", "--out", str(out)]
+    subprocess.run(
+        [sys.executable, "-m", "tests.mutants", *words], cwd=ROOT, check=True, capture_output=True
+    )
+    first, *bugs = json.loads(out.read_text())["mutants"]
+    assert (first["operator"], first["outcome"]) == ("none", "survived"), first
+    assert [bug["outcome"] for bug in bugs] == ["caught"] * 6, bugs
+    assert any("check_samples" in bug["by"] for bug in bugs)

@@ -33,7 +33,7 @@ def seeded() -> dict[str, Seeded]:
     found: dict[str, Seeded] = {}
     for case in CASES:
         solver = make(*case)[0]
-        if solver.adaptive and len(case) == 1:
+        if solver.adaptive:
             found[f"chi-square of each mode: {title(case)}"] = partial(_law, case)
         elif solver.stochastic and case[0] in {*LEVELS, *TIMES}:
             found[f"sample as the scalar recursion: {title(case)}"] = partial(_sample, case)
@@ -45,6 +45,7 @@ def seeded() -> dict[str, Seeded]:
 
 def _law(case: tuple[str, ...], sde: str, seed: int) -> None:
     laws.check_black_box_law(case, sde, seed)
+    laws.check_black_box_law(case, sde, seed, ends=laws.SHORT)
 
 
 def _sample(case: tuple[str, ...], sde: str, seed: int) -> None:

@@ -212,6 +212,11 @@ def check_takes_no_budget(case: Case) -> None:
     assert [t for t, _ in seen] == times.tolist()
     assert torch.equal(seen[0][1], start)
     assert torch.equal(seen[1][1], end)
+    # Of a longer list of times the first and the last count.
+    noise = Seeds().batch([3], MEAN.shape, F64)
+    x = sde.prior(noise.fresh(), times[0])
+    longer = Karras().times(sde, 3)
+    near(solver.solve(Reverse(sde, mixture()), x, longer, noise), end, 1e-10, "with more times")
 
 
 @torch.no_grad()

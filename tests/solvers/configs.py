@@ -19,6 +19,7 @@ FIXTURES: dict[str, list[str]] = {}
 
 # Choices beside the defaults whose law or order is another.
 VARIANTS: dict[str, list[str]] = {
+    "adaptive_sde": ["eta=0.5"],
     "ancestral": ["eta=0.0", "eta=0.5"],
     "deis": ["order=1", "order=2"],
     "dpmpp_2m": ["lower_order_final=true"],
@@ -40,6 +41,7 @@ VARIANTS: dict[str, list[str]] = {
         "predictor=3 corrector=0 tau=0.0",
     ],
     "seeds": ["order=1", "order=3", "prediction=noise"],
+    "torchsde_adaptive": ["eta=0.5"],
     "torchsde": ["method=srk", "method=milstein", "eta=0.5"],
     "unipc": ["order=1", "order=3", "lower_order_final=true"],
 }  # fmt: skip

@@ -63,10 +63,10 @@ def files(stem: str) -> list[str]:
     if not any(home(name) == stem for name in NAMES):
         direct = {p.stem for p in SOLVERS.glob("*.py") if stem in imported(p)}
         near |= direct if len(direct) <= 10 else set()
+    shared = [TESTS / f"test_{name}.py" for name in ("step_control", "formulas")]
+    named = [path for path in shared if near & imported(path) - {"base"}]
     own = [TESTS / f"test_{name}.py" for name in sorted(near)]
-    shared = TESTS / "test_formulas.py"
-    named = [shared] if near & imported(shared) - {"base"} else []
-    return [str(path) for path in [*own, *named] if path.exists()]
+    return [str(path) for path in [*named, *own] if path.exists()]
 
 
 def quick(stem: str) -> Iterator[Check]:

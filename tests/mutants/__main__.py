@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import json
 import os
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 # Forks share what is loaded: the heavy libraries, once.
 import pytest  # noqa: F401
@@ -19,7 +22,7 @@ import torchsde  # noqa: F401
 import sde_diffusion.closed_form
 import sde_diffusion.reverse  # noqa: F401
 from tests.mutants.equivalent import EQUIVALENT
-from tests.mutants.harness import SURVIVED, judge
+from tests.mutants.harness import SURVIVED, Work, judge
 from tests.mutants.operators import mutants, spread
 from tests.mutants.suite import SOLVERS, warm
 
@@ -36,44 +39,49 @@ def main() -> None:
     begin = time.perf_counter()
     torch.set_num_threads(1)
     stems = asked.files or sorted(p.stem for p in SOLVERS.glob("*.py"))
+    sources = {stem: (SOLVERS / f"{stem}.py").read_text() for stem in stems}
     warm(stems)
-    records: list[dict[str, object]] = []
-    sources: list[str] = []
-    for stem in stems:
-        source = (SOLVERS / f"{stem}.py").read_text()
-        every = mutants(source)
-        if not every:
-            continue
-        records.append({"file": stem, "operator": "none"})
-        sources.append(source)
-        for mutant in spread(every, asked.most) if asked.most else every:
-            key = (stem, mutant.before, mutant.after)
-            records.append(
-                {"file": stem, "of": len(every), "line": mutant.line, "operator": mutant.operator,
-                 "before": mutant.before, "after": mutant.after,
-                 "equivalent": EQUIVALENT.get(key, "")}
-            )  # fmt: skip
-            sources.append(mutant.source)
     gc.freeze()  # a fork that collects garbage would copy every page
-    work = [(str(r["file"]), source) for r, source in zip(records, sources, strict=True)]
-    for index, verdict in judge(work, asked.limit, asked.jobs):
-        record = records[index]
-        record |= {"outcome": verdict.outcome, "by": verdict.check,
-                   "seconds": round(verdict.seconds, 2)}  # fmt: skip
-        wrong = (verdict.outcome == SURVIVED) != (record["operator"] == "none")
-        if wrong:
-            print(json.dumps(record, indent=None), flush=True)
+    bugs: list[dict[str, Any]] = []
+    work: list[Work] = []
+    for stem, source in sources.items():
+        every = mutants(source)
+        for mutant in spread(every, asked.most) if asked.most else every:
+            reason = EQUIVALENT.get((stem, mutant.before, mutant.after), "")
+            bugs.append(
+                {"file": stem, "of": len(every), "line": mutant.line, "operator": mutant.operator,
+                 "before": mutant.before, "after": mutant.after, "equivalent": reason}
+            )  # fmt: skip
+            work.append(Work(stem, mutant.source))
+    record(bugs, work, asked)
+    # Every check that caught a mutant must pass on the file as it is.
+    by: dict[str, set[str]] = {stem: set() for stem in stems}
+    for bug in bugs:
+        by[bug["file"]].add(bug["check"])
+    clean: list[dict[str, Any]] = [{"file": stem} for stem in stems if by[stem] - {""}]
+    record(clean, [Work(c["file"], sources[c["file"]], frozenset(by[c["file"]])) for c in clean],
+           asked)  # fmt: skip
     seconds = time.perf_counter() - begin
-    bugs = [r for r in records if r["operator"] != "none"]
-    missed = [r for r in bugs if r["outcome"] == SURVIVED]
-    unexplained = [r for r in missed if not r["equivalent"]]
+    missed = [bug for bug in bugs if bug["outcome"] == SURVIVED]
+    wrong = [c for c in clean if c["outcome"] != SURVIVED]
+    for bug in [*(b for b in missed if not b["equivalent"]), *wrong]:
+        print(json.dumps(bug))
     print(
         f"{len(bugs)} mutants of {len(stems)} files: {len(bugs) - len(missed)} caught, "
-        f"{len(missed)} survived, {len(unexplained)} of them not known to be equivalent; "
-        f"{seconds:.0f} s"
+        f"{len(missed)} survived, {sum(not b['equivalent'] for b in missed)} of them not known to "
+        f"be equivalent; {len(wrong)} files as they are fail; {seconds:.0f} s"
     )
     if asked.out:
-        asked.out.write_text(json.dumps({"seconds": seconds, "mutants": records}, indent=1) + "\n")
+        found = {"seconds": seconds, "mutants": bugs, "clean": clean}
+        asked.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def record(entries: list[dict[str, Any]], work: list[Work], asked: argparse.Namespace) -> None:
+    """Add each verdict to its entry."""
+    for done, (index, verdict) in enumerate(judge(work, asked.limit, asked.jobs), 1):
+        entries[index] |= dataclasses.asdict(verdict)
+        if sys.stderr.isatty():
+            print(f"\r{done} of {len(work)}", end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

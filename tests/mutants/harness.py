@@ -21,12 +21,22 @@ CAUGHT, HANGS, SURVIVED = "caught", "hangs", "survived"
 
 @dataclass(frozen=True)
 class Verdict:
-    """``caught`` with the check that raised, ``hangs`` (the tests would never end) or ``survived``;
-    CPU seconds."""
+    """``caught`` by the check that raised, ``hangs`` (it would never end) or ``survived``; what was
+    raised; CPU seconds."""
 
     outcome: str
     check: str
+    message: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """A solver file with other source, and the names of the checks to run; all if none."""
+
+    stem: str
+    source: str
+    only: frozenset[str] = frozenset()
 
 
 class _Loader(SourceFileLoader):
@@ -65,34 +75,33 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, place, loader=loader)
 
 
-def _child(finder: _Finder, stem: str, source: str, limit: float, write: int) -> None:
+def _child(finder: _Finder, work: Work, limit: float, write: int) -> None:
     """Imports the mutant, runs its checks, and writes what the first that fails is called."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
     sys.meta_path.insert(0, finder)
-    name = "import"
+    found, name = [SURVIVED, "", ""], "import"
     try:
-        finder.add(PREFIX + stem, SOLVERS / f"{stem}.py", source)
-        for title, check in quick(stem):
+        finder.add(PREFIX + work.stem, SOLVERS / f"{work.stem}.py", work.source)
+        for title, check in quick(work.stem):
             name = title
+            if work.only and name not in work.only:
+                continue
             # A test file holds many checks.
             parts = 8 if title.startswith("test_") else 1
             signal.setitimer(signal.ITIMER_PROF, parts * limit)
             check()
-        found = [SURVIVED, ""]
     except BaseException as error:  # a mutant may raise anything
-        found = [CAUGHT, f"{name}: {type(error).__name__}: {error}"[:300]]
+        found = [CAUGHT, name, f"{type(error).__name__}: {error}"[:300]]
     os.write(write, json.dumps(found).encode())
     os.close(write)
     os._exit(0)
 
 
-def judge(
-    work: Sequence[tuple[str, str]], limit: float, jobs: int
-) -> Iterator[tuple[int, Verdict]]:
-    """(file stem, source) -> verdicts by index, as they come. A check that takes more than
-    ``limit`` CPU seconds, several times what it takes as things are, would never end."""
+def judge(work: Sequence[Work], limit: float, jobs: int) -> Iterator[tuple[int, Verdict]]:
+    """Verdicts by index, as they come. A check that takes more than ``limit`` CPU seconds, several
+    times what it takes as things are, would never end."""
     if any(name.startswith(PREFIX) for name in sys.modules):
         raise RuntimeError("a solver is imported already: forks would not see its mutants")
     finder = _Finder()
@@ -100,12 +109,12 @@ def judge(
     waiting = list(enumerate(work))[::-1]
     while waiting or running:
         while waiting and len(running) < jobs:
-            index, (stem, source) = waiting.pop()
+            index, item = waiting.pop()
             read, write = os.pipe()
             pid = os.fork()
             if pid == 0:
                 os.close(read)
-                _child(finder, stem, source, limit, write)
+                _child(finder, item, limit, write)
             os.close(write)
             running[pid] = index, read
         pid, status, usage = os.wait3(0)
@@ -114,9 +123,9 @@ def judge(
         answer = os.read(read, 1 << 16)
         os.close(read)
         if answer:
-            outcome, check = json.loads(answer)
+            outcome, check, message = json.loads(answer)
         elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
-            outcome, check = HANGS, f"more than {limit:g} s"
+            outcome, check, message = HANGS, "", f"more than {limit:g} s"
         else:
-            outcome, check = CAUGHT, f"the process ended with status {status}"
-        yield index, Verdict(outcome, check, seconds)
+            outcome, check, message = CAUGHT, "", f"the process ended with status {status}"
+        yield index, Verdict(outcome, check, message, seconds)

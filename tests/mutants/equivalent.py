@@ -2,5 +2,43 @@
 
 from __future__ import annotations
 
+KEPT = "one more image is kept, and only the newest two are read"
+PAIR = "x and t are set together, or neither"
+NODES = "the nodes are symmetric about 0: the same points and weights, in the other order"
+SHAPE = "only the shape and type of that entry are used"
+BOTH = "a corrector takes 0 or at least 2 nodes"
+ROUNDING = (
+    "keeps the exponential of a logarithm within the grid's levels: by a rounding error, which a "
+    "denoiser's range forgives"
+)
+
 # (file, statement before, statement after) -> why nothing can tell the two apart.
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("dpmpp_2m", "depth = 2", "depth = 3"): KEPT,
+    ("dpmpp_2m_sde", "depth = 2", "depth = 3"): KEPT,
+    (
+        "unipc",
+        "if state.x is not None and state.t is not None:",
+        "if state.x is not None or state.t is not None:",
+    ): PAIR,
+    (
+        "quadrature",
+        "NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)",
+        "NODES, WEIGHTS = np.polynomial.legendre.leggauss(33)",
+    ): "both rules are exact to rounding on these integrands",
+    (
+        "restart",
+        "top = torch.full_like(levels[0], high)",
+        "top = torch.full_like(levels[-1], high)",
+    ): SHAPE,
+    (
+        "sa_solver",
+        "formula = min(predictor + 1, corrector) if corrector > 0 else min(predictor, 2)",
+        "formula = min(predictor + 1, corrector) if corrector > 1 else min(predictor, 2)",
+    ): BOTH,
+    (
+        "sa_solver",
+        "if state.move is not None and self.corrector > 0:",
+        "if state.move is not None and self.corrector > 1:",
+    ): BOTH,
+}

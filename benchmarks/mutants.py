@@ -91,7 +91,9 @@ def main() -> None:
     reasons = [
         [r["file"], str(r["line"]), change(r), r["equivalent"] or "**missed**"] for r in survived
     ]
-    alarms = [[name, str(wolf["seeds"]), str(count)] for name, count in sorted(wolf["alarms"].items())]
+    alarms = [
+        [name, str(wolf["seeds"]), str(count)] for name, count in sorted(wolf["alarms"].items())
+    ]
     text = f"""# Bugs that the tests of the solvers see
 
 Every solver file, adapters and shared files included, is changed in one place at a time by a

@@ -131,7 +131,8 @@ class Flow:
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)
             part = None if cond is None else cond[rows].to(y.device)
-            done.append(flow(Reverse(EDM(), self.denoiser, part), y[rows], ends, self.error))
+            reverse = Reverse(EDM(), self.denoiser, part)
+            done.append(flow(reverse, y[rows], ends, self.error, f"error={self.error}"))
             bar.update(len(done[-1]))
         bar.close()
         return torch.cat(done)

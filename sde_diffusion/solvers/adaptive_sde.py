@@ -8,7 +8,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise, RevealedPath
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox, expand, root_mean_square
+from sde_diffusion.solvers.base import BlackBox, expand, finite, root_mean_square
 
 
 class AdaptiveSDE(BlackBox):
@@ -48,7 +48,8 @@ class AdaptiveSDE(BlackBox):
 
         def denoise(rows: Tensor, y: Tensor, v: Tensor) -> Tensor:
             level = torch.exp(-v.clamp(first, last))
-            return reverse.denoiser(y.to(x.dtype), level, reverse.rows(rows).cond).double()
+            answer = reverse.denoiser(y.to(x.dtype), level, reverse.rows(rows).cond)
+            return finite(answer, level).double()
 
         v = first.repeat(len(y))
         step = torch.full_like(v, 0.1 * float(last - first))

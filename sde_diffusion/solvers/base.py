@@ -194,6 +194,22 @@ class BlackBox(Solver):
         return x
 
 
+def finite(answer: Tensor, sigma: Tensor) -> Tensor:
+    """The denoiser's ``answer`` at noise levels ``sigma``; InputError unless all of it is finite.
+
+    No step is short enough for an answer that is not: an integrator that chooses its own would look
+    for one to no end, and blame its tolerances.
+    """
+    if not bool(answer.isfinite().all()):
+        rows = ~answer.flatten(1).isfinite().all(1).cpu()
+        level = float(sigma.expand(len(answer)).cpu()[rows][0])
+        raise InputError(
+            f"denoiser: its answer at noise level {level:.4g} is not finite; check the model's "
+            "weights and its dtype"
+        )
+    return answer
+
+
 def expand(value: Tensor, x: Tensor) -> Tensor:
     """One number a row [N] as [N, 1, ...] that multiplies x [N, *shape]."""
     return value.reshape(-1, *[1] * (x.ndim - 1))

@@ -8,8 +8,8 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox, root_mean_square
-from sde_diffusion.solvers.dormand_prince import Size, dormand_prince
+from sde_diffusion.solvers.base import BlackBox, finite, root_mean_square
+from sde_diffusion.solvers.dormand_prince import Size, dormand_prince, remedy
 
 
 class DoPri(BlackBox):
@@ -41,7 +41,9 @@ class DoPri(BlackBox):
         sde = reverse.sde
         levels = sde.noise_level(times[[0, -1]])
         if self.rtol is None or self.atol is None:
-            y = flow(reverse, x / sde.alpha(times[0]), levels, self.error)
+            y = flow(
+                reverse, x / sde.alpha(times[0]), levels, self.error, f"solver.error={self.error}"
+            )
         else:
             key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
             size = local_tolerances(self.rtol, self.atol)
@@ -58,23 +60,30 @@ def local_error(error: float, sigma: Tensor, up: bool = False) -> Tensor:
     that the flow enlarges to unit variance: what counts is the error over sigma.
 
     The factor and the power are fitted: steps add up, mixtures amplify where they decide between
-    components, and large steps amplify more (benchmarks/adaptive.md).
+    components, and large steps amplify more (benchmarks/adaptive.md). Steps so short that they no
+    longer do leave an error proportional to what each may do.
     """
-    return 0.05 * error**0.87 * (sigma if up else (1 + sigma**2).sqrt())
+    return 0.05 * error * max(error, 1e-6) ** -0.13 * (sigma if up else (1 + sigma**2).sqrt())
 
 
-def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float) -> Tensor:
+def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float, key: str) -> Tensor:
     """y = x / alpha [N, *shape] at noise level levels[0] -> at levels[1], up or down the flow.
 
     ``error``: requested root mean square error of a sample at the end, in units of the noise level
-    there if the flow is run up; InputError if it is below what the dtype of y resolves.
+    there if the flow is run up; InputError, which starts with ``key``, if it is below what the
+    dtype of y resolves.
     """
     up = bool(levels[1] > levels[0])
+    # Rounding of the state, of size 1 at the image, over the steps; up, its unit is sigma there.
+    least = torch.finfo(y.dtype).eps * max(64.0, 8 / float(levels[0]) if up else 0.0)
+    if error < least:
+        name = str(y.dtype).removeprefix("torch.")
+        raise InputError(f"{key}: {name} resolves {least:.1g} at best; {remedy(y)}")
 
     def size(difference: Tensor, y: Tensor, y_new: Tensor, u: Tensor) -> Tensor:
         return root_mean_square(difference).to(u) / local_error(error, u.exp(), up)
 
-    return flow_within(size, reverse, y, levels, error**0.2, f"solver.error={error}")
+    return flow_within(size, reverse, y, levels, error**0.2, key)
 
 
 def flow_within(
@@ -86,7 +95,7 @@ def flow_within(
     def slope(rows: Tensor, y: Tensor, u: Tensor) -> Tensor:
         # The exponential of a logarithm must not leave the model's range by its rounding.
         sigma = u.exp().clamp(low, high)
-        return y - reverse.denoiser(y, sigma, reverse.rows(rows).cond)
+        return y - finite(reverse.denoiser(y, sigma, reverse.rows(rows).cond), sigma)
 
     return dormand_prince(slope, y, levels.log(), size, first, key)
 

@@ -23,6 +23,10 @@ A = (
 # Fifth minus fourth order.
 E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
+# An error of 1e-12 takes 800 steps in float64. A request below the rounding of a denoiser, whose
+# dtype may be another than that of the state, would go on with ever shorter ones.
+MOST = 5_000
+
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
 Size = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -44,7 +48,8 @@ def dormand_prince(
         first: length of the first step that is tried.
         key: what the user set, as ``name=value``: the head of the error message.
 
-    InputError if a step vanishes: allowed errors below the rounding of y, or values not finite.
+    InputError if a step vanishes, or after ``MOST``: allowed errors below the rounding of y or of
+    its slope.
     """
     ends = ends.to("cpu", torch.float64)
     length = float((ends[1] - ends[0]).abs())
@@ -58,7 +63,7 @@ def dormand_prince(
         return slope(rows, y, ends[0] + sign * gone.clamp(max=length))
 
     known = evaluate(under_way, y, gone)
-    while len(under_way):
+    for _ in range(MOST):
         rows, start = under_way, gone[under_way]
         h = torch.minimum(step[rows], length - start)
         column = sign * expand(h, y).to(y)
@@ -76,9 +81,16 @@ def dormand_prince(
         step[rows] = h * torch.where(kept, growth, growth.clamp(max=0.9)).nan_to_num(0.2)
         # What is left of the interval is below the rounding of u: it has arrived.
         under_way = rows[length - gone[rows] > 1e-12 * max(1.0, length)]
-        if len(under_way) and float(step[under_way].min()) < 1e-10 * max(1.0, length):
-            raise InputError(f"{key}: the step vanished; loosen it, or set dtype=float64")
-    return y
+        if not len(under_way):
+            return y
+        if float(step[under_way].min()) < 1e-10 * max(1.0, length):
+            raise InputError(f"{key}: the step vanished; {remedy(y)}")
+    raise InputError(f"{key}: {MOST} steps did not reach the end; {remedy(y)}")
+
+
+def remedy(y: Tensor) -> str:
+    """For a state y whose rounding is too large for what was asked."""
+    return "loosen it" if y.dtype == torch.float64 else "loosen it, or set dtype=float64"
 
 
 def combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:

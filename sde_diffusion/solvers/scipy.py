@@ -10,7 +10,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox
+from sde_diffusion.solvers.base import BlackBox, finite
 
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
 # 100 float64 epsilons: scipy raises a smaller rtol to this.
@@ -48,8 +48,8 @@ class SciPy(BlackBox):
     def _one(self, reverse: Reverse, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
         def slope(u: float, flat: np.ndarray) -> np.ndarray:
             y = torch.from_numpy(flat).reshape(x.shape).to(x)
-            level = torch.tensor(u, dtype=torch.float64).exp()
-            denoised = reverse.denoiser(y, level.clamp(low, high), reverse.cond)
+            level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)
+            denoised = finite(reverse.denoiser(y, level, reverse.cond), level)
             return flat - denoised.double().cpu().numpy().ravel()
 
         low, high = (torch.tensor(u, dtype=torch.float64).exp() for u in reversed(span))

@@ -11,7 +11,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.base import BlackBox
+from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.torchsde_problem import Problem
 
 METHODS = ("srk", "euler", "milstein")
@@ -57,12 +57,7 @@ class TorchSDEAdaptive(BlackBox):
         def drift(v: Tensor, flat: Tensor) -> Tensor:
             y_v = flat.reshape(y.shape)
             level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))
-            denoised = reverse.denoiser(y_v.to(dtype), level, reverse.cond)
-            if not bool(denoised.isfinite().all()):
-                raise InputError(
-                    f"solver=torchsde_adaptive: the denoiser's answer at level {level:.4g} is "
-                    "not finite; check the model"
-                )
+            denoised = finite(reverse.denoiser(y_v.to(dtype), level, reverse.cond), level)
             return (1 + self.eta**2) * (denoised.double() - y_v).flatten(1)
 
         def diffusion(v: Tensor) -> Tensor:

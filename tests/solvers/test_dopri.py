@@ -11,12 +11,15 @@ from torch import Tensor
 
 from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.data import digits, to_float
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.grid import Karras
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import EDM
+from sde_diffusion.solvers import dormand_prince as dormand_prince_module
 from sde_diffusion.solvers.dopri import DoPri, flow
 from sde_diffusion.solvers.dormand_prince import dormand_prince
+from tests.solvers.conftest import SDES, Forbidden, gaussian
 
 F64 = torch.float64
 LEVELS = torch.tensor([80.0, 0.002], dtype=F64)
@@ -45,19 +48,50 @@ def target(name: str) -> Denoiser:
 @torch.no_grad()
 def converged(name: str, rows: int = 100) -> tuple[Tensor, Tensor]:
     start = 80 * torch.randn(rows, 64, generator=torch.Generator().manual_seed(5), dtype=F64)
-    return start, flow(Reverse(EDM(), target(name)), start, LEVELS, 1e-10)
+    return start, flow(Reverse(EDM(), target(name)), start, LEVELS, 1e-10, "error=1e-10")
 
 
-@pytest.mark.parametrize("error", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("error", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 @pytest.mark.parametrize("name", ["gaussian", "mixture"])
 @torch.no_grad()
 def test_the_requested_endpoint_error(name: str, error: float) -> None:
     """95 % of samples within the request, the median no less than 0.02 of it."""
     start, exact = converged(name)
-    found = DoPri(error).solve(Reverse(EDM(), target(name)), start, LEVELS, None)  # type: ignore[arg-type]
+    found = DoPri(error).solve(Reverse(EDM(), target(name)), start, LEVELS, Forbidden())
     ratio = (found - exact).square().mean(1).sqrt() / error
     assert float(ratio.quantile(0.95)) <= 1
     assert float(ratio.median()) >= 0.02
+
+
+@pytest.mark.parametrize("sde", SDES)
+@pytest.mark.parametrize("name", ["gaussian", "mixture"])
+@torch.no_grad()
+def test_the_requested_endpoint_error_on_every_sde(name: str, sde: str) -> None:
+    """From the same start and end, within their rounding the same steps."""
+    process, denoiser = SDES[sde], target(name)
+    start, exact = converged(name)
+    times = Karras().times(process, 1)
+    before = denoiser.evaluations
+    x = DoPri(1e-3).solve(
+        Reverse(process, denoiser), process.alpha(times[0]) * start, times, Forbidden()
+    )
+    ratio = (x / process.alpha(times[-1]) - exact).square().mean(1).sqrt() / 1e-3
+    assert float(ratio.quantile(0.95)) <= 1
+    assert float(ratio.median()) >= 0.02
+    assert denoiser.evaluations - before < 100 * len(start)
+
+
+@pytest.mark.parametrize("up", [False, True], ids=["down", "up"])
+@torch.no_grad()
+def test_a_request_far_beyond_the_fitted_ones(up: bool) -> None:
+    """1e-8: kept, and not by far more than it takes; up, in units of the latent."""
+    start, image = converged("gaussian")
+    y, exact, unit = (image, start, 80.0) if up else (start, image, 1.0)
+    levels = LEVELS.flip(0) if up else LEVELS
+    found = flow(Reverse(EDM(), target("gaussian")), y, levels, 1e-8, "error=1e-8")
+    ratio = (found - exact).square().mean(1).sqrt() / unit / 1e-8
+    assert float(ratio.max()) < 1
+    assert float(ratio.median()) > 0.02
 
 
 def test_the_reference_is_converged() -> None:
@@ -115,3 +149,33 @@ def test_what_cannot_be_asked_for() -> None:
             DoPri(error)
     with pytest.raises(InputError, match=r"^solver\.rtol=.*both"):
         DoPri(rtol=1e-3)
+
+
+@torch.no_grad()
+def test_what_a_dtype_cannot_resolve_is_refused_before_it_is_tried() -> None:
+    denoiser = gaussian()
+    single = Reverse(EDM(), denoiser.float())
+    with pytest.raises(InputError, match=r"^solver\.error=1e-06: float32 .*dtype=float64$"):
+        DoPri(1e-6).solve(single, 80 * torch.ones(1, 4), LEVELS, Forbidden())
+    with pytest.raises(InputError, match=r"^error=0.0001: float32 resolves 0.0005"):
+        flow(single, torch.ones(1, 4), LEVELS.flip(0), 1e-4, "error=0.0001")
+    with pytest.raises(InputError, match=r"^solver\.error=1e-15: float64 .*loosen it$"):
+        DoPri(1e-15).solve(single, 80 * torch.ones(1, 4, dtype=F64), LEVELS, Forbidden())
+    assert denoiser.evaluations == 0
+
+
+@torch.no_grad()
+def test_a_denoiser_too_coarse_for_the_request_is_no_endless_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Answers rounded to 2^-8: the error of a step falls with its length only, not its power."""
+    monkeypatch.setattr(dormand_prince_module, "MOST", 100)
+    coarse = FunctionDenoiser(
+        lambda x, sigma: (256 * x / (1 + sigma**2)).round() / 256, (4,), 0.0, math.inf
+    )
+    start = 80 * torch.randn(1, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
+    with pytest.raises(InputError, match=r"^solver\.error=1e-09: 100 steps .*loosen it$"):
+        DoPri(1e-9).solve(Reverse(EDM(), coarse), start, LEVELS, Forbidden())
+    assert coarse.evaluations == 601
+    monkeypatch.undo()
+    assert DoPri(0.1).solve(Reverse(EDM(), coarse), start, LEVELS, Forbidden()).isfinite().all()

@@ -14,7 +14,7 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.sde import SDE
-from sde_diffusion.solvers.base import root_mean_square
+from sde_diffusion.solvers.base import finite, root_mean_square
 from sde_diffusion.solvers.dormand_prince import dormand_prince
 
 # How much of the requested error a step may spend, fitted on small mixtures: one part in so many,
@@ -120,6 +120,7 @@ class Likelihood:
             part = None if cond is None else cond[rows]
             probes = v[:, rows] if self.probes else v.expand(-1, len(rows), -1)
             found, products = traced(self.denoiser, y, sigma, part, probes)
+            finite(found, sigma)
             dw = (gain * z - self.prior.to_modes(found.flatten(1))) / total.sqrt()
             traces = (gain * self._in_modes(probes).square()).sum(2).T - products
             return torch.cat([dw, traces if self.probes else traces.sum(1, keepdim=True)], 1)

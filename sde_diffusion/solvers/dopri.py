@@ -59,11 +59,12 @@ def local_error(error: float, sigma: Tensor, up: bool = False) -> Tensor:
     scale forgive sqrt(1 + sigma^2). Up to a latent it is the noise in the image, of size sigma,
     that the flow enlarges to unit variance: what counts is the error over sigma.
 
-    The factor and the power are fitted: steps add up, mixtures amplify where they decide between
-    components, and large steps amplify more (benchmarks/adaptive.md). Steps so short that they no
-    longer do leave an error proportional to what each may do.
+    The factor and the power are fitted to a small mixture, so that 95 % of samples end within half
+    of what was asked for: steps add up, mixtures amplify where they decide between components, and
+    large steps amplify more (benchmarks/adaptive.md). Below 1e-6 steps are so short that they no
+    longer do, and the error is proportional to what each may leave.
     """
-    return 0.05 * error * max(error, 1e-6) ** -0.13 * (sigma if up else (1 + sigma**2).sqrt())
+    return 0.025 * error * max(error, 1e-6) ** -0.2 * (sigma if up else (1 + sigma**2).sqrt())
 
 
 def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float, key: str) -> Tensor:

@@ -9,6 +9,7 @@ from weak_order import statistics as statistics
 
 from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.data import digits, to_float
+from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 
 Target = GaussianDenoiser | MixtureDenoiser
 F64 = torch.float64
@@ -35,7 +36,7 @@ def of_digits() -> tuple[GaussianDenoiser, MixtureDenoiser]:
 
 
 def natural() -> GaussianDenoiser:
-    """Power 1 / |f|^2 on 8 x 8 frequencies in three channels of 1 : .15 : .05, mean variance .25."""
+    """Power 1 / |f|^2 on 8 x 8 frequencies in three channels of 1 : .15 : .05, mean 1 / 4."""
     squares = torch.arange(8, dtype=F64).square()
     power = 1 / (squares[:, None] + squares).flatten().clamp_min(0.5)
     variance = torch.cat([share * power for share in (1.0, 0.15, 0.05)])
@@ -66,6 +67,10 @@ def exact_statistics(target: MixtureDenoiser, sigma: float) -> Tensor:
     return torch.cat([(w * part).sum(0) for part in (m, v + m**2, cosine)])
 
 
+SDES: dict[str, SDE] = {
+    "VP": VP(), "sub-VP": SubVP(), "VE": VE(), "cosine": CosineVP(), "EDM": EDM(),
+    "flow": RectifiedFlow(),
+}  # fmt: skip
 TUNED = "mixture, d = 4 (tuned on)"
 HARD = ["needles, d = 2", "clusters, d = 4"]
 GAUSSIAN, MIXTURE = of_digits()

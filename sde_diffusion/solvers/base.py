@@ -164,12 +164,13 @@ class BlackBox(Solver):
     order = None
     adaptive = True
     linear = False
+    knobs: str = "solver.rtol"  # what a user sets in place of nfe
 
     def steps(self, nfe: int | None) -> int:
         if nfe is not None:
             raise InputError(
                 f"nfe={nfe}: {type(self).__name__} chooses its own steps; "
-                "give nfe=null and set solver.rtol"
+                f"give nfe=null and set {self.knobs}"
             )
         return 1
 

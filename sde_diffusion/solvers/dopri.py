@@ -26,6 +26,8 @@ class DoPri(BlackBox):
             square of its error / (atol + rtol |y|) is at most 1.
     """
 
+    knobs = "solver.error, or solver.rtol and solver.atol"
+
     def __init__(
         self, error: float = 1e-3, rtol: float | None = None, atol: float | None = None
     ) -> None:

@@ -83,7 +83,7 @@ def cell(ratio: Tensor, evaluations: float | None = None) -> str:
     return text if evaluations is None else f"{text}: {evaluations:.0f}"
 
 
-def requests(n: int = 1000) -> tuple[list[list[str]], dict[str, list[list[float]]]]:
+def requests(n: int = 500) -> tuple[list[list[str]], dict[str, list[list[float]]]]:
     """A row a problem, a cell a request; and the quantiles of the plot."""
     rows, curves = [], {}
     for name, target in tqdm(PROBLEMS.items(), desc="requests"):
@@ -99,7 +99,7 @@ def requests(n: int = 1000) -> tuple[list[list[str]], dict[str, list[list[float]
     return rows, curves
 
 
-def on_all(n: int = 200) -> list[list[str]]:
+def on_all(n: int = 100) -> list[list[str]]:
     """The six SDEs at 1e-3 in both dtypes, on the two held-out problems."""
     rows = []
     for name, sde in tqdm(SDES.items(), desc="sdes"):
@@ -116,7 +116,7 @@ def on_all(n: int = 200) -> list[list[str]]:
     return rows
 
 
-def plain_tolerances(n: int = 100) -> list[list[str]]:
+def plain_tolerances(n: int = 50) -> list[list[str]]:
     """What rtol = atol = the request gives in its place."""
     solvers: list[tuple[str, Callable[[float], Solver]]] = [
         ("`dopri`, request", DoPri),
@@ -229,10 +229,10 @@ def kept(curves: dict[str, list[list[float]]], names: list[str]) -> str:
 def main() -> None:
     """Write adaptive.md and adaptive.png."""
     begin = time.perf_counter()
-    asked, curves = requests()
-    sdes, plain, composed, back = on_all(), plain_tolerances(), batches(), there_and_back()
-    ends, ends_back = network()
-    against, everywhere = law_tables()
+    sections = (requests, on_all, plain_tolerances, batches, there_and_back, network, law_tables)
+    folder = page.HERE.parent / "outputs" / "benchmark-adaptive"
+    done = [page.once(folder, section.__name__, section) for section in sections]
+    (asked, curves), sdes, plain, composed, back, (ends, ends_back), (against, everywhere) = done
     write_atomically(page.HERE / "adaptive.png", plot(curves))
     head = [f"{error:g}" for error in REQUESTS]
     both = [f"{p}, {d}" for p in HELD_OUT for d in ("float64", "float32")]
@@ -247,7 +247,7 @@ def main() -> None:
 
 `solver=dopri solver.error=E` asks that x / alpha at the end be within E of the exact flow from the
 same start, root mean square over the pixels of a sample. Each cell is the error found over the one
-asked for, **median / 95 % quantile (most): evaluations a sample**, float64, 1,000 samples. The goal
+asked for, **median / 95 % quantile (most): evaluations a sample**, float64, 500 samples. The goal
 is a median of at least 0.02 and a 95 % quantile of at most 1. The truth is the closed flow of a
 Gaussian; of a mixture, the flow to a request of 1e-9.
 
@@ -270,7 +270,7 @@ in another component than the exact flow does.
 
 ## On the six SDEs, in both dtypes
 
-A request of 1e-3, 200 samples. The state is x / alpha, so that the SDE is only where it starts.
+A request of 1e-3, 100 samples. The state is x / alpha, so that the SDE is only where it starts.
 
 {page.table(["SDE", *both], sdes)}
 
@@ -278,7 +278,7 @@ A request below what the dtype resolves (8e-6 in float32, 1e-14 in float64) is r
 
 ## A tolerance is not the endpoint error
 
-The same cells, for 100 samples, where the request is given as rtol = atol.
+The same cells, for 50 samples, where the request is given as rtol = atol.
 
 {page.table(["problem", "solver", "0.01", "0.001", "0.0001"], plain)}
 

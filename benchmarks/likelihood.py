@@ -150,8 +150,10 @@ def of_mnist() -> tuple[list[list[str]], dict[str, str]]:
 def main() -> None:
     """Write likelihood.md."""
     begin = time.perf_counter()
-    sdes, request, priors, probes = on_all(), against_request(), of_priors(), hutchinson()
-    mnist, model = of_mnist()
+    sections = (on_all, against_request, of_priors, hutchinson, of_mnist)
+    folder = page.HERE.parent / "outputs" / "benchmark-likelihood"
+    done = [page.once(folder, section.__name__, section) for section in sections]
+    sdes, request, priors, probes, (mnist, model) = done
     facts = machine()
     text = f"""# Log-likelihood: its error, its cost, and what it says of itself
 

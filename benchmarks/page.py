@@ -6,12 +6,14 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sde_diffusion.config import compose_task
 from sde_diffusion.files import write_atomically
 from sde_diffusion.tasks import compare
+from sde_diffusion.tasks.common import revision
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,6 +32,15 @@ def results(name: str) -> dict[str, Any]:
     """All that the comparison found."""
     folder = HERE.parent / "outputs" / f"benchmark-{name}"
     return json.loads((folder / "results.json").read_text())
+
+
+def once(folder: Path, name: str, work: Callable[[], Any]) -> Any:
+    """``work()`` as JSON, done once for a revision of the source: a killed run goes on."""
+    path = folder / f"{name}-{revision()}.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(work()).encode())
+    return json.loads(path.read_text())
 
 
 def number(value: float | None) -> str:

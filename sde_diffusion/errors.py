@@ -5,3 +5,11 @@ from __future__ import annotations
 
 class InputError(ValueError):
     """A wrong input: the message names the key and the remedy, in one line."""
+
+
+class BudgetError(InputError):
+    """``nfe`` evaluations buy no whole number of steps; those ``near`` do, as ``terms`` say."""
+
+    def __init__(self, nfe: int, terms: str, near: list[int]) -> None:
+        super().__init__(f"nfe={nfe}: {terms}; give one of {near}")
+        self.terms, self.near = terms, near

@@ -15,7 +15,7 @@ from sde_diffusion.animation import Film, draw, encode
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import to_uint8
 from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import NoiseSource, Seeds
@@ -102,17 +102,23 @@ class Sampler:
 
     def steps(self, nfe: int | None) -> int:
         """Steps that ``nfe`` network evaluations a sample buy (a guidance pair costs two)."""
-        if nfe is None:
-            return self.solver.steps(None)
-        calls, rest = divmod(nfe, self.denoiser.cost)
+        if nfe is None or self.solver.adaptive:
+            return self.solver.steps(nfe)
+        cost, last = self.denoiser.cost, int(self.denoise_last)
+        calls, rest = divmod(nfe, cost)
         if nfe < 1:
             raise InputError(f"nfe={nfe}: give a number of evaluations >= 1")
         if rest:
             raise InputError(
-                f"nfe={nfe}: a guided call costs {self.denoiser.cost} evaluations; "
-                f"give a positive multiple of {self.denoiser.cost}"
+                f"nfe={nfe}: a guided call costs {cost} evaluations; "
+                f"give a positive multiple of {cost}"
             )
-        return self.solver.steps(calls - int(self.denoise_last))
+        try:
+            return self.solver.steps(calls - last)
+        except BudgetError as error:
+            terms = error.terms + ", one call denoises at the end" * last
+            terms += f", a guided call costs {cost}" * (cost > 1)
+            raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
 
     def sample(
         self,

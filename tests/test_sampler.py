@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from sde_diffusion.closed_form import EmpiricalDenoiser, GaussianDenoiser
+from sde_diffusion.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras
 from sde_diffusion.guidance import ClassifierFree
@@ -14,12 +17,35 @@ from sde_diffusion.noise import Brownian, Seeds
 from sde_diffusion.sampler import Sampler, Samples
 from sde_diffusion.sde import EDM, VP, RectifiedFlow
 from sde_diffusion.solvers.ddim import DDIM
+from sde_diffusion.solvers.dopri import DoPri
+from sde_diffusion.solvers.heun import Heun
 
 POINTS = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def sampler(**options: object) -> Sampler:
     return Sampler.build(EDM(), EmpiricalDenoiser(POINTS, 0.1), DDIM(), Karras(), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("guided", "denoise_last", "nfe", "near"), [
+    (False, False, 5, [4, 6]), (True, False, 10, [8, 12]), (False, True, 6, [5, 7]),
+    (True, True, 12, [10, 14]), (False, True, 1, [3, 5]),
+])  # fmt: skip
+def test_a_refused_budget_names_those_that_the_user_may_give(
+    guided: bool, denoise_last: bool, nfe: int, near: list[int]
+) -> None:
+    """In evaluations of the network, whatever guidance and a last denoising take of them."""
+    inner = EmpiricalDenoiser(POINTS, 0.1)
+    denoiser = ClassifierFree(inner) if guided else inner
+    s = Sampler.build(EDM(), denoiser, Heun(), Karras(), denoise_last=denoise_last)
+    with pytest.raises(InputError, match=rf"^nfe={nfe}: .*; give one of {re.escape(str(near))}$"):
+        s.steps(nfe)
+    for n in near:
+        drawn = s.sample([0], n, Condition.label([0]), dtype=torch.float64)
+        assert drawn.nfe == n
+    free = Sampler.build(EDM(), denoiser, DoPri(), Karras(), denoise_last=denoise_last)
+    with pytest.raises(InputError, match=rf"^nfe={nfe}: .*solver\.error"):
+        free.steps(nfe)
 
 
 @pytest.mark.parametrize("noise", [Seeds(), Brownian()])

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.noise import Noise, Silent
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import SDE
@@ -101,10 +101,8 @@ class StepSolver(Solver, Generic[State]):
         if n < 1 or rest:
             near = [k * self.evaluations - self.saved for k in (max(1, n), max(1, n) + 1)]
             others = f", {-self.saved:+d} in all" if self.saved else ""
-            raise InputError(
-                f"nfe={nfe}: {type(self).__name__} spends {self.evaluations} evaluations a step"
-                f"{others}; give one of {near}"
-            )
+            terms = f"{type(self).__name__} spends {self.evaluations} evaluations a step{others}"
+            raise BudgetError(nfe, terms, near)
         return n
 
     @final

@@ -358,7 +358,10 @@ In the timings above, at N = {FEW} < d the others' values are off by this part o
 
 ## Where the numbers come from
 
-- command: `OMP_NUM_THREADS=1 python benchmarks/distance.py` (a killed run goes on)
+- command: `OMP_NUM_THREADS=1 python benchmarks/distance.py` (a killed run goes on), beside
+  `pip install --no-deps torchmetrics lightning-utilities torch-fidelity pytorch-fid` and
+  torchvision or a stand-in for it; `OMP_NUM_THREADS=2` adds a table of wall times, for a machine
+  that is otherwise idle
 - date: {machine()["date"]}, revision: {machine()["revision"]}
 """
     write_atomically(page.HERE / "distance.md", text.encode())

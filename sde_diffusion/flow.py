@@ -125,6 +125,10 @@ class Flow:
             raise InputError(
                 f"images: shape {tuple(y.shape[1:])} is not the model's {self.denoiser.shape}"
             )
+        if not len(y) or not bool(y.isfinite().all()):
+            raise InputError(f"images: {len(y)} of them; give at least one, all values finite")
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}: give a number >= 1")
         done = []
         ends = torch.tensor(levels, dtype=torch.float64)
         bar = tqdm(total=len(y), desc=progress, unit="image", disable=progress is None)

@@ -104,6 +104,10 @@ class Likelihood:
         self, x: Tensor, seeds: Sequence[int] | None = None, cond: Condition | None = None
     ) -> LogDensity:
         """Images x [N, *shape]; ``seeds`` name the probes, one a row (0 .. N-1 by default)."""
+        if tuple(x.shape[1:]) != self.denoiser.shape or not len(x):
+            raise InputError(f"images: {tuple(x.shape)}; give [N, *{self.denoiser.shape}], N >= 1")
+        if not bool(x.isfinite().all()):
+            raise InputError("images: not all values are finite; give about -1 .. 1")
         n, d = len(x), x[0].numel()
         v = self._vectors(range(n) if seeds is None else seeds, d).to(x.device)
         low, high = self.levels

@@ -95,6 +95,13 @@ def test_what_has_no_way_back_is_refused() -> None:
         Flow.build(gaussian()).interpolate(data(1), data(1), 1)
     with pytest.raises(InputError, match=r"^images: shape"):
         Flow.build(GaussianDenoiser(torch.ones(3, dtype=F64))).encode(data(1))
+    flow = Flow.build(gaussian())
+    for wrong in (data(1) * float("nan"), data(1)[:0]):
+        for direction in (flow.encode, flow.decode):
+            with pytest.raises(InputError, match=r"^images: [01] of them"):
+                direction(wrong)
+    with pytest.raises(InputError, match=r"^batch_size=0"):
+        flow.encode(data(1), batch_size=0)
 
 
 def test_the_shipped_model_there_and_back() -> None:

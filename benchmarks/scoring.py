@@ -67,7 +67,7 @@ def main() -> None:
             ["", "seconds"],
             [
                 ["wall time", f"{seconds:.1f}"],
-                ["processor time", f"{cpu:.1f}"],
+                ["processor time, which other processes do not lengthen", f"{cpu:.1f}"],
                 ["target on 2 cores", f"{TARGET:.0f}"],
             ],
         ),

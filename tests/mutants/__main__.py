@@ -7,7 +7,6 @@ import dataclasses
 import gc
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,6 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     missed = [bug for bug in bugs if bug["outcome"] == SURVIVED]
     wrong = [c for c in clean if c["outcome"] != SURVIVED]
-    for bug in [*(b for b in missed if not b["equivalent"]), *wrong]:
-        print(json.dumps(bug))
     print(
         f"{len(bugs)} mutants of {len(stems)} files: {len(bugs) - len(missed)} caught, "
         f"{len(missed)} survived, {sum(not b['equivalent'] for b in missed)} of them not known to "
@@ -77,11 +74,13 @@ def main() -> None:
 
 
 def record(entries: list[dict[str, Any]], work: list[Work], asked: argparse.Namespace) -> None:
-    """Add each verdict to its entry."""
-    for done, (index, verdict) in enumerate(judge(work, asked.limit, asked.jobs), 1):
-        entries[index] |= dataclasses.asdict(verdict)
-        if sys.stderr.isatty():
-            print(f"\r{done} of {len(work)}", end="", file=sys.stderr)
+    """Add each verdict to its entry; print a bug that is missed, a file as it is that fails."""
+    for index, verdict in judge(work, asked.limit, asked.jobs):
+        entry = entries[index]
+        entry |= dataclasses.asdict(verdict)
+        survived = verdict.outcome == SURVIVED
+        if survived and not entry.get("equivalent", "yes") or not survived and "line" not in entry:
+            print(json.dumps(entry), flush=True)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def record(entries: list[dict[str, Any]], work: list[Work], asked: argparse.Name
     for index, verdict in judge(work, asked.limit, asked.jobs):
         entry = entries[index]
         entry |= dataclasses.asdict(verdict)
-        survived = verdict.outcome == SURVIVED
-        if survived and not entry.get("equivalent", "yes") or not survived and "line" not in entry:
+        survived, as_it_is = verdict.outcome == SURVIVED, "line" not in entry
+        if survived != as_it_is and not entry.get("equivalent"):
             print(json.dumps(entry), flush=True)
 
 

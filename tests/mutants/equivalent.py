@@ -27,6 +27,26 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "NODES, WEIGHTS = np.polynomial.legendre.leggauss(33)",
     ): "both rules are exact to rounding on these integrands",
     (
+        "quadrature",
+        "once_a_grid = lru_cache(maxsize=4096)",
+        "once_a_grid = lru_cache(maxsize=4097)",
+    ): "the size of a cache",
+    (
+        "scipy",
+        "denoised = reverse.denoiser(y, level.clamp(low, high), reverse.cond)",
+        "denoised = reverse.denoiser(y, level, reverse.cond)",
+    ): ROUNDING,
+    (
+        "scipy",
+        "level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)",
+        "level = torch.tensor(u, dtype=torch.float64).exp()",
+    ): ROUNDING,
+    (
+        "torchsde_adaptive",
+        "level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))",
+        "level = torch.exp(-v.cpu())",
+    ): ROUNDING,
+    (
         "restart",
         "top = torch.full_like(levels[0], high)",
         "top = torch.full_like(levels[-1], high)",

@@ -6,6 +6,7 @@ KEPT = "one more image is kept, and only the newest two are read"
 PAIR = "x and t are set together, or neither"
 NODES = "the nodes are symmetric about 0: the same points and weights, in the other order"
 SHAPE = "only the shape and type of that entry are used"
+TWO = "two times are asked for: the second is the last"
 BOTH = "a corrector takes 0 or at least 2 nodes"
 ROUNDING = (
     "keeps the exponential of a logarithm within the grid's levels: by a rounding error, which a "
@@ -41,6 +42,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)",
         "level = torch.tensor(u, dtype=torch.float64).exp()",
     ): ROUNDING,
+    (
+        "torchsde",
+        "return (flat[-1].reshape(x.shape), None)",
+        "return (flat[1].reshape(x.shape), None)",
+    ): TWO,
+    (
+        "torchsde_adaptive",
+        "return found[-1].reshape(y.shape)",
+        "return found[1].reshape(y.shape)",
+    ): TWO,
     (
         "torchsde_adaptive",
         "level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))",

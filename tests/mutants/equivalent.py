@@ -7,6 +7,7 @@ PAIR = "x and t are set together, or neither"
 NODES = "the nodes are symmetric about 0: the same points and weights, in the other order"
 SHAPE = "only the shape and type of that entry are used"
 TWO = "two times are asked for: the second is the last"
+LARGEST = "so small an error, 0 too, makes the step grow by the most that it may, either way"
 BOTH = "a corrector takes 0 or at least 2 nodes"
 ROUNDING = (
     "keeps the exponential of a logarithm within the grid's levels: by a rounding error, which a "
@@ -42,6 +43,31 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)",
         "level = torch.tensor(u, dtype=torch.float64).exp()",
     ): ROUNDING,
+    (
+        "adaptive_sde",
+        "growth = (0.8 * error.clamp_min(1e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)",
+        "growth = (0.8 * error ** (-1 / 1.5)).clamp(0.2, 3.0)",
+    ): LARGEST,
+    (
+        "adaptive_sde",
+        "growth = (0.8 * error.clamp_min(1e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)",
+        "growth = (0.8 * error.clamp_min(2e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)",
+    ): LARGEST,
+    (
+        "dormand_prince",
+        "growth = (0.9 * error.clamp_min(1e-10) ** (-0.2)).clamp(0.2, 5.0)",
+        "growth = (0.9 * error ** (-0.2)).clamp(0.2, 5.0)",
+    ): LARGEST,
+    (
+        "dormand_prince",
+        "growth = (0.9 * error.clamp_min(1e-10) ** (-0.2)).clamp(0.2, 5.0)",
+        "growth = (0.9 * error.clamp_min(2e-10) ** (-0.2)).clamp(0.2, 5.0)",
+    ): LARGEST,
+    (
+        "torchsde",
+        "super().__init__()",
+        "pass",
+    ): "the base class has no constructor of its own",
     (
         "torchsde",
         "return (flat[-1].reshape(x.shape), None)",

@@ -106,7 +106,8 @@ that fails.
 
 **{seen} of {len(records)} are caught, {100 * seen / len(records):.1f} %; of the {real} that are
 another solver, {100 * seen / real:.2f} %.** The whole run took {found["seconds"]:.0f} s on
-{found["cores"]} cores. {sum(r["outcome"] == "survived" for r in clean)} of the {len(clean)} files
+{found["cores"]} cores, {sum(r["seconds"] for r in [*records, *clean]):.0f} s of CPU time in the
+mutants' processes. {sum(r["outcome"] == "survived" for r in clean)} of the {len(clean)} files
 as they are pass every check that caught a mutant of theirs.
 
 {page.table(["operator", *head], by(records, "operator"))}

@@ -35,11 +35,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "the size of a cache",
     (
         "scipy",
-        "denoised = reverse.denoiser(y, level.clamp(low, high), reverse.cond)",
-        "denoised = reverse.denoiser(y, level, reverse.cond)",
-    ): ROUNDING,
-    (
-        "scipy",
         "level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)",
         "level = torch.tensor(u, dtype=torch.float64).exp()",
     ): ROUNDING,

@@ -14,7 +14,7 @@ from sde_diffusion.grid import Karras
 from sde_diffusion.noise import RevealedPath, Seeds
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.adaptive_sde import AdaptiveSDE
-from sde_diffusion.solvers.dopri import DoPri
+from sde_diffusion.solvers.dopri import DoPri, flow
 from sde_diffusion.solvers.dormand_prince import dormand_prince
 from tests.solvers.conftest import SDES
 from tests.solvers.laws import posterior_mean, scalar_mixture
@@ -92,6 +92,31 @@ def test_dopri_within_local_tolerances_is_that_recursion(sde: str) -> None:
         )  # fmt: skip
         evaluations += len(asked)
         assert float(found[k] / process.alpha(times[-1])) == pytest.approx(y, abs=1e-9)
+    assert denoiser.evaluations == evaluations
+
+
+@pytest.mark.parametrize("error", [1e-2, 1e-7])
+@pytest.mark.parametrize("up", [False, True], ids=["down", "up"])
+@torch.no_grad()
+def test_the_flow_for_a_requested_error_is_that_recursion(up: bool, error: float) -> None:
+    """A step may do 0.025 error max(error, 1e-6)^-0.2 sqrt(1 + sigma^2) down, or sigma in place of
+    the root up; the first step tried is error^(1/5)."""
+    levels = torch.tensor([0.05, 4.0] if up else [4.0, 0.05], dtype=F64)
+    denoiser, y = scalar_mixture(), torch.tensor([[0.3], [-0.9]], dtype=F64)
+    found = flow(Reverse(SDES["edm"], denoiser), y, levels, error, "error=1")
+    share = 0.025 * error * max(error, 1e-6) ** -0.2
+
+    def allowed(u: float, y: float) -> float:
+        return share * (math.exp(u) if up else math.hypot(1, math.exp(u)))
+
+    evaluations = 0
+    for k in range(2):
+        expected, asked = again(
+            lambda u, y: y - posterior_mean(y, math.exp(u)),
+            float(y[k]), (math.log(levels[0]), math.log(levels[1])), allowed, error**0.2,
+        )  # fmt: skip
+        evaluations += len(asked)
+        assert float(found[k]) == pytest.approx(expected, abs=1e-9)
     assert denoiser.evaluations == evaluations
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,7 +227,6 @@ def kept(curves: dict[str, list[list[float]]], names: list[str]) -> str:
 @torch.no_grad()
 def main() -> None:
     """Write adaptive.md and adaptive.png."""
-    begin = time.perf_counter()
     sections = (requests, on_all, plain_tolerances, batches, there_and_back, network, law_tables)
     folder = page.HERE.parent / "outputs" / "benchmark-adaptive"
     done = [page.once(folder, section.__name__, section) for section in sections]
@@ -325,7 +323,7 @@ The default on all SDEs, in standard errors; chi-square is the sum of squares of
 
 ## Where the numbers come from
 
-- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - begin:.0f} s)
+- command: `python benchmarks/{Path(sys.argv[0]).name}`
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """

@@ -18,7 +18,7 @@ from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.dpmpp_2m_sde import DPMpp2MSDE
 
 F64 = torch.float64
-ROWS, COPIES, OF_MIXTURE = 256, 64, 512
+ROWS, COPIES, OF_MIXTURE = 256, 64, 2048
 # Standard errors of a mean and of a variance ratio.
 OF_MEAN, OF_VARIANCE = (ROWS * COPIES) ** -0.5, (ROWS * COPIES / 2) ** -0.5
 

@@ -29,8 +29,9 @@ class Flow:
     seed is sampling that seed with ``solver=dopri``. Images without the noise that belongs to
     sigma_min have latents of less than unit variance.
 
-    ``error`` is the requested RMS error a pixel, of the latent up and of the image down; there and
-    back it is about once to twice as much (benchmarks/adaptive.md).
+    ``error`` is the requested RMS error a pixel, of the latent up and of the image down. Closed
+    forms keep it there and back; a network's flow is rougher, and takes up to a few times as much
+    at 1e-3 (benchmarks/adaptive.md).
     """
 
     denoiser: Denoiser

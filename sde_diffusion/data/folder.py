@@ -59,11 +59,13 @@ def image_folder(
             arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
             kept.append(name)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            # Pillow names what it cannot identify by its address in memory.
+            why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
             if on_error == "refuse":
                 raise InputError(
-                    f"{key}={path}: {name} is broken ({error}); mend it or set data.on_error=skip"
+                    f"{key}={path}: {name} is broken ({why}); mend it or set data.on_error=skip"
                 ) from error
-            tqdm.write(f"skipped {name}: {error}")
+            tqdm.write(f"skipped {name}: {why}")
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1:
         raise InputError(

@@ -72,11 +72,13 @@ class StepSolver(Solver, Generic[State]):
     budget: nfe = steps * evaluations - saved.
 
     ``one_step``: whether a step sees its own start only, so that it may go to any time.
+    ``stays``: whether its move stays at one noise level: a ``Corrector``.
     """
 
     evaluations: int = 1
     saved: int = 0
     one_step: bool = True
+    stays: bool = False
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> State | None:
         """What the solver carries from step to step (history, index); None if nothing."""
@@ -143,6 +145,7 @@ class Corrector(StepSolver[None]):
     """
 
     stochastic = True
+    stays = True
 
     @abstractmethod
     def correct(self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import Corrector, StepSolver
@@ -26,6 +27,16 @@ class PredictorCorrector(StepSolver[Any]):
     stochastic = True
 
     def __init__(self, predictor: StepSolver[Any], corrector: Corrector) -> None:
+        if predictor.adaptive or predictor.stays:
+            raise InputError(
+                f"solver.predictor={type(predictor).__name__}: give a solver of fixed steps, such "
+                "as ReverseDiffusion; one that stays at its level goes to solver.corrector"
+            )
+        if corrector.adaptive or not corrector.stays:
+            raise InputError(
+                f"solver.corrector={type(corrector).__name__}: give a solver whose move stays at "
+                "one noise level, such as Langevin; one that steps goes to solver.predictor"
+            )
         self.predictor = predictor
         self.corrector = corrector
         self.evaluations = predictor.evaluations + corrector.evaluations

@@ -107,9 +107,15 @@ def run(config: DictConfig, folder: Path) -> float:
         tracker.image("analyse", folder / "analyse.png")
     print(
         f"\nRelative W2 error on the Gaussian of {images.name} (d = {facts['d']}, {task.modes}), "
-        f"each solver on its best grid\n\n{text_table(rows)}\n\npage: {folder / 'analyse.md'}\n\n"
-        "The best at each NFE:"
+        f"each solver on its best grid; * the best at that NFE\n\n{text_table(rows)}\n\n"
+        f"page: {folder / 'analyse.md'}\n"
     )
+    if len(images) <= facts["d"]:
+        print(
+            f"{len(images)} images in {facts['d']} dimensions: the directions that they do not "
+            "span count as constant; give more images, if you have them\n"
+        )
+    print("The best at each NFE:")
     for nfe, row in best(rows).items():
         print(f"NFE {nfe:<4} {row['error']:<8.2g} {row['command']}")
     return float(best(rows)[max(unique(rows, "nfe"))]["error"])
@@ -145,6 +151,13 @@ def pairs(config: DictConfig, task: AnalyseTask, sde: SDE) -> list[Pair]:
     process = sde_words(config)
     grids = {label: (words, None if label == OWN else compose_task(["task=sample", *words]).grid)
              for label, words in entries(task.grids, "grid")}  # fmt: skip
+    for label, (words, other) in grids.items():
+        missing = [key for key in other or {} if OmegaConf.is_missing(other, key)]
+        if missing:
+            fields = f"grid: {words[0].removeprefix('grid=')}, {missing[0]}: VALUE"
+            raise InputError(
+                f"grids: {label} needs {', '.join(missing)}; give {{LABEL: {{{fields}}}}}"
+            )
     found = []
     for label, words in entries(task.solvers, "solver"):
         node = compose_task(["task=sample", *words])

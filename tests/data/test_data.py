@@ -201,6 +201,13 @@ def test_broken_images_are_refused_or_skipped_by_name(
     assert "dog/0.png" in capsys.readouterr().out
 
 
+def test_what_is_no_image_is_named_without_an_address(tmp_path: Path) -> None:
+    """Pillow's own words have the place in memory of what it read, another in each run."""
+    for path in both(tmp_path, {**FILES, "train/dog/0.png": b"a text"}):
+        with pytest.raises(InputError, match=r"dog/0\.png is broken \(not an image\); mend it"):
+            image_folder(path, split="train")
+
+
 def test_different_sizes_name_the_remedy(tmp_path: Path) -> None:
     for path in both(tmp_path, {**FILES, "train/dog/9.png": picture(1, size=5)}):
         with pytest.raises(InputError, match=r"data\.size"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras
 from sde_diffusion.noise import Noise, Seeds
 from sde_diffusion.reverse import Reverse
+from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.langevin import Langevin
 from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
 from sde_diffusion.solvers.reverse_diffusion import ReverseDiffusion
@@ -124,3 +128,20 @@ def test_corrector_comes_first_and_the_last_state_is_the_predictors_mean() -> No
     x = corrector.correct(reverse, x, times[1], times[2], noise)
     b2 = times[1] ** 2 - times[2] ** 2
     assert torch.allclose(found, x + b2 * reverse.score(x, times[1]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("predictor", "corrector", "named"),
+    [
+        (DoPri(), Langevin(), "solver.predictor=DoPri"),
+        (Langevin(), Langevin(), "solver.predictor=Langevin"),
+        (ReverseDiffusion(), ReverseDiffusion(), "solver.corrector=ReverseDiffusion"),
+        (ReverseDiffusion(), DoPri(), "solver.corrector=DoPri"),
+    ],
+)
+def test_a_predictor_steps_and_a_corrector_stays(
+    predictor: Any, corrector: Any, named: str
+) -> None:
+    """Any other pair is refused before it is run."""
+    with pytest.raises(InputError, match=named):
+        PredictorCorrector(predictor, corrector)

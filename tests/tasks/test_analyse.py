@@ -84,6 +84,7 @@ WRONG = {
     "solvers=[nosuch]": ["solver=nosuch", "no such choice"],
     "solvers=[ddim,ddim]": ["solvers: ddim twice"],
     "grids=[nosuch]": ["grid=nosuch", "no such choice"],
+    "grids=[explicit]": ["grids: explicit needs levels", "{grid: explicit, levels: VALUE}"],
     "solvers=[heun],nfe=[5]": ["nfe=5", "4"],
     "nfe=[0]": ["nfe=", ">= 1"],
     "nfe=[]": ["nfe", "at least one"],

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from sde_diffusion import networks
 from sde_diffusion.denoiser import NetworkDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
+from sde_diffusion.files import fingerprint, write_atomically
 from sde_diffusion.parameterization import PARAMETERIZATIONS
 
 FORMAT = 1
@@ -157,4 +157,5 @@ def load_denoiser(path: Path, dtype: torch.dtype = torch.float32) -> tuple[Spec,
         raise InputError(f"checkpoint={path}: {error}") from error
     denoiser.network.load_state_dict(tensors)
     denoiser.network.to(dtype)
+    denoiser.source = fingerprint(path)
     return spec, denoiser.eval().requires_grad_(False)

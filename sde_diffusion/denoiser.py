@@ -42,6 +42,11 @@ class Denoiser(nn.Module, ABC):
         """Whether its probability flow can be run back: not where values are clipped."""
         return True
 
+    @property
+    def identity(self) -> str:
+        """What was trained, by content, and what was wrapped around it; empty if not known."""
+        return ""
+
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, *shape], sigma 0-dim or [N] -> D(x, sigma, cond) [N, *shape], dtype of x."""
@@ -88,7 +93,8 @@ class CountedDenoiser(Denoiser):
 class NetworkDenoiser(CountedDenoiser):
     """D = c_skip x + c_out F(c_in x, c_noise, cond) for a network F and a parameterization.
 
-    The state may be float64 while the network works in its own dtype, as in EDM.
+    The state may be float64 while the network works in its own dtype, as in EDM. ``source`` is
+    the fingerprint of the file that its weights came from.
     """
 
     def __init__(
@@ -98,10 +104,16 @@ class NetworkDenoiser(CountedDenoiser):
         shape: tuple[int, ...],
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
+        source: str = "",
     ) -> None:
         super().__init__(shape, sigma_min, sigma_max)
         self.network = network
         self.parameterization = parameterization
+        self.source = source
+
+    @property
+    def identity(self) -> str:
+        return self.source
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype

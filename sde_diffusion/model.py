@@ -196,13 +196,12 @@ def guided(config: Any, denoiser: Denoiser) -> Denoiser:
 def build_sampler(config: Any, denoiser: Denoiser) -> Sampler:
     """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
     denoiser = guided(config, denoiser)
-    if config.get("grid") is None:
-        raise InputError("grid: this solver names no default grid; choose one, grid=karras")
+    grid = config.get("grid")
     return Sampler.build(
         build(config.sde, "sde", SDE),
         denoiser,
         build(config.solver, "solver", Solver),
-        build(config.grid, "grid", TimeGrid),
+        None if grid is None else build(grid, "grid", TimeGrid),
         build(config.noise, "noise", NoiseSource),
         bool(config.denoise_last),
     )

@@ -86,12 +86,18 @@ class Sampler:
         sde: SDE,
         denoiser: Denoiser,
         solver: Solver,
-        grid: TimeGrid,
+        grid: TimeGrid | None,
         noise: NoiseSource | None = None,
         denoise_last: bool = False,
     ) -> Sampler:
-        """A sampler, refused here if its parts cannot work together."""
-        solver.check(sde)
+        """A sampler, refused here if its parts cannot work together.
+
+        A solver that has a grid of its own takes it in the place of ``grid``.
+        """
+        solver.check(denoiser)
+        grid = solver.grid or grid
+        if grid is None:
+            raise InputError("grid: this solver names no default grid; choose one, grid=karras")
         low, high = denoiser.sigma_min, denoiser.sigma_max
         if grid.sigma_min < low * (1 - 1e-6) or grid.sigma_max > high * (1 + 1e-6):
             raise InputError(
@@ -139,6 +145,7 @@ class Sampler:
         """
         if not seeds or batch_size < 1:
             raise InputError(f"n={len(seeds)}, batch_size={batch_size}: give numbers >= 1")
+        self.solver.check_condition(cond)
         times = self.grid.times(self.sde, self.steps(nfe))
         before, start = self.denoiser.evaluations, time.perf_counter()
         images: list[Tensor] = []

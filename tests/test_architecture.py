@@ -29,6 +29,7 @@ ORDER = [
     ["pictures", "recording"],
     ["animation"],
     ["sampler"],
+    ["calibration"],
     ["levels", "ema"],
     ["batches", "validation"],
     ["checkpoint"],

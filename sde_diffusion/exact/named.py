@@ -39,6 +39,5 @@ def exact_error(
         raise InputError("grid: this solver names no default grid; choose one, grid=karras")
     process: SDE = build(config.sde, "sde", SDE)
     chosen: Solver = build(config.solver, "solver", Solver)
-    chosen.check(process)
     times = build(config.grid, "grid", TimeGrid).times(process, chosen.steps(nfe))
     return relative_error(chosen, process, times, covariance, mean)

@@ -34,5 +34,14 @@ class Guidance(Denoiser):
     def invertible(self) -> bool:
         return self.inner.invertible
 
+    @property
+    def identity(self) -> str:
+        return f"{self.inner.identity} {self.label}".rstrip() if self.inner.identity else ""
+
+    @property
+    def label(self) -> str:
+        """Its name and numbers, if it changes what is answered."""
+        return ""
+
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor: ...

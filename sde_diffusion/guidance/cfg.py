@@ -25,6 +25,10 @@ class ClassifierFree(Guidance):
     def cost(self) -> int:
         return 2 * self.inner.cost
 
+    @property
+    def label(self) -> str:
+        return f"cfg({self.scale:g})"
+
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         if cond is None:
             raise InputError("guidance=cfg: needs a condition; set label=7, say, or guidance=[]")

@@ -21,5 +21,9 @@ class Clip(Guidance):
     def invertible(self) -> bool:
         return False
 
+    @property
+    def label(self) -> str:
+        return f"clip({self.low:g}, {self.high:g})"
+
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.inner(x, sigma, cond).clamp(self.low, self.high)

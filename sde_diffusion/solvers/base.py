@@ -10,10 +10,12 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor
 
+from sde_diffusion.condition import Condition
+from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
+from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise, Silent
 from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
 
 State = TypeVar("State")
 Observer = Callable[[Tensor, Tensor], None]
@@ -50,8 +52,21 @@ class Solver(ABC):
         Adaptive solvers take ``None`` and return the number of intervals they are observed at.
         """
 
-    def check(self, sde: SDE) -> None:  # noqa: B027  most solvers run on any SDE
-        """InputError, with the remedy, if the solver cannot run on ``sde``."""
+    @property
+    def content(self) -> str:
+        """Fingerprint of the file that it was read from; empty if it is all in its fields."""
+        return ""
+
+    @property
+    def grid(self) -> TimeGrid | None:
+        """The only grid that it walks, whatever another is asked for; None if it walks any."""
+        return None
+
+    def check(self, denoiser: Denoiser) -> None:  # noqa: B027  most solvers ask any denoiser
+        """InputError, with the remedy, if the solver cannot ask ``denoiser``."""
+
+    def check_condition(self, cond: Condition | None) -> None:  # noqa: B027  most take any
+        """InputError, with the remedy, if the solver was made for another kind of condition."""
 
     @abstractmethod
     def solve(

@@ -6,7 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from sde_diffusion.condition import Condition
+from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.solvers.base import Corrector, StepSolver
@@ -45,6 +48,20 @@ class PredictorCorrector(StepSolver[Any]):
         self.linear = predictor.linear and corrector.linear
         self.couples_batch = predictor.couples_batch or corrector.couples_batch
         self.covariant = predictor.covariant and corrector.covariant
+
+    @property
+    def grid(self) -> TimeGrid | None:
+        return self.predictor.grid
+
+    @property
+    def content(self) -> str:
+        return self.predictor.content
+
+    def check(self, denoiser: Denoiser) -> None:
+        self.predictor.check(denoiser)
+
+    def check_condition(self, cond: Condition | None) -> None:
+        self.predictor.check_condition(cond)
 
     def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> Any:
         return self.predictor.init(reverse, x, times)

@@ -85,7 +85,7 @@ def run(config: DictConfig, folder: Path) -> float:
     choice("modes", task.modes, MODES)
     sde = build(config.sde, "sde", SDE)
     _reach(sde, task)
-    checked = pairs(config, task, sde)
+    checked = pairs(config, task)
     images: ImageSet = build(config.data, "data")
     spectrum, path = known_spectrum(images, task.modes, folder)
     todo = [pair.on(path) for pair in checked]
@@ -146,7 +146,7 @@ def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[Spectrum,
     return found, path
 
 
-def pairs(config: DictConfig, task: AnalyseTask, sde: SDE) -> list[Pair]:
+def pairs(config: DictConfig, task: AnalyseTask) -> list[Pair]:
     """Every solver on every grid, checked before the data are read."""
     process = sde_words(config)
     grids = {label: (words, None if label == OWN else compose_task(["task=sample", *words]).grid)
@@ -162,7 +162,6 @@ def pairs(config: DictConfig, task: AnalyseTask, sde: SDE) -> list[Pair]:
     for label, words in entries(task.solvers, "solver"):
         node = compose_task(["task=sample", *words])
         solver: Solver = build(node.solver, "solver", Solver)
-        solver.check(sde)
         if not solver.linear:
             raise InputError(
                 f"solvers: {label} is no linear map (norms of the state, or error control): its "

@@ -17,6 +17,7 @@ from sde_diffusion.model import Model, build_sampler
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.tasks.entries import entries
 
+USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
 
 
@@ -25,7 +26,7 @@ class CompareTask:
     """Keys of the task."""
 
     checkpoint: str
-    solvers: list[Any]
+    solvers: list[Any] | None
     nfe: list[int]
     samples: list[int]
     repeats: int
@@ -44,8 +45,8 @@ class CompareTask:
         """InputError for numbers that make no comparison."""
         if not self.samples or min(self.samples) < 2:
             raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
-        if not self.solvers or not self.nfe:
-            empty = "nfe" if self.solvers else "solvers"
+        if self.solvers == [] or not self.nfe:
+            empty = "solvers" if self.solvers == [] else "nfe"
             raise InputError(f"{empty}=[]: give at least one")
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: give a number >= 0")
@@ -111,7 +112,8 @@ class Plan:
 def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extractor) -> list[Plan]:
     """Every cell, block by block, so that a run that is cut short has whole comparisons."""
     samplers: dict[str, tuple[Sampler, dict[str, Any]]] = {}
-    for label, overrides in entries(task.solvers, "solver"):
+    chosen = usual(config, task, model) if task.solvers is None else task.solvers
+    for label, overrides in entries(chosen, "solver"):
         samplers[label] = _sampler(config, overrides, model)
     found = []
     for block in range(task.repeats):
@@ -126,10 +128,24 @@ def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extrac
                     "extractor": extractor.fingerprint, "device": task.device,
                     "batch_size": task.batch_size if sampler.solver.couples_batch else None,
                 }  # fmt: skip
+                cond = model.condition(task.label, seeds)
+                sampler.solver.check_condition(cond)
                 found.append(Plan(label, sampler, nfe, sampler.steps(nfe), block,
-                                  seeds, model.condition(task.label, seeds), filmed,
-                                  depends))  # fmt: skip
+                                  seeds, cond, filmed, depends))  # fmt: skip
     return found
+
+
+def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
+    """The solvers of a comparison that names none."""
+    found = list(USUAL)
+    try:
+        shipped, _ = _sampler(config, ["solver=calibrated"], model)
+        shipped.solver.check_condition(model.condition(task.label, task.seeds(0)))
+        for nfe in task.nfe:
+            shipped.steps(nfe)
+    except InputError:  # made for another model, guidance, condition or number of evaluations
+        return found
+    return [*found, "calibrated"]
 
 
 def _sampler(
@@ -139,4 +155,10 @@ def _sampler(
     chosen = compose_task(["task=sample", *overrides])
     own = OmegaConf.create({**config, "solver": chosen.solver})
     own.grid = config.get("grid") or chosen.get("grid")
-    return build_sampler(own, model.denoiser), {n: plain(own[n]) for n in PARTS if n in own}
+    sampler = build_sampler(own, model.denoiser)
+    parts = {n: plain(own[n]) for n in PARTS if own.get(n) is not None}
+    grid = sampler.solver.grid
+    if grid is not None:  # walked whatever was asked for, and read from a file
+        kind = f"{type(grid).__module__}.{type(grid).__qualname__}"
+        parts["grid"] = {"_target_": kind, "content": sampler.solver.content}
+    return sampler, parts

@@ -33,6 +33,7 @@ from tests.solvers.conftest import (
     gaussian,
     make,
     mixture,
+    walked,
     with_mean,
 )
 
@@ -53,8 +54,8 @@ def run(
     dtype: torch.dtype = F64,
     noise_seed: int = 0,
 ) -> Tensor:
-    """x / alpha at the end of a Karras grid, on a mixture, from the prior of ``seeds``."""
-    times = Karras().times(sde, solver.steps(budget_of(solver, n)))
+    """x / alpha at the end of the grid that it walks, on a mixture, from the prior of ``seeds``."""
+    times = walked(solver).times(sde, solver.steps(budget_of(solver, n)))
     start = Seeds().batch(seeds, MEAN.shape, dtype).fresh()
     noise = Seeds().batch([noise_seed + 1000 + k for k in seeds], MEAN.shape, dtype)
     x = solver.solve(Reverse(sde, mixture()), sde.prior(start, times[0]), times, noise)
@@ -100,7 +101,7 @@ def check_one_step(case: Case) -> None:
     if (solver.one_step and solver.stochastic) or (len(case) > 1 and not solver.one_step):
         return
     sde = SDES["vp"]
-    times = Karras().times(sde, 6)
+    times = walked(solver).times(sde, 6)
     reverse, noise = Reverse(sde, mixture()), Seeds().batch([1], MEAN.shape, F64)
     start = x = sde.prior(Seeds().batch([0], MEAN.shape, F64).fresh(), times[0])
     for t, s in pairwise(times):
@@ -119,7 +120,7 @@ def check_order_is_declared(case: Case) -> None:
 def check_condition(case: Case) -> None:
     """Each row is asked under its own condition, whatever stands beside it."""
     solver, sde = make(*case)[0], SDES["vp"]
-    times = Karras().times(sde, solver.steps(budget_of(solver, 4)))
+    times = walked(solver).times(sde, solver.steps(budget_of(solver, 4)))
 
     def end(seeds: list[int], labels: list[int]) -> Tensor:
         reverse = Reverse(sde, Labelled(), Condition.label(labels))
@@ -227,7 +228,7 @@ def check_noise_is_declared(case: Case) -> None:
         first, second = (run(solver, sde, [1], noise_seed=seed) for seed in (0, 1))
         assert not torch.allclose(first, second, rtol=0, atol=1e-6)
         return
-    times = Karras().times(sde, solver.steps(budget_of(solver, 6)))
+    times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
     x = sde.prior(torch.ones(2, len(MEAN), dtype=F64), times[0])
     assert solver.solve(Reverse(sde, mixture()), x, times, Forbidden()).isfinite().all()
 
@@ -236,7 +237,7 @@ def check_noise_is_declared(case: Case) -> None:
 def check_linearity(case: Case) -> None:
     """On a Gaussian the end of a mean start and mean draws is the mean of the ends, or is not."""
     solver, sde = make(*case)[0], SDES["vp"]
-    times = Karras().times(sde, solver.steps(budget_of(solver, 6)))
+    times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
     rows = with_mean(Seeds().batch([3, 4], MEAN.shape, F64).fresh())
     end = solver.solve(Reverse(sde, gaussian()), rows, times, Averaged())
     off = float((end - with_mean(end[:2])).abs().max())

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from sde_diffusion.config import compose_task, conf_dir, plain
+from tests.solvers import rules
 
 NAMES = sorted(p.stem for p in Path(conf_dir(), "solver").glob("*.yaml"))
 Case = tuple[str, ...]  # a name, and overrides
 
-# Values of the fields that a yaml leaves open (``???``), for solvers that have such.
-FIXTURES: dict[str, list[str]] = {}
+# Fields that a yaml leaves open (``???``), or whose default is made for a model.
+FIXTURES: dict[str, list[str]] = {
+    "calibrated": [f"solver.path={rules.path()}", "solver.allow_other_model=true"],
+}
 
 # Choices beside the defaults whose law or order is another.
 VARIANTS: dict[str, list[str]] = {
@@ -100,7 +103,7 @@ COUPLED: list[Case] = [
 ORDERLESS: list[Case] = [
     case
     for case in CASES
-    if case[0] in ("langevin", "predictor_corrector") or "solver.s_noise=1.1" in case
+    if case[0] in ("calibrated", "langevin", "predictor_corrector") or "solver.s_noise=1.1" in case
 ]
 ORDERLESS += [("restart",), ("restart", "solver.repeats=[1]")]
 
@@ -112,10 +115,10 @@ def title(case: Case) -> str:
 
 @lru_cache
 def compose(name: str, *overrides: str) -> tuple[Any, Any]:
-    """The solver and grid nodes that ``solver=name`` composes, with the open fields filled."""
+    """The solver and grid nodes of ``solver=name``; no grid for one that has its own."""
     words = ["task=sample", f"solver={name}", *FIXTURES.get(name, []), *overrides]
     config = compose_task(words)
-    return config.solver, config.grid
+    return config.solver, config.get("grid")
 
 
 def fields(case: Case) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.config import build
 from sde_diffusion.denoiser import CountedDenoiser
 from sde_diffusion.exact import relative_error
-from sde_diffusion.grid import TimeGrid
+from sde_diffusion.grid import Karras, TimeGrid
 from sde_diffusion.noise import Noise, Seeds
 from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.solvers.base import Solver
@@ -28,8 +28,14 @@ MEAN = torch.tensor([0.3, -0.5, 0.2, 0.1], dtype=torch.float64)
 
 def make(name: str, *overrides: str) -> tuple[Solver, TimeGrid]:
     """The solver and its default grid, as the command line would build them."""
-    solver, grid = compose(name, *overrides)
-    return build(solver, "solver", Solver), build(grid, "grid", TimeGrid)
+    node, named = compose(name, *overrides)
+    solver: Solver = build(node, "solver", Solver)
+    return solver, solver.grid or build(named, "grid", TimeGrid)
+
+
+def walked(solver: Solver, rho: float = 7.0) -> TimeGrid:
+    """Karras's grid, or the only one that the solver walks."""
+    return solver.grid or Karras(rho)
 
 
 class Forbidden(Noise):

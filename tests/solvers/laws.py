@@ -24,8 +24,9 @@ from sde_diffusion.grid import Karras, TimeGrid
 from sde_diffusion.noise import Noise, Seeds
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import SDE
+from sde_diffusion.solvers.base import Solver
 from tests.solvers.configs import Case, fields
-from tests.solvers.conftest import MEAN, SDES, VARIANCE, Forbidden, error, make, mixture
+from tests.solvers.conftest import MEAN, SDES, VARIANCE, Forbidden, error, make, mixture, walked
 from tests.solvers.level_oracles import LEVELS
 from tests.solvers.scalars import PROCESSES, Affine, Denoise, Draw
 from tests.solvers.time_oracles import TIMES
@@ -89,9 +90,9 @@ def predicted(case: Case, sde: str, times: Tensor, y: Any, denoise: Denoise, dra
     return x / process.alpha(t[-1])
 
 
-def grids(sde: SDE, n: int) -> Tensor:
+def grids(solver: Solver, sde: SDE, n: int) -> Tensor:
     """n steps of unequal size in any variable, over all noise levels."""
-    return Karras(rho=5.0).times(sde, n)
+    return walked(solver, rho=5.0).times(sde, n)
 
 
 @torch.no_grad()
@@ -99,7 +100,7 @@ def check_samples(case: Case, sde: str, seed: int = 0) -> None:
     """Samples of a mixture are those of the scalar recursion on the same draws, to 1e-10."""
     solver, process = make(*case)[0], SDES[sde]
     for n in (1, 2, 7):
-        times = grids(process, n)
+        times = grids(solver, process, n)
         rows = [seed * 100 + k for k in range(3)]
         start = Seeds().batch(rows, (1,), F64).fresh()
         tape = Tape([k + 50 for k in rows], (1,), times)
@@ -122,7 +123,7 @@ def check_law(case: Case, sde: str) -> None:
     """
     solver, process = make(*case)[0], SDES[sde]
     for n in (2, 9):
-        times = grids(process, n)
+        times = grids(solver, process, n)
         found = law(solver, process, times, VARIANCE, MEAN)
         a = float(process.alpha(times[-1]))
         first = float(process.noise_level(times[0]))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.solvers import multistep_oracles as multistep
+from tests.solvers import rules
 from tests.solvers.scalars import Denoise, Draw, Oracle
 
 
@@ -143,10 +144,24 @@ def restart(
     return LEVELS[name](r[index:], y, denoise, draw, **options)
 
 
+def calibrated(
+    r: list[float], y: Any, denoise: Denoise, draw: Draw, path: str, allow_other_model: bool
+) -> Any:
+    """The rule of ``rules.py``, after the flow of a Gaussian of one variance."""
+    levels, asked, weights = rules.numbers(len(r) - 1)
+    y = y * math.sqrt((rules.REST + levels[0] ** 2) / (rules.REST + rules.SIGMA_MAX**2))
+    residuals: list[Any] = []
+    for level, row in zip(asked, weights, strict=True):
+        residuals.append((y - denoise(y, level)) / level)
+        for weight, e in zip(row, residuals, strict=False):
+            y = y + weight * e
+    return y
+
+
 # By the name of the yaml.
 LEVELS: dict[str, Oracle] = {
-    "ancestral": ancestral, "ddim": ddim, "dpm2": dpm2, "dpmpp_2s": dpmpp_2s, "heun": heun,
-    "renoise": renoise, "restart": restart, "seeds": seeds,
+    "ancestral": ancestral, "calibrated": calibrated, "ddim": ddim, "dpm2": dpm2,
+    "dpmpp_2s": dpmpp_2s, "heun": heun, "renoise": renoise, "restart": restart, "seeds": seeds,
     "deis": multistep.deis, "dpmpp_2m": multistep.dpmpp_2m,
     "dpmpp_2m_sde": multistep.dpmpp_2m_sde, "dpmpp_3m": multistep.dpmpp_3m,
     "dpmpp_3m_sde": multistep.dpmpp_3m_sde, "er_sde": multistep.er_sde, "ipndm": multistep.ipndm,

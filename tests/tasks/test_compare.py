@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sde_diffusion.config import compose_task, read
 from sde_diffusion.errors import InputError
+from sde_diffusion.model import load
 from sde_diffusion.tasks.entries import entries
+from sde_diffusion.tasks.plans import USUAL, CompareTask, usual
 from tests.conftest import Run
 
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]
@@ -131,3 +134,32 @@ def test_a_row_says_all_that_it_depends_on(quick_cli: Run, tmp_path: Path) -> No
     for name in ("extractor_fingerprint", "reference_fingerprint", "reference_n", "revision",
                  "dtype", "device", "seconds", "model_fingerprint", "cell"):  # fmt: skip
         assert row[name]
+
+
+def test_a_calibrated_solver_stands_beside_the_others(quick_cli: Run, tmp_path: Path) -> None:
+    """On its own grid; its cell is named after the content of its file, and it has no other NFE."""
+    quick_cli("calibrate", "nfe=[2]", "noises=8", "held_out=4", "budget=2", "nodes=8",
+              "hydra.run.dir=made")  # fmt: skip
+    path = "made/calibration.safetensors"
+    solver = f"{{few:{{solver:calibrated,path:{path}}}}}"
+    words = ["compare", f"solvers=[ddim,{solver}]", "samples=[8]", "animation=false", "metrics=[]",
+             "hydra.run.dir=out"]  # fmt: skip
+    quick_cli(*words, "nfe=[2]", "grid=karras")
+    with (tmp_path / "out" / "results.csv").open() as file:
+        grids = {row["solver"]: row["grid"] for row in csv.DictReader(file)}
+    assert grids == {"ddim": "Karras", "few": "CalibratedGrid"}
+    done = quick_cli(*words, "nfe=[2,3]", ok=False)
+    assert "rules for [2]" in done.stderr
+
+
+def test_the_usual_solvers_include_a_calibration_only_where_it_fits(tiny_model: str) -> None:
+    def named(*words: str) -> list[str]:
+        config = compose_task(["task=compare", *words])
+        task: CompareTask = read(config, CompareTask)
+        return usual(config, task, load(task.checkpoint))
+
+    assert named() == [*USUAL, "calibrated"]
+    for words in (
+        ["nfe=[4,16]"], ["label=null"], ["guidance=cfg"], [f"checkpoint={tiny_model}"],
+    ):  # fmt: skip
+        assert named(*words) == list(USUAL)

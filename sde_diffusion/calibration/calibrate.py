@@ -1,0 +1,141 @@
+"""Calibration: from a denoiser and numbers of evaluations to rules, without back-propagation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.calibration.greedy import candidates, greedy
+from sde_diffusion.calibration.per_mode import DCT_EDGES, PCA_EDGES, fit_last
+from sde_diffusion.calibration.problem import Problem
+from sde_diffusion.calibration.refine import refine
+from sde_diffusion.calibration.trajectory import Trajectories
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.solvers.bands import Bands
+from sde_diffusion.solvers.calibration_file import bands_of
+from sde_diffusion.solvers.rule import Rule, Start
+
+MODES = 64  # of the Gaussian start
+FEW = 48  # noises of each kind that choose between greedy fits
+SMALL = 4096  # dimensions up to which ``per_mode`` bands are of principal components
+
+
+def silent(evaluations: int) -> None:
+    """Hears of evaluations, and says nothing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a calibration may spend.
+
+    Attributes:
+        noises, held_out: noises fitted to, and those that choose between fits.
+        budget: evaluations a noise of the joint fit, for each evaluation of the rule.
+        mode: ``scalar``, or ``per_mode``: the last step has coefficients for each band of modes.
+        batch_size: rows a call of the network.
+    """
+
+    noises: int = 96
+    held_out: int = 64
+    budget: int = 50
+    mode: str = "scalar"
+    batch_size: int = 128
+
+    def check(self) -> None:
+        """InputError for numbers that make no calibration."""
+        if self.noises < 8 or self.held_out < 2:
+            raise InputError(
+                f"noises={self.noises}, held_out={self.held_out}: give at least 8 and 2"
+            )
+        if self.budget < 0:
+            raise InputError(f"budget={self.budget}: give a number >= 0")
+        if self.mode not in ("scalar", "per_mode"):
+            raise InputError(f"mode={self.mode}: choose one of ['per_mode', 'scalar']")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size={self.batch_size}: give a number >= 1")
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A rule, and its relative root mean square error on held-out noises before and after."""
+
+    rule: Rule
+    start_error: float
+    error: float
+
+
+def bands_for(mode: str, shape: Sequence[int], modes: int) -> tuple[str, tuple[float, ...]]:
+    """Kind and edges of the bands: principal components of small images, cosines of large ones."""
+    if mode == "scalar":
+        return "scalar", ()
+    if math.prod(shape) <= SMALL:
+        return "pca", tuple(float(edge) for edge in PCA_EDGES if edge <= modes)
+    if len(shape) != 3:
+        raise InputError(f"mode=per_mode: needs images (C, H, W) above {SMALL} pixels, not {shape}")
+    return "dct", DCT_EDGES
+
+
+@torch.no_grad()
+def calibrate(
+    denoiser: Denoiser,
+    known: Trajectories,
+    calls: int,
+    settings: Settings,
+    start: Start,
+    sigma_min: float,
+    device: torch.device | str = "cpu",
+    heard: Callable[[int], None] = silent,
+) -> Calibrated:
+    """The rule of ``calls`` evaluations of the denoiser that best reproduces ``known``.
+
+    The first ``settings.noises`` of ``known`` are fitted to, the next ``held_out`` choose: first
+    among greedy fits along several grids, then when the joint fit of all levels and coefficients
+    is at its best.
+    """
+    if calls < 2:
+        raise InputError(f"nfe: {calls} evaluation of the denoiser: give at least 2")
+    if calls > len(known.levels) - 2:
+        raise InputError(f"nfe: {calls} evaluations: more than the reference has; raise nodes")
+    n, m = settings.noises, settings.held_out
+    train, held_out = known[slice(0, n)], known[slice(n, n + m)]
+    fitted = Problem.of(denoiser, start, train, settings.batch_size, heard, device)
+    judged = Problem.of(denoiser, start, held_out, settings.batch_size, heard, device)
+
+    def error(rule: Rule) -> float:
+        return judged.rmse(judged.walk(rule).end)
+
+    few = [known[slice(0, min(n, FEW))], known[slice(n, n + min(m, FEW))]]
+    tried, shown = (
+        Problem.of(denoiser, start, part, settings.batch_size, heard, device) for part in few
+    )
+    errors: dict[tuple[int, ...], float] = {}
+    for nodes in candidates(known.levels, start.scale, calls):
+        rule, _ = greedy(tried, few[0], nodes)
+        errors[nodes] = shown.rmse(shown.walk(rule).end)
+    best = min(errors.items(), key=lambda item: item[1])[0]
+    rule, path = greedy(fitted, train, best)
+    at_first = error(rule)
+    rule = refine(fitted, rule, path, sigma_min, settings.budget * calls, error)
+    kind, edges = bands_for(settings.mode, denoiser.shape, len(start.variances))
+    bands = bands_of(kind, edges, start, denoiser.shape)
+    if bands is not None:
+        banded = _banded_error(judged, rule, bands)
+        rule = fit_last(fitted, rule, fitted.walk(rule), bands, banded)
+        return Calibrated(rule, at_first, banded(rule))
+    return Calibrated(rule, at_first, error(rule))
+
+
+def _banded_error(judged: Problem, rule: Rule, bands: Bands) -> Callable[[Rule], float]:
+    """The error of rules that differ from ``rule`` in their last step alone."""
+    path = judged.walk(rule)
+
+    def error(rule: Rule) -> float:
+        end: Tensor = rule.advance(rule.n - 1, path.states[-2], path.residuals, bands)
+        return judged.rmse(end)
+
+    return error

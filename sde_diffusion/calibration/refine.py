@@ -1,0 +1,200 @@
+"""The joint fit: all levels and coefficients at once, to the converged images alone.
+
+Levenberg-Marquardt on the end of the rule. The Jacobian is of finite differences, each of which
+asks the network only from the step that it changes; between two of them, it is kept up to date by
+Broyden's rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.calibration.problem import Path, Problem
+from sde_diffusion.solvers.rule import Rule
+
+DIFFERENCE = 2e-3  # of a scaled parameter
+PIXELS = 4096  # an image at most, that the fit sees
+KNEE = 2.0  # medians of the errors, where Huber's loss turns linear
+FAR = 4.0  # the most that the logarithm of a level moves
+ENOUGH = 1e-3  # relative gain of a step below which a Jacobian is used up
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """theta <-> a rule near ``base``: log of the first level, of the levels asked, and W.
+
+    W_ij is in units of the step sigma_i - sigma_{i+1}, so that all parameters are of one scale.
+    """
+
+    base: Rule
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def first_steps(self) -> Tensor:
+        """[n]: the first step over which each parameter has a say."""
+        n = self.base.n
+        rows = torch.tril_indices(n, n)[0]
+        return torch.cat([torch.tensor([-1]), torch.arange(n), rows])
+
+    def zero(self) -> Tensor:
+        """theta of ``base``."""
+        n = self.base.n
+        return torch.zeros(1 + n + n * (n + 1) // 2, dtype=torch.float64)
+
+    def rule(self, theta: Tensor) -> Rule:
+        """The rule at theta; levels stay in order and within the range of the model."""
+        base, n = self.base, self.base.n
+        moves = theta[: n + 1].clamp(-FAR, FAR).exp()
+        levels = base.levels.clone()
+        levels[0] = (levels[0] * moves[0]).clamp(1.02 * float(levels[1]), self.sigma_max)
+        asked = (base.asked * moves[1:]).clamp(self.sigma_min, self.sigma_max)
+        weights = base.weights.clone()
+        i, j = torch.tril_indices(n, n)
+        weights[i, j] += theta[n + 1 :] * (base.levels[:-1] - base.levels[1:])[i]
+        return Rule(levels, asked, weights)
+
+
+class Fit:
+    """The state of a fit: parameters, what they give, and the Jacobian there."""
+
+    def __init__(self, problem: Problem, rule: Rule, path: Path, sigma_min: float) -> None:
+        self.problem = problem
+        self.parameters = Parameters(rule, sigma_min, problem.sigma_max)
+        self.theta = self.parameters.zero()
+        self.path = path
+        d = path.end[0].numel()
+        generator = torch.Generator().manual_seed(0)
+        self.pixels = torch.randperm(d, generator=generator)[:PIXELS] if d > PIXELS else None
+        self.jacobian = torch.empty(0)
+        self.loss = self.huber(path.end)
+
+    @property
+    def rule(self) -> Rule:
+        return self.parameters.rule(self.theta)
+
+    def seen(self, end: Tensor) -> Tensor:
+        """The pixels that the fit looks at [N, m]."""
+        flat = end.flatten(1)
+        return flat if self.pixels is None else flat[:, self.pixels.to(flat.device)]
+
+    def knee(self, end: Tensor) -> Tensor:
+        return KNEE * self.problem.errors(end).median()
+
+    def huber(self, end: Tensor, knee: Tensor | None = None) -> float:
+        """Mean over images of r^2, or knee (2 r - knee) beyond the knee, r the error of an image.
+
+        An image that a few evaluations cannot reach is kept from ruling the fit.
+        """
+        r = self.problem.errors(end)
+        k = self.knee(end) if knee is None else knee
+        return float(torch.where(r < k, r**2, k * (2 * r - k)).double().mean())
+
+    @property
+    def cost(self) -> int:
+        """Evaluations a noise of fresh differences."""
+        n = self.parameters.base.n
+        levels, coefficients = self.parameters.first_steps.split([n + 1, n * (n + 1) // 2])
+        return int((n - levels.clamp_min(0)).sum() + (n - 1 - coefficients).sum())
+
+    def differentiate(self) -> None:
+        """Fresh forward differences of the end, [P, N m]."""
+        base = self.seen(self.path.end)
+        rows = []
+        for p, step in enumerate(self.parameters.first_steps.tolist()):
+            theta = self.theta.clone()
+            theta[p] += DIFFERENCE
+            changed, kept = self.parameters.rule(theta), self.path
+            if p <= self.parameters.base.n:  # a level: asked anew from that step on
+                path = self.problem.walk(changed, kept, step)
+            else:  # a coefficient: the answers up to its step stay
+                state = changed.advance(step, kept.states[step], kept.residuals[: step + 1], None)
+                kept = Path((*kept.states[: step + 1], state), kept.residuals[: step + 1])
+                path = self.problem.walk(changed, kept, step + 1)
+            rows.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
+        self.jacobian = torch.stack(rows)
+
+    def steps(self, damping: float, most: int) -> float:
+        """Steps along this Jacobian until one gains too little; returns the damping."""
+        for _ in range(most):
+            knee, errors = self.knee(self.path.end), self.problem.errors(self.path.end)
+            weight = (knee / errors.clamp_min(1e-12)).clamp_max(1.0)
+            left = self.seen(self.problem.target) - self.seen(self.path.end)
+            scaled = (weight[:, None] * torch.ones_like(left)).flatten()
+            j = self.jacobian
+            gram = (j * scaled @ j.T).double().cpu()
+            slope = (j * scaled @ left.flatten()).double().cpu()
+            damped = gram + torch.diag(damping * gram.diag() + 1e-9 * gram.diag().mean())
+            change = torch.linalg.solve(damped, slope)
+            before = self.huber(self.path.end, knee)
+            theta = self.theta + change
+            path = self.problem.walk(self.parameters.rule(theta))
+            after = self.huber(path.end, knee)
+            moved = (self.seen(path.end) - self.seen(self.path.end)).flatten()
+            surprise = moved - change.to(j) @ j
+            # Broyden: the least change of the Jacobian, in its own metric, that explains the move.
+            direction = change * gram.diag()
+            self.jacobian = j + torch.outer((direction / (direction @ change)).to(j), surprise)
+            if not after < before:
+                damping *= 6
+                if damping > 1e3:
+                    break
+                continue
+            gain = 1 - after / before
+            self.theta, self.path, self.loss = theta, path, after
+            damping = max(damping / 4, 1e-6)
+            if gain < ENOUGH:
+                break
+        return damping
+
+
+def refine(
+    problem: Problem,
+    rule: Rule,
+    path: Path,
+    sigma_min: float,
+    budget: int,
+    judge: Callable[[Rule], float],
+) -> Rule:
+    """The rule after about ``budget`` evaluations a noise, the best to ``judge`` on the way.
+
+    ``judge`` is the error on held-out noises: it ends a fit that learns its own noises by heart.
+    """
+    fit = Fit(problem, rule, path, sigma_min)
+    spent = 0.0
+    evaluations = [0]
+    counted = replace(problem, heard=_counting(problem, evaluations))
+    fit.problem = counted
+    best, least, damping = rule, judge(rule), 1e-2
+    n = rule.n
+    while spent + fit.cost <= budget:
+        before = fit.loss
+        fit.differentiate()
+        damping = fit.steps(damping, most=max(4, n))
+        spent = evaluations[0] / (len(problem.noise) * problem.denoiser.cost)
+        found = judge(fit.rule)
+        if found < least:
+            best, least = fit.rule, found
+        if fit.loss > (1 - 5 * ENOUGH) * before:
+            break
+    return relabelled(best)
+
+
+def relabelled(rule: Rule) -> Rule:
+    """The rule with its states named after the levels at which the network is asked about them."""
+    levels = torch.cat([rule.levels[:1], rule.asked[1:], rule.levels[-1:]])
+    for i in range(1, rule.n):  # decreasing, whatever the fit has found
+        levels[i] = levels[i].clamp(1.001 * levels[-1], 0.999 * levels[i - 1])
+    return replace(rule, levels=levels)
+
+
+def _counting(problem: Problem, evaluations: list[int]) -> Callable[[int], None]:
+    def heard(number: int) -> None:
+        evaluations[0] += number
+        problem.heard(number)
+
+    return heard

@@ -1,0 +1,236 @@
+"""``sde-diffusion calibrate``: rules of few evaluations for one model, without back-propagation."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.calibration import Settings, Trajectories, calibrate, trajectories
+from sde_diffusion.calibration.calibrate import FEW as FEW_NOISES
+from sde_diffusion.calibration.calibrate import MODES, bands_for
+from sde_diffusion.calibration.standard import FEW, standard_ends
+from sde_diffusion.calibration.twin import mixture_twin
+from sde_diffusion.condition import Condition
+from sde_diffusion.config import build, digest, plain, read
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
+from sde_diffusion.model import guided, load
+from sde_diffusion.solvers.calibration_file import FIELDS, Calibration
+from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.tasks.common import choice, job, provenance, usable_device
+from sde_diffusion.tasks.parts import in_parts
+from sde_diffusion.tracking import Tracker
+
+FORMAT = 1
+MODES_OF_RULES = ("scalar", "per_mode")
+
+
+@dataclass
+class CalibrateTask:
+    """Keys of the task."""
+
+    checkpoint: str
+    name: str
+    nfe: list[int]
+    label: Any
+    mode: str
+    noises: int
+    held_out: int
+    nodes: int
+    budget: int
+    twin: int | None
+    seed: int
+    sigma_min: float
+    sigma_max: float
+    batch_size: int
+    device: str
+
+    def check(self, cost: int) -> list[int]:
+        """Calls of the denoiser for each NFE; InputError for what makes no calibration."""
+        choice("mode", self.mode, MODES_OF_RULES)
+        if not self.nfe:
+            raise InputError("nfe=[]: give at least one number of evaluations")
+        for nfe in self.nfe:
+            if nfe % cost or not 2 <= nfe // cost <= 64:
+                raise InputError(
+                    f"nfe={nfe}: a call costs {cost} evaluation{'s' * (cost > 1)}; give "
+                    f"multiples of {cost} from {2 * cost} to {64 * cost}"
+                )
+        if self.nodes < 2 * max(self.nfe) // cost:
+            raise InputError(f"nodes={self.nodes}: give at least twice the calls of a rule")
+        if not re.fullmatch(r"[\w.+-]{1,60}", self.name):
+            raise InputError(f"name={self.name}: use letters, digits and _ . + -")
+        self.settings.check()
+        return sorted({nfe // cost for nfe in self.nfe})
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(self.noises, self.held_out, self.budget, self.mode, self.batch_size)
+
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.noises + self.held_out)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A rule with what it was measured at, on held-out noises.
+
+    Attributes:
+        errors: relative RMS error before and after the joint fit; standard: of other solvers,
+            by ``SOLVER GRID``.
+    """
+
+    rule: Rule
+    errors: dict[str, float]
+    standard: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        return min(self.standard, key=self.standard.__getitem__)
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write NAME.safetensors and result.json; returns the largest error relative to a standard
+    solver's."""
+    task = read(config, CalibrateTask)
+    device = usable_device(task.device)
+    model = load(task.checkpoint)
+    network = guided(config, model.denoiser)
+    cond = model.condition(task.label, task.seeds)
+    calls = task.check(network.cost)
+    denoiser: Denoiser = network
+    if task.twin is not None:
+        data: ImageSet = build(config.data, "data")
+        if tuple(data.images.shape[1:]) != network.shape:
+            raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {network.shape}")
+        denoiser = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
+        cond = None
+    if task.sigma_min < denoiser.sigma_min or task.sigma_max > denoiser.sigma_max:
+        raise InputError(
+            f"sigma_min={task.sigma_min}, sigma_max={task.sigma_max}: outside the model's range "
+            f"{denoiser.sigma_min:g} .. {denoiser.sigma_max:g}; give levels within it"
+        )
+    denoiser.to(device).requires_grad_(False)
+    began = time.perf_counter()
+    kept = {k: v for k, v in plain(config).items() if k not in ("tracker", "nfe", "name", "hydra")}
+    depends = {**kept, "model": model.fingerprint}
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
+    with tracker:
+        tracker.start(job(config, folder))
+        known = reference(task, denoiser, cond, folder, depends, device)
+        start = Start.of(known.images, MODES)
+        made: dict[int, Made] = {}
+        for n in calls:
+            path = folder / "parts" / f"{digest(OmegaConf.create(depends))}-rule{n}.safetensors"
+            if not path.is_file():
+                save_rule(path, one_rule(task, denoiser, known, n, start, device))
+            made[n] = load_rule(path)
+            print(line(n * network.cost, made[n]))
+            tracker.log({"error": made[n].errors["joint"]}, n * network.cost)
+        kind, edges = bands_for(task.mode, network.shape, len(start.variances))
+        facts = {
+            "settings": {k: v for k, v in vars(task).items() if k not in ("device", "name")},
+            "guidance": plain(config).get("guidance"),
+            "held_out": {n: {**m.errors, "standard": m.standard} for n, m in made.items()},
+            "seconds": round(time.perf_counter() - began, 1),
+            **provenance(model, config),
+        }
+        found = Calibration(
+            network.identity, cond is not None if task.twin is None else task.label is not None,
+            network.shape, task.sigma_max, start, {n: m.rule for n, m in made.items()}, kind,
+            edges, facts,
+        )  # fmt: skip
+        target = folder / f"{task.name}.safetensors"
+        found.save(target)
+        write_atomically(
+            folder / "result.json", json.dumps({"format": FORMAT, **facts}, indent=2).encode()
+        )
+    print(f"use it: solver=calibrated solver.path={target}")
+    return max(m.errors["joint"] / m.standard[m.best] for m in made.values())
+
+
+def reference(
+    task: CalibrateTask,
+    denoiser: Denoiser,
+    cond: Condition | None,
+    folder: Path,
+    depends: dict[str, Any],
+    device: torch.device | str,
+) -> Trajectories:
+    """The converged trajectories of all noises, in parts on disk."""
+
+    def part(rows: slice) -> dict[str, Tensor]:
+        own = None if cond is None else cond[rows]
+        found = trajectories(denoiser, task.seeds[rows], own, task.nodes, task.sigma_min,
+                             task.sigma_max, task.batch_size, device)  # fmt: skip
+        rows_first = found.states.transpose(0, 1)
+        return {"states": rows_first, "levels": found.levels.expand(rows_first.shape[0], -1)}
+
+    made = in_parts(folder, depends, len(task.seeds), task.batch_size, part, "reference")
+    return Trajectories(made["levels"][0], made["states"].transpose(0, 1), cond)
+
+
+def one_rule(
+    task: CalibrateTask,
+    denoiser: Denoiser,
+    known: Trajectories,
+    n: int,
+    start: Start,
+    device: torch.device | str,
+) -> Made:
+    """The rule of ``n`` calls, with a bar, and the errors of standard solvers beside it."""
+    # The joint fit may end before its budget: the bar then jumps to its end.
+    work = (36 * n * FEW_NOISES + n * len(known) + task.budget * n * task.noises) * denoiser.cost
+    with tqdm(total=work, desc=f"{n} calls", unit="eval", unit_scale=True) as bar:
+
+        def hear(evaluations: int) -> None:
+            bar.update(min(evaluations, work - bar.n))
+
+        found = calibrate(denoiser, known, n, task.settings, start, task.sigma_min, device, hear)
+        hear(work)
+    rows = slice(task.noises, task.noises + task.held_out)
+    target = known[rows].images
+    spread = float((target - target.mean(0)).norm())
+    ends = standard_ends(
+        denoiser, task.seeds[rows], None if known.cond is None else known.cond[rows], n,
+        task.sigma_min, task.sigma_max, FEW, task.batch_size, device,
+    )  # fmt: skip
+    standard = {f"{s} {g}": float((x - target).norm()) / spread for (s, g), x in ends.items()}
+    return Made(found.rule, {"start": found.start_error, "joint": found.error}, standard)
+
+
+def save_rule(path: Path, made: Made) -> None:
+    """Write one rule with its errors."""
+    tensors = {k: v.contiguous() for k in FIELDS if (v := getattr(made.rule, k)) is not None}
+    facts = {"errors": json.dumps(made.errors), "standard": json.dumps(made.standard)}
+    write_atomically(path, save(tensors, facts))
+
+
+def load_rule(path: Path) -> Made:
+    """Read what ``save_rule`` wrote."""
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    rule = Rule(**tensors)
+    return Made(rule, json.loads(facts["errors"]), json.loads(facts["standard"]))
+
+
+def line(nfe: int, made: Made) -> str:
+    """One rule beside the best of the standard solvers, on held-out noises."""
+    error, best = made.errors["joint"], made.standard[made.best]
+    return (f"NFE {nfe:<3} error {error:.4f} (at first {made.errors['start']:.4f}), best standard "
+            f"{best:.4f} ({made.best}), ratio {error / best:.2f}")  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sde_diffusion.condition import Condition
 from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.files import asset, fingerprint
 from sde_diffusion.grid import TimeGrid
 from sde_diffusion.noise import Noise
@@ -33,10 +33,11 @@ class CalibratedGrid(TimeGrid):
         """[n + 1] float64; InputError for a number of evaluations that was not calibrated."""
         rules = self.calibration.rules
         if n not in rules:
-            raise InputError(
-                f"nfe: this calibration has rules for {sorted(rules)} evaluations of the "
-                f"denoiser, not {n}; choose one, or make another with 'sde-diffusion calibrate' "
-                "(above 12 take solver=unipc solver.order=3 grid=vptime)"
+            raise BudgetError(
+                n,
+                "this calibration has no such rule; make one with 'sde-diffusion calibrate', above "
+                "12 take solver=unipc solver.order=3 grid=vptime",
+                sorted(rules),
             )
         return torch.cat([torch.tensor([self.sigma_max]).double(), rules[n].levels[1:]])
 

@@ -171,7 +171,7 @@ def test_torchsde_refuses_what_it_would_pass_over() -> None:
 def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
     broken = MixtureDenoiser(*(torch.full(s, math.nan, dtype=F64) for s in ((1,), (1, 4), (1, 4))))
     _, x, times = start()
-    with pytest.raises(InputError, match="^denoiser: its answer"):
+    with pytest.raises(InputError, match=r"^denoiser: its answer"):
         DoPri().solve(Reverse(SDES["vp"], broken), x, times, Seeds().batch([0], (4,), F64))
 
 

@@ -24,6 +24,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "if state.x is not None or state.t is not None:",
     ): PAIR,
     (
+        "dormand_prince",
+        "MOST = 5000",
+        "MOST = 5001",
+    ): "where to give up: no run that ends takes that",
+    (
         "quadrature",
         "NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)",
         "NODES, WEIGHTS = np.polynomial.legendre.leggauss(33)",

@@ -66,6 +66,8 @@ def files(stem: str) -> list[str]:
     shared = [TESTS / f"test_{name}.py" for name in ("step_control", "formulas")]
     named = [path for path in shared if near & imported(path) - {"base"}]
     own = [TESTS / f"test_{name}.py" for name in sorted(near)]
+    if stem == "base":  # what every integrator with steps of its own shares
+        own.append(TESTS / "test_black_boxes.py")
     return [str(path) for path in [*named, *own] if path.exists()]
 
 

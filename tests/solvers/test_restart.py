@@ -103,6 +103,7 @@ class Odd(EulerMaruyama):
 def test_it_is_what_its_inner_solver_is() -> None:
     outer = Restart(Odd(eta=0.0), steps=[4], repeats=[2])
     assert (outer.linear, outer.covariant, outer.couples_batch) == (False, False, True)
+    assert not outer.one_step  # an interval has its place in the grid
     assert (outer.evaluations, outer.saved) == (3, 1 - 2 * (4 * 3 - 1))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import page
 
-SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral"]
-NFE = [4, 6, 10, 16]
+SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral", "calibrated"]
+NFE = [4, 6, 8, 10]
 SAMPLES = 1000
 OVERRIDES = [
     f"solvers=[{','.join(SOLVERS)}]",

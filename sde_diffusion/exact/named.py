@@ -35,9 +35,13 @@ def exact_error(
     overrides += [f"grid={grid}"] if grid else []
     overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
     config = compose_task(overrides)
-    if config.get("grid") is None:
-        raise InputError("grid: this solver names no default grid; choose one, grid=karras")
     process: SDE = build(config.sde, "sde", SDE)
     chosen: Solver = build(config.solver, "solver", Solver)
+    if chosen.grid is not None:
+        raise InputError(
+            f"solver={solver}: fitted to one network; a Gaussian says nothing of it, give another"
+        )
+    if config.get("grid") is None:
+        raise InputError("grid: this solver names no default grid; choose one, grid=karras")
     times = build(config.grid, "grid", TimeGrid).times(process, chosen.steps(nfe))
     return relative_error(chosen, process, times, covariance, mean)

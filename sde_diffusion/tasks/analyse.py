@@ -162,6 +162,11 @@ def pairs(config: DictConfig, task: AnalyseTask) -> list[Pair]:
     for label, words in entries(task.solvers, "solver"):
         node = compose_task(["task=sample", *words])
         solver: Solver = build(node.solver, "solver", Solver)
+        if solver.grid is not None:
+            raise InputError(
+                f"solvers: {label} was fitted to one network; a Gaussian says nothing of it: leave "
+                "it out, or use 'compare'"
+            )
         if not solver.linear:
             raise InputError(
                 f"solvers: {label} is no linear map (norms of the state, or error control): its "

@@ -143,3 +143,10 @@ def test_large_images_are_refused_with_the_remedy() -> None:
     assert len(dct(images(3, 3, 37, 37)).variance) == 4107
     with pytest.raises(InputError, match="1 image; give at least 2"):
         pca(images(1, 1, 4, 4))
+
+
+def test_a_solver_that_was_fitted_to_a_network_is_refused(quick_cli: Run) -> None:
+    done = quick_cli(*QUICK, "solvers=[calibrated]", ok=False)
+    assert "calibrated was fitted to one network" in done.stderr
+    with pytest.raises(InputError, match="solver=calibrated: fitted to one network"):
+        exact_error("calibrated", 5, torch.eye(4))

@@ -30,6 +30,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "where to give up: no run that ends takes that",
     (
         "quadrature",
+        "return (a + half * (1 + NODES), half * WEIGHTS)",
+        "return (a + half * (1 - NODES), half * WEIGHTS)",
+    ): NODES,
+    (
+        "quadrature",
         "NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)",
         "NODES, WEIGHTS = np.polynomial.legendre.leggauss(33)",
     ): "both rules are exact to rounding on these integrands",

@@ -254,8 +254,12 @@ def check_nothing_is_kept(case: Case) -> None:
 
 
 def check_predictor(case: Case) -> None:
-    """Any solver of fixed steps predicts for any corrector."""
+    """Any solver of fixed steps predicts for any corrector, unless its move stays at its level."""
     predictor: Any = make(*case)[0]
+    if predictor.stays:
+        with pytest.raises(InputError, match=r"^solver\.predictor="):
+            PredictorCorrector(predictor, Langevin())
+        return
     both = PredictorCorrector(predictor, Langevin(snr=0.1, n_steps=2))
     assert isinstance(predictor, StepSolver)
     assert budget_of(both, 5) == budget_of(predictor, 5) + 10  # type: ignore[operator]

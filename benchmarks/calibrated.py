@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import page
 import torch
 from torch import Tensor
@@ -360,9 +361,9 @@ def picture(case: Case, found: dict[str, Any]) -> None:
         solver, _, grid = name.partition(" ")
         pair = (solver, grid)
         rows[name.replace(" ", "\n")] = standard(case, 0, 5, [pair], case.picked)[pair][:12]
-    image = image_grid(to_uint8(torch.cat(list(rows.values()))), columns=12)
+    image = np.asarray(image_grid(to_uint8(torch.cat(list(rows.values()))), columns=12))
     figure, axes = plt.subplots(figsize=(8, 0.62 * len(rows)))
-    axes.imshow(image.squeeze(), cmap="gray", interpolation="nearest")
+    axes.imshow(image, cmap="gray", interpolation="nearest")
     height = image.shape[0] / len(rows)
     axes.set_yticks([height * (k + 0.5) for k in range(len(rows))], list(rows), fontsize=8)
     axes.set_xticks([])

@@ -369,7 +369,7 @@ def picture(case: Case, found: dict[str, Any]) -> None:
     axes.set_xticks([])
     axes.tick_params(length=0)
     figure.tight_layout(pad=0.3)
-    figure.savefig(page.HERE / "calibrated.png", dpi=130)
+    figure.savefig(page.HERE / "calibrated.png", dpi=130, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -11,45 +11,38 @@ import math
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import page
 import torch
+from calibrated_cases import CALLS, FOLDER, SIGMA, Case, cases
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sde_diffusion.calibration import Settings, calibrate, trajectories
+from sde_diffusion.calibration import trajectories
 from sde_diffusion.calibration.standard import ALL, standard_ends
-from sde_diffusion.closed_form import EmpiricalDenoiser
-from sde_diffusion.condition import Condition
-from sde_diffusion.data import digits, to_float, to_uint8
-from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
-from sde_diffusion.files import asset, write_atomically
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.data import to_uint8
+from sde_diffusion.files import asset, fingerprint, write_atomically
 from sde_diffusion.metrics.extractors.cnn import CnnExtractor
 from sde_diffusion.metrics.frechet import Reference, frechet_distance
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.stats import FeatureStats
-from sde_diffusion.model import Model, load
 from sde_diffusion.pictures import image_grid
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import EDM
 from sde_diffusion.solvers.calibrated import Calibrated
 from sde_diffusion.solvers.calibration_file import Calibration
-from sde_diffusion.solvers.rule import Start
 from sde_diffusion.tasks.common import machine
 from sde_diffusion.tasks.scores import Judge
 
-CALLS = (4, 5, 6, 8, 10)
 DOUBLE = (12,)  # beside 4, 5, 6 calibrated: twice as many, standard
 BLOCKS = 3
 LEADING = 48  # principal components that the Frechet distance sees
-SIGMA = 0.002, 80.0
 NODES = 64  # evaluations of what is called converged
 CONFIRMED = 1  # of the pairs that lead on the first noises by each score, measured on all
-FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
 TEXT = """
 A rule of n evaluations (`sde-diffusion calibrate`, `solver=calibrated`) beside the best of 8
 standard solvers (DDIM, Heun, DPM-Solver++ 2M and 3M, UniPC-2 and -3, DEIS, iPNDM) on 3 grids
@@ -96,114 +89,8 @@ Held-out relative RMSE on the shipped model, 96 or 64 noises of calibration runs
 T_95 = 4.303  # of Student's t with two degrees of freedom
 
 
-@dataclass(frozen=True)
-class Case:
-    """A denoiser, its condition, its calibration and how many noises judge it."""
-
-    name: str
-    title: str
-    denoiser: Denoiser
-    condition: Callable[[Sequence[int]], Condition | None]
-    calibration: Callable[[], Path]
-    noises: int  # of each of the blocks
-    picked: int  # on which the standard solvers are ranked
-    faces: bool = False  # FD on features, and the picture
-
-
-def model_case(name: str, title: str, model: Model, scale: float | None, path: str, n: int,
-               picked: int) -> Case:  # fmt: skip
-    denoiser: Denoiser = model.denoiser
-    if scale is not None:
-        denoiser = ClassifierFree(denoiser, scale)
-    return Case(name, title, denoiser, lambda seeds: model.condition("all", seeds),
-                lambda: asset(path), n, picked, name.startswith("mnist"))  # fmt: skip
-
-
-def own_case(
-    name: str, title: str, denoiser: Denoiser, model: Model | None = None,
-    twin: Denoiser | None = None,
-) -> Case:  # fmt: skip
-    """Calibrated here, with the defaults of the task, in FOLDER; on ``twin`` if one is given."""
-
-    def condition(seeds: Sequence[int]) -> Condition | None:
-        return None if model is None else model.condition("all", seeds)
-
-    def made() -> Path:
-        path = FOLDER / f"{name}-calibration.safetensors"
-        if not path.is_file():
-            fitted = condition if twin is None else lambda seeds: None
-            calibrated_here(denoiser if twin is None else twin, fitted, path)
-        return path
-
-    return Case(name, title, denoiser, condition, made, 600, 200)
-
-
-def calibrated_here(
-    denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path
-) -> None:
-    """The command's own steps, for a denoiser that is no checkpoint."""
-    settings = Settings()
-    seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
-    known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
-    start = Start.of(known.images, 64)
-    rules = {n: calibrate(denoiser, known, n, settings, start, SIGMA[0]).rule for n in CALLS}
-    conditional = condition(seeds) is not None
-    Calibration(denoiser.identity, conditional, denoiser.shape, SIGMA[1], start, rules).save(path)
-
-
-def as_images(inner: Denoiser) -> FunctionDenoiser:
-    """A denoiser of vectors as one of 8 x 8 images."""
-
-    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
-        level = sigma.flatten() if sigma.ndim else sigma
-        return inner(y.flatten(1), level).reshape(y.shape)
-
-    return FunctionDenoiser(denoise, (1, 8, 8), *SIGMA)
-
-
-def mixture_of_digits() -> FunctionDenoiser:
-    from sde_diffusion.calibration.twin import mixture_twin
-
-    return mixture_twin(digits(), 10, *SIGMA)
-
-
-def empirical_digits() -> FunctionDenoiser:
-    points = to_float(digits().images).flatten(1).double()
-    return as_images(EmpiricalDenoiser(points, 0.1))
-
-
-def second() -> Model:
-    """What ``sde-diffusion train experiment=digits hydra.run.dir=outputs/digits`` makes."""
-    return load("outputs/digits/model.safetensors")
-
-
-def cases() -> dict[str, Callable[[], Case]]:
-    return {
-        "mnist": lambda: model_case(
-            "mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
-            "mnist-calibrated", 300, 60),
-        "mnist-cfg": lambda: model_case(
-            "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
-            load("mnist"), 2.0, "mnist-cfg2-calibrated", 80, 24),
-        "digits": lambda: own_case(
-            "digits", "A second model: 8 x 8 digits, a label a sample",
-            second().denoiser, second()),
-        "twin": lambda: own_case(
-            "twin", "The same model, calibrated on a twin: ten Gaussians, no network evaluation",
-            second().denoiser, second(), mixture_of_digits()),
-        "mixture": lambda: own_case(
-            "mixture", "Exact: a mixture of ten Gaussians fitted to the digits",
-            mixture_of_digits()),
-        "empirical": lambda: own_case(
-            "empirical", "Exact: the empirical denoiser of the digits, bandwidth 0.1",
-            empirical_digits()),
-    }  # fmt: skip
-
-
 def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """What ``make`` gives, made once."""
-    from safetensors.torch import load_file, save
-
     if not path.is_file():
         write_atomically(path, save({k: v.contiguous() for k, v in make().items()}))
     return load_file(path)
@@ -259,8 +146,6 @@ def calibrated(case: Case, block: int, calls: int, n: int | None = None) -> Tens
         sampler = Sampler.build(EDM(), case.denoiser, solver, None)
         nfe = calls * case.denoiser.cost
         return {"x": sampler.sample(seeds, nfe, case.condition(seeds), 100).x}
-
-    from sde_diffusion.files import fingerprint
 
     name = f"calibrated-{fingerprint(path)}-{calls}-{block}-{len(seeds)}"
     return kept(FOLDER / case.name / f"{name}.safetensors", make)["x"]
@@ -372,8 +257,6 @@ def on_features(case: Case, found: dict[str, Any]) -> list[list[str]]:
 
 def picture(case: Case, found: dict[str, Any]) -> None:
     """Rows of the same seeds at 5 evaluations: converged, calibrated, three standard solvers."""
-    import matplotlib.pyplot as plt
-
     ranked = found["5"]["ranked"]
     names: list[str] = []
     for name in sorted(ranked, key=lambda name: ranked[name][0]):

@@ -1,0 +1,128 @@
+"""What ``calibrated.py`` judges: denoisers with their conditions and calibrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import page
+from torch import Tensor
+
+from sde_diffusion.calibration import Settings, calibrate, trajectories
+from sde_diffusion.calibration.twin import mixture_twin
+from sde_diffusion.closed_form import EmpiricalDenoiser
+from sde_diffusion.condition import Condition
+from sde_diffusion.data import digits, to_float
+from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
+from sde_diffusion.files import asset
+from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.model import Model, load
+from sde_diffusion.solvers.calibration_file import Calibration
+from sde_diffusion.solvers.rule import Start
+
+CALLS = (4, 5, 6, 8, 10)
+SIGMA = 0.002, 80.0
+FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A denoiser, its condition, its calibration and how many noises judge it."""
+
+    name: str
+    title: str
+    denoiser: Denoiser
+    condition: Callable[[Sequence[int]], Condition | None]
+    calibration: Callable[[], Path]
+    noises: int  # of each of the blocks
+    picked: int  # on which the standard solvers are ranked
+    faces: bool = False  # FD on features, and the picture
+
+
+def model_case(name: str, title: str, model: Model, scale: float | None, path: str, n: int,
+               picked: int) -> Case:  # fmt: skip
+    denoiser: Denoiser = model.denoiser
+    if scale is not None:
+        denoiser = ClassifierFree(denoiser, scale)
+    return Case(name, title, denoiser, lambda seeds: model.condition("all", seeds),
+                lambda: asset(path), n, picked, name.startswith("mnist"))  # fmt: skip
+
+
+def own_case(
+    name: str, title: str, denoiser: Denoiser, model: Model | None = None,
+    twin: Denoiser | None = None,
+) -> Case:  # fmt: skip
+    """Calibrated here, with the defaults of the task, in FOLDER; on ``twin`` if one is given."""
+
+    def condition(seeds: Sequence[int]) -> Condition | None:
+        return None if model is None else model.condition("all", seeds)
+
+    def made() -> Path:
+        path = FOLDER / f"{name}-calibration.safetensors"
+        if not path.is_file():
+            fitted = condition if twin is None else lambda seeds: None
+            calibrated_here(denoiser if twin is None else twin, fitted, path)
+        return path
+
+    return Case(name, title, denoiser, condition, made, 600, 200)
+
+
+def calibrated_here(
+    denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path
+) -> None:
+    """The command's own steps, for a denoiser that is no checkpoint."""
+    settings = Settings()
+    seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
+    known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
+    start = Start.of(known.images, 64)
+    rules = {n: calibrate(denoiser, known, n, settings, start, SIGMA[0]).rule for n in CALLS}
+    conditional = condition(seeds) is not None
+    Calibration(denoiser.identity, conditional, denoiser.shape, SIGMA[1], start, rules).save(path)
+
+
+def as_images(inner: Denoiser) -> FunctionDenoiser:
+    """A denoiser of vectors as one of 8 x 8 images."""
+
+    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
+        level = sigma.flatten() if sigma.ndim else sigma
+        return inner(y.flatten(1), level).reshape(y.shape)
+
+    return FunctionDenoiser(denoise, (1, 8, 8), *SIGMA)
+
+
+def mixture_of_digits() -> FunctionDenoiser:
+    return mixture_twin(digits(), 10, *SIGMA)
+
+
+def empirical_digits() -> FunctionDenoiser:
+    points = to_float(digits().images).flatten(1).double()
+    return as_images(EmpiricalDenoiser(points, 0.1))
+
+
+def second() -> Model:
+    """What ``sde-diffusion train experiment=digits hydra.run.dir=outputs/digits`` makes."""
+    return load("outputs/digits/model.safetensors")
+
+
+def cases() -> dict[str, Callable[[], Case]]:
+    return {
+        "mnist": lambda: model_case(
+            "mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
+            "mnist-calibrated", 300, 60),
+        "mnist-cfg": lambda: model_case(
+            "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
+            load("mnist"), 2.0, "mnist-cfg2-calibrated", 80, 24),
+        "digits": lambda: own_case(
+            "digits", "A second model: 8 x 8 digits, a label a sample",
+            second().denoiser, second()),
+        "twin": lambda: own_case(
+            "twin", "The same model, calibrated on a twin: ten Gaussians, no network evaluation",
+            second().denoiser, second(), mixture_of_digits()),
+        "mixture": lambda: own_case(
+            "mixture", "Exact: a mixture of ten Gaussians fitted to the digits",
+            mixture_of_digits()),
+        "empirical": lambda: own_case(
+            "empirical", "Exact: the empirical denoiser of the digits, bandwidth 0.1",
+            empirical_digits()),
+    }  # fmt: skip

@@ -177,6 +177,7 @@ def measure(case: Case) -> dict[str, Any]:
     """Scores [rmse, frechet] of the blocks, for the calibrated rule and the leading pairs."""
     basis = leading(case)
     found: dict[str, Any] = {}
+    rules = Calibration.load(case.calibration()).rules
     for calls in (*CALLS, *DOUBLE):
         exact = [converged(case, block) for block in range(BLOCKS)]
         first = standard(case, 0, calls, ALL, case.picked)
@@ -192,7 +193,7 @@ def measure(case: Case) -> dict[str, Any]:
                 scores(standard(case, b, calls, [pair], case.noises)[pair], exact[b], basis)
                 for b in range(BLOCKS)
             ]
-        if calls in CALLS:
+        if calls in rules:
             row["calibrated"] = [
                 scores(calibrated(case, b, calls), exact[b], basis) for b in range(BLOCKS)
             ]
@@ -246,6 +247,8 @@ def on_features(case: Case, found: dict[str, Any]) -> list[list[str]]:
 
     rows = [["converged", fd([converged(case, b) for b in range(BLOCKS)]), ""]]
     for calls in CALLS:
+        if "calibrated" not in found[str(calls)]:
+            continue
         name, _ = best(found[str(calls)], 1)
         solver, _, grid = name.partition(" ")
         pair = (solver, grid)

@@ -112,7 +112,7 @@ def cases() -> dict[str, Callable[[], Case]]:
             "mnist-calibrated", 300, 60),
         "mnist-cfg": lambda: model_case(
             "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
-            load("mnist"), 2.0, "mnist-cfg2-calibrated", 80, 24),
+            load("mnist"), 2.0, "mnist-cfg2-calibrated", 60, 16),
         "digits": lambda: own_case(
             "digits", "A second model: 8 x 8 digits, a label a sample",
             second().denoiser, second()),

@@ -16,13 +16,18 @@ from sde_diffusion.solvers.calibrated import Calibrated
 from sde_diffusion.solvers.deis import DEIS
 
 
-@pytest.mark.parametrize(("name", "scale"), [("mnist-calibrated", None)])
-def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: float | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "scale", "rules"),
+    [("mnist-calibrated", None, [4, 5, 6, 8, 10]), ("mnist-cfg2-calibrated", 2.0, [4, 5, 6])],
+)
+def test_the_shipped_calibrations_are_of_the_shipped_model(
+    name: str, scale: float | None, rules: list[int]
+) -> None:
     denoiser: Denoiser = load("mnist").denoiser
     solver = Calibrated(name)
     solver.check(denoiser if scale is None else ClassifierFree(denoiser, scale))
     solver.check_condition(Condition.label([0]))
-    assert sorted(solver.calibration.rules) == [4, 5, 6, 8, 10]
+    assert sorted(solver.calibration.rules) == rules
     for n, found in solver.calibration.facts["held_out"].items():
         assert found["joint"] < min(found["standard"].values()), n
 

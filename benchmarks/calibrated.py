@@ -241,7 +241,11 @@ def on_features(case: Case, found: dict[str, Any]) -> list[list[str]]:
     def fd(parts: Sequence[Tensor]) -> str:
         features = extractor(to_uint8(torch.cat(list(parts))))
         row = judge.rows(features, [len(features)], strata)[0]
-        low = "" if row["fd_low"] is None else f" [{row['fd_low']:.3g}, {row['fd_high']:.3g}]"
+        low = (
+            " (plug-in)"
+            if row["fd_low"] is None
+            else (f" [{row['fd_low']:.3g}, {row['fd_high']:.3g}]")
+        )
         value = row["fd"] if row["fd_debiased"] is None else row["fd_debiased"]
         return f"{value:.3g}{low}"
 

@@ -1,6 +1,6 @@
 """Calibration of few-step rules to a model; ``solvers.calibrated`` runs what it makes."""
 
-from sde_diffusion.calibration.calibrate import Calibrated, Settings, calibrate
+from sde_diffusion.calibration.calibrate import Fitted, Settings, calibrate
 from sde_diffusion.calibration.trajectory import Trajectories, trajectories
 
-__all__ = ["Calibrated", "Settings", "Trajectories", "calibrate", "trajectories"]
+__all__ = ["Fitted", "Settings", "Trajectories", "calibrate", "trajectories"]

@@ -21,7 +21,7 @@ from sde_diffusion.solvers.calibration_file import bands_of
 from sde_diffusion.solvers.rule import Rule, Start
 
 MODES = 64  # of the Gaussian start
-FEW = 48  # noises of each kind that choose between greedy fits
+CHOOSING = 48  # noises of each kind that choose between greedy fits
 SMALL = 4096  # dimensions up to which ``per_mode`` bands are of principal components
 
 
@@ -61,7 +61,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Fitted:
     """A rule, and its relative root mean square error on held-out noises before and after."""
 
     rule: Rule
@@ -90,7 +90,7 @@ def calibrate(
     sigma_min: float,
     device: torch.device | str = "cpu",
     heard: Callable[[int], None] = silent,
-) -> Calibrated:
+) -> Fitted:
     """The rule of ``calls`` evaluations of the denoiser that best reproduces ``known``.
 
     The first ``settings.noises`` of ``known`` are fitted to, the next ``held_out`` choose: first
@@ -109,7 +109,7 @@ def calibrate(
     def error(rule: Rule) -> float:
         return judged.rmse(judged.walk(rule).end)
 
-    few = [known[slice(0, min(n, FEW))], known[slice(n, n + min(m, FEW))]]
+    few = [known[slice(0, min(n, CHOOSING))], known[slice(n, n + min(m, CHOOSING))]]
     tried, shown = (
         Problem.of(denoiser, start, part, settings.batch_size, heard, device) for part in few
     )
@@ -126,8 +126,8 @@ def calibrate(
     if bands is not None:
         banded = _banded_error(judged, rule, bands)
         rule = fit_last(fitted, rule, fitted.walk(rule), bands, banded)
-        return Calibrated(rule, at_first, banded(rule))
-    return Calibrated(rule, at_first, error(rule))
+        return Fitted(rule, at_first, banded(rule))
+    return Fitted(rule, at_first, error(rule))
 
 
 def _banded_error(judged: Problem, rule: Rule, bands: Bands) -> Callable[[Rule], float]:

@@ -17,8 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate, trajectories
-from sde_diffusion.calibration.calibrate import FEW as FEW_NOISES
-from sde_diffusion.calibration.calibrate import MODES, bands_for
+from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
 from sde_diffusion.calibration.standard import FEW, standard_ends
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.condition import Condition
@@ -30,12 +29,11 @@ from sde_diffusion.files import write_atomically
 from sde_diffusion.model import guided, load
 from sde_diffusion.solvers.calibration_file import FIELDS, Calibration
 from sde_diffusion.solvers.rule import Rule, Start
-from sde_diffusion.tasks.common import choice, job, provenance, usable_device
+from sde_diffusion.tasks.common import job, provenance, usable_device
 from sde_diffusion.tasks.parts import in_parts
 from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
-MODES_OF_RULES = ("scalar", "per_mode")
 
 
 @dataclass
@@ -60,7 +58,6 @@ class CalibrateTask:
 
     def check(self, cost: int) -> list[int]:
         """Calls of the denoiser for each NFE; InputError for what makes no calibration."""
-        choice("mode", self.mode, MODES_OF_RULES)
         if not self.nfe:
             raise InputError("nfe=[]: give at least one number of evaluations")
         for nfe in self.nfe:
@@ -194,7 +191,7 @@ def one_rule(
 ) -> Made:
     """The rule of ``n`` calls, with a bar, and the errors of standard solvers beside it."""
     # The joint fit may end before its budget: the bar then jumps to its end.
-    work = (36 * n * FEW_NOISES + n * len(known) + task.budget * n * task.noises) * denoiser.cost
+    work = (36 * n * CHOOSING + n * len(known) + task.budget * n * task.noises) * denoiser.cost
     with tqdm(total=work, desc=f"{n} calls", unit="eval", unit_scale=True) as bar:
 
         def hear(evaluations: int) -> None:

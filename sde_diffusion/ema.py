@@ -1,14 +1,80 @@
-"""Exponential moving average of weights with a power-function profile."""
+"""Exponential moving averages of weights: how much of a step each keeps, and the averaged copy."""
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from scipy.optimize import brentq
-from torch import nn
+from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
+
+
+class EMA(ABC):
+    """theta_ema <- (1 - share_t) theta_ema + share_t theta after optimizer step t = 1, 2, ..."""
+
+    @abstractmethod
+    def share(self, step: int) -> float:
+        """The share of the weights of step 1, 2, ... in the new average, 0 to 1."""
+
+
+class FixedEMA(EMA):
+    """share = 1 - decay: the last 1 / (1 - decay) steps or so (DDPM: 0.9999)."""
+
+    def __init__(self, decay: float = 0.9999) -> None:
+        self.decay = _checked(decay)
+
+    def share(self, step: int) -> float:
+        return 1 - self.decay
+
+
+class WarmupEMA(EMA):
+    """share_t = 1 - min(decay, (1 + t) / (10 + t)): early weights are forgotten (Song et al.)."""
+
+    def __init__(self, decay: float = 0.9999) -> None:
+        self.decay = _checked(decay)
+
+    def share(self, step: int) -> float:
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
+
+class PowerEMA(EMA):
+    """share_t = 1 - (1 - 1/t)^(gamma + 1): step i of t weighs i^gamma (EDM2, 2312.02696, eq. 127).
+
+    The profile grows with training, so its width is a fixed share ``sigma_rel`` of the steps
+    taken so far, and no warm-up is needed.
+    """
+
+    def __init__(self, sigma_rel: float = 0.08) -> None:
+        self.sigma_rel = sigma_rel
+        self.gamma = gamma_of(sigma_rel)
+
+    def share(self, step: int) -> float:
+        return 1 - (1 - 1 / step) ** (self.gamma + 1)
+
+
+class Averaged:
+    """The averaged copy of a network; buffers (running statistics, say) are copied, not averaged.
+
+    Attributes:
+        network: in evaluation mode, without gradients.
+    """
+
+    def __init__(self, network: nn.Module, ema: EMA) -> None:
+        self.ema = ema
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Fold in the weights after optimizer step ``step`` (1, 2, ...)."""
+        means = cast(list[Tensor], list(self.network.parameters()))
+        values = cast(list[Tensor], list(network.parameters()))
+        torch._foreach_lerp_(means, values, self.ema.share(step))
+        for copy_of, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            copy_of.copy_(buffer)
 
 
 def gamma_of(sigma_rel: float) -> float:
@@ -18,23 +84,7 @@ def gamma_of(sigma_rel: float) -> float:
     return float(brentq(lambda g: (g + 1) ** 0.5 / (g + 2) / (g + 3) ** 0.5 - sigma_rel, 0.0, 1e6))
 
 
-class PowerEMA:
-    """theta_ema <- beta_t theta_ema + (1 - beta_t) theta, beta_t = (1 - 1/t)^(gamma + 1).
-
-    The profile grows with training, so its width is a fixed share ``sigma_rel`` of the steps
-    taken so far and no warm-up is needed (EDM2, arXiv:2312.02696, eq. 121 to 127). Buffers
-    (running statistics, say) are copied, not averaged.
-    """
-
-    def __init__(self, network: nn.Module, sigma_rel: float = 0.08) -> None:
-        self.gamma = gamma_of(sigma_rel)
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Fold in the weights after optimizer step ``step`` (1, 2, ...)."""
-        share = 1 - (1 - 1 / step) ** (self.gamma + 1)
-        for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, share)
-        for copy_of, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            copy_of.copy_(buffer)
+def _checked(decay: float) -> float:
+    if not 0 <= decay < 1:
+        raise InputError(f"ema.decay={decay}: give a number from 0 to below 1")
+    return decay

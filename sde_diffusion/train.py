@@ -16,7 +16,7 @@ from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch
 from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.ema import PowerEMA, gamma_of
+from sde_diffusion.ema import Averaged, PowerEMA, gamma_of
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
 
@@ -111,7 +111,7 @@ class Trainer:
             torch.manual_seed(derive(config.seed, WEIGHTS, 0))
             self.denoiser = spec.build()
         self.denoiser.to(self.device)
-        self.ema = PowerEMA(self.denoiser.network, config.sigma_rel)
+        self.ema = Averaged(self.denoiser.network, PowerEMA(config.sigma_rel))
         self.optimizer = torch.optim.Adam(self.denoiser.network.parameters(), config.lr, fused=True)
         self.step = 0
         self.skipped = 0

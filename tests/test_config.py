@@ -13,7 +13,9 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.train import TrainConfig
 
 CONF = Path(conf_dir())
-GROUPS = ["sde", "grid", "noise", "levels", "data", "extractor", "metric", "tracker", "solver"]
+GROUPS = [
+    "sde", "grid", "noise", "levels", "ema", "data", "extractor", "metric", "tracker", "solver",
+]  # fmt: skip
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 REQUIRED: dict[str, dict[str, Any]] = {
     "grid/explicit": {"levels": [80.0, 1.0, 0.002]},

@@ -33,6 +33,7 @@ ORDER = [
     ["levels", "ema"],
     ["batches", "validation"],
     ["checkpoint"],
+    ["posthoc"],
     ["metrics"],
     ["train"],
     ["model"],

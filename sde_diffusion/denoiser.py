@@ -127,11 +127,18 @@ class NetworkDenoiser(CountedDenoiser):
         raw = self.network((p.c_in(sigma) * x).to(dtype), label, cond)
         return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)
 
-    def loss(self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None) -> Tensor:
-        """Denoising score matching, weight(sigma) |D(x_0 + sigma n) - x_0|^2 a pixel, [N]."""
+    def squared_error(
+        self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None
+    ) -> Tensor:
+        """|D(x_0 + sigma n) - x_0|^2, the mean over pixels, [N]; sigma [N]."""
         column = sigma.reshape(-1, *[1] * (x_0.ndim - 1))
         error = self(x_0 + column * noise, sigma, cond) - x_0
-        return self.parameterization.weight(sigma) * error.square().flatten(1).mean(1)
+        return error.square().flatten(1).mean(1)
+
+    def loss(self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None) -> Tensor:
+        """Denoising score matching, weight(sigma) |D(x_0 + sigma n) - x_0|^2 a pixel, [N]."""
+        error = self.squared_error(x_0, sigma, noise, cond)
+        return self.parameterization.weight(sigma) * error
 
 
 class FunctionDenoiser(CountedDenoiser):

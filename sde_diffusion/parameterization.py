@@ -105,6 +105,24 @@ class Velocity(Parameterization):
         return 1 / (1 + sigma**2).sqrt()
 
 
+class Flow(Parameterization):
+    """F predicts u = n - x_0, the velocity of x_t = (1 - t) x_0 + t n (arXiv:2209.03003, eq. 1).
+
+    With sigma = t / (1 - t) this is D = x_t - t u, x_t = x / (1 + sigma). The weight is that of
+    |F - u|^2 under any distribution of t; a logit-normal one (arXiv:2403.03206, section 3.1) is a
+    log-normal sigma of the same mean and standard deviation.
+    """
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma / (1 + sigma)
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+
 class Data(Parameterization):
     """F predicts x_0 itself: D = F."""
 
@@ -141,6 +159,7 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "karras": Karras,
     "epsilon": Epsilon,
     "v": Velocity,
+    "flow": Flow,
     "x0": Data,
     "score": Score,
 }

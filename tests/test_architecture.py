@@ -31,6 +31,7 @@ ORDER = [
     ["sampler"],
     ["calibration"],
     ["levels", "ema"],
+    ["weighting", "augment"],
     ["batches", "validation"],
     ["checkpoint"],
     ["posthoc"],

@@ -14,7 +14,8 @@ from sde_diffusion.train import TrainConfig
 
 CONF = Path(conf_dir())
 GROUPS = [
-    "sde", "grid", "noise", "levels", "ema", "data", "extractor", "metric", "tracker", "solver",
+    "sde", "grid", "noise", "levels", "weighting", "ema", "data", "extractor", "metric",
+    "tracker", "solver",
 ]  # fmt: skip
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -23,6 +24,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "extractor/dinov2": {"file": "nosuch"},
     "extractor/torchscript": {"file": "nosuch"},
     "levels/sde": {"sde": {"_target_": "sde_diffusion.sde.VP"}},
+    "levels/importance": {"sde": {"_target_": "sde_diffusion.sde.VP"}},
+    "weighting/likelihood": {"levels": {"_target_": "sde_diffusion.levels.LogUniform"}},
 }
 NEEDS_FILES = {
     "data/cifar10", "data/folder", "data/mnist", "data/npz", "extractor/dinov2",

@@ -44,6 +44,10 @@ def v_loss(f: Tensor, x_0: Tensor, n: Tensor, s: Tensor) -> Tensor:
     return (phi.cos() * n - phi.sin() * x_0 - f) ** 2  # arXiv:2202.00512, appendix D
 
 
+def flow_loss(f: Tensor, x_0: Tensor, n: Tensor, s: Tensor) -> Tensor:
+    return (n - x_0 - f) ** 2  # arXiv:2209.03003, eq. 1
+
+
 def x0_loss(f: Tensor, x_0: Tensor, n: Tensor, s: Tensor) -> Tensor:
     return (x_0 - f) ** 2
 
@@ -64,6 +68,7 @@ def karras_loss(f: Tensor, x_0: Tensor, n: Tensor, s: Tensor) -> Tensor:
 PUBLISHED = {
     "epsilon": epsilon_loss,
     "v": v_loss,
+    "flow": flow_loss,
     "x0": x0_loss,
     "score": score_loss,
     "karras": karras_loss,

@@ -48,7 +48,7 @@ def main() -> None:
     held_out = reference_for(extractor, None).held_out
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        todo = plans(config, task, load("mnist"), extractor)
+        todo = plans(config, task, {"": load("mnist")}, extractor)
         for k, plan in enumerate(todo):
             save_cell(folder / "cells" / plan.name, stand_in(held_out, k), plan.depends)
         began, cpu = time.perf_counter(), time.process_time()

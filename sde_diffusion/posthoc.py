@@ -71,8 +71,11 @@ class Stored:
     sigma_rel: float
 
 
-def stored(run: Path) -> list[Stored]:
-    """The snapshots of a run's folder, in order of step; InputError if there are none to use."""
+def stored(run: Path, step: int | None = None) -> list[Stored]:
+    """The snapshots of a run's folder up to ``step`` (null: the last), in order of step.
+
+    InputError if there are none to use, or none of that step.
+    """
     found = []
     for path in sorted((run / FOLDER).glob("*.safetensors")):
         spec, _ = read_checkpoint(path, prefix="no tensors")
@@ -89,7 +92,11 @@ def stored(run: Path) -> list[Stored]:
     for other in found:
         if (other.spec.network, other.spec.network_args) != (first.network, first.network_args):
             raise InputError(f"{other.path}: is of another network than {found[0].path.name}")
-    return sorted(found, key=lambda s: s.spec.step)
+    steps = sorted({s.spec.step for s in found})
+    if step not in (None, *steps):
+        raise InputError(f"step={step}: no snapshot of it; choose one of {steps}")
+    used = [s for s in found if s.spec.step <= (steps[-1] if step is None else step)]
+    return sorted(used, key=lambda s: s.spec.step)
 
 
 def coefficients(
@@ -124,16 +131,13 @@ def reconstruct(
 ) -> tuple[Spec, dict[str, Tensor]]:
     """Spec and float32 weights of the average of width ``sigma_rel`` after ``step`` of a run.
 
-    ``step`` is that of a snapshot, null: the last. One file is in memory at a time; buffers are
-    those of that step. InputError for a width that no average has, or a step without snapshot.
+    One file is in memory at a time; buffers are those of that step. InputError for a width that no
+    average has, or a step without snapshot.
     """
-    known = stored(run)
-    steps = sorted({s.spec.step for s in known})
-    step = steps[-1] if step is None else step
-    if step not in steps:
-        raise InputError(f"step={step}: no snapshot of it; choose one of {steps}")
-    used = [s for s in known if s.spec.step <= step]
-    c = coefficients([s.spec.step for s in used], [s.sigma_rel for s in used], step, sigma_rel)
+    used = stored(run, step)
+    c = coefficients(
+        [s.spec.step for s in used], [s.sigma_rel for s in used], used[-1].spec.step, sigma_rel
+    )
     total: dict[str, Tensor] = {}
     for weight, snapshot in zip(c.tolist(), used, strict=True):
         _, tensors = read_checkpoint(snapshot.path, prefix="model.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from sde_diffusion.animation import Film
 from sde_diffusion.config import build, read
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.model import PRECISIONS, load
+from sde_diffusion.model import PRECISIONS, Model, load
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.tasks.cells import Cell, cell_of
@@ -26,6 +27,7 @@ from sde_diffusion.tasks.common import (
     reference_for,
     usable_device,
 )
+from sde_diffusion.tasks.ema import models as averages
 from sde_diffusion.tasks.plans import PARTS, CompareTask, Plan, plans
 from sde_diffusion.tasks.scores import Judge, Row, metrics
 from sde_diffusion.tasks.verdict import verdict
@@ -39,12 +41,13 @@ def run(config: DictConfig, folder: Path) -> float:
     task: CompareTask = read(config, CompareTask)
     task.check()
     device = usable_device(task.device)
-    model = load(task.checkpoint, PRECISIONS[choice("precision", task.precision, PRECISIONS)])
+    models = _models(task, folder)
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
     reference = reference_for(extractor, task.reference)
     judge = Judge(reference.reference, reference.features, metrics(task.metrics))
-    model.denoiser.to(device)
-    todo = plans(config, task, model, extractor)
+    for model in models.values():
+        model.denoiser.to(device)
+    todo = plans(config, task, models, extractor)
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     floors = judge.floors(reference.held_out, task.counts)
     rows: dict[Plan, list[Row]] = {}
@@ -59,7 +62,7 @@ def run(config: DictConfig, folder: Path) -> float:
                 bar.update(weight * samples)
 
             cell = cell_of(plan, task, extractor, folder, progress)
-            facts = _facts(plan, cell, task) | {"extractor": extractor.name, "model": model.name}
+            facts = _facts(plan, cell, task) | {"extractor": extractor.name, "model": plan.model}
             rows[plan] = [
                 {**facts, **row, **_floor(floors.get(row["samples"]))}
                 for row in judge.rows(cell.features, task.counts, plan.strata)
@@ -72,7 +75,7 @@ def run(config: DictConfig, folder: Path) -> float:
             tracker.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
         points, rankings = verdict(rows, judge, folder)
         known = (
-            provenance(model, config)
+            provenance(next(iter(models.values())), config)
             | judged_by(extractor, reference)
             | {
                 "seeds": f"{task.seed}-{task.seeds(task.repeats - 1)[-1]}",
@@ -87,6 +90,18 @@ def run(config: DictConfig, folder: Path) -> float:
             folder, Comparison(all_rows, points, rankings, floors, shown, known, films), tracker
         )
     return float(min(row["fd"] for row in points if row["samples"] == task.most))
+
+
+def _models(task: CompareTask, folder: Path) -> dict[str, Model]:
+    """The checkpoint, or the averages of several widths of a run's folder, by a label's end."""
+    dtype = PRECISIONS[choice("precision", task.precision, PRECISIONS)]
+    if task.ema_width is None:
+        return {"": load(task.checkpoint, dtype)}
+    paths = averages(Path(task.checkpoint), task.ema_width, None, folder / "models")
+    return {
+        f"-ema{width:g}": replace(load(path, dtype), name=f"{task.checkpoint}, EMA {width:g}")
+        for width, path in paths.items()
+    }
 
 
 def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:

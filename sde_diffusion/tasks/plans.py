@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class CompareTask:
     """Keys of the task."""
 
     checkpoint: str
+    ema_width: list[float] | None
     solvers: list[Any] | None
     nfe: list[int]
     samples: list[int]
@@ -77,6 +78,7 @@ class Plan:
 
     Attributes:
         label, sampler, nfe, steps: a labelled sampler, and its budget (None for an adaptive one).
+        model: the name of the model that it samples.
         block, seeds, cond: which block of seeds, and their condition.
         filmed: whether its first images are recorded.
         depends: everything that the features depend on, by content.
@@ -86,6 +88,7 @@ class Plan:
     sampler: Sampler
     nfe: int | None
     steps: int
+    model: str
     block: int
     seeds: range
     cond: Condition | None
@@ -109,15 +112,21 @@ class Plan:
         return self.nfe or 100
 
 
-def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extractor) -> list[Plan]:
-    """Every cell, block by block, so that a run that is cut short has whole comparisons."""
-    samplers: dict[str, tuple[Sampler, dict[str, Any]]] = {}
-    chosen = usual(config, task, model) if task.solvers is None else task.solvers
-    for label, overrides in entries(chosen, "solver"):
-        samplers[label] = _sampler(config, overrides, model)
+def plans(
+    config: DictConfig, task: CompareTask, models: Mapping[str, Model], extractor: Extractor
+) -> list[Plan]:
+    """Every cell, block by block, so that a run that is cut short has whole comparisons.
+
+    ``models`` by what is added to a solver's label for each, nothing where there is but one.
+    """
+    samplers: dict[str, tuple[Sampler, dict[str, Any], Model]] = {}
+    for mark, model in models.items():
+        chosen = usual(config, task, model) if task.solvers is None else task.solvers
+        for label, overrides in entries(chosen, "solver"):
+            samplers[label + mark] = (*_sampler(config, overrides, model), model)
     found = []
     for block in range(task.repeats):
-        for label, (sampler, parts) in samplers.items():
+        for label, (sampler, parts, model) in samplers.items():
             for nfe in [None] if sampler.solver.adaptive else list(dict.fromkeys(task.nfe)):
                 seeds = task.seeds(block)
                 filmed = task.animation and block == 0 and nfe == max(task.nfe)
@@ -130,7 +139,7 @@ def plans(config: DictConfig, task: CompareTask, model: Model, extractor: Extrac
                 }  # fmt: skip
                 cond = model.condition(task.label, seeds)
                 sampler.solver.check_condition(cond)
-                found.append(Plan(label, sampler, nfe, sampler.steps(nfe), block,
+                found.append(Plan(label, sampler, nfe, sampler.steps(nfe), model.name, block,
                                   seeds, cond, filmed, depends))  # fmt: skip
     return found
 

@@ -1,0 +1,102 @@
+"""``sde-diffusion ema``: the width of the EMA, chosen after training."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from sde_diffusion.checkpoint import load_denoiser
+from sde_diffusion.config import build, read
+from sde_diffusion.ema import gamma_of
+from sde_diffusion.errors import InputError
+from sde_diffusion.files import write_atomically
+from sde_diffusion.posthoc import stored, write_average
+from sde_diffusion.report.widths import loss_vs_width
+from sde_diffusion.tasks.common import job, machine, usable_device
+from sde_diffusion.tasks.extractor import both_splits
+from sde_diffusion.tracking import Tracker
+from sde_diffusion.train import check_fit
+from sde_diffusion.validation import validation_losses
+
+FORMAT = 1
+
+
+@dataclass
+class EmaTask:
+    """Keys of the task."""
+
+    checkpoint: str
+    width: list[float]
+    step: int | None
+    noise_levels: int
+    images: int
+    device: str
+
+
+def models(run: Path, widths: Sequence[float], step: int | None, folder: Path) -> dict[float, Path]:
+    """Models of the post-hoc averages of these widths, written into ``folder``."""
+    if not widths:
+        raise InputError("width=[]: give at least one relative width, 0.1 say")
+    for width in widths:
+        gamma_of(width)
+    stored(run, step)  # refused before anything is written
+    paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
+    for width, path in tqdm(paths.items(), desc="averages", unit="width", leave=False):
+        write_average(run, width, path, step)
+    return paths
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write a model a width and their losses into ``folder``; returns the least mean loss."""
+    task = read(config, EmaTask)
+    device = usable_device(task.device)
+    if task.noise_levels < 2 or task.images < 1:
+        raise InputError(
+            f"noise_levels={task.noise_levels}, images={task.images}: give at least 2 and 1"
+        )
+    source = Path(task.checkpoint)
+    spec = stored(source, task.step)[-1].spec
+    _, held_out = both_splits(config)
+    check_fit(spec, held_out)
+    tracker: Tracker = build(config.tracker, "tracker", Tracker)
+    rows: list[dict[str, Any]] = []
+    with tracker:
+        tracker.start(job(config, folder, [held_out.name]))
+        made = models(source, sorted(set(task.width)), task.step, folder)
+        for number, (width, path) in enumerate(tqdm(made.items(), desc="ema", unit="width")):
+            spec, denoiser = load_denoiser(path)
+            losses = validation_losses(
+                denoiser.to(device), held_out, task.noise_levels, task.images, device=device
+            )
+            mean = sum(losses.values()) / len(losses)
+            parts = {f"sigma={sigma:.3g}": loss for sigma, loss in losses.items()}
+            rows.append({"width": width, "loss": mean, **parts})
+            tracker.log({"width": width, "loss": mean}, number)
+        best = min(rows, key=lambda row: row["loss"])
+        result = {
+            "format": FORMAT, "checkpoint": task.checkpoint, "step": spec.step, "rows": rows,
+            "best": best["width"], "data": held_out.name,
+            "data_fingerprint": held_out.fingerprint, **machine(),
+        }  # fmt: skip
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(folder / "widths.csv", text.getvalue().encode())
+        write_atomically(folder / "widths.png", loss_vs_width(rows).png)
+        write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+        tracker.table("widths", rows)
+        tracker.image("widths", folder / "widths.png")
+    for row in rows:
+        mark = "  <- least" if row is best else ""
+        print(f"width {row['width']:g}: loss {row['loss']:.5f}  ema-{row['width']:g}{mark}")
+    print(f"step {spec.step}, {held_out.name}: {folder}")
+    return float(best["loss"])

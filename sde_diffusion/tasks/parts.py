@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.config import digest
 from sde_diffusion.files import write_atomically
+from sde_diffusion.metrics.reference import checksum
+
+CHECKSUM = "sha256"
 
 
 def in_parts(
@@ -26,8 +31,8 @@ def in_parts(
 ) -> dict[str, Tensor]:
     """``work`` on slices of ``chunk`` rows, each result [chunk, ...] written whole or not at all.
 
-    A part that ``folder`` has is read, not made again: its name holds a digest of ``depends``,
-    which must say all that the numbers depend on. Returns the parts joined, by name.
+    A part that ``folder`` has whole is read, not made again: its name holds a digest of
+    ``depends``, which must say all that the numbers depend on. Returns the parts joined, by name.
     """
     key = digest(OmegaConf.create(dict(depends)))
     parts = []
@@ -35,9 +40,25 @@ def in_parts(
         for first in range(0, rows, chunk):
             last = min(first + chunk, rows)
             path = folder / "parts" / f"{key}-{first:06d}-{last:06d}.safetensors"
-            if not path.is_file():
-                made = work(slice(first, last))
-                write_atomically(path, save({k: v.contiguous() for k, v in made.items()}))
-            parts.append(load_file(path))
+            part = _read(path) if path.is_file() else None
+            if part is None:
+                part = {k: v.contiguous() for k, v in work(slice(first, last)).items()}
+                write_atomically(path, save(part, {CHECKSUM: checksum(dict(sorted(part.items())))}))
+            parts.append(part)
             bar.update(last - first)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """A part; None, with a line that says why, if it is torn or was changed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            known = (file.metadata() or {}).get(CHECKSUM)
+        if known != checksum(dict(sorted(tensors.items()))):
+            raise ValueError("its checksum is wrong")
+        return tensors
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        print(f"{path.name}: not usable ({reason}); made again", file=sys.stderr)
+        return None

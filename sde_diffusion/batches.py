@@ -34,9 +34,10 @@ class Batch:
     noise: Tensor
     cond: Condition | None
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Batch:
         cond = None if self.cond is None else self.cond.to(device)
-        return Batch(self.x_0.to(device), self.sigma.to(device), self.noise.to(device), cond)
+        x_0, sigma, noise = (t.to(device, dtype) for t in (self.x_0, self.sigma, self.noise))
+        return Batch(x_0, sigma, noise, cond)
 
 
 def rows_of(step: int, total: int, batch_size: int, seed: int) -> Tensor:

@@ -36,7 +36,7 @@ ORDER = [
     ["checkpoint"],
     ["posthoc"],
     ["metrics"],
-    ["train"],
+    ["training"],
     ["model"],
     ["tracking", "report"],
     ["tasks"],

@@ -10,12 +10,12 @@ from omegaconf import OmegaConf
 
 from sde_diffusion.config import build, compose_task, conf_dir, locate, parameters, read
 from sde_diffusion.errors import InputError
-from sde_diffusion.train import TrainConfig
+from sde_diffusion.training.config import TrainConfig
 
 CONF = Path(conf_dir())
 GROUPS = [
-    "sde", "grid", "noise", "levels", "weighting", "ema", "data", "extractor", "metric",
-    "tracker", "solver",
+    "sde", "grid", "noise", "levels", "weighting", "ema", "schedule", "data", "extractor",
+    "metric", "tracker", "solver",
 ]  # fmt: skip
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 REQUIRED: dict[str, dict[str, Any]] = {

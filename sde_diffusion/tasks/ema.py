@@ -23,7 +23,7 @@ from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.tasks.common import job, machine, usable_device
 from sde_diffusion.tasks.extractor import both_splits
 from sde_diffusion.tracking import Tracker
-from sde_diffusion.train import check_fit
+from sde_diffusion.training.fit import check_fit
 from sde_diffusion.validation import validation_losses
 
 FORMAT = 1

@@ -14,6 +14,7 @@ from sde_diffusion.checkpoint import Spec
 from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.ema import EMA
 from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
@@ -25,7 +26,9 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.tasks.common import job, usable_device
 from sde_diffusion.tasks.extractor import both_splits
 from sde_diffusion.tracking import Tracker
-from sde_diffusion.train import TrainConfig, Trainer
+from sde_diffusion.training.config import TrainConfig
+from sde_diffusion.training.loop import Parts, Trainer
+from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.validation import validation_losses
 
 LOG_EVERY = 20
@@ -44,7 +47,7 @@ def run_training(
     spec: Spec,
     data: ImageSet,
     held_out: ImageSet,
-    levels: NoiseLevels,
+    parts: Parts,
     config: TrainConfig,
     folder: Path,
     tracker: MetricLog,
@@ -54,28 +57,29 @@ def run_training(
     """Train to the end and return the last validation loss, the mean over noise levels.
 
     Logged every ``LOG_EVERY`` steps: the mean ``loss`` since the last log, ``lr``, ``skipped``.
-    At every save: ``checkpoint.safetensors``, then ``samples_STEP.png`` (the PNG that ``draw``
-    makes of the averaged weights) and the loss on held-out images at each of eight noise levels
-    (``val/loss`` is their mean, ``val/sigma=...`` the parts). At the end: ``model.safetensors``.
-    An interrupted run keeps its last checkpoint, and the same call goes on from there.
+    At every save: the loss on held-out images at each of eight noise levels (``val/loss`` is
+    their mean, ``val/sigma=...`` the parts), ``best.safetensors`` if it is the lowest so far,
+    ``checkpoint.safetensors``, then ``samples_STEP.png`` (the PNG that ``draw`` makes of the
+    averaged weights). At the end: ``model.safetensors``. An interrupted run keeps its last
+    checkpoints, and the same call goes on from there.
     """
-    trainer = Trainer(spec, data, levels, config, folder, device)
+    trainer = Trainer(spec, data, parts, config, folder, device)
 
-    def validate(trainer: Trainer) -> dict[str, float]:
+    def validate(trainer: Trainer) -> float:
         losses = validation_losses(trainer.ema_denoiser(), held_out, device=trainer.device)
-        parts = {f"val/sigma={sigma:.3g}": loss for sigma, loss in losses.items()}
-        return {"val/loss": sum(losses.values()) / len(losses), **parts}
+        last.update({f"val/sigma={sigma:.3g}": loss for sigma, loss in losses.items()})
+        last["val/loss"] = sum(losses.values()) / len(losses)
+        return last["val/loss"]
 
     def on_save(trainer: Trainer) -> None:
         grid = folder / f"samples_{trainer.step}.png"
         write_atomically(grid, draw(trainer.ema_denoiser()))
         tracker.image("samples", grid)
-        last.update(validate(trainer))
         tracker.log(dict(last), trainer.step)
 
     last: dict[str, float] = {}
     losses: list[float] = []
-    for metrics in trainer.run(on_save):
+    for metrics in trainer.run(validate, on_save):
         losses.append(metrics["loss"])
         if trainer.step % LOG_EVERY == 0 or trainer.step == config.steps:
             finite = [loss for loss in losses if math.isfinite(loss)]
@@ -83,7 +87,7 @@ def run_training(
             logged = {"loss": mean, "lr": metrics["lr"], "skipped": metrics["skipped"]}
             tracker.log(logged, trainer.step)
             losses.clear()
-    return (last or validate(trainer))["val/loss"]
+    return last["val/loss"] if last else validate(trainer)
 
 
 def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
@@ -103,7 +107,12 @@ def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
     train_config: TrainConfig = read(config, TrainConfig, "device")
     device = usable_device(str(config.device))
-    levels: NoiseLevels = build(config.levels, "levels", NoiseLevels)
+    parts = Parts(
+        build(config.levels, "levels", NoiseLevels),
+        build(config.schedule, "schedule", Schedule),
+        build(config.ema, "ema", EMA),
+        {name: plain(config[name]) for name in ("schedule", "ema")},
+    )
     sde: SDE = build(config.sde, "sde", SDE)
     data, held_out = both_splits(config)
     shape = tuple(data.images.shape[1:])
@@ -123,7 +132,7 @@ def run(config: DictConfig, folder: Path) -> float:
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder, [data.name]))
-        loss = run_training(spec, data, held_out, levels, train_config, folder, tracker,
+        loss = run_training(spec, data, held_out, parts, train_config, folder, tracker,
                             drawer(sde, data.classes), device)  # fmt: skip
     print(f"validation loss {loss:.4f}: {folder}")
     return loss

@@ -10,6 +10,8 @@ import torch
 from sde_diffusion.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks import UNet
+from sde_diffusion.networks.attention import Attention
+from sde_diffusion.networks.blocks import ResidualBlock
 
 
 def unet(**args: Any) -> UNet:
@@ -95,6 +97,46 @@ def test_attention_is_where_it_was_asked_for() -> None:
     assert levels == {"1"}
 
 
+def test_attention_of_the_published_nets() -> None:
+    """DDPM++ and ADM: after each block down, after the last up, and in the middle's first."""
+    options: dict[str, Any] = {"widths": [8, 8, 8], "blocks": 2, "attention": [1]}
+    network = unet(**options, attention_up=False, middle=[True, False], resample=[1, 1])
+    found = {n.removesuffix(".attention.qkv") for n, _ in network.named_modules() if "qkv" in n}
+    assert found == {"down.1.1", "down.1.2", "middle.0", "up.1.2"}
+
+
+@pytest.mark.parametrize(("head_width", "heads"), [(4, 8), (32, 1), (64, 1), (12, 2)])
+def test_heads_are_as_wide_as_asked(head_width: int, heads: int) -> None:
+    network = unet(widths=[32], attention=[0], head_width=head_width)
+    found = {m.heads for m in network.modules() if type(m) is Attention}
+    assert found == {heads}
+
+
+@pytest.mark.parametrize(("head_width", "sums"), [(None, 1), (4, 2)])
+def test_skip_scaling_divides_each_sum_by_sqrt_2(head_width: int | None, sums: int) -> None:
+    """One sum in a block and one in its attention, whose branch is 0 at the start."""
+    torch.manual_seed(0)
+    plain = ResidualBlock(8, 12, 8, 0.0, head_width)
+    torch.nn.init.normal_(plain.conv_out.weight)
+    balanced = ResidualBlock(8, 12, 8, 0.0, head_width, balanced=True)
+    balanced.load_state_dict(plain.state_dict())
+    x, emb = torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+    assert torch.allclose(balanced(x, emb), plain(x, emb) / 2 ** (sums / 2), atol=1e-5)
+
+
+def test_without_scale_the_embedding_shifts_before_the_norm() -> None:
+    """A shift of all channels alike is lost in the norm (one group); a scale would not be."""
+    block = ResidualBlock(4, 4, 1, 0.0, None, scale_shift=False)
+    block.norm_out = torch.nn.GroupNorm(1, 4)
+    torch.nn.init.normal_(block.conv_out.weight)
+    torch.nn.init.ones_(block.affine.weight)
+    x = torch.randn(1, 4, 8, 8)
+    a, b = block(x, torch.zeros(1, 1)), block(x, torch.ones(1, 1))
+    assert torch.allclose(a, b, atol=1e-4)
+    torch.nn.init.normal_(block.affine.weight)
+    assert not torch.allclose(a, block(x, torch.ones(1, 1)), atol=1e-2)
+
+
 def test_attention_sees_the_whole_image() -> None:
     """One changed pixel reaches the far corner with attention, and not with one convolution."""
     for attention, reaches in (([0], True), ([], False)):
@@ -137,6 +179,15 @@ def test_sides_that_do_not_divide_name_the_remedy() -> None:
         ("dropout", 1.5),
         ("attention", [2]),
         ("channels", 0),
+        ("head_width", 0),
+        ("middle", []),
+        ("middle", [1]),
+        ("scale_shift", 1),
+        ("attention_up", None),
+        ("resample", [1, 2, 1]),
+        ("resample", [0, 0]),
+        ("resample", [1, -1]),
+        ("augment", -1),
     ],
 )
 def test_impossible_sizes_are_named(name: str, value: Any) -> None:

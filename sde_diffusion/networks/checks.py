@@ -1,0 +1,52 @@
+"""Refusals of arguments that make no network: one line that names the argument and its range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sde_diffusion.errors import InputError
+
+# Every network's sizes, low and high: larger ones are mistakes, or ask for absurd memory.
+CHANNELS = (1, 4096)
+EMBEDDING = (1, 8192)
+CLASSES = (0, 1_000_000)
+AUGMENT = (0, 4096)
+DROPOUT = (0.0, 1.0)
+WIDTH = (4, 8192)
+RESOLUTIONS = 8
+
+
+def within(ranges: Mapping[str, tuple[Any, float, float]]) -> None:
+    """InputError unless each ``name: (value, low, high)`` is a number from low to high."""
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise InputError(f"network.args.{name}={value}: give {low:g} to {high:g}")
+
+
+def flags(values: Mapping[str, Any]) -> None:
+    """InputError unless each value is true or false: other values would pass for one of them."""
+    for name, value in values.items():
+        if type(value) is not bool:
+            raise InputError(f"network.args.{name}={value}: give true or false")
+
+
+def resolutions(widths: Sequence[int], attention: Sequence[int]) -> None:
+    """InputError unless ``widths`` are 1 to 8 sizes and ``attention`` indexes them."""
+    if not 1 <= len(widths) <= RESOLUTIONS:
+        raise InputError(f"network.args.widths: {len(widths)} resolutions; give 1 to {RESOLUTIONS}")
+    within({f"widths[{i}]": (width, *WIDTH) for i, width in enumerate(widths)})
+    within({f"attention[{i}]": (k, 0, len(widths) - 1) for i, k in enumerate(attention)})
+
+
+def common(channels: int, embedding: int, classes: int, dropout: float, augment: int) -> None:
+    """InputError unless the arguments that every network has are within range."""
+    within(
+        {
+            "channels": (channels, *CHANNELS),
+            "embedding": (embedding, *EMBEDDING),
+            "classes": (classes, *CLASSES),
+            "dropout": (dropout, *DROPOUT),
+            "augment": (augment, *AUGMENT),
+        }
+    )

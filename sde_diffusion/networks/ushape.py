@@ -1,0 +1,133 @@
+"""The body of every U-Net: down through some resolutions, and up again with skip connections."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from itertools import islice
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sde_diffusion.condition import Condition
+from sde_diffusion.errors import InputError
+from sde_diffusion.networks.blocks import Chain
+from sde_diffusion.networks.embeddings import Embedded, NoiseFeatures
+from sde_diffusion.networks.kit import Kit
+from sde_diffusion.networks.resampling import Down, Up
+
+
+class UShape(Embedded, ABC):
+    """A U-shaped network F(x, c_noise, cond) for images, of the layers of a kit.
+
+    The image is first rearranged from [N, C, H, W] to [N, C p^2, H/p, W/p], then runs through
+    ``len(widths)`` resolutions, halved in between.
+
+    Args:
+        kit, features, classes, augment: see ``Embedded``.
+        channels: image channels C.
+        widths: feature channels of each resolution, finest first.
+        blocks: residual blocks a resolution (one more on the way up).
+        attention: indices into ``widths`` of the resolutions with self-attention.
+        patch: p; H and W must divide by p 2^(len(widths) - 1).
+        resample: filter with which residual blocks halve and double; None: strided convolutions.
+        attention_up: attention after every block on the way up, or after the last one alone.
+        middle: the blocks in the middle, each with attention or without; None: one, as the
+            coarsest resolution.
+        progressive: the image itself, filtered down, enters at each resolution (needs a filter).
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        features: NoiseFeatures,
+        classes: int,
+        augment: int,
+        *,
+        channels: int,
+        widths: Sequence[int],
+        blocks: int,
+        attention: Sequence[int],
+        patch: int,
+        resample: Sequence[int] | None = None,
+        attention_up: bool = True,
+        middle: Sequence[bool] | None = None,
+        progressive: bool = False,
+    ) -> None:
+        super().__init__(kit, features, classes, augment)
+        self.patch = patch
+        self.blocks = blocks
+        self.multiple = patch * 2 ** (len(widths) - 1)
+        taps = list(resample or ())
+
+        width, pixels = widths[0], channels * patch**2
+        self.stem = kit.stem(pixels, width)
+        skips = [width]
+        self.down = nn.ModuleList()
+        self.inlets = nn.ModuleList()
+        for level, c in enumerate(widths):
+            stage = nn.ModuleList()
+            if level > 0:
+                stage.append(
+                    kit.block(width, width, resample=Down(taps), encoder=True)
+                    if taps
+                    else kit.reduce(width)
+                )
+                skips.append(width)
+                if progressive:
+                    self.inlets.append(nn.Sequential(Down(taps), kit.stem(pixels, width)))
+                    pixels = width
+            for _ in range(blocks):
+                stage.append(kit.block(width, c, level in attention, encoder=True))
+                width = c
+                skips.append(width)
+            self.down.append(stage)
+        centre = [len(widths) - 1 in attention] if middle is None else middle
+        chain = [kit.block(width, width, attend) for attend in centre]
+        self.middle = chain[0] if len(chain) == 1 else Chain(*chain)
+        self.up = nn.ModuleList()
+        for level, c in reversed(list(enumerate(widths))):
+            stage = nn.ModuleList()
+            for i in range(blocks + 1):
+                attend = level in attention and (attention_up or i == blocks)
+                stage.append(kit.block(width + skips.pop(), c, attend))
+                width = c
+            if level > 0:
+                stage.append(
+                    kit.block(width, width, resample=Up(taps)) if taps else kit.enlarge(width)
+                )
+            self.up.append(stage)
+        self.head_norm = kit.head_norm(width)
+        self.head = kit.head(width, channels * patch**2)
+
+    def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
+        """x [N, C, H, W], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, C, H, W]."""
+        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
+            raise InputError(
+                f"network.args: image sides {tuple(x.shape[-2:])} must be multiples of "
+                f"{self.multiple} = patch x 2^(widths - 1); lower network.args.patch or give "
+                "fewer network.args.widths"
+            )
+        emb = self.embed(x, c_noise, cond)
+        image = F.pixel_unshuffle(x, self.patch)
+        x = self.stem(image)
+        skips = [x]
+        for level, stage in enumerate(self.down):
+            modules = iter(cast(nn.ModuleList, stage))
+            if level > 0:
+                x = next(modules)(x, emb)
+                if self.inlets:
+                    x = image = self.kit.add(x, self.inlets[level - 1](image))
+                skips.append(x)
+            for block in modules:
+                x = block(x, emb)
+                skips.append(x)
+        x = self.middle(x, emb)
+        for stage in self.up:
+            modules = iter(cast(nn.ModuleList, stage))
+            for block in islice(modules, self.blocks + 1):
+                x = block(self.kit.cat(x, skips.pop()), emb)
+            for enlarge in modules:
+                x = enlarge(x, emb)
+        return F.pixel_shuffle(self.head(self.head_norm(x)), self.patch)

@@ -1,0 +1,67 @@
+"""A small twin of every network yaml: the same parts, sizes that a test can afford."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from sde_diffusion import networks
+from sde_diffusion.condition import Condition
+from sde_diffusion.config import conf_dir
+
+YAMLS = sorted((Path(conf_dir()) / "network").glob("*.yaml"))
+SIDE, D = 16, 5
+
+
+def load(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert type(content) is dict
+    return {str(key): value for key, value in content.items()}
+
+
+def small_args(path: Path, **given: Any) -> dict[str, Any]:
+    """The preset's arguments with its widths divided by 32, one block a resolution."""
+    args: dict[str, Any] = {**load(path)["args"], **given}
+    sizes = {"blocks": 1, "depth": 2, "embedding": 16, "head_width": 4, "dropout": 0.0}
+    args |= {name: value for name, value in sizes.items() if name in args}
+    if "widths" in args:
+        args["widths"] = [max(8, width // 32) for width in args["widths"]]
+    if "width" in args:
+        args["width"] = 24
+    return args
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    """The shape of the data that the twin is for: vectors or images."""
+    return (D,) if load(path)["name"] == "mlp" else (3, SIDE, SIDE)
+
+
+def build(path: Path, **given: Any) -> nn.Module:
+    """The fresh twin, in evaluation mode, from seed 0."""
+    torch.manual_seed(0)
+    args = small_args(path, channels=shape_of(path)[0], **given)
+    return networks.build(load(path)["name"], args).eval()
+
+
+def shaken(path: Path, **given: Any) -> nn.Module:
+    """The twin with no weight at its initial value, so that no branch is closed."""
+    network = build(path, **given)
+    for p in network.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    return network
+
+
+def inputs(path: Path, n: int = 3) -> tuple[Tensor, Tensor]:
+    """x [n, *shape] ~ N(0, I) and n noise labels."""
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, *shape_of(path), generator=g), torch.linspace(-1.5, 1.1, n)
+
+
+def told(labels: list[int], **values: Tensor) -> Condition:
+    """Class labels and other values of one batch."""
+    cond = Condition.label(labels)
+    return Condition(cond.keep, {**cond.values, **values})

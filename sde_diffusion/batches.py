@@ -7,17 +7,20 @@ uninterrupted one would have taken.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sde_diffusion.augment import Augment, NoAugment
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import ImageSet, to_float
+from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
 
 # Purposes of random numbers: streams of one seed that never meet.
-WEIGHTS, ORDER, NOISE, DROPOUT = range(4)
+WEIGHTS, ORDER, NOISE, DROPOUT, AUGMENT = range(5)
 
 
 def derive(seed: int, purpose: int, index: int) -> int:
@@ -46,11 +49,16 @@ def rows_of(step: int, total: int, batch_size: int, seed: int) -> Tensor:
     parts: list[Tensor] = []
     while position < end:
         epoch, offset = divmod(position, total)
-        generator = torch.Generator().manual_seed(derive(seed, ORDER, epoch))
-        order = torch.randperm(total, generator=generator)
-        parts.append(order[offset : offset + end - position])
+        parts.append(_order(total, seed, epoch)[offset : offset + end - position])
         position += len(parts[-1])
     return torch.cat(parts)
+
+
+@lru_cache(maxsize=2)
+def _order(total: int, seed: int, epoch: int) -> Tensor:
+    """The shuffled rows of one pass, kept: a step that straddles two passes needs both."""
+    generator = torch.Generator().manual_seed(derive(seed, ORDER, epoch))
+    return torch.randperm(total, generator=generator)
 
 
 def stratified(n: int, generator: torch.Generator) -> Tensor:
@@ -60,6 +68,18 @@ def stratified(n: int, generator: torch.Generator) -> Tensor:
     return u[torch.randperm(n, generator=generator)].clamp(1e-6, 1 - 1e-6)
 
 
+def part_of(batch_size: int, part: tuple[int, int]) -> slice:
+    """The rows of a batch that process ``rank`` of ``world`` works on, part = (rank, world)."""
+    rank, world = part
+    if batch_size % world:
+        raise InputError(
+            f"batch_size={batch_size}: give a multiple of {world}, the number of processes "
+            "times that of accumulated parts"
+        )
+    n = batch_size // world
+    return slice(rank * n, (rank + 1) * n)
+
+
 def draw_batch(
     step: int,
     data: ImageSet,
@@ -67,13 +87,33 @@ def draw_batch(
     batch_size: int,
     label_dropout: float,
     seed: int,
+    augment: Augment | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> Batch:
-    """The batch of step 1, 2, ..., on the CPU; conditions are dropped at rate ``label_dropout``."""
-    rows = rows_of(step, len(data), batch_size, seed)
+    """The batch of step 1, 2, ..., on the CPU; conditions are dropped at rate ``label_dropout``.
+
+    ``part`` = (rank, world): only the rows of that process, with the very values that they have
+    in the whole batch. Random numbers are drawn for all rows, as streams cannot be entered
+    midway; images are fetched, converted and augmented for the process's own rows alone.
+    """
+    own = part_of(batch_size, part)
+    rows = rows_of(step, len(data), batch_size, seed)[own]
     generator = torch.Generator().manual_seed(derive(seed, NOISE, step))
     x_0 = to_float(data.images[rows])
-    sigma = levels.sigma(stratified(batch_size, generator))
-    noise = torch.randn(x_0.shape, generator=generator)
-    drop = torch.rand(batch_size, generator=generator) < label_dropout
-    cond = None if data.labels is None else Condition.label(data.labels[rows]).dropped(drop)
-    return Batch(x_0, sigma, noise, cond)
+    sigma = levels.sigma(stratified(batch_size, generator)[own])
+    noise = torch.randn((batch_size, *x_0.shape[1:]), generator=generator)[own]
+    drop = torch.rand(batch_size, generator=generator)[own] < label_dropout
+    augment = augment or NoAugment()
+    drawn = augment.draw(batch_size, torch.Generator().manual_seed(derive(seed, AUGMENT, step)))
+    x_0, told = augment.apply(x_0, drawn[own])
+    return Batch(x_0, sigma, noise, _condition(data, rows, drop, told))
+
+
+def _condition(
+    data: ImageSet, rows: Tensor, drop: Tensor, told: dict[str, Tensor]
+) -> Condition | None:
+    """Labels, dropped where ``drop`` says, and what augmentation did: never dropped."""
+    if data.labels is not None:
+        labelled = Condition.label(data.labels[rows]).dropped(drop)
+        return Condition(labelled.keep, {**labelled.values, **told})
+    return Condition(torch.ones_like(drop), told) if told else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from sde_diffusion.batches import derive, draw_batch, rows_of, stratified
+from sde_diffusion.augment import Flip, Geometric
+from sde_diffusion.batches import AUGMENT, NOISE, Batch, derive, draw_batch, rows_of, stratified
 from sde_diffusion.data.images import ImageSet, to_float
+from sde_diffusion.errors import InputError
 from sde_diffusion.levels import LogUniform
 
 
@@ -49,8 +52,8 @@ def test_images_and_labels_stay_together() -> None:
 
 
 def test_the_streams_of_a_seed_never_meet() -> None:
-    keys = {derive(s, purpose, k) for s in range(4) for purpose in range(4) for k in range(50)}
-    assert len(keys) == 4 * 4 * 50
+    keys = {derive(s, purpose, k) for s in range(4) for purpose in range(5) for k in range(50)}
+    assert len(keys) == 4 * 5 * 50
 
 
 def test_levels_are_stratified() -> None:
@@ -86,3 +89,62 @@ def test_images_without_labels_have_no_condition() -> None:
     d = data(20)
     unlabelled = ImageSet(d.images, None, 0, "unlabelled")
     assert draw_batch(1, unlabelled, LogUniform(), 4, 0.1, 0).cond is None
+
+
+def fields(batch: Batch) -> dict[str, Tensor]:
+    found = {"x_0": batch.x_0, "sigma": batch.sigma, "noise": batch.noise}
+    if batch.cond is not None:
+        found |= {"keep": batch.cond.keep, **batch.cond.values}
+    return found
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 6])
+@pytest.mark.parametrize("augment", [None, Geometric(p=0.5)], ids=["plain", "augmented"])
+def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Geometric | None) -> None:
+    """Bit for bit, across the end of an epoch too (step 4 of 20 rows)."""
+
+    def drawn(part: tuple[int, int]) -> dict[str, Tensor]:
+        return fields(draw_batch(4, data(20), LogUniform(), 6, 0.3, 2, augment, part))
+
+    whole, parts = drawn((0, 1)), [drawn((rank, world)) for rank in range(world)]
+    assert [len(part["sigma"]) for part in parts] == [6 // world] * world
+    for name, values in whole.items():
+        assert torch.equal(torch.cat([part[name] for part in parts]), values), name
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^batch_size=6: give a multiple of 4"):
+        draw_batch(1, data(20), LogUniform(), 6, 0.0, 0, part=(1, 4))
+
+
+def test_augmentation_changes_images_alone_by_a_stream_of_its_own() -> None:
+    geometric, d = Geometric(p=0.5), data(20)
+    plain, changed = (
+        fields(draw_batch(3, d, LogUniform(), 6, 0.3, 1, a)) for a in (None, geometric)
+    )
+    for name in ("sigma", "noise", "label", "keep"):
+        assert torch.equal(plain[name], changed[name]), name
+    generator = torch.Generator().manual_seed(derive(1, AUGMENT, 3))
+    x_0, told = geometric(plain["x_0"], generator)
+    assert torch.equal(changed["x_0"], x_0)
+    assert torch.equal(changed["augment"], told["augment"])
+    assert not torch.equal(x_0, plain["x_0"])
+
+
+def test_what_was_done_to_unlabelled_images_is_told() -> None:
+    unlabelled = ImageSet(data(20).images, None, 0, "unlabelled")
+    batch = draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Geometric(p=0.9))
+    assert batch.cond is not None
+    assert set(batch.cond.values) == {"augment"}
+    assert bool((batch.cond.values["augment"] != 0).any())
+    assert draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Flip()).cond is None
+
+
+def test_the_streams_of_a_step_in_their_order() -> None:
+    """Strata, their shuffle, noise, dropped labels: what the shipped model was trained on."""
+    g = torch.Generator().manual_seed(derive(7, NOISE, 5))
+    batch = draw_batch(5, data(20), LogUniform(), 6, 0.3, 7)
+    assert torch.equal(batch.sigma, LogUniform().sigma(stratified(6, g)))
+    assert torch.equal(batch.noise, torch.randn(6, 1, 4, 4, generator=g))
+    assert batch.cond is not None
+    assert torch.equal(batch.cond.keep, torch.rand(6, generator=g) >= 0.3)

@@ -14,8 +14,8 @@ from sde_diffusion.training.config import TrainConfig
 
 CONF = Path(conf_dir())
 GROUPS = [
-    "sde", "grid", "noise", "levels", "weighting", "ema", "schedule", "data", "extractor",
-    "metric", "tracker", "solver",
+    "sde", "grid", "noise", "levels", "weighting", "augment", "ema", "schedule", "data",
+    "extractor", "metric", "tracker", "solver",
 ]  # fmt: skip
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 REQUIRED: dict[str, dict[str, Any]] = {

@@ -1,0 +1,167 @@
+"""Random changes of training images, and what the network is told of them.
+
+A *leaky* augmentation changes what is learned: its images are samples too. A non-leaky one tells
+the network in the condition ``augment`` [B, K] what it did, zeros meaning nothing; sampling gives
+no such condition, so images come out as they are in the data (EDM, arXiv:2206.00364, appendix F).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from sde_diffusion.errors import InputError
+
+
+class Augment(ABC):
+    """Augmentation in two parts: what is drawn for all rows, and the work on some of them.
+
+    Attributes:
+        labels: K, the number of values a row that the network is told; 0 for a leaky one.
+    """
+
+    labels: int = 0
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """What happens to each of n rows, float32 [n, P], zeros meaning nothing."""
+
+    @abstractmethod
+    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Do ``drawn`` [B, P] to x_0 [B, C, H, W]: the images, ``{"augment": [B, K]}`` or {}."""
+
+    @final
+    def __call__(self, x_0: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images x_0 [B, C, H, W] changed at random, and the condition values that say how."""
+        return self.apply(x_0, self.draw(len(x_0), generator))
+
+
+@final
+class NoAugment(Augment):
+    """Images as they are; any shape."""
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(n, 0)
+
+    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return x_0, {}
+
+
+@final
+class Flip(Augment):
+    """Mirrored left to right with probability p, and the network is not told: leaky by intent."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability("p", p)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return (torch.rand(n, 1, generator=generator) < self.p).float()
+
+    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        _check_images(x_0)
+        return torch.where(drawn[:, :, None, None] > 0, x_0.flip(-1), x_0), {}
+
+
+@final
+class Geometric(Augment):
+    """EDM's geometric augmentations without the blurring ones (arXiv:2206.00364, table 6).
+
+    One after the other, each on its own coin: mirrored left to right (probability ``flip``), then
+    with probability ``p`` each mirrored top to bottom, turned by 90, 180 or 270 degrees, scaled by
+    2^(``scale`` w) about the centre with w ~ N(0, 1), and moved by whole pixels, uniform up to
+    ``shift`` of each side. The network is told K = 7 numbers, zeros for an image left alone:
+
+        [flip, top to bottom, cos - 1 and sin of the turn, w, move right and down / (shift side)]
+
+    What lies beyond the border is mirrored at the middle of the border pixels. Only scaling
+    interpolates (bilinear); all else moves pixels unchanged. EDM turns by any angle, stretches,
+    and moves by fractions of a pixel. p = flip = 0 leaves all images as they are.
+    """
+
+    labels = 7
+
+    def __init__(
+        self, p: float = 0.12, flip: float = 0.5, scale: float = 0.2, shift: float = 0.125
+    ) -> None:
+        self.p = _probability("p", p)
+        self.flip = _probability("flip", flip)
+        if not scale >= 0:
+            raise InputError(f"augment.scale={scale}: give a number >= 0")
+        if not 0 <= shift < 1:
+            raise InputError(f"augment.shift={shift}: give a share from 0 to below 1")
+        self.scale = scale
+        self.shift = shift
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """[n, 6]: mirror x, mirror y, quarter turns, w, and shares of ``shift`` to the right, down.
+
+        The coins of all rows are drawn first, then the sizes: no draw depends on another.
+        """
+        coins = torch.rand(n, 5, generator=generator)
+        happens = coins < torch.tensor([self.flip, *[self.p] * 4])
+        turns = 1 + torch.randint(3, (n,), generator=generator)
+        w = torch.randn(n, generator=generator)
+        share = 2 * torch.rand(n, 2, generator=generator) - 1
+        sizes = torch.stack([torch.ones(n), torch.ones(n), turns, w, share[:, 0], share[:, 1]], 1)
+        return sizes * happens[:, [0, 1, 2, 3, 4, 4]]
+
+    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        _check_images(x_0)
+        height, width = x_0.shape[-2:]
+        if height != width:
+            raise InputError(
+                f"augment=geometric: turns square images, not {height} x {width}; "
+                "choose augment=flip or none"
+            )
+        mirror_x, mirror_y, turns, w = drawn[:, :4].unbind(1)
+        move = (drawn[:, 4:] * self.shift * width).round()
+        # cos and sin of whole quarter turns, without rounding errors.
+        cos = torch.tensor([1.0, 0.0, -1.0, 0.0])[turns.long()]
+        sin = torch.tensor([0.0, 1.0, 0.0, -1.0])[turns.long()]
+        told = move / max(self.shift * width, 1)
+        labels = torch.stack([mirror_x, mirror_y, cos - 1, sin, w, told[:, 0], told[:, 1]], 1)
+        # Where each output pixel comes from: coordinates from the centre, the changes undone
+        # from the last to the first. y points down, so a turn by +90 takes right to up.
+        centred = torch.arange(width) - (width - 1) / 2
+        shrink = torch.exp2(-self.scale * w)[:, None]
+        right = ((centred - move[:, :1]) * shrink)[:, None, :]  # [B, 1, W]
+        down = ((centred - move[:, 1:]) * shrink)[:, :, None]  # [B, H, 1]
+        cos, sin = cos[:, None, None], sin[:, None, None]
+        x = (cos * right - sin * down) * (1 - 2 * mirror_x)[:, None, None]
+        y = (sin * right + cos * down) * (1 - 2 * mirror_y)[:, None, None]
+        return _resampled(x_0, x, y, w != 0), {"augment": labels}
+
+
+def _resampled(x_0: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
+    """Square images at centred coordinates x, y [B, W, W]; ``between`` [B]: not whole pixels."""
+    last = x_0.shape[-1] - 1
+    column, row = _reflected(x + last / 2, last), _reflected(y + last / 2, last)
+    whole = (row.round() * (last + 1) + column.round()).long().flatten(1)
+    out = x_0.flatten(2).gather(2, whole[:, None].expand(-1, x_0.shape[1], -1)).view_as(x_0)
+    if bool(between.any()):
+        unit = torch.stack([column, row], -1)[between] * (2 / last) - 1
+        out[between] = grid_sample(x_0[between], unit, padding_mode="border", align_corners=True)
+    return out
+
+
+def _reflected(position: Tensor, last: int) -> Tensor:
+    """Positions mirrored into 0 .. last, the ends once: -1 is 1."""
+    return last - (position.remainder(2 * last) - last).abs()
+
+
+def _probability(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise InputError(f"augment.{name}={value}: give a probability from 0 to 1")
+    return value
+
+
+def _check_images(x_0: Tensor) -> None:
+    if x_0.ndim != 4:
+        raise InputError(
+            f"augment: changes images [C, H, W], not data of shape {tuple(x_0.shape[1:])}; "
+            "choose augment=none"
+        )

@@ -13,3 +13,7 @@ class BudgetError(InputError):
     def __init__(self, nfe: int, terms: str, near: list[int]) -> None:
         super().__init__(f"nfe={nfe}: {terms}; give one of {near}")
         self.terms, self.near = terms, near
+
+
+class DivergedError(InputError):
+    """A solver's images are no numbers: a fault of one cell of a comparison, not of the others."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import DivergedError
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(x: Tensor) -> Tensor:
     """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated).
 
-    InputError for values that are no numbers: as pixels they would be black, and count as such.
+    DivergedError for values that are no numbers: as pixels they would be black, and count as such.
     """
     missing = x.isnan()
     if bool(missing.any()):
         wrong = int(missing.reshape(len(x), -1).any(1).sum())
-        raise InputError(
+        raise DivergedError(
             f"samples: {wrong} of {len(x)} hold values that are no numbers; the solver diverged: "
             "give a larger nfe or another grid, or check the model"
         )

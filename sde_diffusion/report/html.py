@@ -129,7 +129,7 @@ def page(
     """
     environment = Environment(loader=PackageLoader("sde_diffusion.report", "."), autoescape=True)
     environment.filters["show"] = show
-    facts = {k: v for k, v in comparison.facts.items() if k not in ("config", "cells")}
+    facts = {k: v for k, v in comparison.facts.items() if k not in ("config", "cells") and v != []}
     strips: dict[str, list[tuple[str, str]]] = {}
     for (solver, nfe), images in comparison.shown.items():
         picture = uri(png_bytes(image_grid(images, len(images), scale=2)))

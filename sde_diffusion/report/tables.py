@@ -63,7 +63,8 @@ def text_table(comparison: Comparison) -> str:
     known = "too few held-out images for a floor" if floor is None else f"real floor {floor:.2f}"
     title = f"{comparison.metric} at N = {comparison.largest}, {known}"
     legend = "* smallest at its NFE   ~ not distinguishable from it at this N"
-    return "\n".join([title, *lines, *([legend] if sign else [])])
+    left_out = [f"left out: {line}" for line in comparison.facts.get("left_out", [])]
+    return "\n".join([title, *lines, *([legend] if sign else []), *left_out])
 
 
 def csv_bytes(comparison: Comparison) -> bytes:

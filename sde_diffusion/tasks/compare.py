@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from sde_diffusion.animation import Film
 from sde_diffusion.config import build, read
+from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import PRECISIONS, Model, load
 from sde_diffusion.report import Comparison, write_report
@@ -28,7 +29,7 @@ from sde_diffusion.tasks.common import (
     usable_device,
 )
 from sde_diffusion.tasks.ema import models as averages
-from sde_diffusion.tasks.plans import PARTS, CompareTask, Plan, plans
+from sde_diffusion.tasks.plans import PARTS, Budget, CompareTask, Plan, plans
 from sde_diffusion.tasks.scores import Judge, Row, metrics
 from sde_diffusion.tasks.verdict import verdict
 from sde_diffusion.tracking import Tracker
@@ -51,8 +52,8 @@ def run(config: DictConfig, folder: Path) -> float:
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     floors = judge.floors(reference.held_out, task.counts)
     rows: dict[Plan, list[Row]] = {}
-    shown: dict[tuple[str, str], Tensor] = {}
-    films: dict[str, Film] = {}
+    diverged: dict[Budget, str] = {}
+    first: dict[Plan, tuple[str, Tensor, Film | None]] = {}
     work = sum(plan.weight * task.most for plan in todo)
     with tracker, tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
         tracker.start(job(config, folder))
@@ -61,31 +62,45 @@ def run(config: DictConfig, folder: Path) -> float:
             def progress(samples: int, weight: int = plan.weight) -> None:
                 bar.update(weight * samples)
 
-            cell = cell_of(plan, task, extractor, folder, progress)
+            if plan.budget in diverged:
+                continue
+            try:
+                cell = cell_of(plan, task, extractor, folder, progress)
+            except DivergedError as error:
+                diverged[plan.budget] = f"{plan.label} at NFE {plan.nfe or 'of its own'}: {error}"
+                bar.write(f"left out: {diverged[plan.budget]}")
+                continue
             facts = _facts(plan, cell, task) | {"extractor": extractor.name, "model": plan.model}
             rows[plan] = [
                 {**facts, **row, **_floor(floors.get(row["samples"]))}
                 for row in judge.rows(cell.features, task.counts, plan.strata)
             ]
             if plan.block == 0:
-                shown[plan.label, f"{cell.nfe:g}"] = cell.images
-                films |= {} if cell.film is None else {plan.label: cell.film}
+                first[plan] = f"{cell.nfe:g}", cell.images, cell.film
             last = rows[plan][-1]
             bar.write(cell_line(last))
             tracker.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
+        # All blocks of it: a mean over those that went well would flatter the solver.
+        rows = {plan: found for plan, found in rows.items() if plan.budget not in diverged}
+        if not rows:
+            raise InputError(next(iter(diverged.values())))
         points, rankings = verdict(rows, judge, folder)
+        kept = {plan: found for plan, found in first.items() if plan in rows}
+        shown = {(plan.label, nfe): images for plan, (nfe, images, _) in kept.items()}
+        films = {plan.label: film for plan, (_, _, film) in kept.items() if film is not None}
         known = (
             provenance(next(iter(models.values())), config)
             | judged_by(extractor, reference)
             | {
                 "seeds": f"{task.seed}-{task.seeds(task.repeats - 1)[-1]}",
                 "label": task.label,
+                "left_out": list(diverged.values()),
                 "cells": [
-                    {"solver": p.label, "file": p.name, "steps": p.steps, **p.depends} for p in todo
+                    {"solver": p.label, "file": p.name, "steps": p.steps, **p.depends} for p in rows
                 ],
             }
         )
-        all_rows = [row for plan in todo for row in rows[plan]]
+        all_rows = [row for found in rows.values() for row in found]
         write_report(
             folder, Comparison(all_rows, points, rankings, floors, shown, known, films), tracker
         )

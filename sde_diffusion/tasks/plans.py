@@ -19,6 +19,7 @@ from sde_diffusion.tasks.entries import entries
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
+Budget = tuple[str, int | None]
 
 
 @dataclass
@@ -94,6 +95,11 @@ class Plan:
     cond: Condition | None
     filmed: bool
     depends: dict[str, Any]
+
+    @property
+    def budget(self) -> Budget:
+        """What all its blocks share: a label, and the evaluations that it may spend."""
+        return self.label, self.nfe
 
     @property
     def strata(self) -> Tensor | None:

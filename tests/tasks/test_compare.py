@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 from sde_diffusion.config import compose_task, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.model import load
+from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.tasks.entries import entries
 from sde_diffusion.tasks.plans import USUAL, CompareTask, usual
 from tests.conftest import Run
@@ -99,6 +103,32 @@ def test_solvers_without_an_order_take_a_budget_and_adaptive_ones_their_own(
     assert [row["nfe_asked"] for row in rows] == [2, 2, None]
     assert rows[0]["nfe"] == 2
     assert rows[2]["nfe"] > 6
+
+
+def test_a_solver_that_diverges_is_left_out_and_named(
+    quick_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With NaN from the second block on: none of its blocks is shown, all others are."""
+    step = Heun.step
+
+    def broken(self: Heun, reverse: Any, x: Tensor, *rest: Any) -> Any:
+        made, state = step(self, reverse, x, *rest)
+        return (made * math.nan if reverse.cond.values["label"][0] == 8 else made), state
+
+    monkeypatch.setattr(Heun, "step", broken)
+    words = ["solvers=[ddim,heun]", "nfe=[2,4]", "repeats=2", "metrics=[]"]
+    done = quick_cli(*QUICK, *words)
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {(row["solver"], row["nfe"]) for row in content["rows"]} == {("ddim", 2), ("ddim", 4)}
+    assert [line.split(":")[0] for line in content["provenance"]["left_out"]] == [
+        "heun at NFE 2", "heun at NFE 4",
+    ]  # fmt: skip
+    assert "left out: heun at NFE 2: samples: 8 of 8 hold values that are no numbers" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Left out: heun at NFE 4" in page
+    assert "images of heun" not in page
+    done = quick_cli(*QUICK, *words, "solvers=[heun]", "hydra.run.dir=none", ok=False)
+    assert "heun at NFE 2: samples: 8 of 8" in done.stderr
 
 
 def test_guidance_and_one_grid_for_all(quick_cli: Run, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ stranger's file can build a network of ours or of an installed package that decl
 point group ``sde_diffusion.networks``, and can run no other code.
 """
 
+from sde_diffusion.networks.dit import DiT
 from sde_diffusion.networks.mlp import MLP
+from sde_diffusion.networks.ncsnpp import NCSNpp
 from sde_diffusion.networks.registry import build, names, register
 from sde_diffusion.networks.unet import UNet
 
-__all__ = ["MLP", "UNet", "build", "names", "register"]
+__all__ = ["MLP", "DiT", "NCSNpp", "UNet", "build", "names", "register"]

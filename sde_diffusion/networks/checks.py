@@ -50,3 +50,14 @@ def common(channels: int, embedding: int, classes: int, dropout: float, augment:
             "augment": (augment, *AUGMENT),
         }
     )
+
+
+def body(blocks: int, patch: int, head_width: int) -> None:
+    """InputError unless the sizes that U-shaped networks share are within range."""
+    within(
+        {
+            "blocks": (blocks, 1, 64),
+            "patch": (patch, 1, 64),
+            "head_width": (head_width, 1, WIDTH[1]),
+        }
+    )

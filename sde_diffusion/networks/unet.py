@@ -59,13 +59,7 @@ class UNet(UShape):
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
-        checks.within(
-            {
-                "blocks": (blocks, 1, 64),
-                "patch": (patch, 1, 64),
-                "head_width": (head_width, 1, 8192),
-            }
-        )
+        checks.body(blocks, patch, head_width)
         checks.flags(
             {
                 "attention_up": attention_up,

@@ -24,9 +24,19 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def small_args(path: Path, **given: Any) -> dict[str, Any]:
-    """The preset's arguments with its widths divided by 32, one block a resolution."""
+    """The preset's arguments with its widths divided by 32, one block a resolution.
+
+    The Fourier frequencies are low ones, since random weights do not smooth the high ones.
+    """
     args: dict[str, Any] = {**load(path)["args"], **given}
-    sizes = {"blocks": 1, "depth": 2, "embedding": 16, "head_width": 4, "dropout": 0.0}
+    sizes = {
+        "blocks": 1,
+        "depth": 2,
+        "embedding": 16,
+        "head_width": 4,
+        "scale": 1.0,
+        "dropout": 0.0,
+    }
     args |= {name: value for name, value in sizes.items() if name in args}
     if "widths" in args:
         args["widths"] = [max(8, width // 32) for width in args["widths"]]

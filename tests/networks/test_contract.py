@@ -118,7 +118,7 @@ def test_training_mode_with_dropout_learns(path: Path) -> None:
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @every

@@ -67,6 +67,27 @@ class Flip(Augment):
 
 
 @final
+class Dequantise(Augment):
+    """Grey levels k spread evenly over their bins, (k + u) / 128 - 1 with u ~ U(0, 1).
+
+    What ``likelihood.dequantise`` does to the images whose bits a dimension are asked for (Theis
+    et al., arXiv:1511.01844): a density trained on bare levels is a comb that misses them. Each
+    row has its own stream, so that a process draws for its own rows alone.
+    """
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        # Whole numbers below 2^24, which float32 holds exactly.
+        return torch.randint(1, 2**24, (n, 1), generator=generator).float()
+
+    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        u = torch.empty_like(x_0)
+        generator = torch.Generator()
+        for row, seed in zip(u, drawn[:, 0].tolist(), strict=True):
+            row.uniform_(generator=generator.manual_seed(int(seed)))
+        return (((x_0 + 1) * 127.5).round() + u) / 128 - 1, {}
+
+
+@final
 class Geometric(Augment):
     """EDM's geometric augmentations without the blurring ones (arXiv:2206.00364, table 6).
 

@@ -122,14 +122,14 @@ class Uncertainty(Weighting):
         phases = 2 * math.pi * (k * (math.sqrt(5) - 1) / 2).frac()
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
         self.register_buffer("phases", phases.float(), persistent=False)
-        self.linear = nn.Linear(features, 1, bias=False)
-        nn.init.zeros_(self.linear.weight)
+        self.weight = nn.Parameter(torch.zeros(features))
 
     def log_error(self, p: Parameterization, sigma: Tensor) -> Tensor:
         """u(sigma) [B], the log of the mean weighted error that was learned."""
         angle = p.c_noise(sigma).to(self.frequencies)[:, None] * self.frequencies + self.phases
-        unit = math.sqrt(2 / len(self.frequencies))
-        return (self.linear(angle.cos()) * unit)[:, 0].to(sigma.dtype)
+        # Not a matrix product: autocast would round it to bfloat16.
+        u = (angle.cos() * self.weight).sum(1) * math.sqrt(2 / len(self.weight))
+        return u.to(sigma.dtype)
 
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
         u = self.log_error(p, sigma)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sde_diffusion.augment import Augment, Flip, Geometric, NoAugment
+from sde_diffusion.augment import Augment, Dequantise, Flip, Geometric, NoAugment
+from sde_diffusion.data.images import to_float
 from sde_diffusion.errors import InputError
 
 SIDE = 16
@@ -137,6 +138,23 @@ def test_half_of_the_images_are_flipped() -> None:
     x = images(2000, 2)
     flipped = (Flip(0.5)(x, generator())[0] == x.flip(-1)).all(dim=(1, 2, 3))
     assert float(flipped.float().mean()) == pytest.approx(0.5, abs=4 * 0.5 / 2000**0.5)
+
+
+def test_dequantised_levels_fill_their_bins() -> None:
+    """k survives in its bin (k / 128 - 1, (k + 1) / 128 - 1), evenly spread: u has mean 1/2 and
+    variance 1/12 within four standard errors, and neighbours are not correlated."""
+    k = torch.arange(256, dtype=torch.uint8).expand(100, 1, 16, 256)
+    out, values = Dequantise()(to_float(k), generator())
+    u = (out + 1) * 128 - k
+    assert values == {}
+    assert float(u.min()) >= -1e-4  # rounding of float32 at 256
+    assert float(u.max()) <= 1 + 1e-4
+    n = u.numel()
+    assert float(u.mean()) == pytest.approx(0.5, abs=4 * (1 / 12 / n) ** 0.5)
+    assert float(u.var()) == pytest.approx(1 / 12, abs=4 * (1 / 180 / n) ** 0.5)
+    for shifted in (u.roll(1, 0), u.roll(1, -1)):
+        correlation = ((u - 0.5) * (shifted - 0.5)).mean() * 12
+        assert abs(float(correlation)) < 4 / n**0.5
 
 
 def test_the_draws_are_those_of_the_generator() -> None:

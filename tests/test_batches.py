@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.augment import Flip, Geometric
+from sde_diffusion.augment import Augment, Dequantise, Flip, Geometric
 from sde_diffusion.batches import AUGMENT, NOISE, Batch, derive, draw_batch, rows_of, stratified
 from sde_diffusion.data.images import ImageSet, to_float
 from sde_diffusion.errors import InputError
@@ -99,8 +99,10 @@ def fields(batch: Batch) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
-@pytest.mark.parametrize("augment", [None, Geometric(p=0.5)], ids=["plain", "augmented"])
-def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Geometric | None) -> None:
+@pytest.mark.parametrize(
+    "augment", [None, Geometric(p=0.5), Dequantise()], ids=lambda x: type(x).__name__
+)
+def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Augment | None) -> None:
     """Bit for bit, across the end of an epoch too (step 4 of 20 rows)."""
 
     def drawn(part: tuple[int, int]) -> dict[str, Tensor]:

@@ -149,7 +149,7 @@ def test_uncertainty_pulls_on_the_network_with_equal_force() -> None:
     p, weighting = make("epsilon"), Uncertainty(16)
     log_error = torch.zeros(40, requires_grad=True)
     with torch.no_grad():
-        weighting.linear.weight.normal_(generator=torch.Generator().manual_seed(2))
+        weighting.weight.normal_(generator=torch.Generator().manual_seed(2))
         at_optimum = weighting.log_error(p, SIGMA.float()).exp() / p.weight(SIGMA.float())
     weighting(p, SIGMA.float(), at_optimum * log_error.exp()).sum().backward()
     assert log_error.grad is not None
@@ -167,3 +167,12 @@ def test_uncertainty_pulls_on_the_network_with_equal_force() -> None:
 def test_a_wrong_argument_is_named(make_one: type, key: str) -> None:
     with pytest.raises(InputError, match=key):
         make_one()
+
+
+def test_autocast_leaves_the_uncertainty_its_digits() -> None:
+    p, weighting, sigma = make("karras"), Uncertainty(16), SIGMA.float()
+    with torch.no_grad():
+        weighting.weight.normal_(generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = weighting.log_error(p, sigma)
+    assert torch.equal(cast, weighting.log_error(p, sigma))

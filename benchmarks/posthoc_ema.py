@@ -130,8 +130,8 @@ def main() -> None:
     text = [
         "# An average of weights, chosen after training",
         f"A network of the 8 x 8 digits ({found['weights']:,} weights) is trained for {STEPS:,} "
-        f"steps; averages of relative width {WIDTHS[0]:g} and {WIDTHS[1]:g} are tracked and stored "
-        f"every {EVERY} steps (`snapshot_every={EVERY}`). Beside them the power-function average of "
+        f"steps; averages of relative width {WIDTHS[0]:g} and {WIDTHS[1]:g} are tracked and "
+        f"stored every {EVERY} steps (`snapshot_every={EVERY}`). Beside them the power-function average of "
         "each width of the table is tracked directly. The post-hoc one is a sum of stored ones, by "
         "least squares between the profiles, under the condition that the coefficients sum to one. "
         f"The goal is a relative error of 1e-3.",
@@ -158,8 +158,8 @@ def main() -> None:
         "in training is then scaled by their sum.",
         page.table(["width", *heads], [[f"{r['width']:g}", *error(r, "free")] for r in rows]),
         "## Snapshots in half precision",
-        "With the condition, from snapshots rounded to float16: coefficients of both signs "
-        "amplify the rounding. Snapshots are written in float32 for that reason; models are float16.",
+        "With the condition, from snapshots rounded to float16: coefficients of both signs amplify "
+        "the rounding. Snapshots are written in float32 for that reason; models in float16.",
         page.table(["width", *heads], [[f"{r['width']:g}", *error(r, "half")] for r in rows]),
         "## Where the numbers come from",
         f"- command: `python benchmarks/{Path(sys.argv[0]).name}`, "

@@ -131,10 +131,10 @@ def main() -> None:
         "# An average of weights, chosen after training",
         f"A network of the 8 x 8 digits ({found['weights']:,} weights) is trained for {STEPS:,} "
         f"steps; averages of relative width {WIDTHS[0]:g} and {WIDTHS[1]:g} are tracked and "
-        f"stored every {EVERY} steps (`snapshot_every={EVERY}`). Beside them the power-function average "
-        "of each width of the table is tracked directly. The post-hoc one is a sum of stored ones, by "
-        "least squares between the profiles, under the condition that the coefficients sum to one. "
-        f"The goal is a relative error of 1e-3.",
+        f"stored every {EVERY} steps (`snapshot_every={EVERY}`). Beside them the power-function "
+        "average of each width of the table is tracked directly. The post-hoc one is a sum of "
+        "stored ones, by least squares between the profiles, under the condition that the "
+        "coefficients sum to one. The goal is a relative error of 1e-3.",
         "## Post-hoc against tracked",
         "Relative error of the vector of all weights, by how many snapshots of each of the two "
         "widths are used. *To the final weights*: how far the average lies from the weights of the "

@@ -13,7 +13,7 @@ CLASSES = (
 )  # fmt: skip
 
 
-def cifar10(root: str | None = None, split: str = "train") -> ImageSet:
+def cifar10(root: str | None = None, split: str = "train", on_error: str = "refuse") -> ImageSet:
     """Colour images uint8 [N, 3, 32, 32] of ten classes: ``train/CLASS/*`` or ``test/CLASS/*``.
 
     Stored as JPEG, as in ``cifar10-jpeg.zip``, they are not the published pixels: distances made
@@ -23,11 +23,12 @@ def cifar10(root: str | None = None, split: str = "train") -> ImageSet:
         root: the zip, or a folder; null: the variable CIFAR10_ROOT, else
             ``data/cifar10-jpeg.zip``.
         split: ``train`` or ``test``.
+        on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
     """
     if split not in ("train", "test"):
         raise InputError(f"data.split={split}: choose train or test")
     path = root or os.environ.get("CIFAR10_ROOT") or "data/cifar10-jpeg.zip"
-    found = image_folder(path, split, classes=CLASSES, key="data.root")
+    found = image_folder(path, split, on_error=on_error, classes=CLASSES, key="data.root")
     if found.images.shape[1:] != (3, 32, 32):
         raise InputError(
             f"data.root={path}: images of {tuple(found.images.shape[1:])}, not (3, 32, 32)"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.data.images import ImageSet
@@ -42,8 +43,7 @@ def image_folder(
             those that are found, sorted.
         key: the config key that error messages name.
     """
-    if on_error not in ("refuse", "skip"):
-        raise InputError(f"data.on_error={on_error}: choose refuse or skip")
+    on_error_choice(on_error)
     members, read = _members(path, key)
     prefix = f"{split}/" if split else ""
     names = sorted(n for n in members if n.startswith(prefix))
@@ -59,19 +59,8 @@ def image_folder(
             arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
             kept.append(name)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            # Pillow names what it cannot identify by its address in memory.
-            why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-            if on_error == "refuse":
-                raise InputError(
-                    f"{key}={path}: {name} is broken ({why}); mend it or set data.on_error=skip"
-                ) from error
-            tqdm.write(f"skipped {name}: {why}")
-    shapes = {array.shape for array in arrays}
-    if len(shapes) != 1:
-        raise InputError(
-            f"{key}={path}: images of {len(shapes)} different sizes; set data.size=32, say"
-        )
-    images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+            broken(f"{key}={path}", name, error, on_error)
+    images = stacked(arrays, f"{key}={path}")
     folders = [PurePosixPath(name.removeprefix(prefix)).parent.name for name in kept]
     known = sorted(set(folders)) if classes is None else list(classes)
     if classes is not None and (foreign := sorted(set(folders) - set(known))):
@@ -116,10 +105,44 @@ def _is_image(name: str) -> bool:
 
 def _decode(content: bytes, size: int | None, mode: str) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        picture = image.convert(mode)
-        if size is not None:
-            picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-        array = np.asarray(picture)
+        return pixels(image, size, mode)
+
+
+def pixels(image: Image.Image, size: int | None, mode: str) -> np.ndarray:
+    """uint8 [H, W, C] of a picture, resized to size x size unless that is None."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    picture = image.convert(mode)
+    if size is not None:
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    array = np.asarray(picture)
     return array if array.ndim == 3 else array[..., None]
+
+
+def on_error_choice(on_error: str) -> None:
+    """InputError unless it is one of the two choices."""
+    if on_error not in ("refuse", "skip"):
+        raise InputError(f"data.on_error={on_error}: choose refuse or skip")
+
+
+def broken(where: str, name: str, error: Exception, on_error: str) -> None:
+    """Say that image ``name`` of ``where`` is skipped, or refuse it."""
+    # Pillow names what it cannot identify by its address in memory.
+    why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    if on_error == "refuse":
+        raise InputError(
+            f"{where}: {name} is broken ({why}); mend it or set data.on_error=skip"
+        ) from error
+    tqdm.write(f"skipped {name}: {why}")
+
+
+def stacked(arrays: Sequence[np.ndarray], where: str) -> Tensor:
+    """Arrays [H, W, C] as images [N, C, H, W]; InputError unless all have one size."""
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1:
+        raise InputError(
+            f"{where}: images of {len(shapes)} different sizes; set data.size=32, say"
+            if shapes
+            else f"{where}: no image is left"
+        )
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()

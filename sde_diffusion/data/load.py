@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sde_diffusion.data.cifar10 import cifar10
 from sde_diffusion.data.digits import digits
+from sde_diffusion.data.fashion_mnist import fashion_mnist
 from sde_diffusion.data.folder import image_folder
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.data.mnist import mnist
@@ -14,7 +15,12 @@ from sde_diffusion.data.npz import image_npz
 from sde_diffusion.errors import InputError
 
 # Data sets that a name alone opens, with their splits train and test.
-NAMED: dict[str, Callable[..., ImageSet]] = {"cifar10": cifar10, "digits": digits, "mnist": mnist}
+NAMED: dict[str, Callable[..., ImageSet]] = {
+    "cifar10": cifar10,
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "mnist": mnist,
+}
 
 
 def load_images(path: str, key: str) -> ImageSet:

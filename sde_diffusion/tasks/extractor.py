@@ -19,10 +19,11 @@ from sde_diffusion.metrics.extractors.cnn import train_cnn
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.model import PRECISIONS
 from sde_diffusion.tasks.common import choice, machine
-from sde_diffusion.tasks.reference import floor_rows
+from sde_diffusion.tasks.reference import floor_rows, without
 from sde_diffusion.tasks.scores import score_line
 
 FORMAT = 1
+HELD_OUT = 1000
 
 
 @dataclass
@@ -39,8 +40,15 @@ class ExtractorTask:
 
 
 def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
-    """The data set of ``data=`` and its held-out part, ``data.split=test``."""
+    """The data set of ``data=`` and its held-out part, ``data.split=test``.
+
+    Of data without splits, a tenth is held out, at most ``HELD_OUT`` images.
+    """
     data: ImageSet = build(config.data, "data")
+    if config.data.get("split") is None:
+        if len(data) < 2:
+            raise InputError(f"data={data.name}: one image, and one must be held out; give more")
+        return without(data, min(HELD_OUT, -(-len(data) // 10)))
     held_out = OmegaConf.merge(config.data, {"split": "test"})
     return data, build(held_out, "data")
 

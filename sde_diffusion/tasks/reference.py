@@ -51,6 +51,11 @@ def split(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]
     n = int(held_out)
     if not 2 <= n <= len(data) - 2:
         raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")
+    return without(data, n)
+
+
+def without(data: ImageSet, n: int) -> tuple[ImageSet, ImageSet]:
+    """The data but ``n`` rows, always the same ones of a set of that size, and those rows."""
     out, kept = shuffled(len(data)).split([n, len(data) - n])
     return data[torch.sort(kept).values], data[torch.sort(out).values]
 

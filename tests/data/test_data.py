@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,19 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.data import cifar10, digits, image_folder, image_npz, load_images, mnist
+from sde_diffusion.data import (
+    cifar10,
+    digits,
+    fashion_mnist,
+    image_folder,
+    image_npz,
+    load_images,
+    mnist,
+)  # fmt: skip
 from sde_diffusion.data import folder as folder_module
 from sde_diffusion.data.cifar10 import CLASSES
+from sde_diffusion.data.idx import read_idx
 from sde_diffusion.data.images import ImageSet, to_float, to_uint8
-from sde_diffusion.data.mnist import read_idx
 from sde_diffusion.errors import InputError
 
 ALL = torch.arange(256, dtype=torch.uint8)
@@ -88,14 +97,60 @@ def test_torn_gzip_is_named(tmp_path: Path) -> None:
         read_idx(tmp_path / "x.gz")
 
 
-def test_mnist_asks_for_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
-    with pytest.raises(InputError, match=r"data\.download=true"):
-        mnist()
+@pytest.mark.parametrize(
+    ("named", "variable"), [(mnist, "MNIST_ROOT"), (fashion_mnist, "FASHION_MNIST_ROOT")]
+)
+def test_idx_sets_ask_for_their_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: Callable[..., ImageSet],
+    variable: str,
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(InputError, match=rf"folder of {named.__name__} .*data\.download=true"):
+        named()
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
     with pytest.raises(InputError, match="60000"):
-        mnist()
+        named()
+    with pytest.raises(InputError, match=r"data\.split=all"):
+        named(split="all")
+
+
+@pytest.mark.parametrize("named", [mnist, fashion_mnist])
+def test_idx_sets_are_fetched_once_from_where_they_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: Callable[..., ImageSet],
+) -> None:
+    labels = np.arange(10_000) % 10
+    images = (labels * 20)[:, None, None] + np.zeros((1, 28, 28), int)
+    served = {
+        "t10k-images-idx3-ubyte.gz": images.astype(np.uint8),
+        "t10k-labels-idx1-ubyte.gz": labels.astype(np.uint8),
+    }
+    asked: list[str] = []
+
+    def open_url(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(gzip.compress(idx(served[url.rsplit("/", 1)[-1]]), 1))
+
+    monkeypatch.setattr("urllib.request.urlopen", open_url)
+    for _ in range(2):
+        found = named(root=str(tmp_path), split="test", download=True)
+        assert found.name == f"{named.__name__}-test"
+        assert found.labels is not None
+        assert torch.equal(found.images[:, 0, 5, 5].long(), found.labels * 20)
+    assert len(asked) == 2
+    assert all(url.startswith("https://") and url in capsys.readouterr().out for url in asked[:1])
+
+    def refuse(url: str, timeout: float) -> io.BytesIO:
+        raise OSError("no route")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match=r"^data\.download: https://.*no route; set data\.root="):
+        named(root=str(tmp_path / "empty"), split="test", download=True)
 
 
 def picture(level: int, size: int = 4) -> bytes:
@@ -170,6 +225,25 @@ def test_cifar10_is_read_by_split_and_class(
             assert torch.equal(train.images[7].permute(1, 2, 0), torch.from_numpy(np.array(image)))
 
 
+def test_broken_images_of_cifar10_are_refused_or_skipped_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    files = {f"train/{c}/0000.jpg": jpeg(rng) for c in ("cat", "dog")}
+    files |= {"train/cat/0001.jpg": jpeg(rng)[:300], "train/dog/0001.jpg": b"text"}
+    for path in both(tmp_path, files):
+        with pytest.raises(InputError, match=r"cat/0001\.jpg is broken .*data\.on_error=skip"):
+            cifar10(path)
+        found = cifar10(path, on_error="skip")
+        assert found.labels is not None
+        assert found.labels.tolist() == [3, 5]
+        out = capsys.readouterr().out
+        assert "skipped train/cat/0001.jpg" in out
+        assert "skipped train/dog/0001.jpg: not an image" in out
+        with pytest.raises(InputError, match=r"^data\.on_error=mend"):
+            cifar10(path, on_error="mend")
+
+
 @pytest.mark.parametrize(
     ("files", "split", "message"),
     [
@@ -199,6 +273,9 @@ def test_broken_images_are_refused_or_skipped_by_name(
             image_folder(path, split="train")
         assert len(image_folder(path, split="train", on_error="skip")) == 3
     assert "dog/0.png" in capsys.readouterr().out
+    for path in both(tmp_path / "none", {"train/dog/0.png": b"text"}):
+        with pytest.raises(InputError, match="no image is left"):
+            image_folder(path, split="train", on_error="skip")
 
 
 def test_what_is_no_image_is_named_without_an_address(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Image data sets of the Hugging Face Hub by name, by the optional package ``datasets``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import UnidentifiedImageError
+
+from sde_diffusion.data.folder import broken, on_error_choice, pixels, stacked
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+
+EXTRA = "pip install 'sde_diffusion[datasets]'"
+
+
+def huggingface(
+    name: str,
+    config: str | None = None,
+    split: str = "train",
+    held_out: str = "test",
+    image: str = "image",
+    label: str | None = "label",
+    size: int | None = None,
+    grey: bool = False,
+    on_error: str = "refuse",
+) -> ImageSet:
+    """Images uint8 [N, C, H, W] of one split, with labels if ``label`` names a column of classes.
+
+    Args:
+        name: of the data set, or the path of a local one: ``uoft-cs/cifar10``, say.
+        config: which of its configurations; null: the default.
+        split: ``train``, or whatever its splits are called; ``test`` stands for ``held_out``.
+        held_out: what the data set calls its held-out split: ``validation``, say.
+        image, label: names of the columns; a null ``label`` leaves labels out.
+        size: resize to size x size with PIL's antialiased Lanczos filter; null: all images must
+            have one size.
+        grey: one channel in place of three.
+        on_error: ``refuse`` a broken image, or ``skip`` it; either names its row.
+    """
+    on_error_choice(on_error)
+    split = held_out if split == "test" else split
+    where = f"data.name={name}"
+    rows = _opened(name, config, split, where)
+    for key, column in (("image", image), ("label", label)):
+        if column is not None and column not in rows.column_names:
+            raise InputError(f"data.{key}={column}: {name} has the columns {rows.column_names}")
+    arrays, kept = [], []
+    # Column by column: what is not asked for is not decoded.
+    pictures = rows.select_columns([image])
+    for k in range(len(rows)):
+        try:
+            arrays.append(pixels(pictures[k][image], size, "L" if grey else "RGB"))
+            kept.append(k)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, AttributeError) as error:
+            broken(where, f"row {k} of {split}", error, on_error)
+    images = stacked(arrays, where)
+    shown = f"{name.rsplit('/', 1)[-1]}-{split}"
+    if label is None:
+        return ImageSet(images, None, 0, shown)
+    values = list(rows[label])
+    if not all(type(value) is int and value >= 0 for value in values):
+        raise InputError(f"data.label={label}: not a column of classes; give another, or null")
+    names = getattr(rows.features[label], "names", None)
+    classes = len(names) if names else max(values) + 1
+    return ImageSet(images, torch.tensor(values)[kept], classes, shown)
+
+
+def _opened(name: str, config: str | None, split: str, where: str) -> Any:
+    """The table of one split; InputError in one line, whatever the package says."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError(f"data=huggingface: needs the package datasets; {EXTRA}") from error
+    try:
+        return datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError) as error:  # not found, not reached, no such split
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}: split {split}: {reason}; see data.config, .held_out") from error

@@ -69,11 +69,8 @@ class Reduce(nn.Conv2d):
         return super().forward(x)
 
 
-class Enlarge(nn.Sequential):
-    """Every pixel four times, then a 3 x 3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
+class Aside(nn.Sequential):
+    """Layers that are not told the embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(x)

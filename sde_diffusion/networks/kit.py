@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sde_diffusion.networks.blocks import Enlarge, Reduce, ResidualBlock
+from sde_diffusion.networks.blocks import Aside, Reduce, ResidualBlock
 from sde_diffusion.networks.norms import NormSilu, groups_of, scaled, zero_init
 
 
@@ -147,7 +147,7 @@ class Plain(Kit):
         return Reduce(channels)
 
     def enlarge(self, channels: int) -> nn.Module:
-        return Enlarge(channels)
+        return Aside(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
 
     def head_norm(self, channels: int) -> nn.Module:
         return NormSilu(groups_of(channels), channels)

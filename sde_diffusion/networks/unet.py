@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.networks import checks
 from sde_diffusion.networks.embeddings import positional
 from sde_diffusion.networks.kit import Kit, Plain
+from sde_diffusion.networks.magnitude import Magnitude
 from sde_diffusion.networks.registry import register
 from sde_diffusion.networks.resampling import check_filter
 from sde_diffusion.networks.ushape import UShape
@@ -34,6 +36,8 @@ class UNet(UShape):
         skip_scaling: residual sums divided by sqrt 2, resampled skips projected (DDPM++).
         resample: filter with which blocks halve and double images, [1,1] for ADM and DDPM++;
             null: strided convolutions between the blocks.
+        magnitude_preserving: no norms and biases, weights of unit norm (EDM2, arXiv:2312.02696);
+            its blocks know neither ``skip_scaling`` nor a shift.
 
     InputError, naming the argument, for sizes that make no network or do not divide an image.
     Sources: ADM, arXiv:2105.05233; DDPM++, arXiv:2011.13456; both as in EDM, arXiv:2206.00364.
@@ -56,6 +60,7 @@ class UNet(UShape):
         scale_shift: bool = True,
         skip_scaling: bool = False,
         resample: Sequence[int] | None = None,
+        magnitude_preserving: bool = False,
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
@@ -65,6 +70,7 @@ class UNet(UShape):
                 "attention_up": attention_up,
                 "scale_shift": scale_shift,
                 "skip_scaling": skip_scaling,
+                "magnitude_preserving": magnitude_preserving,
                 **{f"middle[{i}]": attend for i, attend in enumerate((middle or ())[:9])},
             }
         )
@@ -72,7 +78,16 @@ class UNet(UShape):
             checks.within({"middle (its length)": (len(middle), 1, 8)})
         if resample is not None:
             check_filter(resample)
-        kit: Kit = Plain(embedding, dropout, head_width, scale_shift, skip_scaling)
+        kit: Kit
+        if magnitude_preserving:
+            if skip_scaling or not scale_shift:
+                raise InputError(
+                    "network.args.magnitude_preserving=True: its blocks have their own sums and "
+                    "scales; give skip_scaling=false scale_shift=true"
+                )
+            kit = Magnitude(embedding, dropout, head_width)
+        else:
+            kit = Plain(embedding, dropout, head_width, scale_shift, skip_scaling)
         super().__init__(
             kit,
             positional(),

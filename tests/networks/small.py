@@ -60,8 +60,10 @@ def build(path: Path, **given: Any) -> nn.Module:
 def shaken(path: Path, **given: Any) -> nn.Module:
     """The twin with no weight at its initial value, so that no branch is closed."""
     network = build(path, **given)
-    for p in network.parameters():
+    for name, p in network.named_parameters():
         p.data += 0.1 * torch.randn_like(p)
+        if name.endswith(".gain"):  # learned gains: 1 is what they become
+            p.data += 1
     return network
 
 

@@ -1,4 +1,4 @@
-"""Grids of images as pictures."""
+"""Grids of images, and clouds of points, as pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+from sde_diffusion.data.images import to_uint8
 
 
 def image_grid(images: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
@@ -28,6 +30,27 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
+
+
+def shown(x: Tensor) -> Image.Image:
+    """Samples x [N, *shape], about -1 .. 1, as a picture: images in a grid, vectors as a cloud."""
+    return cloud(x) if x.ndim == 2 else image_grid(to_uint8(x))
+
+
+def cloud(x: Tensor, side: int = 256) -> Image.Image:
+    """How many vectors x [N, d] lie where, by their first two coordinates (one, against 0).
+
+    The square is centred at 0 and holds all but the outermost 1 % of the coordinates; brightness
+    goes with the square root of the count, and the second coordinate points up.
+    """
+    plane = F.pad(x[:, :2].double(), (0, max(0, 2 - x.shape[1])))
+    reach = 1.1 * float(plane.abs().flatten().quantile(0.99)) or 1.0
+    cells = ((plane / reach + 1) / 2 * side).floor().long()
+    inside = ((cells >= 0) & (cells < side)).all(1)
+    right, up = cells[inside].T
+    counts = torch.bincount((side - 1 - up) * side + right, minlength=side**2)
+    grey = (counts / counts.max().clamp_min(1)).sqrt() * 255
+    return Image.fromarray(grey.reshape(side, side).round().to(torch.uint8).numpy())
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -29,7 +29,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 }
 NEEDS_FILES = {
     "data/cifar10", "data/fashion_mnist", "data/folder", "data/huggingface", "data/mnist",
-    "data/npz", "extractor/dinov2", "extractor/inception", "extractor/torchscript",
+    "data/npz", "data/vectors", "extractor/dinov2", "extractor/inception", "extractor/torchscript",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Image data sets: uint8 images with optional labels, identified by their content."""
+"""Data sets: uint8 images, or vectors, with optional labels, identified by their content."""
 
 from sde_diffusion.data.cifar10 import cifar10
 from sde_diffusion.data.digits import digits
@@ -9,8 +9,10 @@ from sde_diffusion.data.images import ImageSet, to_float, to_uint8
 from sde_diffusion.data.load import load_held_out, load_images
 from sde_diffusion.data.mnist import mnist
 from sde_diffusion.data.npz import image_npz
+from sde_diffusion.data.toy import toy
+from sde_diffusion.data.vectors import vectors
 
 __all__ = [
     "ImageSet", "cifar10", "digits", "fashion_mnist", "huggingface", "image_folder", "image_npz",
-    "load_held_out", "load_images", "mnist", "to_float", "to_uint8",
+    "load_held_out", "load_images", "mnist", "to_float", "to_uint8", "toy", "vectors",
 ]  # fmt: skip

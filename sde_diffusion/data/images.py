@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import DivergedError
+from sde_diffusion.errors import DivergedError, InputError
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 [N, C, H, W], labels int64 [N] or None, and what they are called."""
+    """Images uint8 [N, C, H, W], labels int64 [N] or None, and what they are called.
+
+    Data for training may be vectors instead: ``images`` is then float32 [N, d], used as it is.
+    """
 
     images: Tensor
     labels: Tensor | None
@@ -34,9 +37,17 @@ class ImageSet:
         digest.update(self.images.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
+    def as_pictures(self) -> ImageSet:
+        """Itself; InputError if it holds vectors, for which a task has no use."""
+        if self.images.is_floating_point():
+            raise InputError(f"data={self.name}: holds vectors; this task takes images")
+        return self
+
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 0 .. 255 -> float32 -1 .. 1."""
+    """uint8 0 .. 255 -> float32 -1 .. 1; vectors, which are floats, as they are."""
+    if images.is_floating_point():
+        return images
     return images.to(torch.float32) / 127.5 - 1
 
 

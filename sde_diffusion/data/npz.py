@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,11 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
 
     Pickled objects are refused. ``key`` is the config key that error messages name.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            name = next((n for n in NAMES if n in file), None)
-            if name is None:
-                raise InputError(f"{key}={path}: has none of the arrays {list(NAMES)}")
-            array = file[name]
-            labels = file.get("labels")
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{key}={path}: not a numpy archive of plain arrays") from error
+    held = arrays(path, key, (*NAMES, "labels"))
+    name = next((n for n in NAMES if n in held), None)
+    if name is None:
+        raise InputError(f"{key}={path}: has none of the arrays {list(NAMES)}")
+    array, labels = held[name], held.get("labels")
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) == 0:
         raise InputError(
             f"{key}={path}: {name} is {array.dtype} {array.shape}; give uint8 [N, H, W, C]"
@@ -38,3 +35,12 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
         raise InputError(f"{key}={path}: {len(found)} labels for {len(images)} images")
     classes = 0 if found is None else int(found.max()) + 1
     return ImageSet(images.permute(0, 3, 1, 2).contiguous(), found, classes, Path(path).name)
+
+
+def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of the ``wanted`` arrays that an archive holds; pickled objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in wanted if name in file}
+    except (TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{key}={path}: not a numpy archive of plain arrays") from error

@@ -86,7 +86,7 @@ def run(config: DictConfig, folder: Path) -> float:
     sde = build(config.sde, "sde", SDE)
     _reach(sde, task)
     checked = pairs(config, task)
-    images: ImageSet = build(config.data, "data")
+    images: ImageSet = build(config.data, "data").as_pictures()
     spectrum, path = known_spectrum(images, task.modes, folder)
     todo = [pair.on(path) for pair in checked]
     tracker: Tracker = build(config.tracker, "tracker", Tracker)

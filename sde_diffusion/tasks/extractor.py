@@ -67,7 +67,7 @@ def run(config: DictConfig, folder: Path) -> float:
     if not re.fullmatch(r"[\w.-]+", task.name):  # it names files, which must stay in the folder
         raise InputError(f"name={task.name}: use letters, digits, dots and hyphens")
     precision = PRECISIONS[choice("precision", task.precision, PRECISIONS)]
-    data, held_out = both_splits(config)
+    data, held_out = (part.as_pictures() for part in both_splits(config))
     began = time.perf_counter()
     path = folder / f"{task.name}.safetensors"
     if not path.is_file():

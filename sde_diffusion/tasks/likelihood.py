@@ -66,7 +66,7 @@ def run(config: DictConfig, folder: Path) -> float:
     task = read(config, LikelihoodTask)
     device = usable_device(task.device)
     choice("prior", task.prior, ["isotropic", "moment_matched"])
-    data, test = both_splits(config)
+    data, test = (part.as_pictures() for part in both_splits(config))
     if not 1 <= task.n <= len(test):
         raise InputError(f"n={task.n}: {test.name} has {len(test)} images; give 1 .. {len(test)}")
     if task.batch_size < 1:

@@ -39,7 +39,7 @@ def split(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]
     ``held_out`` is the name of another split, a number of images to keep out of the reference,
     or None.
     """
-    data: ImageSet = build(config.data, "data")
+    data: ImageSet = build(config.data, "data").as_pictures()
     if held_out is None:
         return data, None
     if not str(held_out).isdecimal():

@@ -15,7 +15,8 @@ from sde_diffusion.config import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.model import DTYPES, PRECISIONS, build_sampler, load
-from sde_diffusion.pictures import image_grid, png_bytes
+from sde_diffusion.pictures import png_bytes, shown
+from sde_diffusion.sampler import Samples
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
 from sde_diffusion.tracking import Tracker
 
@@ -63,6 +64,13 @@ def parse_seeds(seeds: Any, n: int | None) -> list[int]:
     return numbers
 
 
+def content(drawn: Samples) -> dict[str, np.ndarray]:
+    """``images`` uint8 [N, H, W, C], or of a model of vectors ``x`` float32 [N, d]."""
+    if drawn.x.ndim == 2:
+        return {"x": drawn.x.float().numpy()}
+    return {"images": drawn.images.permute(0, 2, 3, 1).numpy()}
+
+
 def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
     task = read(config, SampleTask)
@@ -74,6 +82,8 @@ def run(config: DictConfig, folder: Path) -> float:
     model.denoiser.to(device)
     sampler = build_sampler(config, model.denoiser)
     adaptive = sampler.solver.adaptive
+    if task.animation and len(model.denoiser.shape) == 1:
+        raise InputError("animation=true: this model draws vectors; leave it out")
     if task.animation and adaptive:
         raise InputError(
             "animation=true: this solver takes its own steps for each image; choose one of fixed "
@@ -87,8 +97,7 @@ def run(config: DictConfig, folder: Path) -> float:
             seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample",
             recorded=ANIMATED if task.animation else 0,
         )  # fmt: skip
-        images = drawn.images
-        arrays = {"images": images.permute(0, 2, 3, 1).numpy(), "seeds": np.array(seeds)}
+        arrays = {**content(drawn), "seeds": np.array(seeds)}
         if drawn.trajectory is not None and drawn.times is not None:
             arrays |= {"trajectory": drawn.trajectory.numpy(), "times": drawn.times.numpy()}
         buffer = io.BytesIO()
@@ -101,7 +110,7 @@ def run(config: DictConfig, folder: Path) -> float:
             **provenance(model, config),
         }
         write_atomically(folder / "samples.npz", buffer.getvalue())
-        write_atomically(folder / "grid.png", png_bytes(image_grid(images)))
+        write_atomically(folder / "grid.png", png_bytes(shown(drawn.x)))
         write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
         tracker.log({"nfe": drawn.nfe, "seconds": drawn.seconds}, 0)
         tracker.image("grid", folder / "grid.png")

@@ -19,7 +19,7 @@ from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
 from sde_diffusion.model import Model
-from sde_diffusion.pictures import image_grid, png_bytes
+from sde_diffusion.pictures import png_bytes, shown
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
@@ -32,7 +32,7 @@ from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.validation import validation_losses
 
 LOG_EVERY = 20
-DRAWN = 40
+DRAWN, POINTS = 40, 2000
 
 
 class MetricLog(Protocol):
@@ -91,14 +91,15 @@ def run_training(
 
 
 def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
-    """A PNG of ``DRAWN`` images of a denoiser, the same seeds each time."""
+    """A PNG of ``DRAWN`` images of a denoiser, or ``POINTS`` vectors, the same seeds each time."""
 
     def draw(denoiser: Denoiser) -> bytes:
-        seeds = list(range(DRAWN))
+        seeds = list(range(DRAWN if len(denoiser.shape) > 1 else POINTS))
         cond = Model(denoiser, "training", classes=classes).condition("all", seeds)
         grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
         sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
-        return png_bytes(image_grid(sampler.sample(seeds, 16, cond).images))
+        drawn = sampler.sample(seeds, 16, cond, batch_size=128 if len(seeds) == DRAWN else POINTS)
+        return png_bytes(shown(drawn.x))
 
     return draw
 

@@ -1,0 +1,58 @@
+"""Vectors in the plane with a known shape: quick proofs of training, with network=mlp."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.errors import InputError
+
+NAMES = ("two_moons", "swiss_roll", "pinwheel")
+ARMS = 5
+
+
+def toy(
+    name: str = "two_moons",
+    n: int = 10000,
+    noise: float = 0.05,
+    split: str = "train",
+    seed: int = 0,
+) -> ImageSet:
+    """n points float32 [n, 2] about the origin, the largest coordinate about 1 to 2.
+
+    ``two_moons``: half circles of radius 1, one turned over and moved by (1, 1/2); two classes.
+    ``swiss_roll``: (r cos t, r sin t), t = 3 pi / 2 (1 + 2 u), r = t / 10; no classes.
+    ``pinwheel``: five arms at radius 1 + 0.3 z that twist with it; five classes.
+    ``noise`` is the standard deviation of what is added to each coordinate; two splits or seeds
+    share no draw.
+    """
+    if name not in NAMES:
+        raise InputError(f"data.name={name}: choose one of {sorted(NAMES)}")
+    if split not in ("train", "test"):
+        raise InputError(f"data.split={split}: choose train or test")
+    if n < 1 or not noise >= 0 or seed < 0:
+        raise InputError(f"data.n={n}, noise={noise}, seed={seed}: give n >= 1 and others >= 0")
+    rng = np.random.default_rng((seed, ("train", "test").index(split)))
+    u = rng.random(n)
+    labels = None
+    if name == "two_moons":
+        labels, sign = rng.integers(2, size=n), np.array([1.0, -1.0])
+        s = sign[labels]
+        x = np.stack([s * np.cos(math.pi * u), s * np.sin(math.pi * u)], 1)
+        x += np.array([[-0.5, -0.25], [0.5, 0.25]])[labels]
+    elif name == "swiss_roll":
+        t = 1.5 * math.pi * (1 + 2 * u)
+        x = t[:, None] / 10 * np.stack([np.cos(t), np.sin(t)], 1)
+    else:
+        labels = rng.integers(ARMS, size=n)
+        along, across = 1 + 0.3 * rng.standard_normal(n), 0.1 * rng.standard_normal(n)
+        angle = 2 * math.pi / ARMS * labels + 0.25 * np.exp(along)
+        cos, sin = np.cos(angle), np.sin(angle)
+        x = np.stack([along * cos - across * sin, along * sin + across * cos], 1)
+    x += noise * rng.standard_normal((n, 2))
+    classes = {"two_moons": 2, "swiss_roll": 0, "pinwheel": ARMS}[name]
+    found = None if labels is None else torch.from_numpy(labels)
+    return ImageSet(torch.from_numpy(x.astype(np.float32)), found, classes, f"{name}-{split}")

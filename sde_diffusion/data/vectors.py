@@ -1,0 +1,34 @@
+"""Vectors from a numpy archive, for network=mlp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sde_diffusion.data.images import ImageSet
+from sde_diffusion.data.npz import arrays
+from sde_diffusion.errors import InputError
+
+
+def vectors(path: str, array: str = "x") -> ImageSet:
+    """Float vectors [N, d] of an .npz, with ``labels`` [N] if it holds any; as they are.
+
+    A network expects a root mean square about ``denoiser.args.sigma_data``.
+    """
+    found = arrays(path, "data.path", (array, "labels"))
+    if array not in found:
+        raise InputError(f"data.array={array}: {path} holds no array of that name")
+    x = found[array]
+    if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating) or 0 in x.shape:
+        raise InputError(f"data.path={path}: {array} is {x.dtype} {x.shape}; give floats [N, d]")
+    if not bool(np.isfinite(x).all()):
+        raise InputError(f"data.path={path}: not all values of {array} are finite")
+    labels, classes = None, 0
+    if "labels" in found:
+        labels = torch.from_numpy(found["labels"].astype(np.int64))
+        if labels.shape != (len(x),) or int(labels.min()) < 0:
+            raise InputError(f"data.path={path}: labels {tuple(labels.shape)}; give [N], >= 0")
+        classes = int(labels.max()) + 1
+    return ImageSet(torch.from_numpy(x.astype(np.float32)), labels, classes, Path(path).name)

@@ -2,12 +2,14 @@
 
 Metadata key ``sde_diffusion`` holds the fields of ``Spec`` and ``"format": 1`` as one JSON object.
 Tensors ``model.*`` are the (EMA) weights that everybody loads; ``train.*`` are the raw weights
-and the optimizer state from which training resumes.
+and the optimizer state from which training resumes. Metadata key ``crc32`` holds a checksum of
+each tensor, so that a file damaged on its disk is told from a whole one; old files have none.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ from torch.overrides import TorchFunctionMode
 
 from sde_diffusion import networks
 from sde_diffusion.denoiser import NetworkDenoiser
+from sde_diffusion.distributed import rank, whole
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import fingerprint, write_atomically
 from sde_diffusion.parameterization import PARAMETERIZATIONS
 
 FORMAT = 1
 KEY = "sde_diffusion"
+CHECKSUMS = "crc32"
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,19 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
-    """Write tensors and spec, atomically."""
-    metadata = {KEY: json.dumps({"format": FORMAT, **asdict(spec)})}
-    content = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_atomically(path, save(content, metadata))
+    """Write tensors and spec, atomically; of several processes, all call this and one writes."""
+    content = {name: whole(t.detach()).cpu().contiguous() for name, t in tensors.items()}
+    if rank() == 0:
+        sums = {name: _crc32(t) for name, t in content.items()}
+        metadata = {
+            KEY: json.dumps({"format": FORMAT, **asdict(spec)}),
+            CHECKSUMS: json.dumps(sums),
+        }
+        write_atomically(path, save(content, metadata))
+
+
+def _crc32(tensor: Tensor) -> int:
+    return zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tensor]]:
@@ -113,14 +126,16 @@ def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tenso
         raise InputError(f"checkpoint={path}: no such file; give a .safetensors file or 'mnist'")
     try:
         with safe_open(path, framework="pt") as file:
-            spec = Spec.parse((file.metadata() or {}).get(KEY, "null"))
-            tensors = {
-                name.removeprefix(prefix): file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118  safe_open is no mapping
-                if name.startswith(prefix)
-            }
-        return spec, tensors
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+            metadata = file.metadata() or {}
+            spec = Spec.parse(metadata.get(KEY, "null"))
+            sums = json.loads(metadata.get(CHECKSUMS, "{}"))
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
+        for name, tensor in tensors.items():
+            if name in sums and sums[name] != _crc32(tensor):
+                raise ValueError(f"tensor {name} is damaged")
+        return spec, {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"checkpoint={path}: torn, or not a checkpoint of this package ({reason}); "

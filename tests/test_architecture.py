@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 # Each module may import only from its own line or the lines above it.
 ORDER = [
     ["errors", "files"],
-    ["config", "device"],
+    ["config", "device", "distributed"],
     ["help"],
     ["sde", "condition", "parameterization"],
     ["networks"],

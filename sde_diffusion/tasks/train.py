@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from omegaconf import DictConfig
 
+from sde_diffusion.augment import Augment
 from sde_diffusion.checkpoint import Spec
 from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
@@ -30,6 +31,7 @@ from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.loop import Parts, Trainer
 from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.validation import validation_losses
+from sde_diffusion.weighting import Weighting
 
 LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000
@@ -110,14 +112,18 @@ def run(config: DictConfig, folder: Path) -> float:
     device = usable_device(str(config.device))
     parts = Parts(
         build(config.levels, "levels", NoiseLevels),
+        build(config.weighting, "weighting", Weighting),
+        build(config.augment, "augment", Augment),
         build(config.schedule, "schedule", Schedule),
         build(config.ema, "ema", EMA),
-        {name: plain(config[name]) for name in ("schedule", "ema")},
+        {name: plain(config[name]) for name in ("weighting", "augment", "schedule", "ema")},
     )
     sde: SDE = build(config.sde, "sde", SDE)
     data, held_out = both_splits(config)
     shape = tuple(data.images.shape[1:])
     given = {"channels": shape[0], "classes": data.classes}
+    if parts.augment.labels:
+        given["augment"] = parts.augment.labels
     spec = Spec(
         network=str(config.network.name),
         network_args={**plain(config.network.args), **given},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion import distributed
+from sde_diffusion.augment import Augment, NoAugment
 from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch
 from sde_diffusion.checkpoint import Spec, save_checkpoint
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.ema import EMA, Averaged, PowerEMA
+from sde_diffusion.ema import EMA, PowerEMA
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
+from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences
 from sde_diffusion.training.config import TrainConfig
+from sde_diffusion.training.execution import autocast, compiled, prepare
 from sde_diffusion.training.fit import check_fit
+from sde_diffusion.training.objective import Objective
 from sde_diffusion.training.schedule import Cosine, Schedule
-from sde_diffusion.training.state import (
-    BEST,
-    MODEL,
-    Checkpoints,
-    differences,
-    prefixed,
-    under,
-)
-
-# Keys of TrainConfig that may change when a run is resumed.
-FREE = ("steps", "save_every", "keep", "patience")
+from sde_diffusion.training.state import State, prefixed
+from sde_diffusion.weighting import Published, Weighting
 
 
 class Diverged(InputError, RuntimeError):
@@ -41,27 +37,26 @@ class Diverged(InputError, RuntimeError):
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of a run, and what its checkpoint records of them beside their numbers.
+    """The components of a run, and what its checkpoint records of them.
 
     ``described`` holds plain values by name; a folder is resumed only if they are the same.
     """
 
     levels: NoiseLevels
+    weighting: Weighting = field(default_factory=Published)
+    augment: Augment = field(default_factory=NoAugment)
     schedule: Schedule = field(default_factory=Cosine)
     ema: EMA = field(default_factory=PowerEMA)
     described: dict[str, Any] = field(default_factory=dict)
 
 
 class Trainer:
-    """The state of a run (network, average, optimizer, step) and its one loop.
+    """A run and its one loop; of several processes, each has one and works on its share.
 
     A folder that holds a checkpoint of the same run is resumed; of another one, refused.
 
     Attributes:
-        denoiser: the network being trained. ema: its averaged weights.
-        step: optimizer steps done. skipped: how many of them had no finite loss.
-        smoothed: running mean of the loss over about 100 steps.
-        best: the lowest validation loss at a save so far.
+        state: all that changes. denoiser: the network being trained.
     """
 
     def __init__(
@@ -79,30 +74,70 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(derive(config.seed, WEIGHTS, 0))
             self.denoiser = spec.build()
-        self.denoiser.to(self.device, config.dtype)
-        self.ema = Averaged(self.denoiser.network, parts.ema)
-        self.optimizer = torch.optim.Adam(self.denoiser.network.parameters(), config.lr, fused=True)
-        self.step = 0
-        self.skipped = 0
-        self.smoothed = math.nan
-        self.best = math.inf
-        self._failures = 0
-        train = {name: value for name, value in asdict(config).items() if name not in FREE}
+        network, weighting = self.denoiser.network, parts.weighting.to(self.device, config.dtype)
+        prepare(network, config, self.device)
+        self.state = State(self.denoiser, weighting, parts.ema, config.widths)
         self._run = {
-            "train": train,
+            "train": config.identity(),
             "levels": parts.levels.quantiles(),
             "pixels": data.fingerprint,
             **parts.described,
         }
         self.checkpoints = Checkpoints(folder, config.keep)
-        if (found := self.checkpoints.read()) is not None:
-            self._restore(*found)
+        found = self._found()
+        if config.compile:
+            compiled(network, self.device)
+        # What one call gives, on this process's rows, and the gradients of all rows.
+        self.objective = Objective(self.denoiser, weighting, autocast(config, self.device))
+        self.replica = self._spread()
+        self.state.optimizer = torch.optim.AdamW(
+            self.objective.parameters(),
+            config.lr,
+            betas=(config.betas[0], config.betas[1]),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        if found is not None:
+            self.state.restore_optimizer(found)
+
+    def _found(self) -> dict[str, Tensor] | None:
+        """Weights and counters of the folder's checkpoint, if there is one; all of its tensors."""
+        self.checkpoints.tidy()
+        if (read := self.checkpoints.read()) is None:
+            return None
+        spec, tensors = read
+        if changed := differences(spec, self._recorded_spec()):
+            raise InputError(
+                f"hydra.run.dir={self.folder}: holds a run with another {', '.join(changed)}; "
+                "choose another folder or remove it"
+            )
+        try:
+            self.state.restore_weights(tensors, spec.step)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
+                "network; choose another folder or remove it"
+            ) from error
+        return tensors
+
+    def _spread(self) -> torch.nn.Module:
+        """The objective as several processes train it together."""
+        if distributed.size() == 1 or self.config.parallel == "ddp":
+            return distributed.replicated(self.objective)
+        for module in (self.objective, *self.state.averages()):
+            distributed.shard(module)
+        return self.objective
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.state.step
 
     def ema_denoiser(self) -> NetworkDenoiser:
         """A denoiser on the averaged weights, shared with this run, in evaluation mode."""
         d = self.denoiser
         return NetworkDenoiser(
-            self.ema.network, d.parameterization, d.shape, d.sigma_min, d.sigma_max
+            self.state.ema.network, d.parameterization, d.shape, d.sigma_min, d.sigma_max
         ).eval()
 
     def run(
@@ -116,74 +151,96 @@ class Trainer:
         model, then the checkpoint is written, then ``on_save``. Diverged after ``patience`` steps
         in a row without a finite loss.
         """
-        self.denoiser.train()
-        total = self.config.steps
-        with tqdm(total=total, initial=self.step, desc="train", unit="step") as progress:
+        self.objective.train()
+        total, every = self.config.steps, self.config.snapshot_every
+        with tqdm(total=total, initial=self.step, desc="train", unit="step",
+                  disable=distributed.rank() > 0) as progress:  # fmt: skip
             while self.step < total:
                 metrics = self._advance()
-                progress.update()
                 self._show(progress)
                 yield metrics
-                if self.step % self.config.save_every == 0 or self.step == total:
+                ends = self.step == total
+                if self.state.snapshots is not None and (self.step % every == 0 or ends):
+                    self.state.snapshots.save(self.folder, self._recorded_spec())
+                if self.step % self.config.save_every == 0 or ends:
                     self.save(math.inf if validate is None else validate(self))
                     if on_save is not None:
                         on_save(self)
         # A run killed between its last checkpoint and its model.
-        if not (self.folder / MODEL).exists():
+        if distributed.from_first(not (self.folder / MODEL).exists()):
             self._save_model(MODEL)
-
-    def _show(self, progress: Any) -> None:
-        """The smoothed loss and the images a second beside the bar, whose time left is its own."""
-        shown = {"loss": f"{self.smoothed:.4f}"}
-        if (rate := progress.format_dict["rate"]) is not None:
-            shown["images/s"] = f"{rate * self.config.batch_size:.0f}"
-        progress.set_postfix(shown, refresh=False)
 
     def _advance(self) -> dict[str, float]:
         """One optimizer step, left out if its loss or gradient is not finite."""
-        step, config, network = self.step + 1, self.config, self.denoiser.network
+        step, config, state = self.step + 1, self.config, self.state
         lr = config.lr * self.parts.schedule.share(step, config.warmup, config.steps)
-        batch = draw_batch(
-            step, self.data, self.parts.levels, config.batch_size, config.label_dropout, config.seed
-        ).to(self.device, config.dtype)
-        losses = self._losses(batch, step)
-        loss = losses.mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        value = float(loss.detach())
-        if math.isfinite(value + float(norm)):
-            for group in self.optimizer.param_groups:
+        state.optimizer.zero_grad()
+        value, losses, sigma = self._gradient(step)
+        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        if math.isfinite(value + float(distributed.whole(norm))):
+            for group in state.optimizer.param_groups:
                 group["lr"] = lr
-            self.optimizer.step()
-            self._failures = 0
-            first = math.isnan(self.smoothed)
-            self.smoothed = value if first else 0.99 * self.smoothed + 0.01 * value
+            state.optimizer.step()
+            state.failures = 0
+            first = math.isnan(state.smoothed)
+            state.smoothed = value if first else 0.99 * state.smoothed + 0.01 * value
         else:
-            self._skip(step, losses.detach(), batch.sigma)
-        self.ema.update(network, step)
-        self.step = step
-        return {"step": step, "loss": value, "lr": lr, "skipped": self.skipped}
+            self._skip(step, losses, sigma)
+        state.update(step)
+        return {"step": step, "loss": value, "lr": lr, "skipped": state.skipped}
 
-    def _losses(self, batch: Batch, step: int) -> Tensor:
-        """Denoising score matching losses [B]; dropout draws from its own stream."""
-        d, kind = self.denoiser, self.device.type
-        autocast = torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16")
-        with torch.random.fork_rng([] if kind == "cpu" else [self.device]), autocast:
-            torch.manual_seed(derive(self.config.seed, DROPOUT, step))
-            sigma = batch.sigma.clamp(d.sigma_min, d.sigma_max)
-            return d.loss(batch.x_0, sigma, batch.noise, batch.cond)
+    def _gradient(self, step: int) -> tuple[float, Tensor, Tensor]:
+        """The gradient of the mean loss of step's batch, in ``.grad``.
+
+        Returns that mean, over all processes, and this one's losses and noise levels [B].
+        """
+        config, rank, size = self.config, distributed.rank(), distributed.size()
+        losses, levels = [], []
+        for i in range(config.accumulate):
+            part = (rank * config.accumulate + i, size * config.accumulate)
+            batch = draw_batch(
+                step, self.data, self.parts.levels, config.batch_size, config.label_dropout,
+                config.seed, self.parts.augment, part,
+            ).to(self.device, config.dtype)  # fmt: skip
+            with distributed.synchronised(self.replica, now=i == config.accumulate - 1):
+                loss = self._losses(batch, step, part)
+                # Gradients are added up over parts and averaged over processes.
+                (loss.sum() * (size / config.batch_size)).backward()
+            losses.append(loss.detach())
+            levels.append(batch.sigma)
+        mean = distributed.total(torch.cat(losses).sum()) / config.batch_size
+        return float(mean), torch.cat(losses), torch.cat(levels)
+
+    def _losses(self, batch: Batch, step: int, part: tuple[int, int]) -> Tensor:
+        """Losses [B] of one part of a batch; its dropout draws from a stream of its own."""
+        index, parts = part
+        with torch.random.fork_rng([] if self.device.type == "cpu" else [self.device]):
+            torch.manual_seed(derive(self.config.seed, DROPOUT, step * parts + index))
+            return self.replica(batch)
 
     def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:
-        self.skipped += 1
-        self._failures += 1
-        if self._failures >= self.config.patience:
-            worst = int(losses.nan_to_num(nan=math.inf).argmax())
+        self.state.skipped += 1
+        self.state.failures += 1
+        if self.state.failures >= self.config.patience:
+            rows = [
+                row
+                for own in distributed.from_all((losses.tolist(), sigma.tolist()))
+                for row in zip(*own, strict=True)
+            ]
+            _, level = max(rows, key=lambda row: row[0] if math.isfinite(row[0]) else math.inf)
             raise Diverged(
                 f"lr={self.config.lr:g}: no finite loss or gradient in {self.config.patience} "
-                f"steps in a row, the last at step {step}, noise level {float(sigma[worst]):.4g}; "
+                f"steps in a row, the last at step {step}, noise level {level:.4g}; "
                 "lower lr, or set precision=float32"
             )
+
+    def _show(self, progress: Any) -> None:
+        """The smoothed loss and the images a second beside the bar, whose time left is its own."""
+        progress.update()
+        shown = {"loss": f"{self.state.smoothed:.4f}"}
+        if (rate := progress.format_dict["rate"]) is not None:
+            shown["images/s"] = f"{rate * self.config.batch_size:.0f}"
+        progress.set_postfix(shown, refresh=False)
 
     def _recorded_spec(self) -> Spec:
         return replace(self.spec, step=self.step, config={**self.spec.config, "run": self._run})
@@ -193,51 +250,17 @@ class Trainer:
 
         The best model is written first: a run killed in between makes it again.
         """
-        if value < self.best:
-            self.best = value
+        if value < self.state.best:
+            self.state.best = value
             self._save_model(BEST)
-        tensors = prefixed("model.", self.ema.network.state_dict())
-        tensors |= prefixed("train.net.", self.denoiser.network.state_dict())
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= prefixed(f"train.adam.{i}.", state)
-        tensors["train.smoothed"] = torch.tensor(self.smoothed, dtype=torch.float64)
-        tensors["train.skipped"] = torch.tensor([self.skipped, self._failures])
-        if math.isfinite(self.best):
-            tensors["train.best"] = torch.tensor(self.best, dtype=torch.float64)
-        self.checkpoints.write(self._recorded_spec(), tensors)
+        self.checkpoints.write(self._recorded_spec(), self.state.tensors())
         if self.step >= self.config.steps:
             self._save_model(MODEL)
 
     def _save_model(self, name: str) -> None:
         """The averaged weights alone, in half precision."""
         half = {
-            name: value.to(torch.float16) if value.is_floating_point() else value
-            for name, value in self.ema.network.state_dict().items()
+            key: value.to(torch.float16) if value.is_floating_point() else value
+            for key, value in self.state.ema.network.state_dict().items()
         }
         save_checkpoint(self.folder / name, self._recorded_spec(), prefixed("model.", half))
-
-    def _restore(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
-        changed = differences(spec, self._recorded_spec())
-        if changed:
-            raise InputError(
-                f"hydra.run.dir={self.folder}: holds a run with another {', '.join(changed)}; "
-                "choose another folder or remove it"
-            )
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in under("train.adam.", tensors).items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        try:
-            self.denoiser.network.load_state_dict(under("train.net.", tensors))
-            self.ema.network.load_state_dict(under("model.", tensors))
-            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-            self.smoothed = float(tensors["train.smoothed"])
-            self.skipped, self._failures = tensors["train.skipped"].tolist()
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(
-                f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
-                "network; choose another folder or remove it"
-            ) from error
-        self.best = float(tensors.get("train.best", math.inf))
-        self.step = spec.step

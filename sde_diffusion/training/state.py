@@ -1,82 +1,102 @@
-"""The checkpoints of a run: the last k, the best, and the newest that is whole."""
+"""All that changes while a run goes on, as tensors: what its checkpoint holds."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
-from sde_diffusion.errors import InputError
-
-CHECKPOINT = "checkpoint.safetensors"
-MODEL = "model.safetensors"
-BEST = "best.safetensors"
-EARLIER = re.compile(r"checkpoint-(\d+)\.safetensors")
+from sde_diffusion.denoiser import NetworkDenoiser
+from sde_diffusion.distributed import spread_like
+from sde_diffusion.ema import EMA, Averaged
+from sde_diffusion.posthoc import Snapshots
+from sde_diffusion.weighting import Weighting
 
 
-class Checkpoints:
-    """``checkpoint.safetensors`` is the newest, ``checkpoint-STEP.safetensors`` those before it.
+class State:
+    """Weights, averages, optimizer and counters of a run.
 
-    A file is there whole or not at all; what is torn all the same (by a full or a failing disk)
-    is passed over with a line, and the one before it is taken.
+    Weights are restored before they are spread over processes, the optimizer after it was made:
+    ``restore_weights``, then ``optimizer = ...``, then ``restore_optimizer``.
+
+    Attributes:
+        denoiser, weighting: what is trained. ema: the averaged weights. snapshots: those kept for
+            later, None if none are. optimizer: of all that is trained.
+        step: optimizer steps done. skipped: how many of them had no finite loss. failures: how
+            many of them are the last ones. smoothed: running mean of the loss over about 100 steps.
+        best: the lowest validation loss at a save so far.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder, self.keep = folder, keep
-        self._newest: int | None = None  # step of ``checkpoint.safetensors``, if it is good
+    optimizer: torch.optim.Optimizer
 
-    def earlier(self) -> list[Path]:
-        """The files before the newest, the latest first."""
-        found = [
-            (int(match[1]), path)
-            for path in self.folder.glob("checkpoint-*.safetensors")
-            if (match := EARLIER.fullmatch(path.name)) is not None
-        ]
-        return [path for _, path in sorted(found, reverse=True)]
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        weighting: Weighting,
+        ema: EMA,
+        snapshots: Sequence[float] = (),
+    ) -> None:
+        self.denoiser, self.weighting = denoiser, weighting
+        self.ema = Averaged(denoiser.network, ema)
+        self.snapshots = Snapshots(denoiser.network, snapshots) if snapshots else None
+        self.step = self.skipped = self.failures = 0
+        self.smoothed = math.nan
+        self.best = math.inf
 
-    def read(self) -> tuple[Spec, dict[str, Tensor]] | None:
-        """The newest checkpoint that is whole, None where there is none at all.
+    def averages(self) -> list[nn.Module]:
+        """All averaged networks."""
+        more = [] if self.snapshots is None else self.snapshots.averages
+        return [average.network for average in (self.ema, *more)]
 
-        InputError if there are files, but no whole one: they are not silently trained over.
-        """
-        paths = [path for path in (self.folder / CHECKPOINT, *self.earlier()) if path.exists()]
-        reasons: list[InputError] = []
-        for path in paths:
-            try:
-                spec, tensors = read_checkpoint(path)
-            except InputError as error:
-                reasons.append(error)
-                continue
-            if reasons:
-                print(f"{reasons[0]}; going on from {path.name}", file=sys.stderr)
-            self._newest = spec.step if path.name == CHECKPOINT else None
-            return spec, tensors
-        if reasons:
-            raise InputError(
-                f"hydra.run.dir={self.folder}: no whole checkpoint ({reasons[0]}); "
-                "choose another folder or remove it"
-            )
-        return None
+    def update(self, step: int) -> None:
+        """Fold the weights after optimizer step ``step`` into the averages."""
+        self.ema.update(self.denoiser.network, step)
+        if self.snapshots is not None:
+            self.snapshots.update(self.denoiser.network, step)
+        self.step = step
 
-    def write(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
-        """Write the newest checkpoint; the one before it gets its step's name, old ones go."""
-        path = self.folder / CHECKPOINT
-        if self._newest not in (None, spec.step) and self.keep > 1:
-            earlier = self.folder / f"checkpoint-{self._newest:08d}.safetensors"
-            try:
-                os.link(path, earlier)  # so that the newest is there at any moment
-            except OSError:  # no links on this disk, or linked before a kill
-                os.replace(path, earlier)
-        save_checkpoint(path, spec, tensors)
-        self._newest = spec.step
-        for old in self.earlier()[self.keep - 1 :]:
-            old.unlink()
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, ``model.*`` being the averaged weights."""
+        found = prefixed("model.", self.ema.network.state_dict())
+        found |= prefixed("train.net.", self.denoiser.network.state_dict())
+        found |= prefixed("train.weighting.", self.weighting.state_dict())
+        if self.snapshots is not None:
+            found |= prefixed("train.snapshots.", self.snapshots.tensors())
+        for i, state in self.optimizer.state_dict()["state"].items():
+            found |= prefixed(f"train.adam.{i}.", state)
+        found["train.smoothed"] = torch.tensor(self.smoothed, dtype=torch.float64)
+        found["train.skipped"] = torch.tensor([self.skipped, self.failures])
+        if math.isfinite(self.best):
+            found["train.best"] = torch.tensor(self.best, dtype=torch.float64)
+        return found
+
+    def restore_weights(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Weights, averages and counters; KeyError, TypeError, RuntimeError if they do not fit."""
+        self.denoiser.network.load_state_dict(under("train.net.", tensors))
+        self.weighting.load_state_dict(under("train.weighting.", tensors))
+        self.ema.network.load_state_dict(under("model.", tensors))
+        if self.snapshots is not None:
+            self.snapshots.restore(under("train.snapshots.", tensors))
+        self.smoothed = float(tensors["train.smoothed"])
+        self.skipped, self.failures = tensors["train.skipped"].tolist()
+        self.best = float(tensors.get("train.best", math.inf))
+        self.step = step
+
+    def restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Momenta and step counts of each parameter; ValueError if they do not fit."""
+        recorded: dict[int, dict[str, Tensor]] = {}
+        for name, value in under("train.adam.", tensors).items():
+            index, key = name.split(".", 1)
+            recorded.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {
+            i: {key: spread_like(value, parameters[i]) for key, value in values.items()}
+            for i, values in recorded.items()
+        }
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,17 +107,3 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Inverse of ``prefixed``: the tensors whose names start with ``prefix``."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def differences(recorded: Spec, wanted: Spec) -> list[str]:
-    """Names of what a resumed run must share and does not; an older record may lack some."""
-    ours, theirs = _identity(wanted), _identity(recorded)
-    return sorted(name for name in ours if name in theirs and ours[name] != theirs[name])
-
-
-def _identity(spec: Spec) -> dict[str, Any]:
-    fields = asdict(spec)
-    run = fields.pop("config").get("run", {})
-    del fields["step"]
-    fields["shape"] = tuple(fields["shape"])
-    return {**fields, **run.pop("train", {}), **run}

@@ -19,10 +19,10 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import LogNormal, LogUniform
+from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.loop import Diverged, Parts, Trainer
 from sde_diffusion.training.schedule import Cosine
-from sde_diffusion.training.state import CHECKPOINT, MODEL
 from sde_diffusion.validation import validation_losses
 
 ARGS = {
@@ -164,7 +164,7 @@ def test_the_average_is_sampled_from_while_training(tmp_path: Path) -> None:
 
     def on_save(run: Trainer) -> None:
         denoiser = run.ema_denoiser()
-        shared = next(denoiser.network.parameters()) is next(run.ema.network.parameters())
+        shared = next(denoiser.network.parameters()) is next(run.state.ema.network.parameters())
         out = denoiser(torch.zeros(2, 1, 8, 8), torch.tensor(1.0))
         assert out.shape == (2, 1, 8, 8)
         seen.append((run.step, denoiser.training, shared))
@@ -179,8 +179,8 @@ def poison(run: Trainer, steps: set[int]) -> None:
     """Make the loss of some steps infinite, in the row with the second-highest noise."""
     honest = run._losses
 
-    def losses(batch, step):  # type: ignore[no-untyped-def]
-        out = honest(batch, step)
+    def losses(batch, step, part):  # type: ignore[no-untyped-def]
+        out = honest(batch, step, part)
         if step not in steps:
             return out
         mask = torch.zeros_like(out)
@@ -200,9 +200,9 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> 
             same = all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
             assert same is (metrics["step"] in {2, 3, 5, 7})  # at step 7 the rate is zero
         before = weights
-    assert run.skipped == 3
-    assert math.isfinite(run.smoothed)
-    assert trainer(tmp_path).skipped == 3
+    assert run.state.skipped == 3
+    assert math.isfinite(run.state.smoothed)
+    assert trainer(tmp_path).state.skipped == 3
     assert all(bool(t.isfinite().all()) for t in tensors(tmp_path).values())
 
 
@@ -212,7 +212,7 @@ def test_ten_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
     poison(run, {2, 3, *range(5, 50)})
     levels: list[torch.Tensor] = []
     honest = run._losses
-    run._losses = lambda b, s: (levels.append(b.sigma), honest(b, s))[1]  # type: ignore[method-assign,func-returns-value]
+    run._losses = lambda b, s, p: (levels.append(b.sigma), honest(b, s, p))[1]  # type: ignore[method-assign,func-returns-value]
     with pytest.raises(Diverged, match="step 14, noise level") as caught:
         finish(run)
     assert config.patience == 10
@@ -240,7 +240,7 @@ def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
 def test_the_optimizer_follows_it(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     for metrics in run.run():
-        assert run.optimizer.param_groups[0]["lr"] == metrics["lr"]
+        assert run.state.optimizer.param_groups[0]["lr"] == metrics["lr"]
         assert metrics["lr"] == 5e-3 * Cosine().share(int(metrics["step"]), 2, 7)
 
 

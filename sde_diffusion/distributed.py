@@ -1,0 +1,165 @@
+"""Several processes that are one run: all that knows ``torch.distributed``.
+
+``torchrun`` starts them. Each does the same work on its own share of every batch; the first one,
+rank 0, writes. Without ``torchrun`` there is one process, and everything here is the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sde_diffusion.errors import InputError
+
+# torch.distributed.fsdp and .tensor take half a second to import: only where weights are spread.
+
+T = TypeVar("T")
+# How long one process waits for another that is alive: compiling and validating take a while.
+PATIENCE = timedelta(minutes=10)
+
+
+class ProcessLost(InputError, RuntimeError):
+    """Another process of the run has gone, or answers no more."""
+
+
+def rank() -> int:
+    """The number of this process, 0 for the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes the run has."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def joined(timeout: timedelta = PATIENCE) -> Iterator[None]:
+    """This process among those that ``torchrun`` has started, until the block ends.
+
+    CPU tensors go over gloo, those of a GPU over NCCL. ProcessLost if the others do not come, or
+    one of them goes while the block runs.
+    """
+    with lost_named():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group(timeout=timeout)
+        yield
+    # Not after an error: leaving in good order would wait for those that are gone.
+    dist.destroy_process_group()
+
+
+@contextmanager
+def lost_named() -> Iterator[None]:
+    """Turns what a collective raises when a process has gone into ProcessLost, one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text:
+            raise ProcessLost(
+                f"another process of this run is gone or hangs ({text[:200]}); "
+                "the same command goes on from the last checkpoint"
+            ) from error
+        raise
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The device of this process: each takes the GPU of its own number."""
+    if size() == 1 or device.type == "cpu" or device.index is not None:
+        return device
+    return torch.device(device.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def from_first(value: T) -> T:
+    """What rank 0 gives as ``value``, on every rank."""
+    if size() == 1:
+        return value
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box, src=0)
+    return cast(T, box[0])
+
+
+def from_all(value: T) -> list[T]:
+    """``value`` of each rank in turn, on every rank."""
+    if size() == 1:
+        return [value]
+    box: list[Any] = [None] * size()
+    dist.all_gather_object(box, value)
+    return box
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of ``value`` over all ranks, on every rank."""
+    if size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def replicated(module: nn.Module) -> nn.Module:
+    """``module`` with its gradients averaged over the ranks (DDP)."""
+    return DistributedDataParallel(module) if size() > 1 else module
+
+
+def shard(module: nn.Module) -> None:
+    """Spread the weights of ``module`` over the ranks, in place (FSDP2); its gradients follow.
+
+    The members of its lists of blocks are gathered one at a time, the rest together.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    mesh = init_device_mesh(next(module.parameters()).device.type, (size(),))
+    for holder in reversed(list(module.modules())):  # inner ones first, as fully_shard wants it
+        if isinstance(holder, nn.ModuleList | nn.ModuleDict):
+            for child in holder.children():
+                unit = not isinstance(child, nn.ModuleList | nn.ModuleDict | FSDPModule)
+                if unit and any(True for _ in child.parameters()):
+                    fully_shard(child, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+@contextmanager
+def synchronised(module: nn.Module, now: bool) -> Iterator[None]:
+    """In this block gradients are averaged over the ranks if ``now``, else only added up."""
+    if isinstance(module, DistributedDataParallel) and not now:
+        with module.no_sync():
+            yield
+    else:  # FSDP adds up shards, which are averages already
+        yield
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor that is spread over the ranks, gathered on each; all ranks must ask."""
+    return cast(Any, value).full_tensor() if _spread(value) else value
+
+
+def spread_like(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, spread over the ranks as ``like`` of the same shape is."""
+    if not _spread(like) or value.shape != like.shape:
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    target = cast(Any, like)
+    # Every rank has the whole value: nothing is sent.
+    return distribute_tensor(
+        value.to(target.device), target.device_mesh, target.placements, src_data_rank=None
+    )
+
+
+def _spread(value: Tensor) -> bool:
+    if size() == 1:
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(value, DTensor)

@@ -1,0 +1,114 @@
+"""The checkpoints of a run: the last k, the best, and the newest that is whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.distributed import from_first, rank
+from sde_diffusion.errors import InputError
+
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+BEST = "best.safetensors"
+EARLIER = re.compile(r"checkpoint-(\d+)\.safetensors")
+
+
+class Checkpoints:
+    """``checkpoint.safetensors`` is the newest, ``checkpoint-STEP.safetensors`` those before it.
+
+    A file is there whole or not at all; what is damaged all the same (by a failing disk, say) is
+    passed over with a line, and the one before it is taken. Of several processes, all call every
+    method; rank 0 writes, and the others read the file that it has chosen.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+        self._newest: int | None = None  # step of ``checkpoint.safetensors``, if it is good
+
+    def earlier(self) -> list[Path]:
+        """The files before the newest, the latest first."""
+        found = [
+            (int(match[1]), path)
+            for path in self.folder.glob("checkpoint-*.safetensors")
+            if (match := EARLIER.fullmatch(path.name)) is not None
+        ]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def read(self) -> tuple[Spec, dict[str, Tensor]] | None:
+        """The newest checkpoint that is whole, None where there is none at all.
+
+        InputError if there are files, but no whole one: they are not silently trained over.
+        """
+        chosen = from_first(self._choose() if rank() == 0 else None)
+        if chosen is None:
+            return None
+        name, reasons = chosen
+        if name is None:
+            raise InputError(
+                f"hydra.run.dir={self.folder}: no whole checkpoint ({reasons}); "
+                "choose another folder or remove it"
+            )
+        spec, tensors = read_checkpoint(self.folder / name)
+        self._newest = spec.step if name == CHECKPOINT else None
+        return spec, tensors
+
+    def _choose(self) -> tuple[str | None, str] | None:
+        """Name of the newest whole file, if there is one, and why those after it are passed over.
+
+        None if there are no files.
+        """
+        reasons = ""
+        for path in (self.folder / CHECKPOINT, *self.earlier()):
+            if path.exists():
+                try:
+                    read_checkpoint(path)
+                except InputError as error:
+                    reasons = reasons or str(error)
+                    continue
+                if reasons:
+                    print(f"{reasons}; going on from {path.name}", file=sys.stderr)
+                return path.name, reasons
+        return (None, reasons) if reasons else None
+
+    def write(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
+        """Write the newest checkpoint; the one before it gets its step's name, old ones go."""
+        path = self.folder / CHECKPOINT
+        if rank() == 0 and self._newest not in (None, spec.step) and self.keep > 1:
+            earlier = self.folder / f"checkpoint-{self._newest:08d}.safetensors"
+            try:
+                os.link(path, earlier)  # so that the newest is there at any moment
+            except OSError:  # no links on this disk, or linked before a kill
+                os.replace(path, earlier)
+        save_checkpoint(path, spec, tensors)
+        self._newest = spec.step
+        if rank() == 0:
+            for old in self.earlier()[self.keep - 1 :]:
+                old.unlink()
+
+    def tidy(self) -> None:
+        """Remove what writers killed half-way have left."""
+        if rank() == 0:
+            for path in self.folder.glob(".*.safetensors.*"):
+                path.unlink()
+
+
+def differences(recorded: Spec, wanted: Spec) -> list[str]:
+    """Names of what a resumed run must share and does not; an older record may lack some."""
+    ours, theirs = _identity(wanted), _identity(recorded)
+    return sorted(name for name in ours if name in theirs and ours[name] != theirs[name])
+
+
+def _identity(spec: Spec) -> dict[str, Any]:
+    fields = asdict(spec)
+    run = fields.pop("config").get("run", {})
+    del fields["step"]
+    fields["shape"] = tuple(fields["shape"])
+    return {**fields, **run.pop("train", {}), **run}

@@ -1,0 +1,37 @@
+"""What is trained: the loss of a batch as one module, whose parameters are all that learn."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+
+from sde_diffusion.batches import Batch
+from sde_diffusion.denoiser import NetworkDenoiser
+from sde_diffusion.weighting import Weighting
+
+
+class Objective(nn.Module):
+    """Weighted denoising score matching, w(sigma, |D(x_0 + sigma n) - x_0|^2), a row [B].
+
+    Levels outside the denoiser's range are moved to its ends. ``precision`` is the context that
+    the network runs in; the weighting keeps its own.
+    """
+
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        weighting: Weighting,
+        precision: AbstractContextManager[None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.weighting = weighting
+        self.precision = precision or nullcontext()
+
+    def forward(self, batch: Batch) -> Tensor:
+        d = self.denoiser
+        sigma = batch.sigma.clamp(d.sigma_min, d.sigma_max)
+        with self.precision:
+            error = d.squared_error(batch.x_0, sigma, batch.noise, batch.cond)
+        return self.weighting(d.parameterization, sigma, error)

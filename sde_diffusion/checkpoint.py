@@ -1,9 +1,9 @@
 """Checkpoints: safetensors with JSON metadata; a file can name registered networks only.
 
-Metadata key ``sde_diffusion`` holds the fields of ``Spec`` and ``"format": 1`` as one JSON object.
-Tensors ``model.*`` are the (EMA) weights that everybody loads; ``train.*`` are the raw weights
-and the optimizer state from which training resumes. Metadata key ``crc32`` holds a checksum of
-each tensor, so that a file damaged on its disk is told from a whole one; old files have none.
+Metadata key ``sde_diffusion`` holds the fields of ``Spec``, ``"format": 1`` and ``"crc32"`` as one
+JSON object: a checksum of each tensor, so that a file damaged on its disk is told from a whole
+one; old files have none. Tensors ``model.*`` are the (EMA) weights that everybody loads;
+``train.*`` are the raw weights and the optimizer state from which training resumes.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Spec:
         entries = json.loads(text)
         if type(entries) is not dict or entries.pop("format", None) != FORMAT:
             raise ValueError(f"metadata is not of format {FORMAT}")
+        entries.pop(CHECKSUMS, None)
         wanted = {f.name for f in fields(cls)}
         if set(entries) != wanted:
             raise ValueError(f"metadata entries {sorted(wanted ^ set(entries))} missing or unknown")
@@ -108,12 +109,10 @@ def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
     """Write tensors and spec, atomically; of several processes, all call this and one writes."""
     content = {name: whole(t.detach()).cpu().contiguous() for name, t in tensors.items()}
     if rank() == 0:
-        sums = {name: _crc32(t) for name, t in content.items()}
-        metadata = {
-            KEY: json.dumps({"format": FORMAT, **asdict(spec)}),
-            CHECKSUMS: json.dumps(sums),
-        }
-        write_atomically(path, save(content, metadata))
+        sums = {name: _crc32(t) for name, t in sorted(content.items())}
+        # One key: of several, the order in the file would be anybody's guess.
+        entries = {"format": FORMAT, CHECKSUMS: sums, **asdict(spec)}
+        write_atomically(path, save(content, {KEY: json.dumps(entries)}))
 
 
 def _crc32(tensor: Tensor) -> int:
@@ -126,9 +125,9 @@ def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tenso
         raise InputError(f"checkpoint={path}: no such file; give a .safetensors file or 'mnist'")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            spec = Spec.parse(metadata.get(KEY, "null"))
-            sums = json.loads(metadata.get(CHECKSUMS, "{}"))
+            text = (file.metadata() or {}).get(KEY, "null")
+            spec = Spec.parse(text)
+            sums = json.loads(text).get(CHECKSUMS, {})
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
         for name, tensor in tensors.items():

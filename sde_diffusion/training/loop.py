@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,8 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(derive(config.seed, WEIGHTS, 0))
             self.denoiser = spec.build()
-        network, weighting = self.denoiser.network, parts.weighting.to(self.device, config.dtype)
+        network = self.denoiser.network
+        weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
         prepare(network, config, self.device)
         self.state = State(self.denoiser, weighting, parts.ema, config.widths)
         self._run = {

@@ -3,69 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.checkpoint import load_denoiser, read_checkpoint
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.levels import LogNormal, LogUniform
+from sde_diffusion.levels import LogUniform
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
-from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.loop import Diverged, Parts, Trainer
 from sde_diffusion.training.schedule import Cosine
 from sde_diffusion.validation import validation_losses
-
-ARGS = {
-    "channels": 1,
-    "widths": [8, 8],
-    "blocks": 1,
-    "attention": [1],
-    "patch": 1,
-    "embedding": 16,
-    "classes": 2,
-    "dropout": 0.1,
-}
-SPEC = Spec("unet", ARGS, "karras", {"sigma_data": 1.0}, (1, 8, 8), classes=2, data="halves")
-CONFIG = TrainConfig(steps=7, batch_size=4, lr=5e-3, warmup=2, save_every=3, seed=5)
-PARTS = Parts(LogNormal(-0.4, 1.4))
-
-
-def halves(n: int = 20) -> ImageSet:
-    """Class 0 is bright on the left, class 1 on the right, with noise."""
-    g = torch.Generator().manual_seed(3)
-    labels = torch.arange(n) % 2
-    images = torch.randint(0, 60, (n, 1, 8, 8), generator=g, dtype=torch.uint8)
-    images[labels == 0, :, :, :4] += 190
-    images[labels == 1, :, :, 4:] += 190
-    return ImageSet(images, labels, 2, "halves")
-
-
-def trainer(folder: Path, config: TrainConfig = CONFIG, spec: Spec = SPEC) -> Trainer:
-    return Trainer(spec, halves(), PARTS, config, folder)
-
-
-def finish(run: Trainer) -> list[dict[str, float]]:
-    return list(run.run())
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return read_checkpoint(folder / CHECKPOINT)[1]
-
-
-def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == two.keys()
-    different = [name for name in one if not torch.equal(one[name], two[name])]
-    assert different == []
+from tests.training.small import (
+    ARGS,
+    CONFIG,
+    PARTS,
+    SPEC,
+    assert_same,
+    finish,
+    halves,
+    tensors,
+    trainer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,39 +59,6 @@ def test_a_finished_run_is_left_alone_and_its_model_restored(tmp_path: Path) -> 
     (tmp_path / MODEL).unlink()
     assert finish(trainer(tmp_path)) == []
     assert (tmp_path / MODEL).read_bytes() == before
-
-
-SCRIPT = """
-import importlib.util, sys
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("t", sys.argv[1])
-t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
-from dataclasses import replace
-config = replace(t.CONFIG, steps=40, save_every=1)
-for metrics in t.trainer(Path(sys.argv[2]), config).run():
-    print(metrics["step"], flush=True)
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    """SIGKILL at some moment between steps 5 and 40, checkpoints being written all the time."""
-    config = replace(CONFIG, steps=40, save_every=1)
-    finish(trainer(tmp_path / "whole", config))
-    killed = tmp_path / "killed"
-    command = [sys.executable, "-c", SCRIPT, __file__, str(killed)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) == 5:
-                break
-        time.sleep(int.from_bytes(os.urandom(1)) / 255 * 0.1)
-        process.send_signal(signal.SIGKILL)
-    resumed = trainer(killed, config)
-    assert 4 <= resumed.step <= 40
-    finish(resumed)
-    assert_same(tensors(killed), tensors(tmp_path / "whole"))
 
 
 def test_the_loss_goes_down_and_labels_are_learned(tmp_path: Path) -> None:

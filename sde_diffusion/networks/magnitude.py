@@ -33,7 +33,8 @@ def mp_silu(x: Tensor) -> Tensor:
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
     """((1 - t) a + t b) / sqrt((1 - t)^2 + t^2), for a and b uncorrelated (equation 88)."""
-    return a.lerp(b, t) / math.hypot(1 - t, t)
+    norm = math.hypot(1 - t, t)
+    return torch.add(a * ((1 - t) / norm), b, alpha=t / norm)
 
 
 def mp_cat(a: Tensor, b: Tensor) -> Tensor:

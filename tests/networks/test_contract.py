@@ -81,11 +81,14 @@ def test_no_weight_is_dead(path: Path) -> None:
 
 @every
 def test_float64_is_more_exact_and_autocast_runs(path: Path) -> None:
-    network, (x, c_noise) = shaken(path), inputs(path)
-    out = network(x, c_noise)
+    network, (x, c_noise) = shaken(path, classes=3, augment=2), inputs(path)
+    cond = told([0, 1, 2], augment=torch.randn(3, 2))
+    out = network(x, c_noise, cond)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = network(x, c_noise).float()
-    exact = network.double()(x.double(), c_noise.double())
+        rough = network(x, c_noise, cond).float()
+    rough.square().mean().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
+    exact = network.double()(x.double(), c_noise.double(), cond)
     assert exact.dtype == torch.float64
     assert relative(out - exact, exact) < 1e-4
     assert 0 < relative(rough - exact, exact) < 0.15  # 8 bits a product, over the whole depth

@@ -1,9 +1,9 @@
 """Magnitude-preserving layers: unit variance in, unit variance out (EDM2, arXiv:2312.02696).
 
 Every row of a weight w [C_out, ...] is used at unit norm, so that a layer keeps the magnitude of
-its input, and in training the stored rows are also put back to norm sqrt(fan in), an RMS of 1
-(*forced* normalisation, section 2.3): Adam then changes every weight by the same relative amount.
-There are no biases and no group norms; what a layer must scale has a learned gain.
+its input. Training also puts the stored rows back to norm sqrt(fan in), an RMS of 1, after every
+optimizer step (``force_norms``; section 2.3 of the paper): they would only grow, and Adam's steps
+count for less and less. There are no biases and no group norms; what must scale has a learned gain.
 """
 
 from __future__ import annotations
@@ -69,16 +69,23 @@ class UnitRows(nn.Module, ABC):
         nn.init.normal_(self.weight)
 
     def rows(self) -> Tensor:
-        """The weight with rows of unit norm; in training, the stored one is put back as well."""
-        if self.training:
-            # By ``data``: a second forward before the backward pass of the first changes nothing
-            # but rounding, and must not be taken for a change of what was saved.
-            w = self.weight.data
-            w.copy_(unit_norm(w) * w[0].numel() ** 0.5)
+        """The weight with rows of unit norm."""
         return unit_norm(self.weight)
+
+    @torch.no_grad()
+    def force(self) -> None:
+        """Put the stored rows back to norm sqrt(fan in); what the layer does stays the same."""
+        self.weight.copy_(unit_norm(self.weight) * self.weight[0].numel() ** 0.5)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor: ...
+
+
+def force_norms(network: nn.Module) -> None:
+    """Forced normalisation of all layers, for after an optimizer step; other layers stay alone."""
+    for module in network.modules():
+        if isinstance(module, UnitRows):
+            module.force()
 
 
 class MPConv(UnitRows):

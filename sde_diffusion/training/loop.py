@@ -22,6 +22,7 @@ from sde_diffusion.denoiser import NetworkDenoiser
 from sde_diffusion.ema import EMA, PowerEMA
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
+from sde_diffusion.networks import force_norms
 from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences
 from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.execution import autocast, compiled, prepare
@@ -183,6 +184,7 @@ class Trainer:
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
             state.optimizer.step()
+            force_norms(self.denoiser.network)
             state.failures = 0
             first = math.isnan(state.smoothed)
             state.smoothed = value if first else 0.99 * state.smoothed + 0.01 * value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sde_diffusion.checkpoint import Spec
 from sde_diffusion.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks import UNet
@@ -20,10 +23,12 @@ from sde_diffusion.networks.magnitude import (
     MPTable,
     PixelNorm,
     UnitRows,
+    force_norms,
     mp_cat,
     mp_silu,
     mp_sum,
 )
+from tests.training.small import CONFIG, finish, trainer
 
 ARGS: dict[str, Any] = {
     "channels": 3, "widths": [32, 48], "blocks": 5, "attention": [1], "patch": 1,
@@ -98,24 +103,50 @@ def test_gradients_are_orthogonal_to_weights(make: Any, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_training_puts_the_stored_weights_back(form: torch.memory_format) -> None:
-    """Rows at norm sqrt(fan in) and used at norm 1; evaluation leaves what is stored alone."""
+def test_forced_norms_leave_the_function_alone(form: torch.memory_format) -> None:
+    """Stored rows of any norm are used at norm 1, and put back to norm sqrt(fan in)."""
     network = unet().to(memory_format=form)
     for p in network.parameters():
         p.data *= 3
     x, c, cond = normal(2, 3, 8, 8), torch.zeros(2), Condition.label([0, 1])
+    network.head.gain.data += 1  # type: ignore[union-attr, operator]
+    out = network(x, c, cond)
     layers = [m for m in network.modules() if isinstance(m, UnitRows)]
     assert len(layers) > 60
-    before = [m.weight.detach().clone() for m in layers]
-    network.eval()(x, c, cond)
-    assert all(torch.equal(w, m.weight) for w, m in zip(before, layers, strict=True))
-    used = [m.rows() for m in layers]
-    network.train()(x, c, cond)
-    for m, w, rows in zip(layers, before, used, strict=True):
-        assert torch.allclose(row_norms(rows), torch.ones(len(w)), atol=1e-5)
-        assert torch.allclose(row_norms(m.weight) ** 2, torch.tensor(1.0 * w[0].numel()), rtol=1e-5)
-        assert torch.allclose(m.rows(), rows, atol=1e-6)
-        assert m.weight.stride() == w.stride()
+    for m in layers:
+        assert torch.allclose(row_norms(m.rows()), torch.ones(len(m.weight)), atol=1e-5)
+    strides = [m.weight.stride() for m in layers]
+    force_norms(network)
+    for m in layers:
+        fan_in = m.weight[0].numel()
+        assert torch.allclose(row_norms(m.weight) ** 2, torch.tensor(1.0 * fan_in), rtol=1e-5)
+    assert strides == [m.weight.stride() for m in layers]
+    assert torch.allclose(network(x, c, cond), out, atol=1e-4)
+
+
+def test_training_forces_norms(tmp_path: Path) -> None:
+    args = {**ARGS, "channels": 1, "widths": [8], "blocks": 1, "attention": [], "classes": 2}
+    spec = Spec("unet", {**args, "magnitude_preserving": True}, "karras", {}, (1, 8, 8), classes=2)
+    run = trainer(tmp_path, replace(CONFIG, lr=0.05), spec)
+    finish(run)
+    layers = [m for m in run.denoiser.modules() if isinstance(m, UnitRows)]
+    assert layers
+    for m in layers:
+        fan_in = m.weight[0].numel()
+        assert torch.allclose(row_norms(m.weight) ** 2, torch.tensor(1.0 * fan_in), rtol=1e-5)
+
+
+def test_without_it_every_step_makes_rows_longer() -> None:
+    """Since gradients are orthogonal to weights: |w - g|^2 = |w|^2 + |g|^2."""
+    torch.manual_seed(0)
+    layer, x = MPLinear(64, 32), normal(512, 64)
+    before = row_norms(layer.weight)
+    (layer(x) - normal(512, 32)).square().sum().backward()
+    assert layer.weight.grad is not None
+    torch.optim.SGD(layer.parameters(), 1.0).step()
+    grown = (before**2 + row_norms(layer.weight.grad) ** 2).sqrt()
+    assert torch.allclose(row_norms(layer.weight), grown, rtol=1e-5)
+    assert bool((grown > 1.01 * before).all())
 
 
 def magnitudes(network: UNet, kind: type[nn.Module]) -> list[float]:

@@ -25,6 +25,9 @@ class Weighting(nn.Module, ABC):
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
         """p, sigma [B] and error [B], the mean of |D - x_0|^2 over pixels -> loss [B]."""
 
+    def check(self, sigma_min: float, sigma_max: float) -> None:
+        """InputError unless it suits a denoiser of this range, to whose ends levels are moved."""
+
 
 @final
 class Published(Weighting):
@@ -44,10 +47,10 @@ class Likelihood(Weighting):
     It is 1/2 g^2 |score error|^2 of any linear SDE (Song et al. 2021, arXiv:2101.09258,
     theorem 1), because g^2 dt = 2 sigma_t^2 d log sigma there, and -1/2 dSNR (arXiv:2107.00630).
     Dividing by q keeps its mean the same for all ``levels`` between the same two ends; which they
-    are decides its variance. Levels outside the denoiser's range are moved to its ends and would
-    count too much there: choose both ends within ``denoiser.sigma_min`` .. ``sigma_max``.
+    are decides its variance.
 
-    InputError for levels without ends (a log-normal): their weights have no finite variance.
+    InputError for levels without ends (a log-normal), whose weights have no finite variance, and
+    for ends outside the denoiser's range: levels moved to an end of it would not count rightly.
     """
 
     def __init__(self, levels: NoiseLevels) -> None:
@@ -59,6 +62,16 @@ class Likelihood(Weighting):
                 f"{high:g}; choose levels=importance, loguniform or sde"
             )
         self.levels = levels
+        self.low, self.high = low, high
+
+    def check(self, sigma_min: float, sigma_max: float) -> None:
+        slack = 1 + 1e-6  # the rounding of an end
+        if self.low * slack < sigma_min or self.high > sigma_max * slack:
+            raise InputError(
+                f"weighting=likelihood: levels run from {self.low:.4g} to {self.high:.4g}, outside "
+                f"denoiser.sigma_min={sigma_min:g} .. sigma_max={sigma_max:g}; set the ends of "
+                "levels= within it, or widen it"
+            )
 
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
         return error / (sigma.square() * self.levels.density(sigma))

@@ -116,6 +116,17 @@ def test_likelihood_refuses_levels_without_ends() -> None:
         Likelihood(LogNormal())
 
 
+def test_likelihood_refuses_levels_beyond_the_denoiser() -> None:
+    """Rectified flow at t = 0.001 is at noise level 0.001; an end may round."""
+    Likelihood(LogUniform(0.002, 80.0)).check(0.002 * (1 + 1e-7), 80.0 * (1 - 1e-7))
+    Likelihood(FromSDE(RectifiedFlow(), 0.002)).check(0.002, 80.0)
+    for levels in (FromSDE(RectifiedFlow()), LogUniform(0.002, 81.0)):
+        with pytest.raises(
+            InputError, match=r"outside denoiser\.sigma_min=0\.002 \.\. sigma_max=80"
+        ):
+            Likelihood(levels).check(0.002, 80.0)
+
+
 def test_uncertainty_starts_as_the_published_loss() -> None:
     p, error = make("karras"), torch.rand(40, generator=torch.Generator().manual_seed(0))
     ours = Uncertainty()(p, SIGMA.float(), error)

@@ -25,6 +25,7 @@ class Objective(nn.Module):
         precision: AbstractContextManager[None] | None = None,
     ) -> None:
         super().__init__()
+        weighting.check(denoiser.sigma_min, denoiser.sigma_max)
         self.denoiser = denoiser
         self.weighting = weighting
         self.precision = precision or nullcontext()

@@ -20,7 +20,7 @@ TRAIN = [
     ("words", "changed"),
     [
         (["levels=importance", "weighting=likelihood", "augment=dequantise"], "augment"),
-        (["levels=sde", "sde=vp", "weighting=likelihood"], "weighting"),
+        (["levels=sde", "levels.t_min=0.002", "weighting=likelihood"], "weighting"),
         (["denoiser=v", "weighting=min_snr", "augment=flip"], "augment"),
         (["weighting=uncertainty", "augment=geometric"], "augment, network_args"),
     ],
@@ -44,3 +44,5 @@ def test_likelihood_refuses_levels_without_ends_in_one_line(quick_cli: Run) -> N
     done = quick_cli(*TRAIN, "weighting=likelihood", ok=False)
     assert "weighting=likelihood: levels LogNormal" in done.stderr
     assert "choose levels=importance" in done.stderr
+    done = quick_cli(*TRAIN, "levels=sde", "weighting=likelihood", ok=False)
+    assert "levels run from 0.001 to 80, outside denoiser.sigma_min=0.002" in done.stderr

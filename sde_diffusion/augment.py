@@ -63,7 +63,7 @@ class Flip(Augment):
 
     def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         _check_images(x_0)
-        return torch.where(drawn[:, :, None, None] > 0, x_0.flip(-1), x_0), {}
+        return _mirrored(x_0, drawn[:, 0]), {}
 
 
 @final
@@ -145,16 +145,42 @@ class Geometric(Augment):
         sin = torch.tensor([0.0, 1.0, 0.0, -1.0])[turns.long()]
         told = move / max(self.shift * width, 1)
         labels = torch.stack([mirror_x, mirror_y, cos - 1, sin, w, told[:, 0], told[:, 1]], 1)
-        # Where each output pixel comes from: coordinates from the centre, the changes undone
-        # from the last to the first. y points down, so a turn by +90 takes right to up.
-        centred = torch.arange(width) - (width - 1) / 2
-        shrink = torch.exp2(-self.scale * w)[:, None]
-        right = ((centred - move[:, :1]) * shrink)[:, None, :]  # [B, 1, W]
-        down = ((centred - move[:, 1:]) * shrink)[:, :, None]  # [B, H, 1]
-        cos, sin = cos[:, None, None], sin[:, None, None]
-        x = (cos * right - sin * down) * (1 - 2 * mirror_x)[:, None, None]
-        y = (sin * right + cos * down) * (1 - 2 * mirror_y)[:, None, None]
-        return _resampled(x_0, x, y, w != 0), {"augment": labels}
+        out = _mirrored(x_0, mirror_x)
+        more = (labels[:, 1:] != 0).any(1)  # most rows are done
+        if bool(more.any()):
+            shrink = torch.exp2(-self.scale * w)
+            parts = (mirror_x, mirror_y, cos, sin, shrink, move[:, 0], move[:, 1])
+            x, y = _origins(width, *(part[more, None, None] for part in parts))
+            out[more] = _resampled(x_0[more], x, y, w[more] != 0)
+        return out, {"augment": labels}
+
+
+def _mirrored(x_0: Tensor, where: Tensor) -> Tensor:
+    """New images [B, C, H, W], mirrored left to right in the rows where ``where`` [B] is not 0."""
+    return torch.where(where[:, None, None, None] != 0, x_0.flip(-1), x_0)
+
+
+def _origins(
+    side: int,
+    mirror_x: Tensor,
+    mirror_y: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    shrink: Tensor,
+    move_x: Tensor,
+    move_y: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Where each output pixel comes from: x, y [B, side, side] from the centre.
+
+    The changes are undone from the last to the first. y points down, so that a turn by +90
+    degrees takes right to up.
+    """
+    centred = torch.arange(side) - (side - 1) / 2
+    right = (centred[None, None, :] - move_x) * shrink
+    down = (centred[None, :, None] - move_y) * shrink
+    x = (cos * right - sin * down) * (1 - 2 * mirror_x)
+    y = (sin * right + cos * down) * (1 - 2 * mirror_y)
+    return x, y
 
 
 def _resampled(x_0: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ def test_the_embedding_has_unit_magnitude() -> None:
 
 
 def test_attention_is_of_cosines() -> None:
-    """q, k and v of any scale attend alike: with out = identity the average has norm <= 1."""
+    """Queries, keys and values of any scale attend alike."""
     torch.manual_seed(0)
     layer, x = MPAttention(16, 8), normal(2, 16, 4, 4)
     assert torch.allclose(layer(x), layer_with_input(layer, x, 5.0), atol=1e-5)

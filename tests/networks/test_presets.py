@@ -44,6 +44,18 @@ def test_a_network_yaml_states_its_size(path: Path) -> None:
     assert found == {name: value.shape for name, value in network.state_dict().items()}
 
 
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
+def test_a_network_yaml_is_for_the_sizes_that_it_names(path: Path) -> None:
+    """Shapes alone, so that whole presets can be asked."""
+    node = load(path)
+    sides = {"32": [28, 32], "64": [64], "mnist": [28], "small": [8], "mlp": []}
+    with torch.device("meta"):
+        network = networks.build(node["name"], {**node["args"], "channels": 3}).to("meta")
+        for side in sides[path.stem.split("_")[-1]]:
+            x = torch.zeros(2, 3, side, side)
+            assert network(x, torch.zeros(2)).shape == x.shape
+
+
 @pytest.mark.parametrize("path", DENOISERS, ids=lambda p: p.stem)
 def test_a_denoiser_yaml_is_one_parameterization(path: Path) -> None:
     node = load(path)

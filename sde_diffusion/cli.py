@@ -2,14 +2,20 @@
 
 Hydra composes the config and this module turns every fault of the user into one line. The task
 itself is imported only when it runs: ``--help`` and completion load no torch.
+
+Under ``torchrun`` every process runs all of this, and all must come to the same folder: ``now`` is
+the time at which rank 0 started, and rank 0 alone keeps Hydra's copy of the config.
 """
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +44,8 @@ class UserError(CompactHydraException):
     """An InputError as Hydra reports it: one line, and the other jobs of a sweep go on."""
 
 
+# Tasks that several processes can share.
+SHARED = ("train",)
 # The fault of a single job. Raised from the job, Hydra would add a line of its own.
 _faults: list[str] = []
 
@@ -47,13 +55,19 @@ def run_task(config: DictConfig) -> Any:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         name = str(config.task)
+        if processes() > 1 and name not in SHARED:
+            raise InputError(f"task={name}: torchrun is for {', '.join(SHARED)}; start one process")
         return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
         line = str(error) if isinstance(error, InputError) else one_line(error)
         if HydraConfig.get().mode == RunMode.RUN:
             _faults.append(line)
-            _forget(folder)
+            if process() == 0:
+                _forget(folder)
             return None
+        if processes() > 1:  # the others may be in the middle of this job, so the sweep ends
+            print(f"{_who()}: job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
+            sys.exit(2)
         print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
         raise UserError(line) from error
 
@@ -64,6 +78,33 @@ def _forget(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def processes() -> int:
+    """How many processes ``torchrun``, or whoever sets its variables, has started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def process() -> int:
+    """The rank of this one."""
+    return int(os.environ["RANK"]) if processes() > 1 else 0
+
+
+def _who() -> str:
+    return "sde-diffusion" if processes() == 1 else f"sde-diffusion, rank {process()}"
+
+
+@contextmanager
+def together() -> Iterator[datetime.datetime]:
+    """The time at which rank 0 started; the processes talk to each other until the block ends."""
+    now = datetime.datetime.now()
+    if processes() == 1:
+        yield now
+        return
+    from sde_diffusion.distributed import from_first, joined
+
+    with joined():
+        yield from_first(now)
+
+
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
     flags, overrides = [], []
@@ -72,6 +113,10 @@ def with_task(argv: list[str]) -> list[str]:
             flags.append(word)
         else:
             overrides.append(f"task={word}" if word.isidentifier() else word)
+    if processes() > 1:
+        # Hydra's own ``now`` is the time of each process.
+        overrides = [word.replace("${now:", "${started:") for word in overrides]
+        overrides += ["hydra.output_subdir=null"] if process() else []
     return [*flags, *overrides]
 
 
@@ -86,16 +131,19 @@ def main() -> None:
     os.environ[FULL_ERROR] = "1"
     _faults.clear()
     try:
-        hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
-        if _faults:
-            raise UserError(_faults[0])
-    except (HydraException, OmegaConfBaseException) as error:
+        with together() as started:
+            OmegaConf.register_new_resolver("started", started.strftime, replace=True)
+            hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
+            if _faults:
+                raise UserError(_faults[0])
+    except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise
-        print(f"sde-diffusion: {one_line(error)}", file=sys.stderr)
+        line = str(error) if isinstance(error, InputError) else one_line(error)
+        sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)
     except KeyboardInterrupt:
-        print("sde-diffusion: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"{_who()}: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
 
 

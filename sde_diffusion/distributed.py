@@ -7,6 +7,7 @@ rank 0, writes. Without ``torchrun`` there is one process, and everything here i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +16,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from sde_diffusion.errors import InputError
@@ -50,7 +53,11 @@ def joined(timeout: timedelta = PATIENCE) -> Iterator[None]:
     with lost_named():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group(timeout=timeout)
+        store, own, world = next(rendezvous("env://", timeout=timeout))
+        # torchrun's store outlives a restart, and with it the addresses of those that died.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = PrefixStore(f"attempt {attempt}", store)
+        dist.init_process_group(store=store, rank=own, world_size=world, timeout=timeout)
         yield
     # Not after an error: leaving in good order would wait for those that are gone.
     dist.destroy_process_group()
@@ -64,10 +71,10 @@ def lost_named() -> Iterator[None]:
     except InputError:
         raise
     except RuntimeError as error:
-        text = " ".join(str(error).split())
-        if isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text:
+        text = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split()))  # less the line of C++
+        if isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in text:
             raise ProcessLost(
-                f"another process of this run is gone or hangs ({text[:200]}); "
+                f"another process of this run is gone or hangs ({text[:100]}); "
                 "the same command goes on from the last checkpoint"
             ) from error
         raise
@@ -126,7 +133,8 @@ def shard(module: nn.Module) -> None:
                 unit = not isinstance(child, nn.ModuleList | nn.ModuleDict | FSDPModule)
                 if unit and any(True for _ in child.parameters()):
                     fully_shard(child, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+    # By default the outermost stays whole after a call, for a backward pass that averages lack.
+    fully_shard(module, mesh=mesh, reshard_after_forward=True)
 
 
 @contextmanager

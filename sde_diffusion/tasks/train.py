@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,9 @@ from sde_diffusion.checkpoint import Spec
 from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.distributed import local_device, rank
 from sde_diffusion.ema import EMA
+from sde_diffusion.errors import DivergedError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
@@ -26,7 +29,7 @@ from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.tasks.common import job, usable_device
 from sde_diffusion.tasks.extractor import both_splits
-from sde_diffusion.tracking import Tracker
+from sde_diffusion.tracking import NoTracker, Tracker
 from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.loop import Parts, Trainer
 from sde_diffusion.training.schedule import Schedule
@@ -64,6 +67,9 @@ def run_training(
     ``checkpoint.safetensors``, then ``samples_STEP.png`` (the PNG that ``draw`` makes of the
     averaged weights). At the end: ``model.safetensors``. An interrupted run keeps its last
     checkpoints, and the same call goes on from there.
+
+    Of several processes all do this on their share of each batch, and validate and draw alike;
+    rank 0 writes.
     """
     trainer = Trainer(spec, data, parts, config, folder, device)
 
@@ -75,8 +81,15 @@ def run_training(
 
     def on_save(trainer: Trainer) -> None:
         grid = folder / f"samples_{trainer.step}.png"
-        write_atomically(grid, draw(trainer.ema_denoiser()))
-        tracker.image("samples", grid)
+        try:
+            picture = draw(trainer.ema_denoiser())
+        except DivergedError as error:  # of an early average, say: no reason to end a run
+            picture = None
+            if rank() == 0:
+                print(f"{grid.name}: not drawn ({error})", file=sys.stderr)
+        if picture is not None and rank() == 0:
+            write_atomically(grid, picture)
+            tracker.image("samples", grid)
         tracker.log(dict(last), trainer.step)
 
     last: dict[str, float] = {}
@@ -109,7 +122,7 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
     train_config: TrainConfig = read(config, TrainConfig, "device")
-    device = usable_device(str(config.device))
+    device = local_device(usable_device(str(config.device)))
     parts = Parts(
         build(config.levels, "levels", NoiseLevels),
         build(config.weighting, "weighting", Weighting),
@@ -136,10 +149,11 @@ def run(config: DictConfig, folder: Path) -> float:
         data=data.name,
         config=plain(config),
     )
-    tracker: Tracker = build(config.tracker, "tracker", Tracker)
+    tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder, [data.name]))
         loss = run_training(spec, data, held_out, parts, train_config, folder, tracker,
                             drawer(sde, data.classes), device)  # fmt: skip
-    print(f"validation loss {loss:.4f}: {folder}")
+    if rank() == 0:
+        print(f"validation loss {loss:.4f}: {folder}")
     return loss

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sde_diffusion import distributed
 from sde_diffusion.augment import Augment, NoAugment
-from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch
+from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch, part_of
 from sde_diffusion.checkpoint import Spec, save_checkpoint
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import NetworkDenoiser
@@ -71,6 +71,7 @@ class Trainer:
         device: torch.device | str = "cpu",
     ) -> None:
         check_fit(spec, data)
+        part_of(config.batch_size, (0, distributed.size() * config.accumulate))
         self.spec, self.data, self.parts, self.config = spec, data, parts, config
         self.folder, self.device = folder, torch.device(device)
         with torch.random.fork_rng([]):

@@ -53,7 +53,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[
 def test_two_processes_have_the_numbers_of_one(
     two: Path, one: tuple[Path, dict[str, list[float]]], name: str
 ) -> None:
-    """Everything that 50 steps (20 of FSDP) made: weights, momenta, averages, the weighting, the best loss."""
+    """All that 50 steps (20 of FSDP) made: weights, momenta, averages, the weighting, the best."""
     ours, theirs = tensors(one[0] / name), tensors(two / name)
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():

@@ -9,6 +9,7 @@ import torch
 
 from sde_diffusion.ema import gamma_of
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import asset, fingerprint
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 STRATEGIES = ("ddp", "fsdp")
@@ -24,6 +25,7 @@ class TrainConfig:
     """How long and how to train.
 
     Attributes:
+        init: a checkpoint, or a shipped model's name, whose weights training starts from.
         steps: optimizer steps in all.
         batch_size: images a step, over all processes. accumulate: parts of a process's share that
             go through the network one after the other, for batches that memory does not hold.
@@ -44,6 +46,7 @@ class TrainConfig:
         seed: of weights, batches, noise.
     """
 
+    init: str | None = None
     steps: int = 10000
     batch_size: int = 128
     accumulate: int = 1
@@ -95,4 +98,10 @@ class TrainConfig:
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share."""
         fixed = {name: value for name, value in asdict(self).items() if name not in FREE}
+        if self.init is not None:  # a file is known by its content: it may move
+            path = asset(self.init)
+            if path.is_file():
+                fixed["init"] = fingerprint(path)
+            else:  # gone, which matters no more to a run that is resumed
+                del fixed["init"]
         return {**fixed, "snapshot_widths": self.widths}

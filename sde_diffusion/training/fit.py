@@ -1,10 +1,13 @@
-"""Whether data and a network belong together."""
+"""Whether data, a network and weights to start from belong together."""
 
 from __future__ import annotations
 
-from sde_diffusion.checkpoint import Spec
+from torch import Tensor, nn
+
+from sde_diffusion.checkpoint import Spec, read_checkpoint
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.files import asset
 
 
 def check_fit(spec: Spec, data: ImageSet) -> None:
@@ -21,3 +24,28 @@ def check_fit(spec: Spec, data: ImageSet) -> None:
             f"data={data.name}: has {data.classes if data.labels is not None else 0} classes, "
             f"the network expects {spec.classes}; set network.args.classes={data.classes}"
         )
+
+
+def start_from(init: str, spec: Spec, network: nn.Module) -> None:
+    """Give ``network`` the (averaged) weights of a checkpoint file, or of a shipped model's name.
+
+    InputError unless that is the same network under the same parameterization.
+    """
+    other, tensors = read_checkpoint(asset(init), prefix="model.")
+    if other.network != spec.network or other.parameterization != spec.parameterization:
+        raise InputError(
+            f"init={init}: is network={other.network}, denoiser={other.parameterization}, not "
+            f"network={spec.network}, denoiser={spec.parameterization}; choose the same"
+        )
+    own: dict[str, Tensor] = network.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | tensors.keys()
+        if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise InputError(
+            f"init={init}: its weights do not fit network.args ({wrong[0]}, {len(wrong)} in all); "
+            f"it was built with {other.network_args}"
+        )
+    network.load_state_dict(tensors)

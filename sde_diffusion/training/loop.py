@@ -26,7 +26,7 @@ from sde_diffusion.networks import force_norms
 from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences
 from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.execution import autocast, compiled, prepare
-from sde_diffusion.training.fit import check_fit
+from sde_diffusion.training.fit import check_fit, start_from
 from sde_diffusion.training.objective import Objective
 from sde_diffusion.training.schedule import Cosine, Schedule
 from sde_diffusion.training.state import State, prefixed
@@ -80,6 +80,11 @@ class Trainer:
         network = self.denoiser.network
         weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
         prepare(network, config, self.device)
+        self.checkpoints = Checkpoints(folder, config.keep)
+        self.checkpoints.tidy()
+        found = self.checkpoints.read()
+        if found is None and config.init is not None:
+            start_from(config.init, spec, network)
         self.state = State(self.denoiser, weighting, parts.ema, config.widths)
         self._run = {
             "train": config.identity(),
@@ -87,8 +92,8 @@ class Trainer:
             "pixels": data.fingerprint,
             **parts.described,
         }
-        self.checkpoints = Checkpoints(folder, config.keep)
-        found = self._found()
+        if found is not None:
+            self._restore(*found)
         if config.compile:
             compiled(network, self.device)
         # What one call gives, on this process's rows, and the gradients of all rows.
@@ -102,14 +107,10 @@ class Trainer:
             fused=True,
         )
         if found is not None:
-            self.state.restore_optimizer(found)
+            self.state.restore_optimizer(found[1])
 
-    def _found(self) -> dict[str, Tensor] | None:
-        """Weights and counters of the folder's checkpoint, if there is one; all of its tensors."""
-        self.checkpoints.tidy()
-        if (read := self.checkpoints.read()) is None:
-            return None
-        spec, tensors = read
+    def _restore(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
+        """Weights and counters of a checkpoint, if it is one of this run."""
         if changed := differences(spec, self._recorded_spec()):
             raise InputError(
                 f"hydra.run.dir={self.folder}: holds a run with another {', '.join(changed)}; "
@@ -122,7 +123,11 @@ class Trainer:
                 f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
                 "network; choose another folder or remove it"
             ) from error
-        return tensors
+        # What can no longer be told, such as the content of a start that is gone, stays recorded.
+        self._run["train"] = {
+            **spec.config.get("run", {}).get("train", {}),
+            **self.config.identity(),
+        }
 
     def _spread(self) -> torch.nn.Module:
         """The objective as several processes train it together."""

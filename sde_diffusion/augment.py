@@ -80,6 +80,7 @@ class Dequantise(Augment):
         return torch.randint(1, 2**24, (n, 1), generator=generator).float()
 
     def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        _check_images(x_0)
         u = torch.empty_like(x_0)
         generator = torch.Generator()
         for row, seed in zip(u, drawn[:, 0].tolist(), strict=True):
@@ -110,8 +111,8 @@ class Geometric(Augment):
     ) -> None:
         self.p = _probability("p", p)
         self.flip = _probability("flip", flip)
-        if not scale >= 0:
-            raise InputError(f"augment.scale={scale}: give a number >= 0")
+        if not 0 <= scale <= 8:  # far beyond, sizes overflow
+            raise InputError(f"augment.scale={scale}: give a number from 0 to 8")
         if not 0 <= shift < 1:
             raise InputError(f"augment.shift={shift}: give a share from 0 to below 1")
         self.scale = scale
@@ -133,10 +134,10 @@ class Geometric(Augment):
     def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         _check_images(x_0)
         height, width = x_0.shape[-2:]
-        if height != width:
+        if height != width or width < 2:
             raise InputError(
-                f"augment=geometric: turns square images, not {height} x {width}; "
-                "choose augment=flip or none"
+                f"augment=geometric: turns square images of 2 pixels or more, not {height} x "
+                f"{width}; choose augment=flip or none"
             )
         mirror_x, mirror_y, turns, w = drawn[:, :4].unbind(1)
         move = (drawn[:, 4:] * self.shift * width).round()

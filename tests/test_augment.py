@@ -157,6 +157,13 @@ def test_dequantised_levels_fill_their_bins() -> None:
         assert abs(float(correlation)) < 4 / n**0.5
 
 
+def test_the_largest_scale_leaves_numbers() -> None:
+    x = images(500)
+    out, _ = Geometric(p=1.0, scale=8.0)(x, generator())
+    # Interpolation never goes beyond its neighbours, up to rounding.
+    assert bool((out.isfinite() & (out.abs() <= x.abs().max() * (1 + 1e-6))).all())
+
+
 def test_the_draws_are_those_of_the_generator() -> None:
     one, two, other = (Geometric(0.5)(images(), generator(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(one, two)
@@ -172,7 +179,10 @@ def test_the_draws_are_those_of_the_generator() -> None:
         (lambda: Geometric(scale=-1.0), "augment.scale=-1"),
         (lambda: Geometric(shift=1.0), "augment.shift=1"),
         (lambda: Flip()(torch.zeros(3, 2), generator()), "augment: changes images"),
+        (lambda: Dequantise()(torch.zeros(3, 2), generator()), "augment: changes images"),
         (lambda: Geometric()(torch.zeros(3, 1, 4, 6), generator()), "augment=geometric: .* 4 x 6"),
+        (lambda: Geometric()(torch.zeros(3, 1, 1, 1), generator()), "augment=geometric: .* 1 x 1"),
+        (lambda: Geometric(scale=50.0), "augment.scale=50"),
     ],
 )
 def test_a_wrong_argument_is_named(make: type, key: str) -> None:

@@ -19,6 +19,9 @@ from sde_diffusion.errors import InputError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64 * 2**20
+MAX_SIZE = 4096
+# Pillow's modes of 16 and 32 bits, which it would clip at 255: all white.
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
 def image_folder(
@@ -44,6 +47,9 @@ def image_folder(
         key: the config key that error messages name.
     """
     on_error_choice(on_error)
+    size_choice(size)
+    if classes is not None and len(set(classes)) != len(classes):
+        raise InputError(f"data.classes={list(classes)}: give each class once")
     members, read = _members(path, key)
     prefix = f"{split}/" if split else ""
     names = sorted(n for n in members if n.startswith(prefix))
@@ -58,7 +64,7 @@ def image_folder(
         try:
             arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
             kept.append(name)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # every decoder, and every kind of archive, has its own
             broken(f"{key}={path}", name, error, on_error)
     images = stacked(arrays, f"{key}={path}")
     folders = [PurePosixPath(name.removeprefix(prefix)).parent.name for name in kept]
@@ -67,7 +73,11 @@ def image_folder(
         raise InputError(f"{key}={path}: folders {foreign} are none of the classes {known}")
     labels = torch.tensor([known.index(f) for f in folders]) if all(folders) else None
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    return ImageSet(images, labels, len(known) if labels is not None else 0, name)
+    return (
+        ImageSet(images, None, 0, name)
+        if labels is None
+        else ImageSet(images, labels, len(known), name, tuple(known))
+    )
 
 
 def _members(path: str, key: str) -> tuple[list[str], Callable[[str], bytes]]:
@@ -112,6 +122,8 @@ def pixels(image: Image.Image, size: int | None, mode: str) -> np.ndarray:
     """uint8 [H, W, C] of a picture, resized to size x size unless that is None."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    if image.mode in DEEP:
+        raise ValueError(f"{image.mode}: more than 8 bits a channel; convert it to 8")
     picture = image.convert(mode)
     if size is not None:
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
@@ -125,10 +137,20 @@ def on_error_choice(on_error: str) -> None:
         raise InputError(f"data.on_error={on_error}: choose refuse or skip")
 
 
+def size_choice(size: int | None) -> None:
+    """InputError unless it is a side that images may be resized to, or None."""
+    if size is not None and not 1 <= size <= MAX_SIZE:
+        raise InputError(f"data.size={size}: give 1 to {MAX_SIZE}, or null")
+
+
 def broken(where: str, name: str, error: Exception, on_error: str) -> None:
     """Say that image ``name`` of ``where`` is skipped, or refuse it."""
     # Pillow names what it cannot identify by its address in memory.
-    why = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    why = (
+        "not an image"
+        if isinstance(error, UnidentifiedImageError)
+        else " ".join(str(error).split())
+    )
     if on_error == "refuse":
         raise InputError(
             f"{where}: {name} is broken ({why}); mend it or set data.on_error=skip"

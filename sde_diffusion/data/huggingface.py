@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from PIL import UnidentifiedImageError
 
-from sde_diffusion.data.folder import broken, on_error_choice, pixels, stacked
+from sde_diffusion.data.folder import broken, on_error_choice, pixels, size_choice, stacked
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
 
@@ -39,6 +38,7 @@ def huggingface(
         on_error: ``refuse`` a broken image, or ``skip`` it; either names its row.
     """
     on_error_choice(on_error)
+    size_choice(size)
     split = held_out if split == "test" else split
     where = f"data.name={name}"
     rows = _opened(name, config, split, where)
@@ -52,7 +52,7 @@ def huggingface(
         try:
             arrays.append(pixels(pictures[k][image], size, "L" if grey else "RGB"))
             kept.append(k)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, AttributeError) as error:
+        except Exception as error:  # every decoder has its own
             broken(where, f"row {k} of {split}", error, on_error)
     images = stacked(arrays, where)
     shown = f"{name.rsplit('/', 1)[-1]}-{split}"

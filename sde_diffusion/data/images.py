@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,19 +16,21 @@ class ImageSet:
     """Images uint8 [N, C, H, W], labels int64 [N] or None, and what they are called.
 
     Data for training may be vectors instead: ``images`` is then float32 [N, d], used as it is.
+    ``class_names`` are those of labels 0, 1, ... where a data set finds them by itself.
     """
 
     images: Tensor
     labels: Tensor | None
     classes: int
     name: str
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> ImageSet:
         labels = None if self.labels is None else self.labels[rows]
-        return ImageSet(self.images[rows], labels, self.classes, self.name)
+        return replace(self, images=self.images[rows], labels=labels)
 
     @property
     def fingerprint(self) -> str:

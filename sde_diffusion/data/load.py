@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sde_diffusion.data.cifar10 import cifar10
@@ -43,7 +44,7 @@ def load_images(path: str, key: str) -> ImageSet:
     found = image_folder(path, key=key)
     first = found.images[:, :1]
     if bool((found.images == first).all()):
-        return ImageSet(first.contiguous(), found.labels, found.classes, found.name)
+        return replace(found, images=first.contiguous())
     return found
 
 

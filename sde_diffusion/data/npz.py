@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
@@ -25,16 +26,24 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
     if name is None:
         raise InputError(f"{key}={path}: has none of the arrays {list(NAMES)}")
     array, labels = held[name], held.get("labels")
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) == 0:
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or 0 in array.shape:
         raise InputError(
             f"{key}={path}: {name} is {array.dtype} {array.shape}; give uint8 [N, H, W, C]"
         )
     images = torch.from_numpy(array if array.ndim == 4 else array[..., None])
-    found = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    if found is not None and len(found) != len(images):
-        raise InputError(f"{key}={path}: {len(found)} labels for {len(images)} images")
-    classes = 0 if found is None else int(found.max()) + 1
+    found, classes = label_numbers(labels, len(images), f"{key}={path}")
     return ImageSet(images.permute(0, 3, 1, 2).contiguous(), found, classes, Path(path).name)
+
+
+def label_numbers(labels: np.ndarray | None, n: int, where: str) -> tuple[Tensor | None, int]:
+    """Labels int64 [n] and the number of classes; InputError unless they are whole and >= 0."""
+    if labels is None:
+        return None, 0
+    if labels.shape != (n,) or labels.dtype.kind not in "iu" or int(labels.min()) < 0:
+        raise InputError(
+            f"{where}: labels are {labels.dtype} {labels.shape}; give whole numbers >= 0, [{n}]"
+        )
+    return torch.from_numpy(labels.astype(np.int64)), int(labels.max()) + 1
 
 
 def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:

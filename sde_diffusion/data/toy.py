@@ -33,8 +33,10 @@ def toy(
         raise InputError(f"data.name={name}: choose one of {sorted(NAMES)}")
     if split not in ("train", "test"):
         raise InputError(f"data.split={split}: choose train or test")
-    if n < 1 or not noise >= 0 or seed < 0:
-        raise InputError(f"data.n={n}, noise={noise}, seed={seed}: give n >= 1 and others >= 0")
+    if n < 1 or not 0 <= noise <= 1000 or seed < 0:
+        raise InputError(
+            f"data.n={n}, noise={noise}, seed={seed}: give n >= 1, noise from 0 to 1000, seed >= 0"
+        )
     rng = np.random.default_rng((seed, ("train", "test").index(split)))
     u = rng.random(n)
     labels = None

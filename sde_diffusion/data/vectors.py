@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sde_diffusion.data.images import ImageSet
-from sde_diffusion.data.npz import arrays
+from sde_diffusion.data.npz import arrays, label_numbers
 from sde_diffusion.errors import InputError
 
 
@@ -23,12 +23,9 @@ def vectors(path: str, array: str = "x") -> ImageSet:
     x = found[array]
     if x.ndim != 2 or not np.issubdtype(x.dtype, np.floating) or 0 in x.shape:
         raise InputError(f"data.path={path}: {array} is {x.dtype} {x.shape}; give floats [N, d]")
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
+        x = x.astype(np.float32)
     if not bool(np.isfinite(x).all()):
-        raise InputError(f"data.path={path}: not all values of {array} are finite")
-    labels, classes = None, 0
-    if "labels" in found:
-        labels = torch.from_numpy(found["labels"].astype(np.int64))
-        if labels.shape != (len(x),) or int(labels.min()) < 0:
-            raise InputError(f"data.path={path}: labels {tuple(labels.shape)}; give [N], >= 0")
-        classes = int(labels.max()) + 1
-    return ImageSet(torch.from_numpy(x.astype(np.float32)), labels, classes, Path(path).name)
+        raise InputError(f"data.path={path}: not all values of {array} are finite in float32")
+    labels, classes = label_numbers(found.get("labels"), len(x), f"data.path={path}")
+    return ImageSet(torch.from_numpy(x), labels, classes, Path(path).name)

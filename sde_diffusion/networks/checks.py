@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from sde_diffusion.errors import InputError
 
 # Every network's sizes, low and high: larger ones are mistakes, or ask for absurd memory.
@@ -50,6 +52,15 @@ def common(channels: int, embedding: int, classes: int, dropout: float, augment:
             "augment": (augment, *AUGMENT),
         }
     )
+
+
+def images(x: Tensor) -> None:
+    """InputError unless x is a batch of images."""
+    if x.ndim != 4:
+        raise InputError(
+            f"network: data of shape {tuple(x.shape[1:])}; this one is for images [C, H, W], "
+            "network=mlp is for vectors"
+        )
 
 
 def body(blocks: int, patch: int, head_width: int) -> None:

@@ -123,6 +123,7 @@ class DiT(Embedded):
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, C, H, W]."""
+        checks.images(x)
         if x.shape[-1] % self.patch or x.shape[-2] % self.patch:
             raise InputError(
                 f"network.args.patch={self.patch}: image sides {tuple(x.shape[-2:])} must be "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.condition import Condition
 from sde_diffusion.errors import InputError
+from sde_diffusion.networks import checks
 from sde_diffusion.networks.blocks import Chain
 from sde_diffusion.networks.embeddings import Embedded, NoiseFeatures
 from sde_diffusion.networks.kit import Kit
@@ -103,6 +104,7 @@ class UShape(Embedded, ABC):
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, C, H, W]."""
+        checks.images(x)
         if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
             raise InputError(
                 f"network.args: image sides {tuple(x.shape[-2:])} must be multiples of "

@@ -50,6 +50,9 @@ def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
             raise InputError(f"data={data.name}: one image, and one must be held out; give more")
         return without(data, min(HELD_OUT, -(-len(data) // 10)))
     held_out = OmegaConf.merge(config.data, {"split": "test"})
+    if data.class_names and "classes" in config.data:
+        # A class that one split lacks must not move the labels of the others.
+        held_out = OmegaConf.merge(held_out, {"classes": list(data.class_names)})
     return data, build(held_out, "data")
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from sde_diffusion.config import compose_task
 from sde_diffusion.data import (
     cifar10,
     digits,
@@ -22,12 +25,14 @@ from sde_diffusion.data import (
     image_npz,
     load_images,
     mnist,
+    vectors,
 )  # fmt: skip
 from sde_diffusion.data import folder as folder_module
 from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.data.idx import read_idx
 from sde_diffusion.data.images import ImageSet, to_float, to_uint8
 from sde_diffusion.errors import InputError
+from sde_diffusion.tasks.extractor import both_splits
 
 ALL = torch.arange(256, dtype=torch.uint8)
 
@@ -285,6 +290,66 @@ def test_what_is_no_image_is_named_without_an_address(tmp_path: Path) -> None:
             image_folder(path, split="train")
 
 
+def test_a_damaged_member_of_a_zip_is_named_or_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(both(tmp_path, FILES)[1])
+    content = bytearray(path.read_bytes())
+    at = content.index(b"IDAT", content.index(b"train/cat/2.png"))
+    content[at + 4] ^= 0xFF  # the checksums tell: the zip's before PNG's own
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train/cat/2\.png is broken \(Bad CRC-32.*skip"):
+        image_folder(str(path), "train")
+    assert len(image_folder(str(path), "train", on_error="skip")) == 2
+    assert "skipped train/cat/2.png" in capsys.readouterr().out
+
+
+def test_a_picture_that_pillow_thinks_a_bomb_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)  # it raises above twice as many
+    with pytest.raises(InputError, match=r"cat/1\.png is broken .*bomb"):
+        image_folder(both(tmp_path, FILES)[0])
+
+
+def test_sixteen_bits_are_not_clipped_to_white(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"deep\.png is broken \(I;16: more than 8 bits"):
+        image_folder(str(tmp_path))
+
+
+def test_a_class_that_the_held_out_split_lacks_moves_no_label(tmp_path: Path) -> None:
+    held_out = {"test/dog/1.png": picture(30), "test/owl/1.png": picture(50)}
+    for path in both(tmp_path, {**FILES, "train/owl/1.png": picture(50), **held_out}):
+        words = ["task=train", "data=folder", f"data.path={path}", "data.split=train"]
+        train, test = both_splits(compose_task(words))
+        assert train.class_names == test.class_names == ("cat", "dog", "owl")
+        assert train.labels is not None
+        assert test.labels is not None
+        assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1, 2], [1, 2])
+        foreign = compose_task([*words[:-1], "data.split=test"])
+        assert both_splits(foreign)[0].classes == 2
+    (tmp_path / "folder" / "test" / "emu").mkdir()
+    (tmp_path / "folder" / "test" / "emu" / "1.png").write_bytes(picture(1))
+    with pytest.raises(InputError, match=r"folders \['emu'\] are none of the classes"):
+        both_splits(compose_task([*words[:2], f"data.path={tmp_path / 'folder'}", words[3]]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": 0}, r"data\.size=0: give 1 to"),
+        ({"size": 10**6}, r"data\.size=1000000"),
+        ({"classes": ["cat", "dog", "cat"]}, r"data\.classes=.*once"),
+    ],
+)
+def test_a_wrong_argument_is_not_blamed_on_an_image(
+    tmp_path: Path, wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        image_folder(both(tmp_path, FILES)[0], "train", on_error="skip", **wrong)
+
+
 def test_different_sizes_name_the_remedy(tmp_path: Path) -> None:
     for path in both(tmp_path, {**FILES, "train/dog/9.png": picture(1, size=5)}):
         with pytest.raises(InputError, match=r"data\.size"):
@@ -324,6 +389,27 @@ def test_npz(tmp_path: Path) -> None:
         np.savez(path, **wrong)
         with pytest.raises(InputError, match=r"x\.npz"):
             image_npz(path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[[0], [1]], ["a", "b"], [-1, 0], [0.5, 1.0], [math.nan, 0.0], 1],
+    ids=["a column", "words", "negative", "fractions", "no number", "one"],
+)
+def test_labels_that_number_no_classes_are_named(tmp_path: Path, labels: object) -> None:
+    path = str(tmp_path / "x.npz")
+    np.savez(path, images=np.zeros((2, 3, 4), np.uint8), labels=np.array(labels))
+    with pytest.raises(InputError, match=r"x\.npz: labels are .*; give whole numbers >= 0, \[2\]"):
+        image_npz(path)
+    np.savez(path, x=np.zeros((2, 3)), labels=np.array(labels))
+    with pytest.raises(InputError, match=r"x\.npz: labels are .*; give whole numbers >= 0, \[2\]"):
+        vectors(path)
+
+
+def test_npz_of_images_without_pixels_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 0, 4), np.uint8))
+    with pytest.raises(InputError, match=r"x\.npz: images is uint8 \(2, 0, 4\)"):
+        image_npz(str(tmp_path / "x.npz"))
 
 
 def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:

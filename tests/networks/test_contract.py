@@ -141,6 +141,12 @@ def test_hostile_arguments_are_one_line(path: Path) -> None:
                 assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("name", [name for name in networks.names() if name != "mlp"])
+def test_vectors_are_refused_by_networks_for_images(name: str) -> None:
+    with pytest.raises(InputError, match=r"data of shape \(2,\).*network=mlp is for vectors"):
+        networks.build(name, {"channels": 2})(torch.zeros(4, 2), torch.zeros(4))
+
+
 def relative(error: torch.Tensor, value: torch.Tensor) -> float:
     """RMS of the error over that of the value."""
     return float((error.square().mean() / value.square().mean()).sqrt().detach())

@@ -9,6 +9,7 @@ one; old files have none. Tensors ``model.*`` are the (EMA) weights that everybo
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -30,6 +31,9 @@ from sde_diffusion.parameterization import PARAMETERIZATIONS
 FORMAT = 1
 KEY = "sde_diffusion"
 CHECKSUMS = "crc32"
+# A small file cannot ask for much: values of one image, and counts.
+MAX_VALUES = 64 * 2**20
+MAX_COUNT = 2**53
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,17 @@ class Spec:
         shape = entries["shape"]
         if not shape or any(type(side) is not int or side < 1 for side in shape):
             raise ValueError(f"metadata entry 'shape' is {shape}")
-        if not 0 <= entries["sigma_min"] < entries["sigma_max"]:
+        if math.prod(shape) > MAX_VALUES:
+            raise ValueError(f"metadata entry 'shape' asks for more than {MAX_VALUES} values")
+        if not 0 <= entries["sigma_min"] < entries["sigma_max"] < math.inf:
             raise ValueError("metadata entries 'sigma_min' and 'sigma_max' are no range")
+        for name in ("classes", "step"):
+            if not 0 <= entries[name] <= MAX_COUNT:
+                raise ValueError(f"metadata entry {name!r} is not from 0 to {MAX_COUNT}")
+        # What every network of this package is told too.
+        args, classes = entries["network_args"], entries["classes"]
+        if args.get("channels", shape[0]) != shape[0] or args.get("classes", classes) < classes:
+            raise ValueError("metadata entry 'network_args' is of other channels or fewer classes")
         return cls(**{**entries, "shape": tuple(shape)})
 
 

@@ -7,6 +7,7 @@ were never tracked are a sum of stored ones (EDM2, arXiv:2312.02696, section 3.2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,19 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.distributed import rank
 from sde_diffusion.ema import Averaged, PowerEMA, gamma_of
 from sde_diffusion.errors import InputError
 
 FOLDER = "snapshots"
+LATER = re.compile(r"step-(\d+)-ema-")
 WIDTHS = (0.05, 0.1)
+
+
+def distinct(widths: Sequence[float]) -> bool:
+    """Whether the widths differ in the digits that name their files."""
+    return len({f"{width:g}" for width in widths}) == len(widths)
 
 
 class Snapshots:
@@ -30,8 +38,8 @@ class Snapshots:
     """
 
     def __init__(self, network: nn.Module, widths: Sequence[float] = WIDTHS) -> None:
-        if len(set(widths)) != len(widths) or not widths:
-            raise InputError(f"snapshots.widths={list(widths)}: give different widths, one or more")
+        if not widths or not distinct(widths):
+            raise InputError(f"snapshot_widths={list(widths)}: give different widths, one or more")
         self.widths = list(widths)
         self.averages = [Averaged(network, PowerEMA(width)) for width in widths]
 
@@ -55,7 +63,15 @@ class Snapshots:
             average.network.load_state_dict({n: tensors[f"{width:g}/{n}"] for n in names})
 
     def save(self, run: Path, spec: Spec) -> None:
-        """Write one file a width below ``run``, each a checkpoint of its own, at ``spec.step``."""
+        """Write one file a width below ``run``, each a checkpoint of its own, at ``spec.step``.
+
+        Files of later steps are removed.
+        """
+        if rank() == 0:
+            # Of a longer run that was cut off: this one may come there by another way.
+            for path in (run / FOLDER).glob("step-*-ema-*.safetensors"):
+                if (match := LATER.match(path.name)) is not None and int(match[1]) > spec.step:
+                    path.unlink()
         for width, average in zip(self.widths, self.averages, strict=True):
             path = run / FOLDER / f"step-{spec.step:08d}-ema-{width:g}.safetensors"
             weights = {f"model.{k}": v for k, v in average.network.state_dict().items()}
@@ -138,9 +154,14 @@ def reconstruct(
     c = coefficients(
         [s.spec.step for s in used], [s.sigma_rel for s in used], used[-1].spec.step, sigma_rel
     )
+    fitting = shapes(used[-1].spec)
     total: dict[str, Tensor] = {}
     for weight, snapshot in zip(c.tolist(), used, strict=True):
         _, tensors = read_checkpoint(snapshot.path, prefix="model.")
+        if {name: value.shape for name, value in tensors.items()} != fitting:
+            raise InputError(f"{snapshot.path}: weights do not fit network {used[-1].spec.network}")
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise InputError(f"{snapshot.path}: holds weights that are no finite numbers")
         for name, value in tensors.items():
             if not value.is_floating_point():
                 total[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,6 +161,35 @@ def test_every_file_is_a_model(run: tuple[Path, dict[float, Averaged]], tmp_path
     assert load_denoiser(path)[0].config["ema_width"] == 0.07
 
 
+def test_a_run_that_goes_another_way_leaves_no_later_snapshot(tmp_path: Path) -> None:
+    snapshots = Snapshots(SPEC.build().network, [0.1])
+    for step in (4, 8, 12, 10):
+        snapshots.save(tmp_path, replace(SPEC, step=step))
+    assert [s.spec.step for s in stored(tmp_path)] == [4, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda w: {k: v for k, v in w.items() if "head" not in k}, "do not fit"),
+        (lambda w: {k: v[:1] for k, v in w.items()}, "do not fit"),
+        (lambda w: {k: v * torch.nan for k, v in w.items()}, "no finite numbers"),
+    ],
+    ids=["fewer", "smaller", "no numbers"],
+)
+def test_a_snapshot_of_other_weights_is_named(
+    tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], says: str
+) -> None:
+    network = SPEC.build().network
+    for step in (4, 8):
+        Snapshots(network, [0.1]).save(tmp_path, replace(SPEC, step=step))
+    path = stored(tmp_path)[-1].path
+    weights = change({f"model.{k}": v for k, v in network.state_dict().items()})
+    save_checkpoint(path, replace(SPEC, step=8, config={"ema_width": 0.1}), weights)
+    with pytest.raises(InputError, match=f"{path.name}: .*{says}"):
+        reconstruct(tmp_path, 0.1)
+
+
 def test_what_cannot_be_reconstructed_is_refused(
     run: tuple[Path, dict[float, Averaged]], tmp_path: Path
 ) -> None:
@@ -172,6 +202,8 @@ def test_what_cannot_be_reconstructed_is_refused(
         reconstruct(folder, 0.1, 41)
     with pytest.raises(InputError, match="widths"):
         Snapshots(nn.Linear(1, 1), [0.05, 0.05])
+    with pytest.raises(InputError, match="widths"):
+        Snapshots(nn.Linear(1, 1), [0.05, 0.05 + 1e-8])  # of one name
     (tmp_path / FOLDER).mkdir()
     save_checkpoint(tmp_path / FOLDER / "x.safetensors", replace(SPEC, step=3), {})
     with pytest.raises(InputError, match="records no EMA width"):

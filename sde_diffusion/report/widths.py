@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
 from sde_diffusion.report.style import INK, SOFT, Plot, line, log_axes, marker, new_figure
 
 
@@ -18,7 +20,9 @@ def loss_vs_width(rows: Sequence[dict[str, Any]]) -> Plot:
     log_axes(axes, x, y)
     axes.set_yscale("linear")
     axes.set_ylim(1 - 0.08 * (max(y) - 1 or 0.01), max(y) + 0.12 * (max(y) - 1 or 0.01))
-    axes.yaxis.set_major_formatter("{x:.3f}")
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    formatter = ScalarFormatter(useOffset=False)  # as many digits as tell the ticks apart
+    axes.yaxis.set_major_formatter(formatter)
     axes.plot(x, y, **line(0))
     plot = Plot("widths", figure)
     for row, height in zip(rows, y, strict=True):

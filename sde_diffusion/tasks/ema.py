@@ -18,7 +18,7 @@ from sde_diffusion.config import build, read
 from sde_diffusion.ema import gamma_of
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
-from sde_diffusion.posthoc import stored, write_average
+from sde_diffusion.posthoc import distinct, stored, write_average
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.tasks.common import job, machine, usable_device
 from sde_diffusion.tasks.extractor import both_splits
@@ -47,6 +47,8 @@ def models(run: Path, widths: Sequence[float], step: int | None, folder: Path) -
         raise InputError("width=[]: give at least one relative width, 0.1 say")
     for width in widths:
         gamma_of(width)
+    if not distinct(widths):
+        raise InputError(f"width={list(widths)}: give widths that differ in six digits")
     stored(run, step)  # refused before anything is written
     paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
     for width, path in tqdm(paths.items(), desc="averages", unit="width", leave=False):

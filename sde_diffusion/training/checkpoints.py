@@ -108,7 +108,12 @@ def differences(recorded: Spec, wanted: Spec) -> list[str]:
 
 def _identity(spec: Spec) -> dict[str, Any]:
     fields = asdict(spec)
-    run = fields.pop("config").get("run", {})
+    run = _dict(fields.pop("config").get("run"))
     del fields["step"]
     fields["shape"] = tuple(fields["shape"])
-    return {**fields, **run.pop("train", {}), **run}
+    return {**fields, **_dict(run.pop("train", None)), **run}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    """``value`` if it is one: a file from elsewhere may hold anything there."""
+    return value if isinstance(value, dict) else {}

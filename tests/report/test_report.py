@@ -31,6 +31,7 @@ from sde_diffusion.report.plots import (
 from sde_diffusion.report.ranking import Ranking, Standing
 from sde_diffusion.report.style import COLOURS, look, spaced, spread
 from sde_diffusion.report.tables import cell_line, csv_bytes, marks, standings, text_table
+from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.tracking import NoTracker
 
 UNSAFE = "<b>uni&pc</b>"
@@ -244,3 +245,13 @@ def test_grid_puts_images_in_rows() -> None:
 def test_show() -> None:
     shown = [show(v) for v in (None, 0.5, -7.25, 1234.5, 7, "a", True)]
     assert shown == ["–", "0.500", "−7.25", "1234", "7", "a", "True"]
+
+
+def test_the_ticks_of_the_widths_differ() -> None:
+    losses = [0.83919, 0.83892, 0.83903, 0.83958, 0.84144]
+    widths = [0.03, 0.05, 0.08, 0.12, 0.2]
+    rows = [{"width": w, "loss": loss} for w, loss in zip(widths, losses, strict=True)]
+    axes = loss_vs_width(rows).figure.axes[0]
+    axes.figure.canvas.draw()
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(set(labels)) == len(labels) > 3

@@ -83,6 +83,7 @@ def test_widths_are_an_axis_of_a_comparison(run: Path, quick_cli: Run, tmp_path:
         (["step=7"], "step=7: no snapshot of it; choose one of [10, 20]"),
         (["noise_levels=1"], "noise_levels=1, images=16: give at least 2"),
         (["checkpoint=nosuch"], "snapshot_every"),
+        (["width=[0.1,0.10000001]"], "width=[0.1, 0.10000001]: give widths that differ"),
         (["data=nosuch"], "data=nosuch: no such choice"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import load_denoiser, read_checkpoint
+from sde_diffusion.checkpoint import load_denoiser, read_checkpoint, save_checkpoint
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
@@ -205,6 +205,11 @@ def test_a_checkpoint_that_cannot_be_resumed_is_one_line(tmp_path: Path, whole: 
     path.write_bytes((whole / MODEL).read_bytes())
     with pytest.raises(InputError, match="holds no training state"):
         trainer(tmp_path)
+    spec, tensors = read_checkpoint(path)
+    for run in ("a word", {"train": "a word"}, [1]):
+        save_checkpoint(path, replace(spec, config={"run": run}), tensors)
+        with pytest.raises(InputError, match="holds no training state"):
+            trainer(tmp_path)
     path.write_bytes((whole / CHECKPOINT).read_bytes()[:5000])
     with pytest.raises(InputError, match=r"no whole checkpoint .*torn"):
         trainer(tmp_path)

@@ -99,8 +99,9 @@ class Trainer:
         # What one call gives, on this process's rows, and the gradients of all rows.
         self.objective = Objective(self.denoiser, weighting, autocast(config, self.device))
         self.replica = self._spread()
+        self._parameters = list(self.objective.parameters())
         self.state.optimizer = torch.optim.AdamW(
-            self.objective.parameters(),
+            self._parameters,
             config.lr,
             betas=(config.betas[0], config.betas[1]),
             weight_decay=config.weight_decay,
@@ -185,7 +186,7 @@ class Trainer:
         lr = config.lr * self.parts.schedule.share(step, config.warmup, config.steps)
         state.optimizer.zero_grad()
         value, losses, sigma = self._gradient(step)
-        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
         if math.isfinite(value + float(distributed.whole(norm))):
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
@@ -225,7 +226,11 @@ class Trainer:
         """Losses [B] of one part of a batch; its dropout draws from a stream of its own."""
         index, parts = part
         with torch.random.fork_rng([] if self.device.type == "cpu" else [self.device]):
-            torch.manual_seed(derive(self.config.seed, DROPOUT, step * parts + index))
+            seed = derive(self.config.seed, DROPOUT, step * parts + index)
+            # Not torch.manual_seed, which also sees to devices that are not there, in 1 ms or so.
+            torch.default_generator.manual_seed(seed)
+            if self.device.type != "cpu":
+                torch.get_device_module(self.device).manual_seed(seed)
             return self.replica(batch)
 
     def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:

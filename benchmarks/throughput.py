@@ -1,0 +1,253 @@
+"""What does a training step cost beside diffusers' training loop, on the same UNet2DModel?
+
+diffusers is needed: the extra [peers].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import page
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from sde_diffusion.checkpoint import Spec
+from sde_diffusion.condition import Condition
+from sde_diffusion.config import compose_task, plain, read
+from sde_diffusion.data.images import ImageSet, to_float
+from sde_diffusion.files import write_atomically
+from sde_diffusion.levels import LogNormal
+from sde_diffusion.networks import register
+from sde_diffusion.tasks.common import machine
+from sde_diffusion.training.config import TrainConfig
+from sde_diffusion.training.loop import Parts, Trainer
+
+BATCH, ROUNDS, WARM = 8, 12, 2
+STEPS = 100_000  # of the schedules; far fewer are taken
+SHAPE = (3, 32, 32)
+WIDTHS = (64, 128, 128)
+IMAGES = torch.randint(
+    0, 256, (2000, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+)
+PRECISIONS = ("float32", "bfloat16")
+
+
+def unet() -> UNet2DModel:
+    """The network that both sides train, with the same weights."""
+    torch.manual_seed(0)
+    return UNet2DModel(
+        sample_size=SHAPE[-1], in_channels=SHAPE[0], out_channels=SHAPE[0], layers_per_block=2,
+        block_out_channels=WIDTHS,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+
+
+@register("diffusers_unet2d")
+class Wrapped(nn.Module):
+    """UNet2DModel as a network of ours, F(x, c_noise, cond)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet = unet()
+
+    def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
+        return self.unet(x, c_noise, return_dict=False)[0]
+
+
+def ours(precision: str) -> Trainer:
+    """A run with the defaults of ``sde-diffusion train``."""
+    spec = Spec("diffusers_unet2d", {}, "epsilon", {}, SHAPE)
+    config = TrainConfig(steps=STEPS, batch_size=BATCH, save_every=STEPS, precision=precision)
+    data = ImageSet(IMAGES, None, 0, "random pixels")
+    return Trainer(spec, data, Parts(LogNormal()), config, Path(tempfile.mkdtemp()))
+
+
+def steps_of(run: Trainer) -> Iterator[Any]:
+    """The steps of our loop, its progress bar kept from the terminal."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield from run.run()
+
+
+def theirs(precision: str, ema: bool) -> Iterator[float]:
+    """The loop of diffusers' documentation for unconditional models, a step at a time.
+
+    Without ``ema`` that of the tutorial, with it that of the training example's ``--use_ema``.
+    The images are tensors already, and there is no accelerator object around the loop: both
+    would cost the loop time, not gain it any.
+    """
+    model = unet()
+    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    rate = get_cosine_schedule_with_warmup(
+        optimizer=optimizer, num_warmup_steps=500, num_training_steps=STEPS
+    )
+    average = EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True)
+    loader = DataLoader(TensorDataset(to_float(IMAGES)), batch_size=BATCH, shuffle=True)
+    while True:
+        for (clean,) in loader:
+            noise = torch.randn(clean.shape)
+            timesteps = torch.randint(0, 1000, (clean.shape[0],), dtype=torch.int64)
+            noisy = scheduler.add_noise(clean, noise, timesteps)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                predicted = model(noisy, timesteps, return_dict=False)[0]
+            loss = F.mse_loss(predicted.float(), noise)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            rate.step()
+            optimizer.zero_grad()
+            if ema:
+                average.step(model.parameters())
+            yield loss.detach().item()
+
+
+def timed(steps: Iterator[Any]) -> tuple[float, float]:
+    """Seconds of one step: wall time and processor time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    next(steps)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+class Stopwatch:
+    """Processor seconds of our loop in the network's forward, backward and the optimizer."""
+
+    def __init__(self, run: Trainer) -> None:
+        self.seconds = 0.0
+        network, optimizer = run.denoiser.network, run.state.optimizer
+        network.forward = self.measured(network.forward)  # type: ignore[method-assign]
+        optimizer.step = self.measured(optimizer.step)  # type: ignore[method-assign]
+        Tensor.backward = self.measured(Tensor.backward)  # type: ignore[method-assign]
+
+    def measured(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            began = time.process_time()
+            out = call(*args, **kwargs)
+            self.seconds += time.process_time() - began
+            return out
+
+        return wrapper
+
+
+def recipe(name: str) -> Trainer:
+    """The run of ``sde-diffusion train experiment=NAME``, on random pixels of its shape."""
+    config = compose_task(["task=train", f"experiment={name}"])
+    side = {"digits": 8, "mnist": 28}[name]
+    images = IMAGES[:, :1, :side, :side].contiguous()
+    args = {**plain(config.network.args), "channels": 1, "classes": 10}
+    spec = Spec(config.network.name, args, "karras", {}, (1, side, side), classes=10)
+    data = ImageSet(images, torch.arange(len(images)) % 10, 10, "random pixels")
+    settings = replace(read(config, TrainConfig, "device"), save_every=STEPS)
+    return Trainer(spec, data, Parts(LogNormal()), settings, Path(tempfile.mkdtemp()))
+
+
+def outside(run: Trainer) -> float:
+    """Median share of a run's step outside forward, backward and optimizer, of processor time."""
+    kept = Tensor.backward
+    watch, steps, shares = Stopwatch(run), steps_of(run), []
+    try:
+        for _ in range(WARM + ROUNDS):
+            watch.seconds = 0.0
+            _, cpu = timed(steps)
+            shares.append(1 - watch.seconds / cpu)
+    finally:
+        Tensor.backward = kept  # type: ignore[method-assign]
+    return statistics.median(shares[WARM:])
+
+
+def measure(precision: str) -> dict[str, Any]:
+    """Medians of interleaved steps of the three loops, wall and processor seconds."""
+    loops = {
+        "ours": steps_of(ours(precision)),
+        "diffusers, EMA": theirs(precision, ema=True),
+        "diffusers, tutorial": theirs(precision, ema=False),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    for k in range(WARM + ROUNDS):
+        # Whoever comes first in a round is not always the same.
+        names = list(loops)[k % 3 :] + list(loops)[: k % 3]
+        for name in names:
+            times[name].append(timed(loops[name]))
+    medians = {
+        name: [statistics.median(column) for column in zip(*values[WARM:], strict=True)]
+        for name, values in times.items()
+    }
+    ratios = {
+        name: [
+            statistics.median(
+                theirs[i] / own[i]
+                for theirs, own in zip(times[name][WARM:], times["ours"][WARM:], strict=True)
+            )
+            for i in (0, 1)
+        ]
+        for name in loops
+    }
+    return {"medians": medians, "ratios": ratios}
+
+
+def main() -> None:
+    """Measure and write throughput.md."""
+    torch.set_num_threads(1)
+    found = {precision: measure(precision) for precision in PRECISIONS}
+    rows = [
+        [precision, name, f"{wall:.3f}", f"{cpu:.3f}", f"{BATCH / cpu:.1f}",
+         *(f"{ratio:.3f}" for ratio in result["ratios"][name])]
+        for precision, result in found.items()
+        for name, (wall, cpu) in result["medians"].items()
+    ]  # fmt: skip
+    weights = sum(p.numel() for p in unet().parameters())
+    runs = {
+        **{f"UNet2DModel, {precision}": ours(precision) for precision in PRECISIONS},
+        **{f"experiment={name}": recipe(name) for name in ("mnist", "digits")},
+    }
+    shares = [
+        [name, str(run.config.batch_size), run.config.precision, f"{100 * outside(run):.1f} %"]
+        for name, run in runs.items()
+    ]
+    head = ["precision", "loop", "s a step", "processor s", "images / processor s",
+            "time / ours", "processor / ours"]  # fmt: skip
+    text = [
+        "# What a training step costs",
+        f"The same `UNet2DModel` ({weights / 1e6:.1f} M weights, widths {list(WIDTHS)}), the same "
+        f"batch ({BATCH} images of 3 x 32 x 32), one thread, the same precision. *Ours* is "
+        "`Trainer` with the defaults of `sde-diffusion train`: finite loss and gradient checked, "
+        "gradients clipped, power-function EMA, progress bar. *diffusers* is the loop of its "
+        "documentation (`add_noise`, MSE, AdamW, clipping, cosine schedule), with `EMAModel` as "
+        "in its training example's `--use_ema`, and as in its tutorial, which keeps no average. "
+        "Its data loader gets tensors instead of image files, and no accelerator object stands "
+        "around it: neither would make it faster.",
+        page.table(head, rows),
+        f"Medians of {ROUNDS} interleaved steps after {WARM}; *time / ours* is the median of the "
+        "ratios of the steps of one round: above 1, that loop is slower. Processor time is not "
+        "lengthened by other processes; wall time is.",
+        "The share of our step outside the network's forward, the backward pass and the "
+        "optimizer: batch, noise, preconditioning, loss, clipping, EMA, checks, bar. Of processor "
+        f"time, median of {ROUNDS} steps; the last two rows are the recipes of this package.",
+        page.table(["run", "batch", "precision", "share outside"], shares),
+        "No GPU was at hand: what our defaults for one (bfloat16, channels-last, `compile=true`) "
+        "are worth there is not measured.",
+        "## Where the numbers come from",
+        "\n".join(
+            ["- command: `python benchmarks/throughput.py`"]
+            + [f"- {key}: {value}" for key, value in machine().items()]
+        ),
+    ]
+    write_atomically(page.HERE / "throughput.md", ("\n\n".join(text) + "\n").encode())
+    print("\n\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -61,7 +61,8 @@ def run_training(
 ) -> float:
     """Train to the end and return the last validation loss, the mean over noise levels.
 
-    Logged every ``LOG_EVERY`` steps: the mean ``loss`` since the last log, ``lr``, ``skipped``.
+    Logged every ``LOG_EVERY`` steps: the mean ``loss`` since the last log, ``lr``, ``skipped`` and
+    ``images/s``, the time of saves left out.
     At every save: the loss on held-out images at each of eight noise levels (``val/loss`` is
     their mean, ``val/sigma=...`` the parts), ``best.safetensors`` if it is the lowest so far,
     ``checkpoint.safetensors``, then ``samples_STEP.png`` (the PNG that ``draw`` makes of the
@@ -94,14 +95,18 @@ def run_training(
 
     last: dict[str, float] = {}
     losses: list[float] = []
+    seconds = 0.0
     for metrics in trainer.run(validate, on_save):
         losses.append(metrics["loss"])
+        seconds += metrics["seconds"]
         if trainer.step % LOG_EVERY == 0 or trainer.step == config.steps:
             finite = [loss for loss in losses if math.isfinite(loss)]
             mean = sum(finite) / len(finite) if finite else math.nan
+            speed = config.batch_size * len(losses) / seconds
             logged = {"loss": mean, "lr": metrics["lr"], "skipped": metrics["skipped"]}
-            tracker.log(logged, trainer.step)
+            tracker.log({**logged, "images/s": speed}, trainer.step)
             losses.clear()
+            seconds = 0.0
     return last["val/loss"] if last else validate(trainer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,7 +156,7 @@ class Trainer:
         validate: Callable[[Trainer], float] | None = None,
         on_save: Callable[[Trainer], None] | None = None,
     ) -> Iterator[dict[str, float]]:
-        """Train to ``config.steps``; yields step, loss, learning rate and skipped at each step.
+        """Train to ``config.steps``; yields step, loss, lr, skipped and seconds of each step.
 
         Every ``save_every`` steps and at the end: ``validate``, whose lowest value marks the best
         model, then the checkpoint is written, then ``on_save``. Diverged after ``patience`` steps
@@ -182,6 +183,7 @@ class Trainer:
 
     def _advance(self) -> dict[str, float]:
         """One optimizer step, left out if its loss or gradient is not finite."""
+        began = time.perf_counter()
         step, config, state = self.step + 1, self.config, self.state
         lr = config.lr * self.parts.schedule.share(step, config.warmup, config.steps)
         state.optimizer.zero_grad()
@@ -198,7 +200,10 @@ class Trainer:
         else:
             self._skip(step, losses, sigma)
         state.update(step)
-        return {"step": step, "loss": value, "lr": lr, "skipped": state.skipped}
+        return {
+            "step": step, "loss": value, "lr": lr, "skipped": state.skipped,
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
 
     def _gradient(self, step: int) -> tuple[float, Tensor, Tensor]:
         """The gradient of the mean loss of step's batch, in ``.grad``.

@@ -11,6 +11,7 @@ import torch
 from sde_diffusion.checkpoint import Spec, load_denoiser, read_checkpoint
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.errors import DivergedError
 from sde_diffusion.levels import LogNormal
 from sde_diffusion.tasks.train import LOG_EVERY, run_training
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
@@ -59,6 +60,7 @@ def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
     validations = {step: row for step, row in log.rows if "val/loss" in row}
     assert list(losses) == [LOG_EVERY, 2 * LOG_EVERY, 50]
     assert all(math.isfinite(row["loss"]) and row["skipped"] == 0 for row in losses.values())
+    assert all(row["images/s"] > 0 for row in losses.values())
     assert list(validations) == [30, 50]
     parts = [v for k, v in validations[50].items() if k.startswith("val/sigma=")]
     assert len(parts) == 8
@@ -68,6 +70,17 @@ def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
     drawn = float((tmp_path / "samples_50.png").read_bytes())
     assert float(draw(denoiser)) == pytest.approx(drawn, abs=1e-2)  # the model is half precision
     assert train(tmp_path, Log()) == pytest.approx(value)  # nothing left to do
+
+
+def test_samples_that_diverge_do_not_end_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(denoiser: Denoiser) -> bytes:
+        raise DivergedError("samples: no numbers")
+
+    run_training(SPEC, DATA, DATA[:5], Parts(LogNormal()), CONFIG, tmp_path, Log(), fails)
+    assert (tmp_path / MODEL).exists()
+    assert "samples_30.png: not drawn (samples: no numbers)" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:

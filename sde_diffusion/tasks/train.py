@@ -6,10 +6,10 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sde_diffusion.augment import Augment
 from sde_diffusion.checkpoint import Spec
@@ -18,7 +18,7 @@ from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.distributed import local_device, rank
 from sde_diffusion.ema import EMA
-from sde_diffusion.errors import DivergedError
+from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
 from sde_diffusion.levels import NoiseLevels
@@ -124,6 +124,18 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
     return draw
 
 
+def _arguments(node: Any, key: str) -> dict[str, Any]:
+    if not OmegaConf.is_dict(node):
+        raise InputError(f"{key}={node}: give arguments, {{NAME:VALUE}}, or {{}} for none")
+    return cast(dict[str, Any], plain(node))
+
+
+def _number(value: Any, key: str) -> float:
+    if type(value) not in (int, float):
+        raise InputError(f"{key}={value}: give a number")
+    return float(value)
+
+
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
     train_config: TrainConfig = read(config, TrainConfig, "device")
@@ -144,12 +156,12 @@ def run(config: DictConfig, folder: Path) -> float:
         given["augment"] = parts.augment.labels
     spec = Spec(
         network=str(config.network.name),
-        network_args={**plain(config.network.args), **given},
+        network_args={**_arguments(config.network.args, "network.args"), **given},
         parameterization=str(config.denoiser.name),
-        parameterization_args=plain(config.denoiser.args),
+        parameterization_args=_arguments(config.denoiser.args, "denoiser.args"),
         shape=shape,
-        sigma_min=float(config.denoiser.sigma_min),
-        sigma_max=float(config.denoiser.sigma_max),
+        sigma_min=_number(config.denoiser.sigma_min, "denoiser.sigma_min"),
+        sigma_max=_number(config.denoiser.sigma_max, "denoiser.sigma_max"),
         classes=data.classes,
         data=data.name,
         config=plain(config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,9 +72,12 @@ class TrainConfig:
         for name, low in LOWEST.items():
             if not getattr(self, name) >= low:
                 raise InputError(f"{name}={getattr(self, name)}: give a number >= {low}")
-        for name in ("lr", "clip"):
+        for name in ("lr", "clip"):  # an infinite clip is none
             if not getattr(self, name) > 0:
                 raise InputError(f"{name}={getattr(self, name)}: give a number > 0")
+        for name in ("lr", "weight_decay"):
+            if math.isinf(getattr(self, name)):
+                raise InputError(f"{name}={getattr(self, name)}: give a finite number")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"betas={self.betas}: give two numbers from 0 to below 1")
         if not 0 <= self.label_dropout <= 1:
@@ -82,6 +86,8 @@ class TrainConfig:
             raise InputError(f"precision={self.precision}: choose one of {sorted(DTYPES)}")
         if self.parallel not in STRATEGIES:
             raise InputError(f"parallel={self.parallel}: choose one of {list(STRATEGIES)}")
+        if self.snapshot_every and not self.snapshot_widths:
+            raise InputError("snapshot_widths=[]: give one or more, or snapshot_every=0")
         for width in self.snapshot_widths:
             gamma_of(width)
 

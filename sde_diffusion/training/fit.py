@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from sde_diffusion.checkpoint import Spec, read_checkpoint
@@ -11,7 +13,15 @@ from sde_diffusion.files import asset
 
 
 def check_fit(spec: Spec, data: ImageSet) -> None:
-    """InputError unless the data have the shape and the labels that the network expects."""
+    """InputError unless the data have the shape and the labels that the network expects.
+
+    And unless its noise levels are a range.
+    """
+    if not 0 < spec.sigma_min < spec.sigma_max < math.inf:
+        raise InputError(
+            f"denoiser.sigma_min={spec.sigma_min:g}, sigma_max={spec.sigma_max:g}: give "
+            "0 < sigma_min < sigma_max"
+        )
     if not len(data):
         raise InputError(f"data={data.name}: holds no images")
     if tuple(data.images.shape[1:]) != tuple(spec.shape):
@@ -31,7 +41,10 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
 
     InputError unless that is the same network under the same parameterization.
     """
-    other, tensors = read_checkpoint(asset(init), prefix="model.")
+    try:
+        other, tensors = read_checkpoint(asset(init), prefix="model.")
+    except InputError as error:
+        raise InputError(f"init={init}: {error}") from error
     if other.network != spec.network or other.parameterization != spec.parameterization:
         raise InputError(
             f"init={init}: is network={other.network}, denoiser={other.parameterization}, not "
@@ -48,4 +61,6 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
             f"init={init}: its weights do not fit network.args ({wrong[0]}, {len(wrong)} in all); "
             f"it was built with {other.network_args}"
         )
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise InputError(f"init={init}: holds weights that are no finite numbers; give another")
     network.load_state_dict(tensors)

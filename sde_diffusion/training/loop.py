@@ -160,7 +160,7 @@ class Trainer:
 
         Every ``save_every`` steps and at the end: ``validate``, whose lowest value marks the best
         model, then the checkpoint is written, then ``on_save``. Diverged after ``patience`` steps
-        in a row without a finite loss.
+        in a row without a finite loss, or where ``validate`` gives none.
         """
         self.objective.train()
         total, every = self.config.steps, self.config.snapshot_every
@@ -174,12 +174,21 @@ class Trainer:
                 if self.state.snapshots is not None and (self.step % every == 0 or ends):
                     self.state.snapshots.save(self.folder, self._recorded_spec())
                 if self.step % self.config.save_every == 0 or ends:
-                    self.save(math.inf if validate is None else validate(self))
+                    self.save(math.inf if validate is None else self._finite(validate(self)))
                     if on_save is not None:
                         on_save(self)
         # A run killed between its last checkpoint and its model.
         if distributed.from_first(not (self.folder / MODEL).exists()):
             self._save_model(MODEL)
+
+    def _finite(self, value: float) -> float:
+        """A validation loss; Diverged if it is none, before the last good checkpoint is lost."""
+        if not math.isfinite(value):
+            raise Diverged(
+                f"lr={self.config.lr:g}: the averaged weights of step {self.step} give a loss of "
+                f"{value} on held-out images; lower lr"
+            )
+        return value
 
     def _advance(self) -> dict[str, float]:
         """One optimizer step, left out if its loss or gradient is not finite."""

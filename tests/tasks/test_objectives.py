@@ -46,3 +46,18 @@ def test_likelihood_refuses_levels_without_ends_in_one_line(quick_cli: Run) -> N
     assert "choose levels=importance" in done.stderr
     done = quick_cli(*TRAIN, "levels=sde", "weighting=likelihood", ok=False)
     assert "levels run from 0.001 to 80, outside denoiser.sigma_min=0.002" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("denoiser.sigma_min=low", "denoiser.sigma_min=low: give a number"),
+        ("network.args=null", "network.args=None: give arguments"),
+        ("denoiser.args=null", "denoiser.args=None: give arguments"),
+    ],
+)
+def test_what_builds_no_model_is_one_line(quick_cli: Run, word: str, says: str) -> None:
+    words = [w for w in TRAIN if not w.startswith(word.split("=")[0] + ".")]
+    done = quick_cli(*words, word, ok=False)
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import read_checkpoint
+from sde_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from sde_diffusion.errors import InputError
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from tests.training.small import ARGS, CONFIG, SPEC, finish, tensors, trainer
@@ -76,3 +77,11 @@ def test_the_shipped_model_does_not_fit_any_network(tmp_path: Path) -> None:
 def test_a_start_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nosuch: no such file"):
         trainer(tmp_path, replace(CONFIG, init="nosuch"))
+
+
+def test_weights_that_are_no_numbers_are_no_start(tmp_path: Path, parent: Path) -> None:
+    spec, weights = read_checkpoint(parent / MODEL)
+    path = tmp_path / "bad.safetensors"
+    save_checkpoint(path, spec, {name: value * math.nan for name, value in weights.items()})
+    with pytest.raises(InputError, match=r"^init=.*bad\.safetensors: holds weights that are no"):
+        trainer(tmp_path / "run", replace(CONFIG, init=str(path)))

@@ -153,6 +153,14 @@ def test_ten_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
     assert trainer(tmp_path, config).step == 12  # the last checkpoint is good
 
 
+def test_a_validation_without_a_number_costs_no_checkpoint(tmp_path: Path) -> None:
+    """As when one huge step has made the weights infinite, which its own loss does not show."""
+    run = trainer(tmp_path)
+    with pytest.raises(Diverged, match="averaged weights of step 6 give a loss of nan"):
+        list(run.run(validate=lambda run: math.nan if run.step == 6 else 1.0))
+    assert trainer(tmp_path).step == 3
+
+
 def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -213,6 +221,15 @@ def test_a_checkpoint_that_cannot_be_resumed_is_one_line(tmp_path: Path, whole: 
     path.write_bytes((whole / CHECKPOINT).read_bytes()[:5000])
     with pytest.raises(InputError, match=r"no whole checkpoint .*torn"):
         trainer(tmp_path)
+
+
+@pytest.mark.parametrize("ends", [(0.0, 80.0), (-1.0, 80.0), (1.0, 0.5), (0.1, math.inf)])
+def test_noise_levels_that_are_no_range(tmp_path: Path, ends: tuple[float, float]) -> None:
+    spec = replace(SPEC, sigma_min=ends[0], sigma_max=ends[1])
+    with pytest.raises(
+        InputError, match=rf"^denoiser\.sigma_min={ends[0]:g}, .*give 0 < sigma_min"
+    ):
+        Trainer(spec, halves(), PARTS, CONFIG, tmp_path)
 
 
 @pytest.mark.parametrize(

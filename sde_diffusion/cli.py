@@ -142,6 +142,15 @@ def main() -> None:
         line = str(error) if isinstance(error, InputError) else one_line(error)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)
+    except BrokenPipeError:  # '| head' has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        sys.exit(0)
+    except OSError as error:  # of Hydra's own folder: on a disk that may not be written, say
+        if wanted_traceback:
+            raise
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        sys.stderr.write(f"{_who()}: {where}; {FULL_ERROR}=1 shows more\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         print(f"{_who()}: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

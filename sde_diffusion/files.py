@@ -7,20 +7,39 @@ import os
 import tempfile
 from pathlib import Path
 
+from sde_diffusion.errors import InputError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write the whole file or nothing: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
-        try:
+    """Write the whole file or nothing: a temporary file beside it, then a rename.
+
+    InputError if the disk is full or may not be written: what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise InputError(
+            f"{path}: not written ({error.strerror}); the same command goes on from what is there"
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    name = ""
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as f:
+            name = f.name
             f.write(content)
             f.flush()
             os.fsync(f.fileno())
-            os.chmod(f.name, 0o644)
-            os.replace(f.name, path)
-        except BaseException:
-            os.unlink(f.name)
-            raise
+            os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        if name:
+            os.unlink(name)
+        raise
 
 
 def fingerprint(path: Path) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +148,24 @@ def test_config_dir_adds_a_choice(quick_cli: Run, tmp_path: Path) -> None:
     )
     quick_cli("--config-dir", "mine", *QUICK, "grid=steep")
     assert json.loads((tmp_path / "out" / "result.json").read_text())["config"]["grid"]["rho"] == 9
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sde_diffusion.cli", "train", "--cfg", "job"]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            command, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60, check=False
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(quick_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = quick_cli(*QUICK[:-1], "hydra.run.dir=file/out", ok=False)
+    assert done.returncode == 2
+    assert "file/out: Not a directory" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

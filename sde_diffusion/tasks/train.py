@@ -78,6 +78,7 @@ def run_training(
         losses = validation_losses(trainer.ema_denoiser(), held_out, device=trainer.device)
         last.update({f"val/sigma={sigma:.3g}": loss for sigma, loss in losses.items()})
         last["val/loss"] = sum(losses.values()) / len(losses)
+        tracker.log(dict(last), trainer.step)  # before the checkpoint: a kill loses no row
         return last["val/loss"]
 
     def on_save(trainer: Trainer) -> None:
@@ -91,7 +92,6 @@ def run_training(
         if picture is not None and rank() == 0:
             write_atomically(grid, picture)
             tracker.image("samples", grid)
-        tracker.log(dict(last), trainer.step)
 
     last: dict[str, float] = {}
     losses: list[float] = []

@@ -83,6 +83,17 @@ def test_samples_that_diverge_do_not_end_a_run(
     assert "samples_30.png: not drawn (samples: no numbers)" in capsys.readouterr().err
 
 
+def test_a_kill_after_the_checkpoint_loses_no_row(tmp_path: Path) -> None:
+    def pulled(denoiser: Denoiser) -> bytes:
+        raise KeyboardInterrupt
+
+    log = Log()
+    with pytest.raises(KeyboardInterrupt):
+        run_training(SPEC, DATA, DATA[:5], Parts(LogNormal()), CONFIG, tmp_path, log, pulled)
+    assert read_checkpoint(tmp_path / CHECKPOINT)[0].step == 30
+    assert [step for step, row in log.rows if "val/loss" in row] == [30]
+
+
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     train(tmp_path / "whole", Log())
     with pytest.raises(KeyboardInterrupt):

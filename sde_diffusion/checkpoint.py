@@ -120,7 +120,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
     """Write tensors and spec, atomically; of several processes, all call this and one writes."""
-    content = {name: whole(t.detach()).cpu().contiguous() for name, t in tensors.items()}
+    content: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        gathered = whole(tensor.detach())
+        if rank() == 0:
+            content[name] = gathered.cpu().contiguous()
     if rank() == 0:
         sums = {name: _crc32(t) for name, t in sorted(content.items())}
         # One key: of several, the order in the file would be anybody's guess.

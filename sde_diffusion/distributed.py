@@ -159,10 +159,7 @@ def spread_like(value: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     target = cast(Any, like)
-    # Every rank has the whole value: nothing is sent.
-    return distribute_tensor(
-        value.to(target.device), target.device_mesh, target.placements, src_data_rank=None
-    )
+    return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
 
 
 def _spread(value: Tensor) -> bool:

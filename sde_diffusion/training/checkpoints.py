@@ -18,6 +18,7 @@ from sde_diffusion.errors import InputError
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 BEST = "best.safetensors"
+HALF = re.compile(r"\..+\.(safetensors|png|csv)\.[a-z0-9_]{8}")  # files.write_atomically's own
 EARLIER = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 
@@ -32,6 +33,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
         self._newest: int | None = None  # step of ``checkpoint.safetensors``, if it is good
+        self._whole: tuple[Spec, dict[str, Tensor]] | None = None  # what rank 0 has read to choose
 
     def earlier(self) -> list[Path]:
         """The files before the newest, the latest first."""
@@ -56,7 +58,8 @@ class Checkpoints:
                 f"hydra.run.dir={self.folder}: no whole checkpoint ({reasons}); "
                 "choose another folder or remove it"
             )
-        spec, tensors = read_checkpoint(self.folder / name)
+        spec, tensors = self._whole or read_checkpoint(self.folder / name)
+        self._whole = None
         self._newest = spec.step if name == CHECKPOINT else None
         return spec, tensors
 
@@ -69,7 +72,7 @@ class Checkpoints:
         for path in (self.folder / CHECKPOINT, *self.earlier()):
             if path.exists():
                 try:
-                    read_checkpoint(path)
+                    self._whole = read_checkpoint(path)
                 except InputError as error:
                     reasons = reasons or str(error)
                     continue
@@ -96,8 +99,9 @@ class Checkpoints:
     def tidy(self) -> None:
         """Remove what writers killed half-way have left."""
         if rank() == 0:
-            for path in self.folder.glob(".*.safetensors.*"):
-                path.unlink()
+            for path in self.folder.rglob(".*"):
+                if HALF.fullmatch(path.name):
+                    path.unlink()
 
 
 def differences(recorded: Spec, wanted: Spec) -> list[str]:

@@ -65,6 +65,19 @@ def test_a_run_killed_at_any_moment_loses_one_interval_at_most(tmp_path: Path, w
     assert not list(tmp_path.rglob(".*"))  # no half-written file is left
 
 
+def test_half_written_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    stopped(tmp_path, 2)
+    kept = [tmp_path / ".hydra" / "config.yaml", tmp_path / ".notes.safetensors"]
+    halves = [tmp_path / ".checkpoint.safetensors.a1b2c3_8", tmp_path / ".metrics.csv.abcdefgh",
+              tmp_path / "snapshots" / ".step.safetensors.00000000"]  # fmt: skip
+    for path in (*kept, *halves):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    full_trainer(tmp_path)
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in halves)
+
+
 def middle(path: Path) -> int:
     return path.stat().st_size - 1000
 

@@ -10,6 +10,8 @@ import page
 from torch import Tensor
 
 from sde_diffusion.calibration import Settings, calibrate, trajectories
+from sde_diffusion.calibration.calibrate import MODES
+from sde_diffusion.calibration.law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.closed_form import EmpiricalDenoiser
 from sde_diffusion.condition import Condition
@@ -19,7 +21,6 @@ from sde_diffusion.files import asset
 from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.model import Model, load
 from sde_diffusion.solvers.calibration_file import Calibration
-from sde_diffusion.solvers.rule import Start
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0
@@ -75,10 +76,10 @@ def calibrated_here(
     settings = Settings()
     seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
     known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
-    start = Start.of(known.images, 64)
-    rules = {n: calibrate(denoiser, known, n, settings, start, SIGMA[0]).rule for n in CALLS}
+    normal = normal_law(denoiser, known, MODES, settings.batch_size)
+    rules = {n: calibrate(denoiser, known, n, settings, normal, SIGMA[0]).rule for n in CALLS}
     conditional = condition(seeds) is not None
-    Calibration(denoiser.identity, conditional, denoiser.shape, SIGMA[1], start, rules).save(path)
+    Calibration(denoiser.identity, conditional, denoiser.shape, SIGMA[1], normal, rules).save(path)
 
 
 def as_images(inner: Denoiser) -> FunctionDenoiser:

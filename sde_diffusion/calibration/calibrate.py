@@ -9,19 +9,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.greedy import candidates, greedy
+from sde_diffusion.calibration.greedy import greedy
 from sde_diffusion.calibration.per_mode import DCT_EDGES, PCA_EDGES, fit_last
 from sde_diffusion.calibration.problem import Problem
 from sde_diffusion.calibration.refine import refine
+from sde_diffusion.calibration.search import searched
+from sde_diffusion.calibration.standard import FEW, GRIDS, SOLVERS, as_rule
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.sde import EDM
 from sde_diffusion.solvers.bands import Bands
 from sde_diffusion.solvers.calibration_file import bands_of
-from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.solvers.normal import Normal
+from sde_diffusion.solvers.rule import Rule
 
 MODES = 64  # of the Gaussian start
-CHOOSING = 48  # noises of each kind that choose between greedy fits
+CHOOSING = 64  # noises that choose between grids
 SMALL = 4096  # dimensions up to which ``per_mode`` bands are of principal components
 
 
@@ -36,6 +40,7 @@ class Settings:
     Attributes:
         noises, held_out: noises fitted to, and those that choose between fits.
         budget: evaluations a noise of the joint fit, for each evaluation of the rule.
+        tries: greedy fits of the search for a grid.
         mode: ``scalar``, or ``per_mode``: the last step has coefficients for each band of modes.
         batch_size: rows a call of the network.
     """
@@ -43,6 +48,7 @@ class Settings:
     noises: int = 96
     held_out: int = 64
     budget: int = 50
+    tries: int = 30
     mode: str = "scalar"
     batch_size: int = 128
 
@@ -54,6 +60,8 @@ class Settings:
             )
         if self.budget < 0:
             raise InputError(f"budget={self.budget}: give a number >= 0")
+        if self.tries < 1:
+            raise InputError(f"tries={self.tries}: give a number >= 1")
         if self.mode not in ("scalar", "per_mode"):
             raise InputError(f"mode={self.mode}: choose one of ['per_mode', 'scalar']")
         if self.batch_size < 1:
@@ -62,11 +70,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A rule, and its relative root mean square error on held-out noises before and after."""
+    """A rule, with relative root mean square errors on held-out noises.
+
+    Attributes:
+        start_error, error: before and after the joint fit.
+        standard: of standard solvers, by ``SOLVER GRID``.
+    """
 
     rule: Rule
     start_error: float
     error: float
+    standard: dict[str, float]
 
 
 def bands_for(mode: str, shape: Sequence[int], modes: int) -> tuple[str, tuple[float, ...]]:
@@ -86,7 +100,7 @@ def calibrate(
     known: Trajectories,
     calls: int,
     settings: Settings,
-    start: Start,
+    normal: Normal,
     sigma_min: float,
     device: torch.device | str = "cpu",
     heard: Callable[[int], None] = silent,
@@ -102,32 +116,50 @@ def calibrate(
     if calls > len(known.levels) - 2:
         raise InputError(f"nfe: {calls} evaluations: more than the reference has; raise nodes")
     n, m = settings.noises, settings.held_out
-    train, held_out = known[slice(0, n)], known[slice(n, n + m)]
-    fitted = Problem.of(denoiser, start, train, settings.batch_size, heard, device)
-    judged = Problem.of(denoiser, start, held_out, settings.batch_size, heard, device)
+    train = known[slice(0, n)]
+    fitted, judged, every = (
+        Problem.of(denoiser, normal, known[rows], settings.batch_size, heard, device)
+        for rows in (slice(0, n), slice(n, n + m), slice(0, n + m))
+    )
 
     def error(rule: Rule) -> float:
         return judged.rmse(judged.walk(rule).end)
 
-    few = [known[slice(0, min(n, CHOOSING))], known[slice(n, n + min(m, CHOOSING))]]
-    tried, shown = (
-        Problem.of(denoiser, start, part, settings.batch_size, heard, device) for part in few
-    )
-    errors: dict[tuple[int, ...], float] = {}
-    for nodes in candidates(known.levels, start.scale, calls):
-        rule, _ = greedy(tried, few[0], nodes)
-        errors[nodes] = shown.rmse(shown.walk(rule).end)
-    best = min(errors.items(), key=lambda item: item[1])[0]
-    rule, path = greedy(fitted, train, best)
-    at_first = error(rule)
-    rule = refine(fitted, rule, path, sigma_min, settings.budget * calls, error)
-    kind, edges = bands_for(settings.mode, denoiser.shape, len(start.variances))
-    bands = bands_of(kind, edges, start, denoiser.shape)
+    few = known[slice(0, min(n, CHOOSING))]
+    tried = Problem.of(denoiser, normal, few, settings.batch_size, heard, device)
+    nodes = searched(tried, few, calls, settings.tries)
+    rule, path = greedy(fitted, train, nodes)
+    first = judged.walk(rule).end
+    at_first, knee = judged.rmse(first), judged.knee(first)
+
+    def loss(rule: Rule) -> float:
+        return every.huber(every.walk(rule).end, knee)
+
+    standard = {
+        f"{solver} {grid}": as_rule(SOLVERS[solver], times(grid, sigma_min, known, calls))
+        for solver, grid in FEW
+    }
+    walked = {name: judged.walk(other).end for name, other in standard.items()}
+    errors = {name: judged.rmse(end) for name, end in walked.items()}
+    losses = {name: judged.huber(end, knee) for name, end in walked.items()}
+    name = min(losses, key=losses.__getitem__)
+    if losses[name] < judged.huber(first, knee):  # Gaussian flow and greedy fit gain nothing here
+        rule, path = standard[name], fitted.walk(standard[name])
+        at_first = errors[name]
+    rule = refine(fitted, rule, path, sigma_min, settings.budget * calls, loss)
+    kind, edges = bands_for(settings.mode, denoiser.shape, len(normal.variances))
+    bands = bands_of(kind, edges, normal, denoiser.shape)
     if bands is not None:
         banded = _banded_error(judged, rule, bands)
         rule = fit_last(fitted, rule, fitted.walk(rule), bands, banded)
-        return Fitted(rule, at_first, banded(rule))
-    return Fitted(rule, at_first, error(rule))
+        return Fitted(rule, at_first, banded(rule), errors)
+    return Fitted(rule, at_first, error(rule), errors)
+
+
+def times(grid: str, sigma_min: float, known: Trajectories, calls: int) -> Tensor:
+    """The noise levels of a standard grid over the range of ``known``."""
+    ends = GRIDS[grid](sigma_min=sigma_min, sigma_max=float(known.levels[0]))
+    return ends.times(EDM(), calls)
 
 
 def _banded_error(judged: Problem, rule: Rule, bands: Bands) -> Callable[[Rule], float]:
@@ -135,7 +167,7 @@ def _banded_error(judged: Problem, rule: Rule, bands: Bands) -> Callable[[Rule],
     path = judged.walk(rule)
 
     def error(rule: Rule) -> float:
-        end: Tensor = rule.advance(rule.n - 1, path.states[-2], path.residuals, bands)
+        end: Tensor = rule.advance(rule.n - 1, path.states[-2], path.seen, bands)
         return judged.rmse(end)
 
     return error

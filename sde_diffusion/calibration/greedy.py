@@ -3,76 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import torch
-from torch import Tensor
 
 from sde_diffusion.calibration.problem import Path, Problem
 from sde_diffusion.calibration.trajectory import Trajectories
-from sde_diffusion.grid import Karras, TimeGrid, VPTime
-from sde_diffusion.sde import EDM
-from sde_diffusion.solvers.rule import Rule
+from sde_diffusion.solvers.rule import Rule, Seen
 
-# A step uses this many residuals at most, and its coefficients are held to DDIM's by this much.
+# A step uses this many answers of the network and of the normal law at most, and its coefficients
+# are held to DDIM's by this much.
 DEPTH = 4
+NORMALS = 2
 RIDGE = 1e-4
 
 
-def candidates(levels: Tensor, scale: float, n: int) -> list[tuple[int, ...]]:
-    """Starting grids of n steps, as indices of ``levels``: VP-time^2 and Karras.
-
-    They start at the top, where the Gaussian flow does next to nothing, at 6 or at 3 times the
-    largest standard deviation ``scale`` of the data; and they are spread down to the end, or to a
-    fraction of ``scale`` from which the last step goes to the end.
-    """
-    top, bottom = float(levels[0]), float(levels[-1])
-    found: list[tuple[int, ...]] = []
-    for first, last in product((0.99 * top, 6 * scale, 3 * scale), (0.0, 0.02, 0.06)):
-        first = min(max(first, 20 * bottom), 0.99 * top)
-        low = max(last * scale, bottom)
-        steps = n if low == bottom else n - 1
-        ends: tuple[type[TimeGrid], ...] = VPTime, Karras
-        for grid in ends:
-            wanted = grid(sigma_min=low, sigma_max=first).times(EDM(), steps)
-            whole = wanted if steps == n else torch.cat([wanted, levels[-1:].double()])
-            nodes = tuple(snapped(levels, whole))
-            if nodes not in found:
-                found.append(nodes)
-    return found
-
-
-def snapped(levels: Tensor, wanted: Tensor) -> list[int]:
-    """The nearest ``levels`` in log sigma, increasing indices, each once, the last one last."""
-    last, n = len(levels) - 1, len(wanted) - 1
-    near = (levels.log()[None] - wanted.log()[:, None]).abs().argmin(1).tolist()
-    found: list[int] = []
-    for i, node in enumerate(near):
-        low = found[-1] + 1 if found else 0
-        found.append(min(max(node, low), last - (n - i)))
-    return found
-
-
-def greedy(problem: Problem, known: Trajectories, nodes: Sequence[int]) -> tuple[Rule, Path]:
+def greedy(
+    problem: Problem,
+    known: Trajectories,
+    nodes: Sequence[int],
+    like: tuple[Sequence[int], Path] | None = None,
+) -> tuple[Rule, Path]:
     """Ridge regression of the converged state at each node on what the rule knows there.
 
-    Minimises |y_{i+1}^ref - y_i - sum_j W_ij e_j|^2 + RIDGE |W_i - DDIM|^2, scaled by the
-    residuals; y_i is the rule's own state, so that later steps learn to repair earlier ones.
+    Minimises |y_{i+1}^ref - y_i - sum_j (W_ij e_j + V_ij g_j)|^2 + RIDGE |W_i - DDIM, V_i|^2, each
+    coefficient in units of its own term; y_i is the rule's own state, so that later steps learn to
+    repair earlier ones.
+
+    Args:
+        like: nodes and path of a fit to the same noises; answers to equal beginnings are its own.
     """
     levels = known.levels[list(nodes)].double()
     n = len(levels) - 1
-    rule = Rule(levels, levels[:-1].clone(), torch.zeros(n, n).double())
-    states, residuals = [problem.begin(float(levels[0]))], []
+    zeros = torch.zeros(n, n).double()
+    rule = Rule(levels, levels[:-1].clone(), zeros.clone(), normal=zeros.clone())
+    assert rule.normal is not None
+    same = 0
+    if like is not None:
+        while same < n and list(like[0][: same + 1]) == list(nodes[: same + 1]):
+            same += 1
+    states, seen = [problem.begin(float(levels[0]))], Seen()
     for i in range(n):
-        residuals.append(problem.ask(states[i], float(rule.asked[i])))
-        first = max(0, i + 1 - DEPTH)
+        if like is not None and i < same:
+            seen = like[1].seen.first(i + 1)
+        else:
+            seen = seen + problem.ask(rule, i, states[i])
+        first, own = max(0, i + 1 - DEPTH), max(0, i + 1 - NORMALS)
         target = known.states[nodes[i + 1]].to(states[i])
-        design = torch.stack([e.flatten() for e in residuals[first:]]).double()
+        columns = [*seen.residuals[first:], *seen.normals[own:]]
+        design = torch.stack([x.flatten() for x in columns]).double()
         prior = torch.zeros(len(design)).double()
-        prior[-1] = levels[i + 1] - levels[i]
+        prior[i - first] = levels[i + 1] - levels[i]
         left = (target - states[i]).flatten().double() - prior.to(design) @ design
         gram = design @ design.T
-        gram += RIDGE * gram.diag().mean() * torch.eye(len(design)).to(gram)
-        rule.weights[i, first : i + 1] = prior + torch.linalg.solve(gram, design @ left).cpu()
-        states.append(rule.advance(i, states[i], residuals, None))
-    return rule, Path(tuple(states), tuple(residuals))
+        gram += RIDGE * torch.diag(gram.diag())
+        found = prior + torch.linalg.solve(gram, design @ left).cpu()
+        rule.weights[i, first : i + 1] = found[: i + 1 - first]
+        rule.normal[i, own : i + 1] = found[i + 1 - first :]
+        states.append(rule.advance(i, states[i], seen, None))
+    return rule, Path(tuple(states), seen)

@@ -26,8 +26,11 @@ def fit_last(
     """
     i = rule.n - 1
     scalar = rule.weights[i]
-    left = [x.flatten().double() for x in bands.split(problem.target - path.states[i])]
-    parts = [bands.split(e) for e in path.residuals]
+    # What the row for all leaves, but for the network's answers, which each band weighs anew.
+    bare = replace(rule, weights=torch.zeros_like(rule.weights), last=None)
+    missing = problem.target - bare.advance(i, path.states[i], path.seen, None)
+    left = [x.flatten().double() for x in bands.split(missing)]
+    parts = [bands.split(e) for e in path.seen.residuals]
     best, least = rule, judge(rule)
     for ridge in RIDGES:
         rows = []

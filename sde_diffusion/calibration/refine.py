@@ -16,18 +16,21 @@ from torch import Tensor
 from sde_diffusion.calibration.problem import Path, Problem
 from sde_diffusion.solvers.rule import Rule
 
+STEPS = 5  # along one Jacobian, at most
 DIFFERENCE = 2e-3  # of a scaled parameter
+DEPTH = 3  # answers of the network whose coefficients are free in a step
+NORMALS = 1  # and of the normal law
 PIXELS = 4096  # an image at most, that the fit sees
-KNEE = 2.0  # medians of the errors, where Huber's loss turns linear
 FAR = 4.0  # the most that the logarithm of a level moves
 ENOUGH = 1e-3  # relative gain of a step below which a Jacobian is used up
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """theta <-> a rule near ``base``: log of the first level, of the levels asked, and W.
+    """theta <-> a rule near ``base``: log of the first level, of the levels asked, W and V.
 
-    W_ij is in units of the step sigma_i - sigma_{i+1}, so that all parameters are of one scale.
+    W_ij and V_ij are in units of the step sigma_i - sigma_{i+1}, so that all parameters are of one
+    scale. Those of the latest answers alone are free: j > i - DEPTH in W, j > i - NORMALS in V.
     """
 
     base: Rule
@@ -35,16 +38,22 @@ class Parameters:
     sigma_max: float
 
     @property
-    def first_steps(self) -> Tensor:
-        """[n]: the first step over which each parameter has a say."""
+    def entries(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Rows and columns of the free entries of W and of V."""
         n = self.base.n
-        rows = torch.tril_indices(n, n)[0]
-        return torch.cat([torch.tensor([-1]), torch.arange(n), rows])
+        i, j = torch.tril_indices(n, n)
+        w, v = i - j < DEPTH, i - j < (0 if self.base.normal is None else NORMALS)
+        return (i[w], j[w]), (i[v], j[v])
+
+    @property
+    def first_steps(self) -> Tensor:
+        """The first step over which each parameter has a say."""
+        (w, _), (v, _) = self.entries
+        return torch.cat([torch.tensor([-1]), torch.arange(self.base.n), w, v])
 
     def zero(self) -> Tensor:
         """theta of ``base``."""
-        n = self.base.n
-        return torch.zeros(1 + n + n * (n + 1) // 2, dtype=torch.float64)
+        return torch.zeros(len(self.first_steps), dtype=torch.float64)
 
     def rule(self, theta: Tensor) -> Rule:
         """The rule at theta; levels stay in order and within the range of the model."""
@@ -54,9 +63,13 @@ class Parameters:
         levels[0] = (levels[0] * moves[0]).clamp(1.02 * float(levels[1]), self.sigma_max)
         asked = (base.asked * moves[1:]).clamp(self.sigma_min, self.sigma_max)
         weights = base.weights.clone()
-        i, j = torch.tril_indices(n, n)
-        weights[i, j] += theta[n + 1 :] * (base.levels[:-1] - base.levels[1:])[i]
-        return Rule(levels, asked, weights)
+        step = base.levels[:-1] - base.levels[1:]
+        (i, j), (k, m) = self.entries
+        weights[i, j] += theta[n + 1 : n + 1 + len(i)] * step[i]
+        normal = None if base.normal is None else base.normal.clone()
+        if normal is not None:
+            normal[k, m] += theta[n + 1 + len(i) :] * step[k]
+        return Rule(levels, asked, weights, normal=normal)
 
 
 class Fit:
@@ -71,7 +84,7 @@ class Fit:
         generator = torch.Generator().manual_seed(0)
         self.pixels = torch.randperm(d, generator=generator)[:PIXELS] if d > PIXELS else None
         self.jacobian = torch.empty(0)
-        self.loss = self.huber(path.end)
+        self.loss = self.problem.huber(path.end)
 
     @property
     def rule(self) -> Rule:
@@ -82,23 +95,12 @@ class Fit:
         flat = end.flatten(1)
         return flat if self.pixels is None else flat[:, self.pixels.to(flat.device)]
 
-    def knee(self, end: Tensor) -> Tensor:
-        return KNEE * self.problem.errors(end).median()
-
-    def huber(self, end: Tensor, knee: Tensor | None = None) -> float:
-        """Mean over images of r^2, or knee (2 r - knee) beyond the knee, r the error of an image.
-
-        An image that a few evaluations cannot reach is kept from ruling the fit.
-        """
-        r = self.problem.errors(end)
-        k = self.knee(end) if knee is None else knee
-        return float(torch.where(r < k, r**2, k * (2 * r - k)).double().mean())
-
     @property
     def cost(self) -> int:
         """Evaluations a noise of fresh differences."""
         n = self.parameters.base.n
-        levels, coefficients = self.parameters.first_steps.split([n + 1, n * (n + 1) // 2])
+        steps = self.parameters.first_steps
+        levels, coefficients = steps[: n + 1], steps[n + 1 :]
         return int((n - levels.clamp_min(0)).sum() + (n - 1 - coefficients).sum())
 
     def differentiate(self) -> None:
@@ -112,8 +114,9 @@ class Fit:
             if p <= self.parameters.base.n:  # a level: asked anew from that step on
                 path = self.problem.walk(changed, kept, step)
             else:  # a coefficient: the answers up to its step stay
-                state = changed.advance(step, kept.states[step], kept.residuals[: step + 1], None)
-                kept = Path((*kept.states[: step + 1], state), kept.residuals[: step + 1])
+                seen = kept.seen.first(step + 1)
+                state = changed.advance(step, kept.states[step], seen, None)
+                kept = Path((*kept.states[: step + 1], state), seen)
                 path = self.problem.walk(changed, kept, step + 1)
             rows.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
         self.jacobian = torch.stack(rows)
@@ -121,7 +124,7 @@ class Fit:
     def steps(self, damping: float, most: int) -> float:
         """Steps along this Jacobian until one gains too little; returns the damping."""
         for _ in range(most):
-            knee, errors = self.knee(self.path.end), self.problem.errors(self.path.end)
+            knee, errors = self.problem.knee(self.path.end), self.problem.errors(self.path.end)
             weight = (knee / errors.clamp_min(1e-12)).clamp_max(1.0)
             left = self.seen(self.problem.target) - self.seen(self.path.end)
             scaled = (weight[:, None] * torch.ones_like(left)).flatten()
@@ -130,10 +133,10 @@ class Fit:
             slope = (j * scaled @ left.flatten()).double().cpu()
             damped = gram + torch.diag(damping * gram.diag() + 1e-9 * gram.diag().mean())
             change = torch.linalg.solve(damped, slope)
-            before = self.huber(self.path.end, knee)
+            before = self.problem.huber(self.path.end, knee)
             theta = self.theta + change
             path = self.problem.walk(self.parameters.rule(theta))
-            after = self.huber(path.end, knee)
+            after = self.problem.huber(path.end, knee)
             moved = (self.seen(path.end) - self.seen(self.path.end)).flatten()
             surprise = moved - change.to(j) @ j
             # Broyden: the least change of the Jacobian, in its own metric, that explains the move.
@@ -170,11 +173,10 @@ def refine(
     counted = replace(problem, heard=_counting(problem, evaluations))
     fit.problem = counted
     best, least, damping = rule, judge(rule), 1e-2
-    n = rule.n
     while spent + fit.cost <= budget:
         before = fit.loss
         fit.differentiate()
-        damping = fit.steps(damping, most=max(4, n))
+        damping = fit.steps(damping, most=STEPS)
         spent = evaluations[0] / (len(problem.noise) * problem.denoiser.cost)
         found = judge(fit.rule)
         if found < least:

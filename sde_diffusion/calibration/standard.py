@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.grid import Karras, LogSNR, TimeGrid, VPTime
+from sde_diffusion.noise import Seeds
+from sde_diffusion.reverse import Reverse
 from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import EDM
 from sde_diffusion.solvers.base import Solver
@@ -21,6 +23,7 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.dpmpp_3m import DPMpp3M
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
+from sde_diffusion.solvers.rule import Rule
 from sde_diffusion.solvers.unipc import UniPC
 
 SOLVERS: dict[str, Solver] = {
@@ -35,7 +38,8 @@ SOLVERS: dict[str, Solver] = {
 }
 GRIDS: dict[str, type[TimeGrid]] = {"karras": Karras, "logsnr": LogSNR, "vptime": VPTime}
 # A few that lead at few evaluations: what a calibration shows itself beside.
-FEW = (("deis", "karras"), ("ipndm", "vptime"), ("unipc3", "vptime"), ("dpmpp_2m", "logsnr"))
+FEW = (("deis", "karras"), ("deis", "vptime"), ("ipndm", "vptime"), ("unipc2", "vptime"),
+       ("unipc3", "vptime"), ("dpmpp_2m", "logsnr"))  # fmt: skip
 ALL = tuple(product(SOLVERS, GRIDS))
 
 
@@ -62,3 +66,43 @@ def standard_ends(
         drawn = sampler.sample(seeds, calls * denoiser.cost, cond, batch_size, device=device)
         found[name, grid] = drawn.x
     return found
+
+
+class Basis:
+    """A denoiser of coefficients: a state is its coefficients on y_0, e_0, e_1, ...
+
+    Each answer is y_j - r_j e_j with an e_j of its own, so that what a solver does to its state is
+    read off exactly, whatever its formulas are.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.states: list[Tensor] = []
+        self.asked: list[float] = []
+        self.denoiser = FunctionDenoiser(self._denoise, (size,))
+
+    def _denoise(self, y: Tensor, level: Tensor) -> Tensor:
+        self.states.append(y[0].clone())
+        self.asked.append(float(level.flatten()[0]))
+        answer = y.clone()
+        answer[:, len(self.asked)] -= self.asked[-1]
+        return answer
+
+
+def as_rule(solver: Solver, levels: Tensor) -> Rule:
+    """A deterministic solver that is linear in the denoiser's answers, on ``levels``, as a rule.
+
+    InputError for one that is not (norms, scaling of the start, noise).
+    """
+    n = len(levels) - 1
+    if solver.stochastic or not solver.linear:
+        raise InputError(f"solver={type(solver).__name__}: no linear map of the answers")
+    basis = Basis(n * 4 + 2)  # some ask more than once a step
+    y = torch.zeros(1, n * 4 + 2, dtype=torch.float64)
+    y[0, 0] = 1.0
+    end = solver.solve(Reverse(EDM(), basis.denoiser), y, levels, Seeds().batch([0], y.shape[1:], y.dtype))
+    calls = len(basis.asked)
+    states = torch.stack([*basis.states, end[0]])
+    moves = (states[1:] - states[:-1])[:, 1 : calls + 1]
+    asked = torch.tensor(basis.asked, dtype=torch.float64)
+    named = torch.cat([asked, levels[-1:].double()])
+    return Rule(named, asked, moves.contiguous(), normal=torch.zeros(calls, calls).double())

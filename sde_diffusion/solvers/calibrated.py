@@ -19,7 +19,7 @@ from sde_diffusion.sde import SDE
 from sde_diffusion.solvers.bands import Bands
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.calibration_file import Calibration
-from sde_diffusion.solvers.rule import Rule, residual
+from sde_diffusion.solvers.rule import Rule, Seen
 
 
 class CalibratedGrid(TimeGrid):
@@ -47,11 +47,11 @@ class CalibratedGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class CalibratedState:
-    """The rule, and the residuals e_0 .. e_{i-1} so far."""
+    """The rule, and what it has been answered so far."""
 
     rule: Rule
     bands: Bands | None
-    residuals: tuple[Tensor, ...]
+    seen: Seen
 
 
 class Calibrated(StepSolver[CalibratedState]):
@@ -116,7 +116,7 @@ class Calibrated(StepSolver[CalibratedState]):
         walked = torch.tensor([reverse.at(t).noise_level for t in times], dtype=torch.float64)
         if not torch.allclose(walked, own, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
-        return CalibratedState(made.rules[n], made.bands, ())
+        return CalibratedState(made.rules[n], made.bands, Seen())
 
     def step(
         self,
@@ -129,11 +129,10 @@ class Calibrated(StepSolver[CalibratedState]):
     ) -> tuple[Tensor, CalibratedState]:
         assert state is not None
         rule, made = state.rule, self.calibration
-        i = len(state.residuals)
+        i = len(state.seen.residuals)
         y = x / reverse.at(t).alpha
         if i == 0:
-            y = made.start(y, made.sigma_max, float(rule.levels[0]))
-        e = residual(reverse.denoiser, y, float(rule.asked[i]), reverse.cond)
-        residuals = (*state.residuals, e)
-        y = rule.advance(i, y, residuals, state.bands)
-        return reverse.at(s).alpha * y, CalibratedState(rule, state.bands, residuals)
+            y = made.normal.flow(y, made.sigma_max, float(rule.levels[0]), reverse.cond)
+        seen = state.seen + rule.ask(i, y, reverse.denoiser, made.normal, reverse.cond)
+        y = rule.advance(i, y, seen, state.bands)
+        return reverse.at(s).alpha * y, CalibratedState(rule, state.bands, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.solvers.bands import Bands, DctBands, PcaBands
-from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.solvers.normal import Normal
+from sde_diffusion.solvers.rule import Rule
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)  # 1 has one mean for all classes, and no "normal" in a rule
 KEY = "sde_diffusion_calibration"
 REMEDY = "make one with 'sde-diffusion calibrate'"
-FIELDS = ("levels", "asked", "weights", "last")
+FIELDS = ("levels", "asked", "weights", "last", "normal")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Calibration:
         model: identity of the denoiser, guidance included. conditional: whether it was given
             conditions. shape: of one image.
         sigma_max: noise level of the start; the rules share their end.
-        start: the Gaussian flow before the first evaluation. rules: by evaluations of the denoiser.
+        normal: the law whose flow is the start. rules: by evaluations of the denoiser.
         edges: of the bands of ``Rule.last``; kind: ``pca``, ``dct``, or ``scalar`` for none.
         facts: settings, held-out errors, provenance; plain JSON values.
     """
@@ -41,7 +43,7 @@ class Calibration:
     conditional: bool
     shape: tuple[int, ...]
     sigma_max: float
-    start: Start
+    normal: Normal
     rules: Mapping[int, Rule]
     kind: str = "scalar"
     edges: tuple[float, ...] = ()
@@ -54,15 +56,17 @@ class Calibration:
 
     @property
     def bands(self) -> Bands | None:
-        return bands_of(self.kind, self.edges, self.start, self.shape)
+        return bands_of(self.kind, self.edges, self.normal, self.shape)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         tensors = {
-            "mean": self.start.mean.float(),
-            "modes": self.start.modes.float(),
-            "variances": self.start.variances.float(),
+            "mean": self.normal.mean.float(),
+            "modes": self.normal.modes.float(),
+            "variances": self.normal.variances.float(),
         }
+        if len(self.normal.labels):
+            tensors |= {"labels": self.normal.labels, "means": self.normal.means.float()}
         for n, rule in self.rules.items():
             for name in FIELDS:
                 value = getattr(rule, name)
@@ -70,7 +74,7 @@ class Calibration:
                     tensors[f"{n}.{name}"] = value.double()
         facts = {
             "format": FORMAT, "model": self.model, "conditional": self.conditional,
-            "shape": list(self.shape), "sigma_max": self.sigma_max, "rest": self.start.rest,
+            "shape": list(self.shape), "sigma_max": self.sigma_max, "rest": self.normal.rest,
             "rules": list(self.rules), "kind": self.kind, "edges": list(self.edges),
             "facts": self.facts,
         }  # fmt: skip
@@ -86,8 +90,8 @@ class Calibration:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})[KEY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if facts["format"] != FORMAT:
-                raise ValueError(f"format {facts['format']}, not {FORMAT}")
+            if facts["format"] not in READ:
+                raise ValueError(f"format {facts['format']}, not one of {READ}")
             return cls._checked(facts, tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -102,23 +106,24 @@ class Calibration:
         k = len(tensors["variances"])
         if tensors["mean"].shape != (d,) or modes.shape != (k, d):
             raise ValueError("mean and modes are not of the image's shape")
-        start = Start(
+        normal = Normal(
             tensors["mean"].double(), modes, tensors["variances"].double(), float(facts["rest"])
         )
+        if "labels" in tensors:
+            if tensors["means"].shape != (len(tensors["labels"]), d):
+                raise ValueError("labels and means are not of the image's shape")
+            normal = replace(normal, labels=tensors["labels"], means=tensors["means"].double())
         rules = {}
         for n in facts["rules"]:
             parts = {name: tensors.get(f"{n}.{name}") for name in FIELDS}
             rule = Rule(**parts)  # type: ignore[arg-type]
-            shapes = rule.levels.shape, rule.asked.shape, rule.weights.shape
-            if shapes != (
-                (n + 1,),
-                (n,),
-                (n, n),
-            ):
+            square = rule.weights if rule.normal is None else rule.normal
+            shapes = rule.levels.shape, rule.asked.shape, rule.weights.shape, square.shape
+            if shapes != ((n + 1,), (n,), (n, n), (n, n)):
                 raise ValueError(f"rule {n} is not of {n} evaluations")
             rules[int(n)] = rule
         found = cls(str(facts["model"]), bool(facts["conditional"]), shape,
-                    float(facts["sigma_max"]), start, rules, str(facts["kind"]),
+                    float(facts["sigma_max"]), normal, rules, str(facts["kind"]),
                     tuple(facts["edges"]), facts["facts"])  # fmt: skip
         wide = found.bands
         for n, rule in rules.items():
@@ -131,11 +136,11 @@ class Calibration:
 
 
 def bands_of(
-    kind: str, edges: tuple[float, ...], start: Start, shape: tuple[int, ...]
+    kind: str, edges: tuple[float, ...], normal: Normal, shape: tuple[int, ...]
 ) -> Bands | None:
     """The bands of that kind; None for ``scalar``."""
     if kind == "pca":
-        return PcaBands(start.modes, [int(edge) for edge in edges])
+        return PcaBands(normal.modes, [int(edge) for edge in edges])
     if kind == "dct":
         return DctBands(shape, edges)
     if kind != "scalar":

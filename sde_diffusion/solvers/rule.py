@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,58 +11,16 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.solvers.bands import Bands
 from sde_diffusion.solvers.base import linear
-
-
-@dataclass(frozen=True)
-class Start:
-    """The flow of a Gaussian, exact and free of evaluations: from noise to where a network pays.
-
-    y_k(s) - m_k = (y_k(t) - m_k) sqrt((L_k + s^2) / (L_k + t^2)) in the modes k of the data. Far
-    above the scale of the data a flow does not see more of them than mean and covariance.
-
-    Attributes:
-        mean: [d]. modes: V [K, d], orthonormal rows. variances: L [K].
-        rest: the variance of every direction that the modes leave.
-    """
-
-    mean: Tensor
-    modes: Tensor
-    variances: Tensor
-    rest: float
-
-    @classmethod
-    def of(cls, images: Tensor, most: int) -> Start:
-        """From images [N, *shape]: at most ``most`` leading modes, and no d x d matrix."""
-        x = images.flatten(1).double()
-        mean = x.mean(0)
-        _, s, v = torch.linalg.svd(x - mean, full_matrices=False)
-        variances = s.square() / (len(x) - 1)
-        k = min(most, len(x) // 2)
-        left = float(variances[k:].sum()) / max(1, x.shape[1] - k)
-        return cls(mean, v[:k], variances[:k], left)
-
-    def __call__(self, y: Tensor, t: float, s: float) -> Tensor:
-        """y [N, *shape] at noise level t -> at s."""
-        mean, modes, variances = (v.to(y) for v in (self.mean, self.modes, self.variances))
-        z = y.flatten(1) - mean
-        rest = ((self.rest + s**2) / (self.rest + t**2)) ** 0.5
-        found = mean + rest * z
-        if len(variances):
-            gains = ((variances + s**2) / (variances + t**2)).sqrt()
-            found = found + (z @ modes.T * (gains - rest)) @ modes
-        return found.reshape(y.shape)
-
-    @property
-    def scale(self) -> float:
-        """The largest standard deviation of a mode."""
-        return float(self.variances[0].sqrt())
+from sde_diffusion.solvers.normal import Normal
 
 
 @dataclass(frozen=True)
 class Rule:
-    """n evaluations: y_0 by the start, then
+    """n evaluations: y_0 by the flow of a normal law, then
 
-        e_j = (y_j - D(y_j, r_j)) / r_j,  y_{i+1} = y_i + sum_{j <= i} W_ij e_j.
+        e_j = (y_j - D(y_j, r_j)) / r_j,  y_{i+1} = y_i + sum_{j <= i} (W_ij e_j + V_ij g_j),
+
+    g_j what the denoiser of that normal law answers in the network's place.
 
     Attributes:
         levels: [n + 1], decreasing: the noise level at which y_0 starts, and those that the later
@@ -71,27 +28,55 @@ class Rule:
         asked: r [n], noise levels at which the network is asked.
         weights: W [n, n], lower triangular.
         last: [B, n], the last row of W for each of B bands; None if one row serves all.
+        normal: V [n, n], lower triangular; None if the g_j are not used.
     """
 
     levels: Tensor
     asked: Tensor
     weights: Tensor
     last: Tensor | None = None
+    normal: Tensor | None = None
 
     @property
     def n(self) -> int:
         return len(self.asked)
 
-    def advance(
-        self, i: int, y: Tensor, residuals: Sequence[Tensor], bands: Bands | None
-    ) -> Tensor:
-        """y_i -> y_{i+1}, from e_0 .. e_i."""
+    def advance(self, i: int, y: Tensor, seen: Seen, bands: Bands | None) -> Tensor:
+        """y_i -> y_{i+1}, from the answers 0 .. i."""
+        terms = list(zip(self.weights[i, : i + 1].tolist(), seen.residuals, strict=True))
+        extra: list[tuple[float, Tensor]] = []
+        if self.normal is not None:
+            own = zip(self.normal[i, : i + 1].tolist(), seen.normals, strict=True)
+            extra = [(v, g) for v, g in own if v]
         if i < self.n - 1 or self.last is None or bands is None:
-            return linear((1.0, y), *zip(self.weights[i, : i + 1].tolist(), residuals, strict=True))
+            return linear((1.0, y), *terms, *extra)
         rows = self.last.tolist()
-        for part, e in enumerate(residuals):
+        for part, e in enumerate(seen.residuals):
             y = linear((1.0, y), *((rows[b][part], x) for b, x in enumerate(bands.split(e))))
-        return y
+        return linear((1.0, y), *extra) if extra else y
+
+    def ask(
+        self, i: int, y: Tensor, denoiser: Denoiser, normal: Normal, cond: Condition | None
+    ) -> Seen:
+        """The answers to y_i; one evaluation a row."""
+        asked = float(self.asked[i])
+        own = () if self.normal is None else (normal.residual(y, asked, cond),)
+        return Seen((residual(denoiser, y, asked, cond),), own)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Answers so far: e_0 .. e_{i-1} and g_0 .. g_{i-1} (none, if the rule has no use for them)."""
+
+    residuals: tuple[Tensor, ...] = ()
+    normals: tuple[Tensor, ...] = ()
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(self.residuals + other.residuals, self.normals + other.normals)
+
+    def first(self, i: int) -> Seen:
+        """Those to y_0 .. y_{i-1}."""
+        return Seen(self.residuals[:i], self.normals[:i])
 
 
 def residual(denoiser: Denoiser, y: Tensor, asked: float, cond: Condition | None) -> Tensor:

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate, trajectories
 from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
-from sde_diffusion.calibration.standard import FEW, standard_ends
+from sde_diffusion.calibration.law import normal_law
+from sde_diffusion.calibration.standard import FEW
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.condition import Condition
 from sde_diffusion.config import build, digest, plain, read
@@ -28,7 +29,8 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.model import guided, load
 from sde_diffusion.solvers.calibration_file import FIELDS, Calibration
-from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.solvers.normal import Normal
+from sde_diffusion.solvers.rule import Rule
 from sde_diffusion.tasks.common import job, provenance, usable_device
 from sde_diffusion.tasks.parts import in_parts
 from sde_diffusion.tracking import Tracker
@@ -49,6 +51,7 @@ class CalibrateTask:
     held_out: int
     nodes: int
     budget: int
+    tries: int
     twin: int | None
     seed: int
     sigma_min: float
@@ -75,7 +78,9 @@ class CalibrateTask:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.noises, self.held_out, self.budget, self.mode, self.batch_size)
+        return Settings(
+            self.noises, self.held_out, self.budget, self.tries, self.mode, self.batch_size
+        )
 
     @property
     def seeds(self) -> range:
@@ -129,16 +134,16 @@ def run(config: DictConfig, folder: Path) -> float:
     with tracker:
         tracker.start(job(config, folder))
         known = reference(task, denoiser, cond, folder, depends, device)
-        start = Start.of(known.images, MODES)
+        normal = normal_law(denoiser, known, MODES, task.batch_size, device)
         made: dict[int, Made] = {}
         for n in calls:
             path = folder / "parts" / f"{digest(OmegaConf.create(depends))}-rule{n}.safetensors"
             if not path.is_file():
-                save_rule(path, one_rule(task, denoiser, known, n, start, device))
+                save_rule(path, one_rule(task, denoiser, known, n, normal, device))
             made[n] = load_rule(path)
             print(line(n * network.cost, made[n]))
             tracker.log({"error": made[n].errors["joint"]}, n * network.cost)
-        kind, edges = bands_for(task.mode, network.shape, len(start.variances))
+        kind, edges = bands_for(task.mode, network.shape, len(normal.variances))
         facts = {
             "settings": {k: v for k, v in vars(task).items() if k not in ("device", "name")},
             "guidance": plain(config).get("guidance"),
@@ -148,7 +153,7 @@ def run(config: DictConfig, folder: Path) -> float:
         }
         found = Calibration(
             network.identity, cond is not None if task.twin is None else task.label is not None,
-            network.shape, task.sigma_max, start, {n: m.rule for n, m in made.items()}, kind,
+            network.shape, task.sigma_max, normal, {n: m.rule for n, m in made.items()}, kind,
             edges, facts,
         )  # fmt: skip
         target = folder / f"{task.name}.safetensors"
@@ -186,28 +191,22 @@ def one_rule(
     denoiser: Denoiser,
     known: Trajectories,
     n: int,
-    start: Start,
+    normal: Normal,
     device: torch.device | str,
 ) -> Made:
     """The rule of ``n`` calls, with a bar, and the errors of standard solvers beside it."""
-    # The joint fit may end before its budget: the bar then jumps to its end.
-    work = (36 * n * CHOOSING + n * len(known) + task.budget * n * task.noises) * denoiser.cost
+    # Search and joint fit may end before their budgets: the bar then jumps to its end.
+    searched = task.tries * n * min(CHOOSING, task.noises)
+    measured = (len(FEW) + 10) * n * task.held_out
+    work = (searched + measured + task.budget * n * task.noises) * denoiser.cost
     with tqdm(total=work, desc=f"{n} calls", unit="eval", unit_scale=True) as bar:
 
         def hear(evaluations: int) -> None:
             bar.update(min(evaluations, work - bar.n))
 
-        found = calibrate(denoiser, known, n, task.settings, start, task.sigma_min, device, hear)
+        found = calibrate(denoiser, known, n, task.settings, normal, task.sigma_min, device, hear)
         hear(work)
-    rows = slice(task.noises, task.noises + task.held_out)
-    target = known[rows].images
-    spread = float((target - target.mean(0)).norm())
-    ends = standard_ends(
-        denoiser, task.seeds[rows], None if known.cond is None else known.cond[rows], n,
-        task.sigma_min, task.sigma_max, FEW, task.batch_size, device,
-    )  # fmt: skip
-    standard = {f"{s} {g}": float((x - target).norm()) / spread for (s, g), x in ends.items()}
-    return Made(found.rule, {"start": found.start_error, "joint": found.error}, standard)
+    return Made(found.rule, {"start": found.start_error, "joint": found.error}, found.standard)
 
 
 def save_rule(path: Path, made: Made) -> None:

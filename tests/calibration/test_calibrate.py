@@ -6,24 +6,34 @@ import pytest
 import torch
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate
-from sde_diffusion.calibration.greedy import candidates, greedy, snapped
+from sde_diffusion.calibration.greedy import greedy
+from sde_diffusion.calibration.law import normal_law
 from sde_diffusion.calibration.problem import Problem
 from sde_diffusion.calibration.refine import DIFFERENCE, Fit, Parameters
-from sde_diffusion.calibration.standard import ALL, standard_ends
+from sde_diffusion.calibration.search import Search, karras, searched, snapped
+from sde_diffusion.calibration.standard import ALL, GRIDS, SOLVERS, as_rule, standard_ends
 from sde_diffusion.calibration.trajectory import trajectories
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.condition import Condition
 from sde_diffusion.data import digits
+from sde_diffusion.denoiser import FunctionDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.noise import Seeds
+from sde_diffusion.reverse import Reverse
+from sde_diffusion.sde import EDM
+from sde_diffusion.solvers.ddim import DDIM
+from sde_diffusion.solvers.normal import Normal
+from sde_diffusion.solvers.restart import Restart
+from sde_diffusion.solvers.rule import Rule
 from tests.calibration.conftest import mixture
 
 SETTINGS = Settings(noises=160, held_out=80, budget=30, batch_size=160)
 
 
 def problem(known: Trajectories, rows: slice = slice(0, 160)) -> Problem:
-    start = Start.of(known.images, 4)
-    return Problem.of(mixture(), start, known[rows], 64, lambda evaluations: None)
+    law = normal_law(mixture(), known, 4, 320)
+    return Problem.of(mixture(), law, known[rows], 64, lambda evaluations: None)
 
 
 def test_trajectories_start_at_the_noise_of_their_seeds_and_are_converged() -> None:
@@ -43,13 +53,13 @@ def test_a_walk_that_reuses_its_beginning_is_the_whole_walk(known: Trajectories)
     for keep in range(-1, 4):
         again = p.walk(rule, path, keep)
         assert torch.equal(again.end, path.end)
-    assert p.walk(rule).residuals[0].shape == (9, 4)
+    assert p.walk(rule).seen.residuals[0].shape == (9, 4)
 
 
 def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> None:
     p = problem(known, slice(0, 16))
     rule, _ = greedy(p, known[slice(0, 16)], [10, 30, 45, 64])
-    double = Problem(p.denoiser, p.start, p.sigma_max, p.noise.double(), p.target.double(),
+    double = Problem(p.denoiser, p.normal, p.sigma_max, p.noise.double(), p.target.double(),
                      None, 64, lambda evaluations: None)  # fmt: skip
     fit = Fit(double, rule, double.walk(rule), 0.002)
     before = p.denoiser.evaluations
@@ -57,7 +67,7 @@ def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> Non
     assert p.denoiser.evaluations - before == 16 * fit.cost
     parameters = Parameters(rule, 0.002, 80.0)
     theta = parameters.zero()
-    assert len(fit.jacobian) == len(theta) == 1 + 3 + 6
+    assert len(fit.jacobian) == len(theta) == 1 + 3 + 6 + 3
     for p_, row in enumerate(fit.jacobian):
         ends = []
         for sign in (1, -1):
@@ -81,12 +91,90 @@ def test_parameters_keep_levels_in_order_and_in_range() -> None:
     assert float(found.asked.min()) >= 0.002
 
 
-def test_starting_grids_lie_on_the_reference(known: Trajectories) -> None:
-    for nodes in candidates(known.levels, 0.8, 5):
+def test_grids_lie_on_the_reference(known: Trajectories) -> None:
+    for first, last in ((80.0, 0.002), (3.0, 0.1), (0.01, 0.01)):
+        nodes = karras(known.levels, 5, first, last, 7.0)
         assert len(nodes) == 6
         assert list(nodes) == sorted(set(nodes))
         assert nodes[-1] == 64
-    assert snapped(known.levels, known.levels[[3, 3, 64]]) == [3, 4, 64]
+    assert snapped(known.levels, known.levels[[3, 3, 64]]) == (3, 4, 64)
+
+
+def test_the_search_ends_where_no_neighbour_is_better_or_when_its_tries_are_spent(
+    known: Trajectories,
+) -> None:
+    p, few = problem(known, slice(0, 32)), known[slice(0, 32)]
+    search = Search(p, few, 10**4)
+    search.grids(3)
+    by_shape = min(search.losses.values())
+    search.nodes()
+    least = min(search.losses.values())
+    assert search.best is not None
+    assert least < by_shape
+    for nodes in search._neighbours(1):
+        _, path = greedy(p, few, nodes)
+        assert p.huber(path.end) >= least
+    short = Search(p, few, 7)
+    short.grids(3)
+    short.nodes()
+    assert len(short.losses) == 7
+    assert len(searched(p, few, 3, 1)) == 4
+
+
+def test_a_greedy_fit_that_takes_over_a_beginning_is_the_whole_fit(known: Trajectories) -> None:
+    p, few = problem(known, slice(0, 9)), known[slice(0, 9)]
+    before = [8, 30, 45, 64], greedy(p, few, [8, 30, 45, 64])[1]
+    spent = p.denoiser.evaluations
+    rule, path = greedy(p, few, [8, 30, 50, 64], before)
+    assert p.denoiser.evaluations - spent == 9  # of three answers a noise two are known
+    again, whole = greedy(p, few, [8, 30, 50, 64])
+    assert torch.equal(path.end, whole.end)
+    assert torch.equal(rule.weights, again.weights)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_standard_solver_is_a_rule(name: str, grid: str) -> None:
+    """Exact in float64, whatever its formulas are: read off the solver itself."""
+    solver, denoiser = SOLVERS[name], mixture()
+    levels = GRIDS[grid](sigma_min=0.002, sigma_max=80.0).times(EDM(), 6)
+    noise = Seeds().batch(range(5), (4,), torch.float64)
+    y = 80 * noise.fresh()
+    exact = solver.solve(Reverse(EDM(), denoiser), y, levels, noise)
+    spent = denoiser.evaluations
+    rule = as_rule(solver, levels)
+    p = Problem(denoiser, Normal.of(torch.randn(9, 4), 4), 80.0, y, y, None, 64, lambda e: None)
+    assert torch.allclose(p.walk(rule).end, exact, atol=1e-11)
+    assert denoiser.evaluations == 2 * spent
+    with pytest.raises(InputError, match="no linear map"):
+        as_rule(Restart(DDIM()), levels)
+
+
+def test_the_normal_law_has_the_models_own_means() -> None:
+    """Of each class of two, about which the covariance is; of all, if classes are too small."""
+    means = torch.tensor([[3.0, 0.0], [-3.0, 1.0]], dtype=torch.float64)
+    variance = torch.tensor([1.0, 0.04], dtype=torch.float64)
+
+    def denoise(y: torch.Tensor, sigma: torch.Tensor, cond: Condition | None) -> torch.Tensor:
+        assert cond is not None
+        centre = means[cond.values["label"]].to(y)
+        return centre + variance.to(y) / (variance.to(y) + sigma**2) * (y - centre)
+
+    class Classes(FunctionDenoiser):
+        def denoise(self, x, sigma, cond):  # type: ignore[no-untyped-def]
+            return denoise(x, sigma.to(x), cond)
+
+    asked = Classes(lambda x, sigma: x, (2,))
+    cond = Condition.label([k % 2 for k in range(400)])
+    known = trajectories(asked, range(400), cond, 32, 0.002, 80.0, 400)
+    law = normal_law(asked, known, 2, 128)
+    assert torch.equal(law.labels, torch.tensor([0, 1]))
+    assert torch.allclose(law.means, means, atol=5e-3)
+    assert torch.allclose(law.mean, means.mean(0), atol=5e-3)
+    assert law.scale == pytest.approx(1.0, rel=0.15)  # 400 images, 4 standard errors
+    few = normal_law(asked, known[slice(0, 6)], 2, 128)
+    assert len(few.labels) == 0
+    assert few.scale > 2
 
 
 @pytest.mark.parametrize("calls", [3, 5])
@@ -94,8 +182,8 @@ def test_a_rule_beats_every_standard_solver_on_noises_it_never_saw(
     known: Trajectories, calls: int
 ) -> None:
     """By half, on the mixture; and the joint fit is what wins."""
-    start = Start.of(known.images, 4)
-    made = calibrate(mixture(), known[slice(0, 240)], calls, SETTINGS, start, 0.002)
+    law = normal_law(mixture(), known, 4, 320)
+    made = calibrate(mixture(), known[slice(0, 240)], calls, SETTINGS, law, 0.002)
     fresh = problem(known, slice(240, 320))
     ends = standard_ends(mixture(), range(240, 320), None, calls, 0.002, 80.0, ALL)
     best = min(fresh.rmse(x) for x in ends.values())
@@ -108,18 +196,18 @@ def test_a_rule_beats_every_standard_solver_on_noises_it_never_saw(
 
 
 def test_a_calibration_is_a_function_of_its_settings(known: Trajectories) -> None:
-    start = Start.of(known.images, 4)
+    law = normal_law(mixture(), known, 4, 320)
     short = Settings(noises=32, held_out=16, budget=10)
-    a, b = (calibrate(mixture(), known[slice(0, 48)], 3, short, start, 0.002) for _ in range(2))
+    a, b = (calibrate(mixture(), known[slice(0, 48)], 3, short, law, 0.002) for _ in range(2))
     assert torch.equal(a.rule.weights, b.rule.weights)
     assert torch.equal(a.rule.asked, b.rule.asked)
 
 
 def test_bands_are_kept_only_if_held_out_noises_gain(known: Trajectories) -> None:
-    start = Start.of(known.images, 4)
-    scalar = calibrate(mixture(), known[slice(0, 240)], 3, SETTINGS, start, 0.002)
+    law = normal_law(mixture(), known, 4, 320)
+    scalar = calibrate(mixture(), known[slice(0, 240)], 3, SETTINGS, law, 0.002)
     banded = Settings(noises=160, held_out=80, budget=30, mode="per_mode", batch_size=160)
-    per_mode = calibrate(mixture(), known[slice(0, 240)], 3, banded, start, 0.002)
+    per_mode = calibrate(mixture(), known[slice(0, 240)], 3, banded, law, 0.002)
     assert per_mode.error <= scalar.error * (1 + 1e-6)
     if per_mode.rule.last is not None:
         assert per_mode.rule.last.shape == (2, 3)
@@ -146,7 +234,7 @@ def test_a_twin_is_the_denoiser_of_its_data() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "key"),
-    [({"noises": 2}, "noises=2"), ({"budget": -1}, "budget=-1"), ({"mode": "x"}, "mode=x"),
+    [({"noises": 2}, "noises=2"), ({"budget": -1}, "budget=-1"), ({"tries": 0}, "tries=0"), ({"mode": "x"}, "mode=x"),
      ({"batch_size": 0}, "batch_size=0")],
 )  # fmt: skip
 def test_settings_that_make_no_calibration_are_refused(wrong: dict[str, object], key: str) -> None:
@@ -156,4 +244,4 @@ def test_settings_that_make_no_calibration_are_refused(wrong: dict[str, object],
 
 def test_one_call_makes_no_rule(known: Trajectories) -> None:
     with pytest.raises(InputError, match="at least 2"):
-        calibrate(mixture(), known, 1, SETTINGS, Start.of(known.images, 4), 0.002)
+        calibrate(mixture(), known, 1, SETTINGS, Normal.of(known.images, 4), 0.002)

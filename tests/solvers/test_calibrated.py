@@ -23,9 +23,10 @@ from sde_diffusion.sampler import Sampler
 from sde_diffusion.sde import EDM, VP
 from sde_diffusion.solvers.bands import DctBands, PcaBands
 from sde_diffusion.solvers.calibrated import Calibrated
-from sde_diffusion.solvers.calibration_file import Calibration
+from sde_diffusion.solvers.calibration_file import KEY, Calibration
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.rule import Rule, Start
+from sde_diffusion.solvers.normal import Normal
+from sde_diffusion.solvers.rule import Rule, Seen
 
 VARIANCE = torch.tensor([1.0, 0.25, 0.01, 0.01], dtype=torch.float64)
 
@@ -36,14 +37,21 @@ def ddim_rule(levels: list[float]) -> Rule:
     return Rule(sigma, sigma[:-1].clone(), torch.diag(sigma[1:] - sigma[:-1]))
 
 
-def start(d: int = 4) -> Start:
-    return Start(torch.zeros(d).double(), torch.eye(d)[:2].double(),
-                 torch.tensor([1.0, 0.25]).double(), 0.01)  # fmt: skip
+def normal(d: int = 4) -> Normal:
+    """The law N(0, VARIANCE)."""
+    return Normal(torch.zeros(d).double(), torch.eye(d)[:2].double(),
+                  torch.tensor([1.0, 0.25]).double(), 0.01)  # fmt: skip
+
+
+def of_classes() -> Normal:
+    """Classes 3 and 5 about +1 and -2."""
+    means = torch.tensor([1.0, -2.0])[:, None].expand(2, 4).double()
+    return replace(normal(), labels=torch.tensor([3, 5]), means=means)
 
 
 def made(**changes: object) -> Calibration:
     rules = {n: ddim_rule([40.0, *(10.0 / 4**k for k in range(n - 1)), 0.002]) for n in (2, 4)}
-    plain = Calibration("abc", False, (4,), 80.0, start(), rules, facts={"made": "here"})
+    plain = Calibration("abc", False, (4,), 80.0, normal(), rules, facts={"made": "here"})
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -66,7 +74,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert isinstance(found.bands, PcaBands)
 
 
-def test_a_start_is_the_flow_of_the_gaussian_of_its_images() -> None:
+def test_a_normal_law_flows_and_answers_as_the_gaussian_of_its_images() -> None:
     """All modes kept: exact. Fewer: the rest has one variance."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(4000, 3, generator=generator, dtype=torch.float64)
@@ -76,14 +84,17 @@ def test_a_start_is_the_flow_of_the_gaussian_of_its_images() -> None:
     variance, basis = torch.linalg.eigh(cov)
     exact = GaussianDenoiser(variance, images.mean(0), basis)
     levels = torch.tensor(80.0), torch.tensor(3.0)
-    assert torch.allclose(Start.of(images, 3)(y, 80.0, 3.0), exact.flow(y, *levels), atol=1e-9)
-    one = Start.of(images, 1)
+    whole = Normal.of(images, 3)
+    assert torch.allclose(whole.flow(y, 80.0, 3.0, None), exact.flow(y, *levels), atol=1e-9)
+    answer = (y - exact(y, torch.tensor(0.7).double())) / 0.7
+    assert torch.allclose(whole.residual(y, 0.7, None), answer, atol=1e-9)
+    one = Normal.of(images, 1)
     assert len(one.variances) == 1
     assert one.rest == pytest.approx(float(variance[:2].mean()), rel=1e-9)
     assert one.modes.shape == (1, 3)
     assert one.scale == pytest.approx(float(variance[-1].sqrt()), rel=1e-9)
-    assert Start.of(images, 2).rest == pytest.approx(float(variance[0]), rel=1e-9)
-    assert len(Start.of(images[:4], 64).variances) == 2  # half of the images at most
+    assert Normal.of(images, 2).rest == pytest.approx(float(variance[0]), rel=1e-9)
+    assert len(Normal.of(images[:4], 64).variances) == 2  # half of the images at most
 
 
 def test_ddims_rule_is_ddim_after_a_gaussian_start(tmp_path: Path) -> None:
@@ -92,7 +103,7 @@ def test_ddims_rule_is_ddim_after_a_gaussian_start(tmp_path: Path) -> None:
     denoiser = GaussianDenoiser(VARIANCE)
     noise = Seeds().batch(range(5), (4,), torch.float64)
     y = 80 * noise.fresh()
-    at = start()(y, 80.0, 40.0)
+    at = normal().flow(y, 80.0, 40.0, None)
     exact = GaussianDenoiser(VARIANCE).flow(y, torch.tensor(80.0), torch.tensor(40.0))
     assert torch.allclose(at, exact, atol=1e-6)
     levels = solver.calibration.rules[4].levels
@@ -112,11 +123,63 @@ def test_the_last_step_alone_has_a_row_for_each_band() -> None:
     banded = replace(rule, last=rows)
     y = torch.randn(3, 4, dtype=torch.float64)
     residuals = [torch.randn(3, 4, dtype=torch.float64) for _ in range(2)]
-    early = rule.advance(0, y, residuals[:1], None)
-    assert torch.equal(banded.advance(0, y, residuals[:1], bands), early)
-    move = rule.advance(1, y, residuals, None) - y
+    seen = Seen(tuple(residuals), (y, 2 * y))
+    early = rule.advance(0, y, seen.first(1), None)
+    assert torch.equal(banded.advance(0, y, seen.first(1), bands), early)
+    move = rule.advance(1, y, seen, None) - y
     move[:, 1] *= 2
-    assert torch.allclose(banded.advance(1, y, residuals, bands), y + move, atol=1e-12)
+    assert torch.allclose(banded.advance(1, y, seen, bands), y + move, atol=1e-12)
+    v = torch.tensor([[0.5, 0.0], [0.0, 0.25]]).double()
+    both = replace(banded, normal=v).advance(1, y, seen, bands)
+    assert torch.allclose(both, y + move + 0.25 * 2 * y, atol=1e-12)
+
+
+def test_each_class_flows_about_its_own_mean() -> None:
+    """About the mean of all where the condition is dropped; a class it does not know is refused."""
+    law, y = of_classes(), torch.randn(3, 4, dtype=torch.float64)
+    label = Condition.label([5, 3, -1])
+    centre = torch.tensor([-2.0, 1.0, 0.0])[:, None].double()
+    for name, args in (("flow", (80.0, 3.0)), ("residual", (0.7,))):
+        found = getattr(law, name)(y, *args, label)
+        plain = getattr(normal(), name)(y - centre, *args, None)
+        assert torch.allclose(found, plain + (centre if name == "flow" else 0), atol=1e-12)
+    with pytest.raises(InputError, match=r"label=4: .*\[3, 5\]"):
+        law.flow(y[:1], 80.0, 3.0, Condition.label([4]))
+
+
+def test_a_rule_of_the_normal_laws_answers_alone_integrates_its_flow(tmp_path: Path) -> None:
+    """W = 0 and V of DDIM: DDIM with the law's own denoiser, class by class."""
+    plain = ddim_rule([40.0, 10.0, 2.5, 0.002])
+    rule = replace(plain, weights=torch.zeros(3, 3).double(), normal=plain.weights)
+    path = written(tmp_path / "a", rules={3: rule}, normal=of_classes(), conditional=True)
+    law = Calibration.load(Path(path)).normal
+    assert torch.equal(law.labels, torch.tensor([3, 5]))
+    solver, cond = Calibrated(path, allow_other_model=True), Condition.label([5, 3])
+    y = 80 * torch.randn(2, 4, dtype=torch.float64)
+    asks = FunctionDenoiser(lambda x, sigma: 0 * x, (4,))
+    noise = Seeds().batch(range(2), (4,), torch.float64)
+    times = solver.grid.times(EDM(), 3)
+    found = solver.solve(Reverse(EDM(), asks, cond), y, times, noise)
+    centre = torch.tensor([-2.0, 1.0])[:, None].double()
+    own = GaussianDenoiser(VARIANCE)
+    at = own.flow(y - centre, torch.tensor(80.0), torch.tensor(40.0))
+    expected = centre + DDIM().solve(Reverse(EDM(), own), at, plain.levels, noise)
+    assert torch.allclose(found, expected, atol=1e-5)  # the file keeps the law in float32
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """Without the answers of the normal law, and one mean for all classes."""
+    from safetensors import safe_open
+
+    path = Path(written(tmp_path / "a"))
+    with safe_open(path, framework="pt") as file:
+        old = file.metadata()[KEY].replace('"format": 2', '"format": 1')
+    save_file(load_file(path), path, {KEY: old})
+    found = Calibration.load(path)
+    assert all(rule.normal is None for rule in found.rules.values())
+    save_file(load_file(path), path, {KEY: old.replace('"format": 1', '"format": 3')})
+    with pytest.raises(InputError, match="format 3"):
+        Calibration.load(path)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from sde_diffusion.solvers.calibration_file import Calibration
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0
+OWN = Settings(noises=384, held_out=96)  # of small denoisers, to which noises are cheap
 FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
 
 
@@ -54,7 +55,7 @@ def own_case(
     name: str, title: str, denoiser: Denoiser, model: Model | None = None,
     twin: Denoiser | None = None,
 ) -> Case:  # fmt: skip
-    """Calibrated here, with the defaults of the task, in FOLDER; on ``twin`` if one is given."""
+    """Calibrated here, with the settings OWN, in FOLDER; on ``twin`` if one is given."""
 
     def condition(seeds: Sequence[int]) -> Condition | None:
         return None if model is None else model.condition("all", seeds)
@@ -73,7 +74,7 @@ def calibrated_here(
     denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path
 ) -> None:
     """The command's own steps, for a denoiser that is no checkpoint."""
-    settings = Settings()
+    settings = OWN
     seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
     known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
     normal = normal_law(denoiser, known, MODES, settings.batch_size)

@@ -1,4 +1,4 @@
-"""The normal law of a model's images: class means from the model itself, a covariance they share."""
+"""The normal law of a model's images: a mean for each class, a covariance that they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.denoiser import Denoiser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -99,7 +99,7 @@ class Search:
             for step in (-stride, stride):
                 nodes = list(self.best[0])
                 nodes[k] += step
-                if nodes[0] >= 0 and all(a < b for a, b in zip(nodes, nodes[1:], strict=False)):
+                if nodes[0] >= 0 and all(a < b for a, b in pairwise(nodes)):
                     yield tuple(nodes)
 
 

@@ -96,10 +96,12 @@ def as_rule(solver: Solver, levels: Tensor) -> Rule:
     n = len(levels) - 1
     if solver.stochastic or not solver.linear:
         raise InputError(f"solver={type(solver).__name__}: no linear map of the answers")
-    basis = Basis(n * 4 + 2)  # some ask more than once a step
-    y = torch.zeros(1, n * 4 + 2, dtype=torch.float64)
+    size = 4 * n + 2  # some ask more than once a step
+    basis = Basis(size)
+    y = torch.zeros(1, size, dtype=torch.float64)
     y[0, 0] = 1.0
-    end = solver.solve(Reverse(EDM(), basis.denoiser), y, levels, Seeds().batch([0], y.shape[1:], y.dtype))
+    noise = Seeds().batch([0], (size,), torch.float64)
+    end = solver.solve(Reverse(EDM(), basis.denoiser), y, levels, noise)
     calls = len(basis.asked)
     states = torch.stack([*basis.states, end[0]])
     moves = (states[1:] - states[:-1])[:, 1 : calls + 1]

@@ -10,7 +10,7 @@ import pytest
 from sde_diffusion.solvers.calibration_file import Calibration
 from tests.conftest import Run
 
-QUICK = ["calibrate", "nfe=[2,3]", "noises=8", "held_out=4", "budget=4", "nodes=8",
+QUICK = ["calibrate", "nfe=[2,3]", "noises=8", "held_out=4", "budget=4", "nodes=8", "tries=4",
          "hydra.run.dir=out"]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from sde_diffusion.solvers.calibration_file import bands_of
 from sde_diffusion.solvers.normal import Normal
 from sde_diffusion.solvers.rule import Rule
 
-MODES = 64  # of the Gaussian start
-CHOOSING = 64  # noises that choose between grids
+MODES = 64  # of the normal law, at most
+CHOOSING = 64  # noises that the search for a grid sees
 SMALL = 4096  # dimensions up to which ``per_mode`` bands are of principal components
 
 
@@ -107,9 +107,9 @@ def calibrate(
 ) -> Fitted:
     """The rule of ``calls`` evaluations of the denoiser that best reproduces ``known``.
 
-    The first ``settings.noises`` of ``known`` are fitted to, the next ``held_out`` choose: first
-    among greedy fits along several grids, then when the joint fit of all levels and coefficients
-    is at its best.
+    The first ``settings.noises`` of ``known`` are fitted to. The next ``held_out`` decide whether
+    the joint fit starts from the greedy one or from a standard solver, and with the others which
+    of its rules is kept: the start among them, so it never ends above where it began.
     """
     if calls < 2:
         raise InputError(f"nfe: {calls} evaluation of the denoiser: give at least 2")

@@ -165,7 +165,7 @@ def refine(
 ) -> Rule:
     """The rule after about ``budget`` evaluations a noise, the best to ``judge`` on the way.
 
-    ``judge`` is the error on held-out noises: it ends a fit that learns its own noises by heart.
+    ``judge`` sees noises that are not fitted to: it ends a fit that learns its own by heart.
     """
     fit = Fit(problem, rule, path, sigma_min)
     spent = 0.0

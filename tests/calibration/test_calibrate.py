@@ -183,7 +183,7 @@ def test_the_normal_law_has_the_models_own_means() -> None:
 def test_a_rule_beats_every_standard_solver_on_noises_it_never_saw(
     known: Trajectories, calls: int
 ) -> None:
-    """By half, on the mixture; and the joint fit adds to the greedy one, but for a few outliers."""
+    """By half, on the mixture; and the joint fit brings most images nearer than the greedy one."""
     law = normal_law(mixture(), known, 4, 320)
     greedy_only = replace(SETTINGS, budget=0)
     made, plain = (
@@ -195,7 +195,7 @@ def test_a_rule_beats_every_standard_solver_on_noises_it_never_saw(
     best = min(fresh.rmse(x) for x in ends.values())
     end, first = (fresh.walk(one.rule).end for one in (made, plain))
     assert fresh.rmse(end) < 0.5 * best
-    assert fresh.huber(end, fresh.knee(first)) < 0.8 * fresh.huber(first)
+    assert float(fresh.errors(end).median()) < 0.9 * float(fresh.errors(first).median())
     levels = made.rule.levels.tolist()
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] == pytest.approx(0.002)

@@ -24,7 +24,9 @@ from sde_diffusion.solvers.calibration_file import Calibration
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0
-OWN = Settings(noises=384, held_out=96)  # of small denoisers, to which noises are cheap
+# Of small denoisers, to which noises are cheap: a network of 8 x 8 images, and closed forms.
+SMALL = Settings(noises=256, held_out=64)
+EXACT = Settings(noises=768, held_out=192, budget=100, tries=60)
 FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
 
 
@@ -53,9 +55,9 @@ def model_case(name: str, title: str, model: Model, scale: float | None, path: s
 
 def own_case(
     name: str, title: str, denoiser: Denoiser, model: Model | None = None,
-    twin: Denoiser | None = None,
+    twin: Denoiser | None = None, settings: Settings = EXACT,
 ) -> Case:  # fmt: skip
-    """Calibrated here, with the settings OWN, in FOLDER; on ``twin`` if one is given."""
+    """Calibrated here, in FOLDER; on ``twin`` if one is given."""
 
     def condition(seeds: Sequence[int]) -> Condition | None:
         return None if model is None else model.condition("all", seeds)
@@ -64,17 +66,17 @@ def own_case(
         path = FOLDER / f"{name}-calibration.safetensors"
         if not path.is_file():
             fitted = condition if twin is None else lambda seeds: None
-            calibrated_here(denoiser if twin is None else twin, fitted, path)
+            calibrated_here(denoiser if twin is None else twin, fitted, path, settings)
         return path
 
     return Case(name, title, denoiser, condition, made, 600, 200)
 
 
 def calibrated_here(
-    denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path
-) -> None:
+    denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path,
+    settings: Settings,
+) -> None:  # fmt: skip
     """The command's own steps, for a denoiser that is no checkpoint."""
-    settings = OWN
     seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
     known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
     normal = normal_law(denoiser, known, MODES, settings.batch_size)
@@ -117,7 +119,7 @@ def cases() -> dict[str, Callable[[], Case]]:
             load("mnist"), 2.0, "mnist-cfg2-calibrated", 60, 16),
         "digits": lambda: own_case(
             "digits", "A second model: 8 x 8 digits, a label a sample",
-            second().denoiser, second()),
+            second().denoiser, second(), settings=SMALL),
         "twin": lambda: own_case(
             "twin", "The same model, calibrated on a twin: ten Gaussians, no network evaluation",
             second().denoiser, second(), mixture_of_digits()),

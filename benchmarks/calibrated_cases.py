@@ -24,8 +24,7 @@ from sde_diffusion.solvers.calibration_file import Calibration
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0
-# Of small denoisers, to which noises are cheap: a network of 8 x 8 images, and closed forms.
-SMALL = Settings(noises=256, held_out=64)
+# Of closed forms, to which noises are cheap.
 EXACT = Settings(noises=768, held_out=192, budget=100, tries=60)
 FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
 
@@ -119,7 +118,7 @@ def cases() -> dict[str, Callable[[], Case]]:
             load("mnist"), 2.0, "mnist-cfg2-calibrated", 60, 16),
         "digits": lambda: own_case(
             "digits", "A second model: 8 x 8 digits, a label a sample",
-            second().denoiser, second(), settings=SMALL),
+            second().denoiser, second(), settings=Settings()),
         "twin": lambda: own_case(
             "twin", "The same model, calibrated on a twin: ten Gaussians, no network evaluation",
             second().denoiser, second(), mixture_of_digits()),

@@ -29,6 +29,21 @@ def test_train_resume_and_sample(quick_cli: Run, tmp_path: Path) -> None:
     assert (tmp_path / "drawn" / "samples.npz").is_file()
 
 
+def test_widths_are_chosen_after_a_run_with_snapshots(quick_cli: Run, tmp_path: Path) -> None:
+    quick_cli(*TRAIN, "snapshot_every=2", "ema=warmup", "weighting=uncertainty",
+              "schedule=inverse_sqrt", "augment=flip")  # fmt: skip
+    done = quick_cli("ema", "checkpoint=out", "data=digits", "width=[0.06,0.08]", "images=16")
+    assert "width 0.06" in done.stdout
+    assert len(list((tmp_path / "out" / "snapshots").iterdir())) == 3 * 2
+
+
+def test_another_schedule_in_the_same_folder_is_refused(quick_cli: Run) -> None:
+    quick_cli(*TRAIN)
+    for words in (["schedule=linear"], ["ema.sigma_rel=0.1"], ["weighting=min_snr"]):
+        done = quick_cli(*TRAIN, *words, ok=False)
+        assert f"another {words[0].partition('=')[0].partition('.')[0]};" in done.stderr
+
+
 def test_another_network_in_the_same_folder_is_refused(quick_cli: Run) -> None:
     quick_cli(*TRAIN)
     done = quick_cli(*TRAIN, "network.args.widths=[8,8]", ok=False)

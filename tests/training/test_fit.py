@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import read_checkpoint, save_checkpoint
+from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.config import compose_task, plain
 from sde_diffusion.errors import InputError
+from sde_diffusion.model import load
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
+from sde_diffusion.training.fit import start_from
 from tests.training.small import ARGS, CONFIG, SPEC, finish, tensors, trainer
 
 
@@ -72,6 +75,16 @@ def test_weights_of_another_model_are_refused(
 def test_the_shipped_model_does_not_fit_any_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^init=mnist: its weights do not fit"):
         trainer(tmp_path, replace(CONFIG, init="mnist"))
+
+
+def test_the_shipped_model_fits_the_network_of_its_recipe() -> None:
+    config = compose_task(["task=train", "experiment=mnist"])
+    args = {**plain(config.network.args), "channels": 1, "classes": 10}
+    spec = Spec(config.network.name, args, config.denoiser.name, {}, (1, 28, 28), classes=10)
+    network = spec.build().network
+    start_from("mnist", spec, network)
+    shipped = load("mnist").denoiser.network.state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in network.state_dict().items())
 
 
 def test_a_start_that_is_not_there_is_named(tmp_path: Path) -> None:

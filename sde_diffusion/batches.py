@@ -42,6 +42,15 @@ class Batch:
         x_0, sigma, noise = (t.to(device, dtype) for t in (self.x_0, self.sigma, self.noise))
         return Batch(x_0, sigma, noise, cond)
 
+    def split(self, parts: int) -> list[Batch]:
+        """``parts`` batches of as many rows each, one after the other."""
+        pieces = []
+        for i in range(parts):
+            rows = part_of(len(self.x_0), (i, parts))
+            cond = None if self.cond is None else self.cond[rows]
+            pieces.append(Batch(self.x_0[rows], self.sigma[rows], self.noise[rows], cond))
+        return pieces
+
 
 def rows_of(step: int, total: int, batch_size: int, seed: int) -> Tensor:
     """Row numbers [B] of step 1, 2, ...: one shuffled pass over ``total`` rows after another."""

@@ -150,3 +150,17 @@ def test_the_streams_of_a_step_in_their_order() -> None:
     assert torch.equal(batch.noise, torch.randn(6, 1, 4, 4, generator=g))
     assert batch.cond is not None
     assert torch.equal(batch.cond.keep, torch.rand(6, generator=g) >= 0.3)
+
+
+def test_a_batch_in_pieces_is_the_batch() -> None:
+    whole = draw_batch(2, data(20), LogUniform(), 6, 0.5, seed=3)
+    pieces = whole.split(3)
+    for name in ("x_0", "sigma", "noise"):
+        joined = torch.cat([getattr(piece, name) for piece in pieces])
+        assert torch.equal(joined, getattr(whole, name))
+    conditions = [piece.cond for piece in pieces if piece.cond is not None]
+    assert whole.cond is not None
+    assert torch.equal(torch.cat([c.keep for c in conditions]), whole.cond.keep)
+    assert torch.equal(
+        torch.cat([c.values["label"] for c in conditions]), whole.cond.values["label"]
+    )

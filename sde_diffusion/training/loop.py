@@ -220,21 +220,21 @@ class Trainer:
         Returns that mean, over all processes, and this one's losses and noise levels [B].
         """
         config, rank, size = self.config, distributed.rank(), distributed.size()
-        losses, levels = [], []
-        for i in range(config.accumulate):
+        share = draw_batch(
+            step, self.data, self.parts.levels, config.batch_size, config.label_dropout,
+            config.seed, self.parts.augment, (rank, size),
+        )  # fmt: skip
+        losses = []
+        for i, piece in enumerate(share.split(config.accumulate)):
             part = (rank * config.accumulate + i, size * config.accumulate)
-            batch = draw_batch(
-                step, self.data, self.parts.levels, config.batch_size, config.label_dropout,
-                config.seed, self.parts.augment, part,
-            ).to(self.device, config.dtype)  # fmt: skip
+            batch = piece.to(self.device, config.dtype)
             with distributed.synchronised(self.replica, now=i == config.accumulate - 1):
                 loss = self._losses(batch, step, part)
                 # Gradients are added up over parts and averaged over processes.
                 (loss.sum() * (size / config.batch_size)).backward()
             losses.append(loss.detach())
-            levels.append(batch.sigma)
         mean = distributed.total(torch.cat(losses).sum()) / config.batch_size
-        return float(mean), torch.cat(losses), torch.cat(levels)
+        return float(mean), torch.cat(losses), share.sigma
 
     def _losses(self, batch: Batch, step: int, part: tuple[int, int]) -> Tensor:
         """Losses [B] of one part of a batch; its dropout draws from a stream of its own."""

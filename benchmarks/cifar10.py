@@ -127,7 +127,7 @@ augmentation, weighting and noise levels, a power-function EMA, bfloat16), but a
 **It proves that the path works; the images are far from done.** Those of the data set are JPEG
 copies: figures made on them compare among themselves alone.
 
-- {rate:.0f} images/s on one thread, the median of {TIMED} steps begun anew.
+- {rate:.0f} images/s on one thread of a busy machine, the median of {TIMED} steps begun anew.
 - The run took {run["wall"] / 60:.1f} minutes for {images:,} images, {run["processor"] / 60:.1f} of
   them of the processor, with validation, sample grids and checkpoints, on a machine that did other
   work too.{resumed}

@@ -165,7 +165,8 @@ levels. The other two are the same network, trained for the likelihood: levels i
 weight, that weight, and dequantised images. The first starts from the shipped weights; the second
 from fresh ones, with a sixteenth of the images that the shipped model saw, and in bfloat16. Neither
 is the recipe in full: `experiment=mnist_likelihood` as it stands sees 1,536,000 images, which was
-not run here.
+not run here. The run from fresh weights was made by a working copy, before the command had all its
+parts: the recipe is that of the command, the bits may not be.
 
 ```
 {commands}

@@ -128,7 +128,7 @@ augmentation, weighting and noise levels, a power-function EMA, bfloat16), but a
 copies: figures made on them compare among themselves alone.
 
 - {rate:.0f} images/s on one thread of a busy machine, the median of {TIMED} steps begun anew.
-- The run took {run["wall"] / 60:.1f} minutes for {images:,} images, {run["processor"] / 60:.1f} of
+- The last {images:,} images took {run["wall"] / 60:.1f} minutes, {run["processor"] / 60:.1f} of
   them of the processor, with validation, sample grids and checkpoints, on a machine that did other
   work too.{resumed}
 

@@ -111,12 +111,18 @@ def _models(task: CompareTask, folder: Path) -> dict[str, Model]:
     """The checkpoint, or the averages of several widths of a run's folder, by a label's end."""
     dtype = PRECISIONS[choice("precision", task.precision, PRECISIONS)]
     if task.ema_width is None:
-        return {"": load(task.checkpoint, dtype)}
-    paths = averages(Path(task.checkpoint), task.ema_width, None, folder / "models")
-    return {
-        f"-ema{width:g}": replace(load(path, dtype), name=f"{task.checkpoint}, EMA {width:g}")
-        for width, path in paths.items()
-    }
+        found = {"": load(task.checkpoint, dtype)}
+    else:
+        paths = averages(Path(task.checkpoint), task.ema_width, None, folder / "models")
+        found = {
+            f"-ema{width:g}": replace(load(path, dtype), name=f"{task.checkpoint}, EMA {width:g}")
+            for width, path in paths.items()
+        }
+    if any(len(model.denoiser.shape) == 1 for model in found.values()):
+        raise InputError(
+            f"checkpoint={task.checkpoint}: draws vectors; compare ranks solvers on images"
+        )
+    return found
 
 
 def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:

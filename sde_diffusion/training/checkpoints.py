@@ -112,10 +112,17 @@ def differences(recorded: Spec, wanted: Spec) -> list[str]:
 
 def _identity(spec: Spec) -> dict[str, Any]:
     fields = asdict(spec)
-    run = _dict(fields.pop("config").get("run"))
-    del fields["step"]
+    del fields["step"], fields["config"]
     fields["shape"] = tuple(fields["shape"])
-    return {**fields, **_dict(run.pop("train", None)), **run}
+    parts = {
+        name: value for name, value in _dict(spec.config.get("run")).items() if name != "train"
+    }
+    return {**fields, **settings(spec), **parts}
+
+
+def settings(spec: Spec) -> dict[str, Any]:
+    """The settings of the run that wrote a checkpoint, as far as it records them."""
+    return _dict(_dict(spec.config.get("run")).get("train"))
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sde_diffusion.ema import EMA, PowerEMA
 from sde_diffusion.errors import InputError
 from sde_diffusion.levels import NoiseLevels
 from sde_diffusion.networks import force_norms
-from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences
+from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences, settings
 from sde_diffusion.training.config import TrainConfig
 from sde_diffusion.training.execution import autocast, compiled, prepare
 from sde_diffusion.training.fit import check_fit, start_from
@@ -109,7 +110,8 @@ class Trainer:
             fused=True,
         )
         if found is not None:
-            self.state.restore_optimizer(found[1])
+            with self._resumable():
+                self.state.restore_optimizer(found[1])
 
     def _restore(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
         """Weights and counters of a checkpoint, if it is one of this run."""
@@ -118,18 +120,26 @@ class Trainer:
                 f"hydra.run.dir={self.folder}: holds a run with another {', '.join(changed)}; "
                 "choose another folder or remove it"
             )
-        try:
+        if spec.step > self.config.steps:
+            raise InputError(
+                f"steps={self.config.steps}: the run in {self.folder} is at step {spec.step} "
+                "already; give more, or choose another folder"
+            )
+        with self._resumable():
             self.state.restore_weights(tensors, spec.step)
+        # What can no longer be told, such as the content of a start that is gone, stays recorded.
+        self._run["train"] = {**settings(spec), **self.config.identity()}
+
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """Turns what restoring raises for tensors that do not fit into one line."""
+        try:
+            yield
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
                 "network; choose another folder or remove it"
             ) from error
-        # What can no longer be told, such as the content of a start that is gone, stays recorded.
-        self._run["train"] = {
-            **spec.config.get("run", {}).get("train", {}),
-            **self.config.identity(),
-        }
 
     def _spread(self) -> torch.nn.Module:
         """The objective as several processes train it together."""

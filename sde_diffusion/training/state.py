@@ -92,6 +92,12 @@ class State:
             recorded.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for i, values in recorded.items():
+            shape = parameters[i].shape if 0 <= i < len(parameters) else None
+            wanted = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+            # The fused optimizer checks nothing: it would read beyond a smaller tensor.
+            if {key: value.shape for key, value in values.items()} != wanted:
+                raise ValueError(f"momenta of parameter {i} do not fit")
         state = {
             i: {key: spread_like(value, parameters[i]) for key, value in values.items()}
             for i, values in recorded.items()

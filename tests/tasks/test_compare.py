@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from sde_diffusion.checkpoint import Spec, save_checkpoint
 from sde_diffusion.config import compose_task, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.model import load
@@ -193,3 +194,12 @@ def test_the_usual_solvers_include_a_calibration_only_where_it_fits(tiny_model: 
         ["nfe=[4,16]"], ["label=null"], ["guidance=cfg"], [f"checkpoint={tiny_model}"],
     ):  # fmt: skip
         assert named(*words) == list(USUAL)
+
+
+def test_a_model_of_vectors_is_refused_in_one_line(quick_cli: Run, tmp_path: Path) -> None:
+    spec = Spec("mlp", {"channels": 2, "width": 8, "blocks": 1}, "v", {}, (2,))
+    weights = {f"model.{k}": v for k, v in spec.build().network.state_dict().items()}
+    save_checkpoint(tmp_path / "points.safetensors", spec, weights)
+    done = quick_cli(*QUICK, "checkpoint=points.safetensors", ok=False)
+    assert "checkpoint=points.safetensors: draws vectors" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

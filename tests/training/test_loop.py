@@ -206,6 +206,43 @@ def test_more_steps_may_be_asked_of_a_finished_run(tmp_path: Path) -> None:
     longer = trainer(tmp_path, replace(CONFIG, steps=9))
     assert [m["step"] for m in finish(longer)] == [8, 9]
     assert read_checkpoint(tmp_path / MODEL)[0].step == 9
+    with pytest.raises(InputError, match=r"^steps=8: the run in .* is at step 9 already"):
+        trainer(tmp_path, replace(CONFIG, steps=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("train.adam.0.exp_avg", torch.zeros(1)),
+        ("train.adam.0.exp_avg_sq", None),
+        ("train.adam.0.step", torch.zeros(5)),
+        ("train.adam.-1.step", torch.zeros(())),
+        ("train.adam.999999.step", torch.zeros(())),
+        ("train.adam.first.step", torch.zeros(())),
+        ("train.adam.0", torch.zeros(())),
+        ("train.skipped", torch.zeros(5)),
+    ],
+    ids=str,
+)
+def test_a_training_state_that_does_not_fit_is_one_line(
+    tmp_path: Path, whole: Path, change: str, value: torch.Tensor | None
+) -> None:
+    """A fused optimizer would read beyond the end of momenta that are too small."""
+    spec, found = read_checkpoint(whole / CHECKPOINT)
+    kept = {name: tensor for name, tensor in found.items() if name != change}
+    given = {} if value is None else {change: value}
+    save_checkpoint(tmp_path / CHECKPOINT, spec, {**kept, **given})
+    with pytest.raises(InputError, match="holds no training state"):
+        trainer(tmp_path)
+
+
+@pytest.mark.parametrize("run", ["a word", {"train": "a word"}, [1], {}])
+def test_settings_that_are_not_recorded_are_not_asked_for(
+    tmp_path: Path, whole: Path, run: object
+) -> None:
+    spec, found = read_checkpoint(whole / CHECKPOINT)
+    save_checkpoint(tmp_path / CHECKPOINT, replace(spec, config={"run": run}), found)
+    assert trainer(tmp_path).step == 7
 
 
 def test_a_checkpoint_that_cannot_be_resumed_is_one_line(tmp_path: Path, whole: Path) -> None:

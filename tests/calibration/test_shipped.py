@@ -17,17 +17,15 @@ from sde_diffusion.solvers.deis import DEIS
 
 
 @pytest.mark.parametrize(
-    ("name", "scale", "rules"),
-    [("mnist-calibrated", None, [4, 5, 6, 8, 10]), ("mnist-cfg2-calibrated", 2.0, [4, 5, 6])],
+    ("name", "scale"),
+    [("mnist-calibrated", None), ("mnist-cfg2-calibrated", 2.0)],
 )
-def test_the_shipped_calibrations_are_of_the_shipped_model(
-    name: str, scale: float | None, rules: list[int]
-) -> None:
+def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: float | None) -> None:
     denoiser: Denoiser = load("mnist").denoiser
     solver = Calibrated(name)
     solver.check(denoiser if scale is None else ClassifierFree(denoiser, scale))
     solver.check_condition(Condition.label([0]))
-    assert sorted(solver.calibration.rules) == rules
+    assert sorted(solver.calibration.rules) == [4, 5, 6, 8, 10]
     for n, found in solver.calibration.facts["held_out"].items():
         # At 10, one held-out image near a decision makes .113 against .108; on 900 other noises the
         # rule has .055 against .131 (benchmarks/calibrated.md).

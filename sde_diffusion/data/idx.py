@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import urllib.request
 from pathlib import Path
 
@@ -26,12 +27,13 @@ def read_idx(path: Path) -> np.ndarray:
         raise InputError(f"data.root: {path} is broken ({error})") from error
     if content[:3] != b"\x00\x00\x08":
         raise InputError(f"data.root: {path} is not an IDX file of bytes")
-    ndim = content[3]
-    shape = np.frombuffer(content, ">i4", ndim, 4)
-    pixels = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
-    if pixels.size != shape.prod():
+    ndim = int.from_bytes(content[3:4])
+    start = 4 + 4 * ndim
+    sizes = np.frombuffer(content[4:start].ljust(4 * ndim, b"\xff"), ">i4")
+    # As Python's numbers: products of large ones do not wrap around.
+    if min(sizes.tolist(), default=0) < 0 or len(content) - start != math.prod(sizes.tolist()):
         raise InputError(f"data.root: {path} is truncated")
-    return pixels.reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
 def idx_set(folder: Path, split: str, name: str, mirror: str | None) -> ImageSet:

@@ -90,7 +90,9 @@ def test_idx_files(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(gzip.compress(content) if suffix else content)
     assert np.array_equal(read_idx(path), array)
-    for broken in (content[:-3], idx(array, b"\x00\x00\x0d"), b""):
+    wrapped = struct.pack(">4i", -2, -3, 2, 2) + bytes(24)
+    heads = [b"\x00\x00\x08" + tail for tail in (b"", b"\xff", b"\x03", b"\x04" + wrapped)]
+    for broken in (content[:-3], idx(array, b"\x00\x00\x0d"), b"", *heads):
         path.write_bytes(gzip.compress(broken) if suffix else broken)
         with pytest.raises(InputError, match=r"data\.root"):
             read_idx(path)

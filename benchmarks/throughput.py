@@ -237,8 +237,8 @@ def main() -> None:
         "optimizer: batch, noise, preconditioning, loss, clipping, EMA, checks, bar. Of processor "
         f"time, median of {ROUNDS} steps; the last two rows are the recipes of this package.",
         page.table(["run", "batch", "precision", "share outside"], shares),
-        "No GPU was at hand: what bfloat16, channels-last and `compile=true` are worth on one is not "
-        "measured.",
+        "No GPU was at hand: what bfloat16, channels-last and `compile=true` are worth on one is "
+        "not measured.",
         "## Where the numbers come from",
         "\n".join(
             ["- command: `python benchmarks/throughput.py`"]

@@ -109,8 +109,8 @@ What was found earlier, with one normal law for all classes and without its answ
   a few images near a decision between two digits hold most of the squared error.
 - Bands of principal components in every step, 48 noises, 4 evaluations: .071 on the noises fitted,
   .115 held out. Only the last step has them (`mode=per_mode`), and only if held-out noises gain.
-- A twin (ten Gaussians fitted to the digits, no network evaluation), on the digits network: RMSE
-  .75, .89, 1.20, 3.06 times the best standard solver's at 4, 5, 6, 8; Frechet .21, .45, .89, 8.9.
+- A twin, whose rules are above, on the digits network: RMSE .75, .89, 1.20, 3.06 times the best
+  standard solver's at 4, 5, 6, 8; Frechet .21, .45, .89, 8.9.
 - Not tried: fitting in feature space, momentum of the residual.
 """
 T_95 = 4.303  # of Student's t with two degrees of freedom

@@ -32,9 +32,9 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     )
 
 
-def shown(x: Tensor) -> Image.Image:
+def shown(x: Tensor, columns: int | None = None) -> Image.Image:
     """Samples x [N, *shape], about -1 .. 1, as a picture: images in a grid, vectors as a cloud."""
-    return cloud(x) if x.ndim == 2 else image_grid(to_uint8(x))
+    return cloud(x) if x.ndim == 2 else image_grid(to_uint8(x), columns)
 
 
 def cloud(x: Tensor, side: int = 256) -> Image.Image:

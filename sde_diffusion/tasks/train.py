@@ -119,7 +119,8 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
         grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
         sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
         drawn = sampler.sample(seeds, 16, cond, batch_size=128 if len(seeds) == DRAWN else POINTS)
-        return png_bytes(shown(drawn.x))
+        # Labels are in rotation: a column a class, where a row holds them all.
+        return png_bytes(shown(drawn.x, classes if 1 < classes <= DRAWN // 2 else None))
 
     return draw
 

@@ -58,7 +58,7 @@ def speed(spec: Spec, data: ImageSet, given: list[str]) -> float:
     parts = Parts(
         build(config.levels, "levels"),
         build(config.weighting, "weighting"),
-        build(config.augment, "augment"),
+        train.augmentation(config),
     )
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(spec, data, parts, read(config, TrainConfig, "device"), Path(folder))

@@ -8,6 +8,7 @@ no such condition, so images come out as they are in the data (EDM, arXiv:2206.0
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -21,9 +22,11 @@ class Augment(ABC):
     """Augmentation in two parts: what is drawn for all rows, and the work on some of them.
 
     Attributes:
+        draws: P, the number of values a row that are drawn.
         labels: K, the number of values a row that the network is told; 0 for a leaky one.
     """
 
+    draws: int
     labels: int = 0
 
     @abstractmethod
@@ -41,22 +44,38 @@ class Augment(ABC):
 
 
 @final
-class NoAugment(Augment):
-    """Images as they are; any shape."""
+class Chain(Augment):
+    """One after the other, in the order given, their labels side by side; none leaves data as is.
+
+    Without any, data of every shape pass.
+    """
+
+    def __init__(self, parts: Sequence[Augment] = ()) -> None:
+        self.parts = list(parts)
+        self.draws = sum(part.draws for part in self.parts)
+        self.labels = sum(part.labels for part in self.parts)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.zeros(n, 0)
+        drawn = [part.draw(n, generator) for part in self.parts]
+        return torch.cat(drawn, dim=1) if drawn else torch.zeros(n, 0)
 
     def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return x_0, {}
+        told = []
+        own = drawn.split([part.draws for part in self.parts], dim=1) if self.parts else ()
+        for part, its in zip(self.parts, own, strict=True):
+            x_0, values = part.apply(x_0, its)
+            told += list(values.values())
+        return x_0, {"augment": torch.cat(told, dim=1)} if told else {}
 
 
 @final
 class Flip(Augment):
     """Mirrored left to right with probability p, and the network is not told: leaky by intent."""
 
+    draws = 1
+
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability("p", p)
+        self.p = _probability("flip.p", p)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         return (torch.rand(n, 1, generator=generator) < self.p).float()
@@ -74,6 +93,8 @@ class Dequantise(Augment):
     et al., arXiv:1511.01844): a density trained on bare levels is a comb that misses them. Each
     row has its own stream, so that a process draws for its own rows alone.
     """
+
+    draws = 1
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         # Whole numbers below 2^24, which float32 holds exactly.
@@ -104,17 +125,18 @@ class Geometric(Augment):
     and moves by fractions of a pixel. p = flip = 0 leaves all images as they are.
     """
 
+    draws = 6
     labels = 7
 
     def __init__(
         self, p: float = 0.12, flip: float = 0.5, scale: float = 0.2, shift: float = 0.125
     ) -> None:
-        self.p = _probability("p", p)
-        self.flip = _probability("flip", flip)
+        self.p = _probability("geometric.p", p)
+        self.flip = _probability("geometric.flip", flip)
         if not 0 <= scale <= 8:  # far beyond, sizes overflow
-            raise InputError(f"augment.scale={scale}: give a number from 0 to 8")
+            raise InputError(f"augment.geometric.scale={scale}: give a number from 0 to 8")
         if not 0 <= shift < 1:
-            raise InputError(f"augment.shift={shift}: give a share from 0 to below 1")
+            raise InputError(f"augment.geometric.shift={shift}: give a share from 0 to below 1")
         self.scale = scale
         self.shift = shift
 
@@ -137,7 +159,7 @@ class Geometric(Augment):
         if height != width or width < 2:
             raise InputError(
                 f"augment=geometric: turns square images of 2 pixels or more, not {height} x "
-                f"{width}; choose augment=flip or none"
+                f"{width}; choose augment=flip or []"
             )
         mirror_x, mirror_y, turns, w = drawn[:, :4].unbind(1)
         move = (drawn[:, 4:] * self.shift * width).round()
@@ -211,5 +233,5 @@ def _check_images(x_0: Tensor) -> None:
     if x_0.ndim != 4:
         raise InputError(
             f"augment: changes images [C, H, W], not data of shape {tuple(x_0.shape[1:])}; "
-            "choose augment=none"
+            "set augment=[]"
         )

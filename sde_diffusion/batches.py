@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde_diffusion.augment import Augment, NoAugment
+from sde_diffusion.augment import Augment, Chain
 from sde_diffusion.condition import Condition
 from sde_diffusion.data.images import ImageSet, to_float
 from sde_diffusion.errors import InputError
@@ -112,7 +112,7 @@ def draw_batch(
     sigma = levels.sigma(stratified(batch_size, generator)[own])
     noise = torch.randn((batch_size, *x_0.shape[1:]), generator=generator)[own]
     drop = torch.rand(batch_size, generator=generator)[own] < label_dropout
-    augment = augment or NoAugment()
+    augment = augment or Chain()
     drawn = augment.draw(batch_size, torch.Generator().manual_seed(derive(seed, AUGMENT, step)))
     x_0, told = augment.apply(x_0, drawn[own])
     return Batch(x_0, sigma, noise, _condition(data, rows, drop, told))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sde_diffusion.augment import Augment, Dequantise, Flip, Geometric, NoAugment
+from sde_diffusion.augment import Augment, Chain, Dequantise, Flip, Geometric
 from sde_diffusion.data.images import to_float
 from sde_diffusion.errors import InputError
 
@@ -31,7 +31,7 @@ def done(x: Tensor, **changes: float) -> tuple[Tensor, Tensor]:
     return out, values["augment"][0]
 
 
-@pytest.mark.parametrize("augment", [NoAugment(), Flip(0.0), Geometric(p=0.0, flip=0.0)])
+@pytest.mark.parametrize("augment", [Chain(), Flip(0.0), Geometric(p=0.0, flip=0.0)])
 def test_without_probability_nothing_happens(augment: Augment) -> None:
     x = images()
     out, values = augment(x, generator())
@@ -40,6 +40,30 @@ def test_without_probability_nothing_happens(augment: Augment) -> None:
         assert torch.equal(values["augment"], torch.zeros(6, augment.labels))
     else:
         assert values == {}
+
+
+def test_a_chain_is_its_parts_one_after_the_other() -> None:
+    """With the parts' own draws; what the network is told stands side by side, in order."""
+    parts = [Flip(0.5), Geometric(p=0.5), Geometric(p=1.0, flip=0.0, scale=0.0), Dequantise()]
+    chain = Chain(parts)
+    x, drawn = images(), chain.draw(6, generator())
+    out, values = chain.apply(x, drawn)
+    told, first = [], 0
+    for part in parts:
+        own = drawn[:, first : first + part.draws]
+        first += part.draws
+        x, its = part.apply(x, own)
+        told += list(its.values())
+    assert first == drawn.shape[1] == chain.draws
+    assert torch.equal(out, x)
+    assert torch.equal(values["augment"], torch.cat(told, 1))
+    assert values["augment"].shape[1] == chain.labels == 14
+    # The order counts, and one alone is itself.
+    other, _ = Chain(parts[1::-1]).apply(images(), drawn[:, [1, 2, 3, 4, 5, 6, 0]])
+    alone, its = Chain(parts[:1])(images(), generator())
+    assert not torch.equal(other, alone)
+    assert torch.equal(alone, parts[0](images(), generator())[0])
+    assert its == {}
 
 
 def test_images_of_the_caller_are_left_alone() -> None:
@@ -173,16 +197,16 @@ def test_the_draws_are_those_of_the_generator() -> None:
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Flip(1.5), "augment.p=1.5"),
-        (lambda: Geometric(p=-0.1), "augment.p=-0.1"),
-        (lambda: Geometric(flip=2.0), "augment.flip=2"),
-        (lambda: Geometric(scale=-1.0), "augment.scale=-1"),
-        (lambda: Geometric(shift=1.0), "augment.shift=1"),
+        (lambda: Flip(1.5), "augment.flip.p=1.5"),
+        (lambda: Geometric(p=-0.1), "augment.geometric.p=-0.1"),
+        (lambda: Geometric(flip=2.0), "augment.geometric.flip=2"),
+        (lambda: Geometric(scale=-1.0), "augment.geometric.scale=-1"),
+        (lambda: Geometric(shift=1.0), "augment.geometric.shift=1"),
         (lambda: Flip()(torch.zeros(3, 2), generator()), "augment: changes images"),
         (lambda: Dequantise()(torch.zeros(3, 2), generator()), "augment: changes images"),
         (lambda: Geometric()(torch.zeros(3, 1, 4, 6), generator()), "augment=geometric: .* 4 x 6"),
         (lambda: Geometric()(torch.zeros(3, 1, 1, 1), generator()), "augment=geometric: .* 1 x 1"),
-        (lambda: Geometric(scale=50.0), "augment.scale=50"),
+        (lambda: Geometric(scale=50.0), "augment.geometric.scale=50"),
     ],
 )
 def test_a_wrong_argument_is_named(make: type, key: str) -> None:

@@ -14,7 +14,7 @@ from sde_diffusion.training.config import TrainConfig
 
 CONF = Path(conf_dir())
 GROUPS = [
-    "sde", "grid", "noise", "levels", "weighting", "augment", "ema", "schedule", "data",
+    "sde", "grid", "noise", "levels", "weighting", "ema", "schedule", "data",
     "extractor", "metric", "tracker", "solver",
 ]  # fmt: skip
 COMPONENTS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -63,6 +63,12 @@ def test_every_yaml_is_instantiated(path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_guidance_yaml_keys(name: str) -> None:
     node = compose_task(["task=sample", f"guidance={name}"]).guidance[name]
     assert set(node) - {"_target_"} == set(parameters(locate(node._target_, "x"))) - {"inner"}
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "augment").glob("*.yaml"))])
+def test_augment_yaml_keys(name: str) -> None:
+    node = compose_task(["task=train", f"augment={name}"]).augment[name]
+    assert set(node) - {"_target_"} == set(parameters(locate(node._target_, "x")))
 
 
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sde_diffusion.augment import Augment
+from sde_diffusion.augment import Augment, Chain
 from sde_diffusion.checkpoint import Spec
 from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
@@ -38,6 +38,7 @@ from sde_diffusion.weighting import Weighting
 
 LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000
+DESCRIBED = ("weighting", "augment", "schedule", "ema")
 
 
 class MetricLog(Protocol):
@@ -137,6 +138,12 @@ def _number(value: Any, key: str) -> float:
     return float(value)
 
 
+def augmentation(config: DictConfig) -> Chain:
+    """The changes that ``augment=`` lists, in its order."""
+    listed = (config.get("augment") or {}).items()
+    return Chain([build(node, f"augment.{name}", Augment) for name, node in listed])
+
+
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
     train_config: TrainConfig = read(config, TrainConfig, "device")
@@ -144,10 +151,10 @@ def run(config: DictConfig, folder: Path) -> float:
     parts = Parts(
         build(config.levels, "levels", NoiseLevels),
         build(config.weighting, "weighting", Weighting),
-        build(config.augment, "augment", Augment),
+        augmentation(config),
         build(config.schedule, "schedule", Schedule),
         build(config.ema, "ema", EMA),
-        {name: plain(config[name]) for name in ("weighting", "augment", "schedule", "ema")},
+        {name: plain(config[name]) if config.get(name) else {} for name in DESCRIBED},
     )
     sde: SDE = build(config.sde, "sde", SDE)
     data, held_out = both_splits(config)

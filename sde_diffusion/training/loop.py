@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion import distributed
-from sde_diffusion.augment import Augment, NoAugment
+from sde_diffusion.augment import Augment, Chain
 from sde_diffusion.batches import DROPOUT, WEIGHTS, Batch, derive, draw_batch, part_of
 from sde_diffusion.checkpoint import Spec, save_checkpoint
 from sde_diffusion.data.images import ImageSet
@@ -48,7 +48,7 @@ class Parts:
 
     levels: NoiseLevels
     weighting: Weighting = field(default_factory=Published)
-    augment: Augment = field(default_factory=NoAugment)
+    augment: Augment = field(default_factory=Chain)
     schedule: Schedule = field(default_factory=Cosine)
     ema: EMA = field(default_factory=PowerEMA)
     described: dict[str, Any] = field(default_factory=dict)

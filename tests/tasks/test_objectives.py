@@ -23,6 +23,7 @@ TRAIN = [
         (["levels=sde", "levels.t_min=0.002", "weighting=likelihood"], "weighting"),
         (["denoiser=v", "weighting=min_snr", "augment=flip"], "augment"),
         (["weighting=uncertainty", "augment=geometric"], "augment, network_args"),
+        (["augment=[geometric,flip]", "augment.flip.p=1.0"], "augment"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
@@ -35,7 +36,7 @@ def test_they_train_and_a_run_remembers_them(
     assert math.isfinite(float(done.stdout.split("validation loss ")[1].split(":")[0]))
     spec, _ = read_checkpoint(tmp_path / "out" / "model.safetensors")
     assert spec.step == 6
-    assert spec.network_args.get("augment", 0) == (7 if "augment=geometric" in words else 0)
+    assert spec.network_args.get("augment", 0) == (7 if "geometric" in " ".join(words) else 0)
     done = quick_cli(*TRAIN, *words[:-1], "steps=6", ok=False)
     assert f"holds a run with another {changed}" in done.stderr
 

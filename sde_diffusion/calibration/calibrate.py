@@ -45,10 +45,10 @@ class Settings:
         batch_size: rows a call of the network.
     """
 
-    noises: int = 96
+    noises: int = 192
     held_out: int = 64
-    budget: int = 50
-    tries: int = 30
+    budget: int = 25
+    tries: int = 45
     mode: str = "scalar"
     batch_size: int = 128
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,14 @@ class Path:
     @property
     def end(self) -> Tensor:
         return self.states[-1]
+
+    def __getitem__(self, rows: slice) -> Path:
+        return Path(tuple(y[rows] for y in self.states), self.seen[rows])
+
+    def __add__(self, other: Path) -> Path:
+        """Of the noises of both."""
+        pairs = zip(self.states, other.states, strict=True)
+        return Path(tuple(torch.cat(pair) for pair in pairs), self.seen.beside(other.seen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +71,10 @@ class Problem:
             known.images.to(device), None if known.cond is None else known.cond.to(device),
             batch_size, heard,
         )  # fmt: skip
+
+    def __getitem__(self, rows: slice) -> Problem:
+        cond = None if self.cond is None else self.cond[rows]
+        return replace(self, noise=self.noise[rows], target=self.target[rows], cond=cond)
 
     def ask(self, rule: Rule, i: int, y: Tensor) -> Seen:
         """The answers to y_i [N, *shape], in batches."""

@@ -1,14 +1,16 @@
 """The joint fit: all levels and coefficients at once, to the converged images alone.
 
 Levenberg-Marquardt on the end of the rule. The Jacobian is of finite differences, each of which
-asks the network only from the step that it changes; between two of them, it is kept up to date by
-Broyden's rule.
+asks the network only from the step that it changes. Each round takes those of one block of the
+noises, Broyden's rule keeps the others up to date, and the noises of all blocks so far judge every
+step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ STEPS = 5  # along one Jacobian, at most
 DIFFERENCE = 2e-3  # of a scaled parameter
 DEPTH = 3  # answers of the network whose coefficients are free in a step
 NORMALS = 1  # and of the normal law
+BLOCK = 64  # noises that are differentiated in one round
 PIXELS = 4096  # an image at most, that the fit sees
 FAR = 4.0  # the most that the logarithm of a level moves
 ENOUGH = 1e-3  # relative gain of a step below which a Jacobian is used up
@@ -73,18 +76,19 @@ class Parameters:
 
 
 class Fit:
-    """The state of a fit: parameters, what they give, and the Jacobian there."""
+    """The state of a fit: parameters, what they give, and the Jacobians there."""
 
     def __init__(self, problem: Problem, rule: Rule, path: Path, sigma_min: float) -> None:
-        self.problem = problem
+        self.all, self.path = problem, path[slice(0, 0)]
         self.parameters = Parameters(rule, sigma_min, problem.sigma_max)
         self.theta = self.parameters.zero()
-        self.path = path
         d = path.end[0].numel()
         generator = torch.Generator().manual_seed(0)
         self.pixels = torch.randperm(d, generator=generator)[:PIXELS] if d > PIXELS else None
-        self.jacobian = torch.empty(0)
-        self.loss = self.problem.huber(path.end)
+        n = len(path.end)
+        count = max(1, round(n / BLOCK))
+        self.blocks = [slice(k * n // count, (k + 1) * n // count) for k in range(count)]
+        self.jacobians: list[Tensor] = []  # of the blocks that take part so far, [P, block m]
 
     @property
     def rule(self) -> Rule:
@@ -97,62 +101,82 @@ class Fit:
 
     @property
     def cost(self) -> int:
-        """Evaluations a noise of fresh differences."""
+        """Evaluations of fresh differences, for each noise of a block."""
         n = self.parameters.base.n
         steps = self.parameters.first_steps
         levels, coefficients = steps[: n + 1], steps[n + 1 :]
         return int((n - levels.clamp_min(0)).sum() + (n - 1 - coefficients).sum())
 
-    def differentiate(self) -> None:
-        """Fresh forward differences of the end, [P, N m]."""
-        base = self.seen(self.path.end)
-        rows = []
+    @property
+    def problem(self) -> Problem:
+        """The noises that take part so far: those of ``path``."""
+        return self.all[slice(0, len(self.path.end))]
+
+    def differentiate(self, block: int) -> None:
+        """Fresh forward differences of the end, [P, block m]; a new block takes part from here."""
+        rows = self.blocks[block]
+        problem = self.all[rows]
+        if block == len(self.jacobians):
+            self.path = self.path + problem.walk(self.rule)
+            self.jacobians.append(torch.empty(0))
+        known = self.path[rows]
+        base = self.seen(known.end)
+        found = []
         for p, step in enumerate(self.parameters.first_steps.tolist()):
             theta = self.theta.clone()
             theta[p] += DIFFERENCE
-            changed, kept = self.parameters.rule(theta), self.path
+            changed, kept = self.parameters.rule(theta), known
             if p <= self.parameters.base.n:  # a level: asked anew from that step on
-                path = self.problem.walk(changed, kept, step)
+                path = problem.walk(changed, kept, step)
             else:  # a coefficient: the answers up to its step stay
                 seen = kept.seen.first(step + 1)
                 state = changed.advance(step, kept.states[step], seen, None)
                 kept = Path((*kept.states[: step + 1], state), seen)
-                path = self.problem.walk(changed, kept, step + 1)
-            rows.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
-        self.jacobian = torch.stack(rows)
+                path = problem.walk(changed, kept, step + 1)
+            found.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
+        self.jacobians[block] = torch.stack(found)
 
-    def steps(self, damping: float, most: int) -> float:
-        """Steps along this Jacobian until one gains too little; returns the damping."""
+    def steps(self, damping: float, most: int) -> tuple[float, float]:
+        """Steps along these Jacobians until one gains too little: the loss's gain, and a damping.
+
+        The gain is a share of the loss at the knee of the first step.
+        """
+        problem = self.problem
+        first, unit = self.path.end, problem.knee(self.path.end)
         for _ in range(most):
-            knee, errors = self.problem.knee(self.path.end), self.problem.errors(self.path.end)
+            knee, errors = problem.knee(self.path.end), problem.errors(self.path.end)
             weight = (knee / errors.clamp_min(1e-12)).clamp_max(1.0)
-            left = self.seen(self.problem.target) - self.seen(self.path.end)
-            scaled = (weight[:, None] * torch.ones_like(left)).flatten()
-            j = self.jacobian
-            gram = (j * scaled @ j.T).double().cpu()
-            slope = (j * scaled @ left.flatten()).double().cpu()
+            left = self.seen(problem.target) - self.seen(self.path.end)
+            gram, slope = torch.zeros(len(self.theta), len(self.theta)).double(), self.theta * 0
+            for rows, j in zip(self.blocks, self.jacobians, strict=False):
+                scaled = weight[rows, None].expand_as(left[rows]).flatten()
+                gram = gram + (j * scaled @ j.T).double().cpu()
+                slope = slope + (j * scaled @ left[rows].flatten()).double().cpu()
             damped = gram + torch.diag(damping * gram.diag() + 1e-9 * gram.diag().mean())
             change = torch.linalg.solve(damped, slope)
-            before = self.problem.huber(self.path.end, knee)
+            before = problem.huber(self.path.end, knee)
             theta = self.theta + change
-            path = self.problem.walk(self.parameters.rule(theta))
-            after = self.problem.huber(path.end, knee)
-            moved = (self.seen(path.end) - self.seen(self.path.end)).flatten()
-            surprise = moved - change.to(j) @ j
+            path = problem.walk(self.parameters.rule(theta))
+            after = problem.huber(path.end, knee)
+            moved = self.seen(path.end) - self.seen(self.path.end)
             # Broyden: the least change of the Jacobian, in its own metric, that explains the move.
             direction = change * gram.diag()
-            self.jacobian = j + torch.outer((direction / (direction @ change)).to(j), surprise)
+            direction = direction / (direction @ change)
+            for block, j in enumerate(self.jacobians):
+                surprise = moved[self.blocks[block]].flatten() - change.to(j) @ j
+                self.jacobians[block] = j + torch.outer(direction.to(j), surprise)
             if not after < before:
                 damping *= 6
                 if damping > 1e3:
                     break
                 continue
             gain = 1 - after / before
-            self.theta, self.path, self.loss = theta, path, after
+            self.theta, self.path = theta, path
             damping = max(damping / 4, 1e-6)
             if gain < ENOUGH:
                 break
-        return damping
+        gained = 1 - problem.huber(self.path.end, unit) / problem.huber(first, unit)
+        return gained, damping
 
 
 def refine(
@@ -167,22 +191,20 @@ def refine(
 
     ``judge`` sees noises that are not fitted to: it ends a fit that learns its own by heart.
     """
-    fit = Fit(problem, rule, path, sigma_min)
-    spent = 0.0
     evaluations = [0]
     counted = replace(problem, heard=_counting(problem, evaluations))
-    fit.problem = counted
-    best, least, damping = rule, judge(rule), 1e-2
-    while spent + fit.cost <= budget:
-        before = fit.loss
-        fit.differentiate()
-        damping = fit.steps(damping, most=STEPS)
+    fit = Fit(counted, rule, path, sigma_min)
+    best, least, damping, idle, spent = rule, judge(rule), 1e-2, 0, 0.0
+    for block in cycle(range(len(fit.blocks))):
+        if spent + fit.cost / len(fit.blocks) > budget or idle == len(fit.blocks):
+            break
+        fit.differentiate(block)
+        gained, damping = fit.steps(damping, most=STEPS)
         spent = evaluations[0] / (len(problem.noise) * problem.denoiser.cost)
         found = judge(fit.rule)
         if found < least:
             best, least = fit.rule, found
-        if fit.loss > (1 - 5 * ENOUGH) * before:
-            break
+        idle = idle + 1 if gained < 5 * ENOUGH else 0
     return relabelled(best)
 
 

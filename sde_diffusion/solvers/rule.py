@@ -74,6 +74,15 @@ class Seen:
     def __add__(self, other: Seen) -> Seen:
         return Seen(self.residuals + other.residuals, self.normals + other.normals)
 
+    def __getitem__(self, rows: slice) -> Seen:
+        return Seen(tuple(e[rows] for e in self.residuals), tuple(g[rows] for g in self.normals))
+
+    def beside(self, other: Seen) -> Seen:
+        """Answers to the same questions about more noises."""
+        e = zip(self.residuals, other.residuals, strict=True)
+        g = zip(self.normals, other.normals, strict=True)
+        return Seen(tuple(torch.cat(pair) for pair in e), tuple(torch.cat(pair) for pair in g))
+
     def first(self, i: int) -> Seen:
         """Those to y_0 .. y_{i-1}."""
         return Seen(self.residuals[:i], self.normals[:i])

@@ -65,12 +65,12 @@ def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> Non
                      None, 64, lambda evaluations: None)  # fmt: skip
     fit = Fit(double, rule, double.walk(rule), 0.002)
     before = p.denoiser.evaluations
-    fit.differentiate()
-    assert p.denoiser.evaluations - before == 16 * fit.cost
+    fit.differentiate(0)
+    assert p.denoiser.evaluations - before == 16 * (fit.cost + rule.n)
     parameters = Parameters(rule, 0.002, 80.0)
     theta = parameters.zero()
-    assert len(fit.jacobian) == len(theta) == 1 + 3 + 6 + 3
-    for p_, row in enumerate(fit.jacobian):
+    assert len(fit.jacobians[0]) == len(theta) == 1 + 3 + 6 + 3
+    for p_, row in enumerate(fit.jacobians[0]):
         ends = []
         for sign in (1, -1):
             moved = theta.clone()
@@ -78,6 +78,31 @@ def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> Non
             ends.append(double.walk(parameters.rule(moved)).end.flatten())
         central = (ends[0] - ends[1]) / 2e-4
         assert float((row - central).norm()) <= 50 * DIFFERENCE * float(central.norm()) + 1e-6
+
+
+def test_the_jacobian_of_all_noises_is_that_of_their_blocks(
+    known: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = problem(known, slice(0, 16))
+    rule, path = greedy(p, known[slice(0, 16)], [10, 30, 45, 64])
+    whole = Fit(p, rule, path, 0.002)
+    whole.differentiate(0)
+    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCK", 6)
+    parts = Fit(p, rule, path, 0.002)
+    assert [(b.start, b.stop) for b in parts.blocks] == [(0, 5), (5, 10), (10, 16)]
+    spent = p.denoiser.evaluations
+    for block in range(3):
+        parts.differentiate(block)
+    assert p.denoiser.evaluations - spent == 16 * (parts.cost + rule.n)
+    assert torch.allclose(parts.path.end, path.end, atol=1e-6)
+    joined = torch.cat([parts.jacobians[b] for b in range(3)], dim=1)
+    # float32: a difference of 2e-3 leaves the answers' rounding 500 times larger
+    assert torch.allclose(joined, whole.jacobians[0], atol=2e-3 * float(joined.abs().max()))
+    for fit in (whole, parts):
+        gained, _ = fit.steps(1e-2, most=2)
+        loss = p.huber(fit.path.end, p.knee(path.end))
+        assert gained == pytest.approx(1 - loss / p.huber(path.end), abs=1e-6)
+        assert gained > 0
 
 
 def test_parameters_keep_levels_in_order_and_in_range() -> None:
@@ -183,19 +208,20 @@ def test_the_normal_law_has_the_models_own_means() -> None:
 def test_a_rule_beats_every_standard_solver_on_noises_it_never_saw(
     known: Trajectories, calls: int
 ) -> None:
-    """By half, on the mixture; and the joint fit brings most images nearer than the greedy one."""
+    """By half, on the mixture; and the joint fit halves the loss of a greedy one of few tries."""
     law = normal_law(mixture(), known, 4, 320)
-    greedy_only = replace(SETTINGS, budget=0)
+    few = replace(SETTINGS, tries=12)
     made, plain = (
         calibrate(mixture(), known[slice(0, 240)], calls, settings, law, 0.002)
-        for settings in (SETTINGS, greedy_only)
+        for settings in (few, replace(few, budget=0))
     )
     fresh = problem(known, slice(240, 320))
     ends = standard_ends(mixture(), range(240, 320), None, calls, 0.002, 80.0, ALL)
     best = min(fresh.rmse(x) for x in ends.values())
     end, first = (fresh.walk(one.rule).end for one in (made, plain))
     assert fresh.rmse(end) < 0.5 * best
-    assert float(fresh.errors(end).median()) < 0.9 * float(fresh.errors(first).median())
+    knee = fresh.knee(first)
+    assert fresh.huber(end, knee) < 0.5 * fresh.huber(first, knee)
     levels = made.rule.levels.tolist()
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] == pytest.approx(0.002)

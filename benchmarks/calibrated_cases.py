@@ -112,10 +112,10 @@ def cases() -> dict[str, Callable[[], Case]]:
     return {
         "mnist": lambda: model_case(
             "mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
-            "mnist-calibrated", 300, 60),
+            "mnist-calibrated", 600, 60),
         "mnist-cfg": lambda: model_case(
             "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
-            load("mnist"), 2.0, "mnist-cfg2-calibrated", 30, 8),
+            load("mnist"), 2.0, "mnist-cfg2-calibrated", 100, 8),
         "digits": lambda: own_case(
             "digits", "A second model: 8 x 8 digits, a label a sample",
             second().denoiser, second(), settings=Settings()),

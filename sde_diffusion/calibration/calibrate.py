@@ -45,9 +45,9 @@ class Settings:
         batch_size: rows a call of the network.
     """
 
-    noises: int = 192
+    noises: int = 128
     held_out: int = 64
-    budget: int = 25
+    budget: int = 35
     tries: int = 45
     mode: str = "scalar"
     batch_size: int = 128

@@ -18,11 +18,11 @@ from torch import Tensor
 from sde_diffusion.calibration.problem import Path, Problem
 from sde_diffusion.solvers.rule import Rule
 
-STEPS = 5  # along one Jacobian, at most
+STEPS = 3  # a round, at most
 DIFFERENCE = 2e-3  # of a scaled parameter
 DEPTH = 3  # answers of the network whose coefficients are free in a step
 NORMALS = 1  # and of the normal law
-BLOCK = 64  # noises that are differentiated in one round
+BLOCKS = 4  # of the noises; a round differentiates one
 PIXELS = 4096  # an image at most, that the fit sees
 FAR = 4.0  # the most that the logarithm of a level moves
 ENOUGH = 1e-3  # relative gain of a step below which a Jacobian is used up
@@ -86,7 +86,7 @@ class Fit:
         generator = torch.Generator().manual_seed(0)
         self.pixels = torch.randperm(d, generator=generator)[:PIXELS] if d > PIXELS else None
         n = len(path.end)
-        count = max(1, round(n / BLOCK))
+        count = min(BLOCKS, n)
         self.blocks = [slice(k * n // count, (k + 1) * n // count) for k in range(count)]
         self.jacobians: list[Tensor] = []  # of the blocks that take part so far, [P, block m]
 

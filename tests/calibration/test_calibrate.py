@@ -65,12 +65,14 @@ def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> Non
                      None, 64, lambda evaluations: None)  # fmt: skip
     fit = Fit(double, rule, double.walk(rule), 0.002)
     before = p.denoiser.evaluations
-    fit.differentiate(0)
+    for block in range(len(fit.blocks)):
+        fit.differentiate(block)
     assert p.denoiser.evaluations - before == 16 * (fit.cost + rule.n)
     parameters = Parameters(rule, 0.002, 80.0)
     theta = parameters.zero()
-    assert len(fit.jacobians[0]) == len(theta) == 1 + 3 + 6 + 3
-    for p_, row in enumerate(fit.jacobians[0]):
+    jacobian = torch.cat(fit.jacobians, dim=1)
+    assert len(jacobian) == len(theta) == 1 + 3 + 6 + 3
+    for p_, row in enumerate(jacobian):
         ends = []
         for sign in (1, -1):
             moved = theta.clone()
@@ -85,9 +87,10 @@ def test_the_jacobian_of_all_noises_is_that_of_their_blocks(
 ) -> None:
     p = problem(known, slice(0, 16))
     rule, path = greedy(p, known[slice(0, 16)], [10, 30, 45, 64])
+    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCKS", 1)
     whole = Fit(p, rule, path, 0.002)
     whole.differentiate(0)
-    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCK", 6)
+    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCKS", 3)
     parts = Fit(p, rule, path, 0.002)
     assert [(b.start, b.stop) for b in parts.blocks] == [(0, 5), (5, 10), (10, 16)]
     spent = p.denoiser.evaluations

@@ -144,6 +144,14 @@ def augmentation(config: DictConfig) -> Chain:
     return Chain([build(node, f"augment.{name}", Augment) for name, node in listed])
 
 
+def _recorded(config: DictConfig) -> dict[str, Any]:
+    """``config`` as the files keep it, without the folders in which this machine has its data."""
+    kept: dict[str, Any] = plain(config)
+    data = kept["data"]
+    kept["data"] = {k: Path(v).name if k in ("root", "path") and v else v for k, v in data.items()}
+    return kept
+
+
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
     train_config: TrainConfig = read(config, TrainConfig, "device")
@@ -172,7 +180,7 @@ def run(config: DictConfig, folder: Path) -> float:
         sigma_max=_number(config.denoiser.sigma_max, "denoiser.sigma_max"),
         classes=data.classes,
         data=data.name,
-        config=plain(config),
+        config=_recorded(config),
     )
     tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
     with tracker:

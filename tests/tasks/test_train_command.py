@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
+
 from tests.conftest import Run
 
 TRAIN = [
@@ -49,3 +51,16 @@ def test_another_network_in_the_same_folder_is_refused(quick_cli: Run) -> None:
     done = quick_cli(*TRAIN, "network.args.widths=[8,8]", ok=False)
     assert done.returncode != 0
     assert "hydra.run.dir" in done.stderr
+
+
+def test_a_model_does_not_tell_where_its_data_were(quick_cli: Run, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), dtype=np.uint8)
+    np.savez(hidden / "own.npz", images=images)
+    words = ["data=npz", f"data.path={hidden / 'own.npz'}", "label_dropout=0", "steps=2"]
+    quick_cli(*TRAIN, *words)
+    for name in ("checkpoint.safetensors", "model.safetensors"):
+        content = (tmp_path / "out" / name).read_bytes()
+        assert b"own.npz" in content
+        assert b"hidden" not in content

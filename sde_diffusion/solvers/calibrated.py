@@ -55,12 +55,13 @@ class CalibratedState:
 
 
 class Calibrated(StepSolver[CalibratedState]):
-    """y_{i+1} = y_i + sum_j W_ij e_j, e_j = (y_j - D(y_j, r_j)) / r_j, y = x / alpha.
+    """y_{i+1} = y_i + sum_j (W_ij e_j + V_ij g_j), e_j = (y_j - D(y_j, r_j)) / r_j, y = x / alpha.
 
-    W, the levels r_j at which the network is asked, and the noise level at which it is first
-    asked were fitted by ``sde-diffusion calibrate``; above that level the flow is that of a
-    Gaussian. A rule serves one number of evaluations, so it has no order. Made for 4 to 12
-    evaluations: above, UniPC-3 on the grid vptime is as good.
+    g_j is what the denoiser of a normal law, a mean for each class, has in the place of e_j. W, V,
+    the levels r_j at which the network is asked, and the noise level at which it is first asked
+    were fitted by ``sde-diffusion calibrate``; above that level the flow is the normal law's. A
+    rule serves one number of evaluations, so it has no order. Made for 4 to 12 evaluations: above,
+    UniPC-3 on the grid vptime is as good.
 
     Args:
         path: a calibration file, or the name of a shipped one.

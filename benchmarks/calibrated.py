@@ -59,10 +59,12 @@ VP-time^2.
 - Mean over three blocks of noises, and half of its 95 % interval (Student, 2 degrees of freedom).
 - *calls* are evaluations of the denoiser: under guidance each is a pair of network evaluations.
 
-What the shipped rules of 4, 5, 6, 8 and 10 evaluations cost to make: 9.4 minutes on 2 quiet cores
-(`sde-diffusion calibrate name=mnist-calibrated`, 2 threads, revision 7067e69, 2026-11-25; 563 s by
-its own clock, 700 MB), reference included; some 250,000 network evaluations (250,208 with the same
-settings on the exact mixture, where they are counted).
+What five rules cost to make with the command's defaults, reference included: 259,000 evaluations a
+network (259,264 on the exact mixture, where they are counted). A calibration of 250,208, with
+earlier settings, took 563 s on 2 quiet cores (2 threads, 2026-11-25), which makes 9.7 minutes. The
+shipped ones were made in two sittings beside other work, at 2/3 to 5/6 of that speed, and before
+22,000 of their evaluations were found to be asked for twice (`sde-diffusion calibrate
+name=mnist-calibrated`, and the guided ones by the command in [shipped](shipped.md)).
 
 Above 12 evaluations a rule is not worth its calibration: take UniPC-3 on VP-time^2
 (`solver=unipc solver.order=3 grid=vptime`).
@@ -92,9 +94,10 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
 - Noises count on the exact mixture: RMSE ratio at 8 and 10 with 96 noises .69 .96, with 512 .60
   .54, with 768, twice the budget and 60 grids .28 .20 (600 noises that no fit saw).
 - The ridge of the greedy fit. Answers to neighbouring states hardly differ, and 1e-4 of their size
-  kept the rules from using the differences. On the mixture, geometric mean over 8 sets of 192 noises
-  (600 that no fit saw), 60 tries, 10 evaluations, RMSE and Frechet ratio at 1e-3, 1e-4, 1e-5, 1e-6,
-  1e-7, 1e-8: 1.00 / .403, .47 / .099, .26 / .032, .26 / .034, .36 / .050, .31 / .039. It is 3e-6.
+  kept the rules from using the differences. On the mixture, geometric mean over 8 sets of 192
+  noises (600 that no fit saw), 60 tries, 10 evaluations, RMSE and Frechet ratio at 1e-3, 1e-4,
+  1e-5, 1e-6, 1e-7, 1e-8: 1.00 / .403, .47 / .099, .26 / .032, .26 / .034, .36 / .050, .31 / .039.
+  It is 3e-6.
 - The joint fit in rounds, a quarter of the noises differentiated in each, against one Jacobian of
   all. At equal cost, the shipped model before this one, 6 evaluations, 300 fresh noises, RMSE and
   Frechet ratio: 96 noises in halves .31 / .067, 192 in thirds .39 / .112, 128 in quarters with at

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sde_diffusion.calibration.greedy import greedy
 from sde_diffusion.calibration.per_mode import DCT_EDGES, PCA_EDGES, fit_last
-from sde_diffusion.calibration.problem import Problem
+from sde_diffusion.calibration.problem import Path, Problem
 from sde_diffusion.calibration.refine import refine
 from sde_diffusion.calibration.search import searched
 from sde_diffusion.calibration.standard import FEW, GRIDS, SOLVERS, as_rule
@@ -132,8 +132,9 @@ def calibrate(
     first = judged.walk(rule).end
     at_first, knee = judged.rmse(first), judged.knee(first)
 
-    def loss(rule: Rule) -> float:
-        return every.huber(every.walk(rule).end, knee)
+    def loss(rule: Rule, known: Path) -> float:
+        rest = every[slice(len(known.end), None)].walk(rule)
+        return every.huber(torch.cat([known.end, rest.end]), knee)
 
     standard = {
         f"{solver} {grid}": as_rule(SOLVERS[solver], times(grid, sigma_min, known, calls))

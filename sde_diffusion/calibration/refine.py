@@ -185,23 +185,24 @@ def refine(
     path: Path,
     sigma_min: float,
     budget: int,
-    judge: Callable[[Rule], float],
+    judge: Callable[[Rule, Path], float],
 ) -> Rule:
     """The rule after about ``budget`` evaluations a noise, the best to ``judge`` on the way.
 
-    ``judge`` sees noises that are not fitted to: it ends a fit that learns its own by heart.
+    ``judge`` sees noises too that are not fitted to: it passes over a rule that has learned its own
+    by heart. It is given the path of the first noises of ``problem``, so as not to ask again.
     """
     evaluations = [0]
     counted = replace(problem, heard=_counting(problem, evaluations))
     fit = Fit(counted, rule, path, sigma_min)
-    best, least, damping, idle, spent = rule, judge(rule), 1e-2, 0, 0.0
+    best, least, damping, idle, spent = rule, judge(rule, path), 1e-2, 0, 0.0
     for block in cycle(range(len(fit.blocks))):
         if spent + fit.cost / len(fit.blocks) > budget or idle == len(fit.blocks):
             break
         fit.differentiate(block)
         gained, damping = fit.steps(damping, most=STEPS)
         spent = evaluations[0] / (len(problem.noise) * problem.denoiser.cost)
-        found = judge(fit.rule)
+        found = judge(fit.rule, fit.path)
         if found < least:
             best, least = fit.rule, found
         idle = idle + 1 if gained < 5 * ENOUGH else 0

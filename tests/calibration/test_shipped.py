@@ -27,9 +27,8 @@ def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: flo
     solver.check_condition(Condition.label([0]))
     assert sorted(solver.calibration.rules) == [4, 5, 6, 8, 10]
     for n, found in solver.calibration.facts["held_out"].items():
-        # At 10, one held-out image near a decision makes .113 against .108; on 900 other noises the
-        # rule has .055 against .131 (benchmarks/calibrated.md).
-        share = 1.05 if n == "10" else 0.75
+        # Of 32 guided noises held out, one image near a decision holds most of the error at 10.
+        share = 0.8 if scale is not None and n == "10" else 0.5
         assert found["joint"] < share * min(found["standard"].values()), n
 
 

@@ -58,6 +58,7 @@ VP-time^2.
   variance there.
 - Mean over three blocks of noises, and half of its 95 % interval (Student, 2 degrees of freedom).
 - *calls* are evaluations of the denoiser: under guidance each is a pair of network evaluations.
+- A revision that reads -dirty: the sections before it had already changed this page and its figure.
 
 What five rules cost to make with the command's defaults, reference included: 259,000 evaluations a
 network (259,264 on the exact mixture, where they are counted). A calibration of 250,208, with

@@ -25,9 +25,9 @@ def mixture_twin(
     Clusters by k-means in the leading principal components, each with its own mean and covariance.
 
     It knows neither classes nor guidance, and nothing of what sets the network apart from its
-    data: on a network of the 8 x 8 digits with labels, rules of a twin of ten components had 0.81
-    and 0.88 of the error of the best standard solver at 6 and 8 evaluations, and 1.2 to 1.7 times
-    that error at 4, 5 and 10 (benchmarks/calibrated.md), where rules of the network itself have
+    data: on a network of the 8 x 8 digits with labels, rules of a twin of ten components had 0.9 to
+    1.4 times the error of the best standard solver at 4 to 8 evaluations, and 2.9 times that error
+    at 10 (benchmarks/calibrated.md), where rules of the network itself have
     about a third. Grid and coefficients of a twin belong together.
     """
     shape, d = tuple(data.images.shape[1:]), data.images[0].numel()

@@ -124,7 +124,7 @@ What was found earlier, with one normal law for all classes and without its answ
   a few images near a decision between two digits hold most of the squared error.
 - Bands of principal components in every step, 48 noises, 4 evaluations: .071 on the noises fitted,
   .115 held out. Only the last step has them (`mode=per_mode`), and only if held-out noises gain.
-- A twin, whose rules are above, on the digits network: RMSE .75, .89, 1.20, 3.06 times the best
+- A twin on the digits network, by the fit of then: RMSE .75, .89, 1.20, 3.06 times the best
   standard solver's at 4, 5, 6, 8; Frechet .21, .45, .89, 8.9.
 - Not tried: fitting in feature space, momentum of the residual.
 """

@@ -354,7 +354,7 @@ def main() -> None:
         case = known[name]()
         torch.manual_seed(0)
         result: dict[str, Any] = {"scores": measure(case), **machine()}
-        if case.faces:
+        if case.features:
             result["features"] = on_features(case, result["scores"])
         if name == "mnist":
             picture(case, result["scores"])

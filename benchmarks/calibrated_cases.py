@@ -40,7 +40,7 @@ class Case:
     calibration: Callable[[], Path]
     noises: int  # of each of the blocks
     picked: int  # on which the standard solvers are ranked
-    faces: bool = False  # FD on features, and the picture
+    features: bool = False  # FD[mnist-cnn] against real data too
 
 
 def model_case(name: str, title: str, model: Model, scale: float | None, path: str, n: int,
@@ -49,7 +49,7 @@ def model_case(name: str, title: str, model: Model, scale: float | None, path: s
     if scale is not None:
         denoiser = ClassifierFree(denoiser, scale)
     return Case(name, title, denoiser, lambda seeds: model.condition("all", seeds),
-                lambda: asset(path), n, picked, name == "mnist")  # fmt: skip
+                lambda: asset(path), n, picked, features=True)  # fmt: skip
 
 
 def own_case(
@@ -115,7 +115,7 @@ def cases() -> dict[str, Callable[[], Case]]:
             "mnist-calibrated", 600, 60),
         "mnist-cfg": lambda: model_case(
             "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
-            load("mnist"), 2.0, "mnist-cfg2-calibrated", 100, 8),
+            load("mnist"), 2.0, "mnist-cfg2-calibrated", 600, 30),
         "digits": lambda: own_case(
             "digits", "A second model: 8 x 8 digits, a label a sample",
             second().denoiser, second(), settings=Settings()),

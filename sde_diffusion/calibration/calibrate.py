@@ -25,7 +25,7 @@ from sde_diffusion.solvers.normal import Normal
 from sde_diffusion.solvers.rule import Rule
 
 MODES = 64  # of the normal law, at most
-CHOOSING = 64  # noises that the search for a grid sees
+CHOOSING = 32  # noises that the search for a grid sees
 SMALL = 4096  # dimensions up to which ``per_mode`` bands are of principal components
 
 
@@ -47,8 +47,8 @@ class Settings:
 
     noises: int = 128
     held_out: int = 64
-    budget: int = 35
-    tries: int = 45
+    budget: int = 30
+    tries: int = 60
     mode: str = "scalar"
     batch_size: int = 128
 

@@ -51,5 +51,7 @@ def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in wanted if name in file}
+    except FileNotFoundError:
+        raise InputError(f"{key}={path}: no such file; give the path of an .npz archive") from None
     except (TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{key}={path}: not a numpy archive of plain arrays") from error

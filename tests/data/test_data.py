@@ -192,3 +192,8 @@ def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="plain arrays"):
         image_npz(path)
+
+
+def test_npz_that_is_not_there_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^data\.path=.*x\.npz: no such file"):
+        image_npz(str(tmp_path / "x.npz"))

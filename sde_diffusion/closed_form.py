@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sde_diffusion.condition import Condition
 from sde_diffusion.denoiser import CountedDenoiser
+from sde_diffusion.errors import InputError
 
 
 class GaussianDenoiser(CountedDenoiser):
@@ -56,21 +57,30 @@ class MixtureDenoiser(CountedDenoiser):
     Args:
         weights: w [K], summing to one. means: [K, d]. variances: L [K, d].
         bases: U [K, d, d]; identity by default (diagonal covariances).
+        labels: the class of each component, int64 [K]: the condition ``label`` leaves those of its
+            own. InputError for a label that has none. Without them, conditions are not read.
     """
 
     weights: Tensor
     means: Tensor
     variances: Tensor
     bases: Tensor | None
+    labels: Tensor | None
 
     def __init__(
-        self, weights: Tensor, means: Tensor, variances: Tensor, bases: Tensor | None = None
+        self,
+        weights: Tensor,
+        means: Tensor,
+        variances: Tensor,
+        bases: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> None:
         super().__init__((means.shape[1],), 0.0, math.inf)
         self.register_buffer("weights", weights)
         self.register_buffer("means", means)
         self.register_buffer("variances", variances)
         self.register_buffer("bases", bases)
+        self.register_buffer("labels", labels)
 
     def _modes(self, x: Tensor) -> Tensor:
         z = x[:, None] - self.means
@@ -89,11 +99,26 @@ class MixtureDenoiser(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         sigma = sigma if sigma.ndim == 0 else sigma[..., None]
         z = self._modes(x)
-        posterior = self._log_joint(z, sigma).softmax(1)
+        joint = self._log_joint(z, sigma)
+        if self.labels is not None and cond is not None:
+            joint = joint.masked_fill(self._others(self.labels, cond), -math.inf)
+        posterior = joint.softmax(1)
         shrunk = self.variances / (self.variances + sigma**2) * z
         if self.bases is not None:
             shrunk = torch.einsum("nkj,kij->nki", shrunk, self.bases)
         return (posterior[..., None] * (self.means + shrunk)).sum(1)
+
+    @staticmethod
+    def _others(labels: Tensor, cond: Condition) -> Tensor:
+        """Which components a row's condition leaves out [N, K]."""
+        asked = cond.values["label"]
+        others = cond.keep[:, None] & (asked[:, None] != labels)
+        if others.all(1).any():
+            raise InputError(
+                f"label={int(asked[others.all(1)][0])}: the mixture has no component of that "
+                f"class; take one of {labels.unique().tolist()[:20]}"
+            )
+        return others
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n exact draws of x_0 [n, d]."""

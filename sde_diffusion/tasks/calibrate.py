@@ -119,8 +119,8 @@ def run(config: DictConfig, folder: Path) -> float:
         data: ImageSet = build(config.data, "data")
         if tuple(data.images.shape[1:]) != network.shape:
             raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {network.shape}")
-        denoiser = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
-        cond = None
+        twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
+        denoiser, cond = guided(config, twin), None if data.labels is None else cond
     if task.sigma_min < denoiser.sigma_min or task.sigma_max > denoiser.sigma_max:
         raise InputError(
             f"sigma_min={task.sigma_min}, sigma_max={task.sigma_max}: outside the model's range "

@@ -21,6 +21,7 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.data import digits
 from sde_diffusion.denoiser import FunctionDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.noise import Seeds
 from sde_diffusion.reverse import Reverse
 from sde_diffusion.sde import EDM
@@ -263,7 +264,7 @@ def test_bands_are_kept_only_if_held_out_noises_gain(known: Trajectories) -> Non
 
 def test_a_twin_is_the_denoiser_of_its_data() -> None:
     """One component: the Gaussian of the data; more come nearer to the data at low noise."""
-    data = digits()
+    data = replace(digits(), labels=None)
     x = data.images.flatten(1).double() / 127.5 - 1
     one = mixture_twin(data, 1, 0.002, 80.0)
     variance, basis = torch.linalg.eigh(torch.cov(x.T, correction=0))
@@ -278,6 +279,29 @@ def test_a_twin_is_the_denoiser_of_its_data() -> None:
     errors = [float((twin(clean + 0.5 * noise, torch.tensor(0.5)) - clean).norm())
               for twin in (one, ten)]  # fmt: skip
     assert errors[1] < 0.95 * errors[0]
+
+
+def test_a_twin_of_labelled_data_answers_a_label_as_the_twin_of_that_class_would() -> None:
+    data = digits()
+    assert data.labels is not None
+    both = mixture_twin(data, 2, 0.002, 80.0)
+    y = 2 * torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    level = torch.tensor(1.0)
+    for label in (0, 7):
+        inside = replace(data[data.labels == label], labels=None)
+        alone = mixture_twin(inside, 1, 0.002, 80.0)
+        one = mixture_twin(data, 1, 0.002, 80.0)(y, level, Condition.label([label] * 4))
+        assert torch.allclose(one, alone(y, level), atol=1e-4)
+    plain, dropped = both(y, level), both(y, level, Condition.label([-1] * 4))
+    assert torch.equal(plain, dropped)
+    given = both(y, level, Condition.label([0, 1, 2, 3]))
+    assert float((given - plain).norm()) > 0.1
+    guided = ClassifierFree(both, 2.0)(y, level, Condition.label([0, 1, 2, 3]))
+    assert torch.allclose(guided, 2 * given - plain, atol=1e-5)
+    with pytest.raises(InputError, match=r"^label=10: .*one of \[0, 1, 2"):
+        both(y, level, Condition.label([10] * 4))
+    with pytest.raises(InputError, match=r"^twin=15: give a number from 1 to 14, .*rarest class"):
+        mixture_twin(data, 15, 0.002, 80.0)
 
 
 @pytest.mark.parametrize(

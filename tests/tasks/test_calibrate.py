@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sde_diffusion.solvers.calibration_file import Calibration
@@ -49,10 +50,20 @@ def test_a_calibration_is_made_resumed_and_used(quick_cli: Run, tmp_path: Path) 
               "solver.allow_other_model=true", "hydra.run.dir=guided")  # fmt: skip
 
 
-def test_a_twin_asks_no_network(quick_cli: Run, tmp_path: Path) -> None:
+def test_a_twin_of_the_data_stands_for_the_network(quick_cli: Run, tmp_path: Path) -> None:
     """Images of the wrong shape are refused; those of digits are not MNIST's."""
     done = quick_cli(*QUICK, "twin=3", "data=digits", ok=False)
     assert "data: images (1, 8, 8), not (1, 28, 28)" in done.stderr
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.arange(100) % 10)
+    words = ["twin=1", "data=npz", f"data.path={tmp_path / 'x.npz'}"]
+    quick_cli(*QUICK, *words, "nfe=[4]", "guidance=cfg")
+    made = Calibration.load(tmp_path / "out" / "calibration.safetensors")
+    assert made.conditional
+    assert made.normal.labels.tolist() == []  # twelve noises are too few for ten classes
+    quick_cli("sample", "solver=calibrated", "solver.path=out/calibration.safetensors", "n=2",
+              "nfe=4", "label=3", "guidance=cfg", "hydra.run.dir=drawn")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,8 @@ def test_a_twin_of_labelled_data_answers_a_label_as_the_twin_of_that_class_would
         both(y, level, Condition.label([10] * 4))
     with pytest.raises(InputError, match=r"^twin=15: give a number from 1 to 14, .*rarest class"):
         mixture_twin(data, 15, 0.002, 80.0)
+    with pytest.raises(InputError, match=r"^twin: [1-9] images of a class"):
+        mixture_twin(data[slice(0, 60)], 1, 0.002, 80.0)
 
 
 @pytest.mark.parametrize(

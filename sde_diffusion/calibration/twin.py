@@ -78,8 +78,10 @@ def mixture_twin(
             labels.append(label)
     mixture = MixtureDenoiser(
         torch.tensor(weights),
-        *(torch.stack(tensors).float() for tensors in (means, variances, bases)),
-        labels=None if data.labels is None else torch.tensor(labels),
+        torch.stack(means).float(),
+        torch.stack(variances).float(),
+        torch.stack(bases).float(),
+        None if data.labels is None else torch.tensor(labels),
     )
     return Twin(mixture, shape, sigma_min, sigma_max)
 

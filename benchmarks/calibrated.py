@@ -58,7 +58,6 @@ evaluations on VP-time^2.
   variance there.
 - Mean over three blocks of noises, and half of its 95 % interval (Student, 2 degrees of freedom).
 - *calls* are evaluations of the denoiser: under guidance each is a pair of network evaluations.
-- A revision that reads -dirty: the sections before it had already changed this page and its figure.
 
 What the shipped rules of 4, 5, 6, 8 and 10 evaluations cost to make: 8.5 minutes on 2 quiet cores,
 reference included (`sde-diffusion calibrate name=mnist-calibrated`, 2 threads, revision a05ad6b,

@@ -61,7 +61,7 @@ evaluations on VP-time^2.
 
 What the shipped rules of 4, 5, 6, 8 and 10 evaluations cost to make: 8.5 minutes on 2 quiet cores,
 reference included (`sde-diffusion calibrate name=mnist-calibrated`, 2 threads, revision a05ad6b,
-2026-11-28; 507 s by the file's own clock). The goal was 10. The guided ones cost twice that.
+2026-11-28; 507 s by the file's own clock). The goal was 10. The guided ones ask twice as often.
 
 Above 12 evaluations a rule is not worth its calibration: take UniPC-3 on VP-time^2
 (`solver=unipc solver.order=3 grid=vptime`).

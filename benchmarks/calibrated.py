@@ -130,7 +130,6 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
 - Bands of principal components in the last step of the rules above (`mode=per_mode`), 192 noises
   that no fit saw: .1297 to .1296, .0807 to .0799, .0560 to .0560 at 4, 6, 8 evaluations. The normal
   law's answers leave next to nothing to win there.
-
 - A twin. One mixture of ten Gaussians for all classes, as it was before: RMSE and Frechet ratio on
   the digits network (600 noises) 1.77 / 1.34, 1.57 / 1.69, 2.17 / 4.54, 3.26 / 14.6 at 4, 6, 8, 10.
   A mixture for each class that knows the labels, as the network does, of one Gaussian: .62 / .16,

@@ -15,7 +15,9 @@ from sde_diffusion.calibration.law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.closed_form import EmpiricalDenoiser
 from sde_diffusion.condition import Condition
+from sde_diffusion.config import build, compose_task
 from sde_diffusion.data import digits, to_float
+from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
 from sde_diffusion.files import asset
 from sde_diffusion.guidance import ClassifierFree
@@ -26,14 +28,19 @@ CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0
 # Of closed forms, to which noises are cheap.
 EXACT = Settings(noises=768, held_out=192, budget=100, tries=60)
+TWIN = "a twin, four Gaussians a class: no network evaluation"
 FOLDER = page.HERE.parent / "outputs" / "benchmark-calibrated"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A denoiser, its condition, its calibration and how many noises judge it."""
+    """A denoiser, its condition, its calibration and how many noises judge it.
+
+    ``draws`` names the folder of what is drawn from the denoiser: cases of the same share it.
+    """
 
     name: str
+    draws: str
     title: str
     denoiser: Denoiser
     condition: Callable[[Sequence[int]], Condition | None]
@@ -48,15 +55,15 @@ def model_case(name: str, title: str, model: Model, scale: float | None, path: s
     denoiser: Denoiser = model.denoiser
     if scale is not None:
         denoiser = ClassifierFree(denoiser, scale)
-    return Case(name, title, denoiser, lambda seeds: model.condition("all", seeds),
+    return Case(name, name, title, denoiser, lambda seeds: model.condition("all", seeds),
                 lambda: asset(path), n, picked, features=True)  # fmt: skip
 
 
 def own_case(
     name: str, title: str, denoiser: Denoiser, model: Model | None = None,
-    twin: Denoiser | None = None, settings: Settings = EXACT,
+    settings: Settings = EXACT,
 ) -> Case:  # fmt: skip
-    """Calibrated here, in FOLDER; on ``twin`` if one is given."""
+    """Calibrated here, in FOLDER."""
 
     def condition(seeds: Sequence[int]) -> Condition | None:
         return None if model is None else model.condition("all", seeds)
@@ -64,10 +71,25 @@ def own_case(
     def made() -> Path:
         path = FOLDER / f"{name}-calibration.safetensors"
         if not path.is_file():
-            calibrated_here(twin or denoiser, condition, path, settings)
+            calibrated_here(denoiser, condition, path, settings)
         return path
 
-    return Case(name, title, denoiser, condition, made, 600, 200)
+    return Case(name, name, title, denoiser, condition, made, 600, 200)
+
+
+def twin_case(
+    name: str, title: str, case: Case, data: Callable[[], ImageSet], settings: Settings
+) -> Case:
+    """``case`` by a calibration on a twin of four Gaussians a class, made here."""
+
+    def made() -> Path:
+        path = FOLDER / f"{name}-calibration.safetensors"
+        if not path.is_file():
+            twin = mixture_twin(data(), 4, *SIGMA)
+            calibrated_here(twin, case.condition, path, settings)
+        return path
+
+    return replace(case, name=name, title=title, calibration=made, features=False)
 
 
 def calibrated_here(
@@ -103,25 +125,36 @@ def empirical_digits() -> FunctionDenoiser:
     return as_images(EmpiricalDenoiser(points, 0.1))
 
 
-def second() -> Model:
+def mnist_images() -> ImageSet:
+    """The training images, as ``data=mnist`` finds them (MNIST_ROOT)."""
+    config = compose_task(["task=calibrate", "data=mnist"])
+    found: ImageSet = build(config.data, "data")
+    return found
+
+
+def shipped() -> Case:
+    return model_case("mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
+                      "mnist-calibrated", 600, 60)  # fmt: skip
+
+
+def second_case() -> Case:
     """What ``sde-diffusion train experiment=digits hydra.run.dir=outputs/digits`` makes."""
-    return load("outputs/digits/model.safetensors")
+    model = load("outputs/digits/model.safetensors")
+    return own_case("digits", "A second model: 8 x 8 digits, a label a sample", model.denoiser,
+                    model, Settings())  # fmt: skip
 
 
 def cases() -> dict[str, Callable[[], Case]]:
     return {
-        "mnist": lambda: model_case(
-            "mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
-            "mnist-calibrated", 600, 60),
+        "mnist": shipped,
         "mnist-cfg": lambda: model_case(
             "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
             load("mnist"), 2.0, "mnist-cfg2-calibrated", 600, 30),
-        "digits": lambda: own_case(
-            "digits", "A second model: 8 x 8 digits, a label a sample",
-            second().denoiser, second(), settings=Settings()),
-        "twin": lambda: own_case(
-            "twin", "The same model by a twin, four Gaussians a class: no network evaluation",
-            second().denoiser, second(), mixture_twin(digits(), 4, *SIGMA)),
+        "mnist-twin": lambda: twin_case(
+            "mnist-twin", f"Shipped MNIST model by {TWIN}", shipped(), mnist_images, Settings()),
+        "digits": second_case,
+        "digits-twin": lambda: twin_case(
+            "digits-twin", f"The same model by {TWIN}", second_case(), digits, EXACT),
         "mixture": lambda: own_case(
             "mixture", "Exact: a mixture of ten Gaussians fitted to the digits",
             mixture_of_digits()),

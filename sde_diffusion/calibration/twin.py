@@ -43,10 +43,11 @@ def mixture_twin(
     by k-means in the leading principal components, each with its own mean and covariance. A label
     leaves those of its class, and guidance works on it as on a network.
 
-    It knows nothing of what sets the network apart from its data: on a network of the 8 x 8 digits,
-    rules of a twin of four Gaussians a class had .34 to .54 of the error of the best standard
-    solver at 4 to 8 evaluations and .92 at 10, where rules of the network itself have .26 to .38
-    (benchmarks/calibrated.md). Grid and coefficients of a twin belong together.
+    It knows nothing of what sets the network apart from its data. With four Gaussians a class, its
+    rules had .41 to .55 of the error of the best standard solver on the shipped MNIST model, where
+    rules of the network itself have .29 to .43; on one of the 8 x 8 digits .34 to .54 at 4 to 8
+    evaluations and .92 at 10, where they have .26 to .38 (benchmarks/calibrated.md). Grid and
+    coefficients of a twin belong together.
 
     InputError for images too large, or more components than a tenth of a class.
     """

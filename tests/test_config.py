@@ -51,7 +51,8 @@ def test_keys_are_the_arguments(path: Path) -> None:
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name_of)
 def test_every_yaml_is_instantiated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SDE_DIFFUSION_INCEPTION", raising=False)
+    for variable in ("SDE_DIFFUSION_INCEPTION", "MNIST_ROOT", "FASHION_MNIST_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
     if name_of(path) in NEEDS_FILES:
         with pytest.raises(InputError, match=rf"^{path.parent.name}[.=]"):
             build(load(path), path.parent.name)

@@ -25,7 +25,8 @@ LIMIT = 120
 
 def environment(**more: str) -> dict[str, str]:
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **more}
+    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two threads warn of strides
+    return {**os.environ, **alone, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 @pytest.fixture(scope="module")

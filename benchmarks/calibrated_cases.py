@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import page
-from torch import Tensor
 
 from sde_diffusion.calibration import Settings, calibrate, trajectories
 from sde_diffusion.calibration.calibrate import MODES
@@ -18,7 +17,7 @@ from sde_diffusion.condition import Condition
 from sde_diffusion.config import build, compose_task
 from sde_diffusion.data import digits, to_float
 from sde_diffusion.data.images import ImageSet
-from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
+from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.files import asset
 from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.model import Model, load
@@ -68,13 +67,8 @@ def own_case(
     def condition(seeds: Sequence[int]) -> Condition | None:
         return None if model is None else model.condition("all", seeds)
 
-    def made() -> Path:
-        path = FOLDER / f"{name}-calibration.safetensors"
-        if not path.is_file():
-            calibrated_here(denoiser, condition, path, settings)
-        return path
-
-    return Case(name, name, title, denoiser, condition, made, 600, 200)
+    calibration = calibrated_here(name, lambda: denoiser, condition, settings)
+    return Case(name, name, title, denoiser, condition, calibration, 600, 200)
 
 
 def twin_case(
@@ -82,37 +76,34 @@ def twin_case(
 ) -> Case:
     """``case`` by a calibration on a twin of four Gaussians a class, made here."""
 
-    def made() -> Path:
-        path = FOLDER / f"{name}-calibration.safetensors"
-        if not path.is_file():
-            twin = mixture_twin(data(), 4, *SIGMA)
-            calibrated_here(twin, case.condition, path, settings)
-        return path
-
-    return replace(case, name=name, title=title, calibration=made, features=False)
+    calibration = calibrated_here(
+        name, lambda: mixture_twin(data(), 4, *SIGMA), case.condition, settings
+    )
+    return replace(case, name=name, title=title, calibration=calibration, features=False)
 
 
 def calibrated_here(
-    denoiser: Denoiser, condition: Callable[[Sequence[int]], Condition | None], path: Path,
-    settings: Settings,
-) -> None:  # fmt: skip
-    """The command's own steps, for a denoiser that is no checkpoint."""
-    seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
-    known = trajectories(denoiser, seeds, condition(seeds), 64, *SIGMA, settings.batch_size)
-    normal = normal_law(denoiser, known, MODES, settings.batch_size)
-    rules = {n: calibrate(denoiser, known, n, settings, normal, SIGMA[0]).rule for n in CALLS}
-    conditional = condition(seeds) is not None
-    Calibration(denoiser.identity, conditional, denoiser.shape, SIGMA[1], normal, rules).save(path)
+    name: str, made_of: Callable[[], Denoiser],
+    condition: Callable[[Sequence[int]], Condition | None], settings: Settings,
+) -> Callable[[], Path]:  # fmt: skip
+    """The file in FOLDER, made when first asked for: the command's own steps."""
 
+    def made() -> Path:
+        path = FOLDER / f"{name}-calibration.safetensors"
+        if path.is_file():
+            return path
+        denoiser = made_of()
+        seeds = range(10**6, 10**6 + settings.noises + settings.held_out)
+        cond = condition(seeds)
+        known = trajectories(denoiser, seeds, cond, 64, *SIGMA, settings.batch_size)
+        normal = normal_law(denoiser, known, MODES, settings.batch_size)
+        rules = {n: calibrate(denoiser, known, n, settings, normal, SIGMA[0]).rule for n in CALLS}
+        Calibration(
+            denoiser.identity, cond is not None, denoiser.shape, SIGMA[1], normal, rules
+        ).save(path)
+        return path
 
-def as_images(inner: Denoiser) -> FunctionDenoiser:
-    """A denoiser of vectors as one of 8 x 8 images."""
-
-    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
-        level = sigma.flatten() if sigma.ndim else sigma
-        return inner(y.flatten(1), level).reshape(y.shape)
-
-    return FunctionDenoiser(denoise, (1, 8, 8), *SIGMA)
+    return made
 
 
 def mixture_of_digits() -> Denoiser:
@@ -120,9 +111,8 @@ def mixture_of_digits() -> Denoiser:
     return mixture_twin(replace(digits(), labels=None), 10, *SIGMA)
 
 
-def empirical_digits() -> FunctionDenoiser:
-    points = to_float(digits().images).flatten(1).double()
-    return as_images(EmpiricalDenoiser(points, 0.1))
+def empirical_digits() -> EmpiricalDenoiser:
+    return EmpiricalDenoiser(to_float(digits().images).double(), 0.1)
 
 
 def mnist_images() -> ImageSet:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.problem import KNEE, Path, Problem
+from sde_diffusion.calibration.problem import KNEE, Path, Problem, huber_weights
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.solvers.rule import Rule, Seen
 
@@ -74,7 +74,7 @@ def huber_ridge(design: Tensor, left: Tensor, images: int) -> Tensor:
     scaled = design
     for _ in range(REWEIGHTED):
         error = (left - _ridge(scaled, design, left) @ design).reshape(images, -1).norm(dim=1)
-        weight = (KNEE * error.median() / error.clamp_min(1e-300)).clamp_max(1.0)
+        weight = huber_weights(error, KNEE * error.median())
         scaled = design * weight.repeat_interleave(len(left) // images)
     return _ridge(scaled, design, left)
 

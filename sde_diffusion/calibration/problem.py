@@ -17,6 +17,11 @@ from sde_diffusion.solvers.rule import Rule, Seen
 KNEE = 2.0  # medians of the errors
 
 
+def huber_weights(errors: Tensor, knee: Tensor) -> Tensor:
+    """What least squares gives an image [N] to minimise Huber's loss: 1, knee / error beyond."""
+    return torch.where(errors > knee, knee / errors, 1.0)
+
+
 @dataclass(frozen=True)
 class Path:
     """What a rule did: y_0 .. y_n, and the answers to all but the last, each [N, *shape]."""

@@ -15,7 +15,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.problem import Path, Problem
+from sde_diffusion.calibration.problem import Path, Problem, huber_weights
 from sde_diffusion.solvers.rule import Rule
 
 STEPS = 3  # a round, at most
@@ -145,7 +145,7 @@ class Fit:
         first, unit = self.path.end, problem.knee(self.path.end)
         for _ in range(most):
             knee, errors = problem.knee(self.path.end), problem.errors(self.path.end)
-            weight = (knee / errors.clamp_min(1e-12)).clamp_max(1.0)
+            weight = huber_weights(errors, knee)
             left = self.seen(problem.target) - self.seen(self.path.end)
             gram, slope = torch.zeros(len(self.theta), len(self.theta)).double(), self.theta * 0
             for rows, j in zip(self.blocks, self.jacobians, strict=False):

@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sde_diffusion.config import ROOT, conf_dir, digest, one_line
+from sde_diffusion.config import ROOT, conf_dir, job_digest, one_line
 from sde_diffusion.errors import InputError
 from sde_diffusion.help import keys, tasks
 
@@ -124,7 +124,9 @@ def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     sys.argv[1:] = with_task(sys.argv[1:])
-    OmegaConf.register_new_resolver("config_digest", lambda *, _root_: digest(_root_), replace=True)
+    OmegaConf.register_new_resolver(
+        "config_digest", lambda *, _root_: job_digest(_root_), replace=True
+    )
     OmegaConf.register_new_resolver("help_tasks", tasks, replace=True)
     OmegaConf.register_new_resolver("help_keys", keys, replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.

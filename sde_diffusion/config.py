@@ -7,9 +7,7 @@ declare an entry point in the group ``sde_diffusion.components`` or ``sde_diffus
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
-import json
 import re
 import types
 import typing
@@ -27,6 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.identity import digest
 
 ENTRY_POINTS = ("sde_diffusion.components", "sde_diffusion.networks")
 ROOT = "config"
@@ -72,12 +71,11 @@ def compose_task(overrides: Sequence[str]) -> DictConfig:
         raise InputError(one_line(error)) from error
 
 
-def digest(config: DictConfig) -> str:
-    """First 10 hex digits of the SHA-256 of a job's config (tracker and Hydra left out)."""
+def job_digest(config: DictConfig) -> str:
+    """The digest of a job's config, tracker and Hydra left out: it names the output folder."""
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
-    kept = {k: v for k, v in content.items() if k not in ("hydra", "tracker")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:10]
+    return digest({k: v for k, v in content.items() if k not in ("hydra", "tracker")})
 
 
 @cache

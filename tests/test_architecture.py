@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 
 # Each module may import only from its own line or the lines above it.
 ORDER = [
-    ["errors", "files"],
+    ["errors", "files", "identity"],
     ["config", "device", "distributed"],
     ["help"],
     ["sde", "condition", "parameterization"],

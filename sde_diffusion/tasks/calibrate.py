@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -22,11 +22,12 @@ from sde_diffusion.calibration.law import normal_law
 from sde_diffusion.calibration.standard import FEW
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.condition import Condition
-from sde_diffusion.config import build, digest, plain, read
+from sde_diffusion.config import build, plain, read
 from sde_diffusion.data.images import ImageSet
 from sde_diffusion.denoiser import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
+from sde_diffusion.identity import digest
 from sde_diffusion.model import guided, load
 from sde_diffusion.solvers.calibration_file import FIELDS, Calibration
 from sde_diffusion.solvers.normal import Normal
@@ -137,7 +138,7 @@ def run(config: DictConfig, folder: Path) -> float:
         normal = normal_law(denoiser, known, MODES, task.batch_size, device)
         made: dict[int, Made] = {}
         for n in calls:
-            path = folder / "parts" / f"{digest(OmegaConf.create(depends))}-rule{n}.safetensors"
+            path = folder / "parts" / f"{digest(depends)}-rule{n}.safetensors"
             if not path.is_file():
                 save_rule(path, one_rule(task, denoiser, known, n, normal, device))
             made[n] = load_rule(path)

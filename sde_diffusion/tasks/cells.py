@@ -19,6 +19,7 @@ from sde_diffusion.animation import Film
 from sde_diffusion.data.images import to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.files import write_atomically
+from sde_diffusion.identity import identity
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import checksum
 from sde_diffusion.model import DTYPES
@@ -89,7 +90,9 @@ def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in facts["tensors"]}
-        if facts["format"] != FORMAT or facts["depends"] != json.loads(json.dumps(depends)):
+        if facts["format"] != FORMAT or identity(facts["depends"]) != json.loads(
+            json.dumps(depends)
+        ):
             raise ValueError("made by another version, or of other things")
         if facts["checksum"] != checksum(tensors):
             raise ValueError("its checksum is wrong")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from torch import Tensor
@@ -15,6 +13,7 @@ from tqdm import tqdm
 from sde_diffusion.animation import Film
 from sde_diffusion.config import build, read
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.identity import COMPONENT
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import PRECISIONS, Model, load
 from sde_diffusion.report import Comparison, write_report
@@ -134,15 +133,11 @@ def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
         "ms_per_image": 1000 * cell.seconds / len(plan.seeds),
         "nfe_asked": plan.nfe, "steps": plan.steps, "order": solver.order,
         "stochastic": solver.stochastic, "couples_batch": solver.couples_batch,
-        "target": parts["solver"]["_target_"], "grid": _name(parts["grid"]),
-        "sde": _name(parts["sde"]), **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
+        "target": parts["solver"][COMPONENT], "grid": parts["grid"][COMPONENT],
+        "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
         "quantisation": "uint8, clipped, then rounded to nearest", "dtype": task.dtype,
         "network_dtype": task.precision, "device": task.device, "cell": plan.name, **cell.made,
     }  # fmt: skip
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return str(node["_target_"]).rpartition(".")[2]
 
 
 def _floor(real: Row | None) -> Row:

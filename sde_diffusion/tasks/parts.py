@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.config import digest
 from sde_diffusion.files import write_atomically
+from sde_diffusion.identity import digest
 from sde_diffusion.metrics.reference import checksum
 
 CHECKSUM = "sha256"
@@ -34,7 +33,7 @@ def in_parts(
     A part that ``folder`` has whole is read, not made again: its name holds a digest of
     ``depends``, which must say all that the numbers depend on. Returns the parts joined, by name.
     """
-    key = digest(OmegaConf.create(dict(depends)))
+    key = digest(depends)
     parts = []
     with tqdm(total=rows, desc=progress, unit="image") as bar:
         for first in range(0, rows, chunk):

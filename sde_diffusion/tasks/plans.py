@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from sde_diffusion.condition import Condition
-from sde_diffusion.config import compose_task, digest, plain
+from sde_diffusion.config import compose_task, plain
 from sde_diffusion.errors import InputError
+from sde_diffusion.identity import COMPONENT, component, digest, identity
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.model import Model, build_sampler
 from sde_diffusion.sampler import Sampler
@@ -110,7 +111,7 @@ class Plan:
     def name(self) -> str:
         """The name of its file: what depends on anything else has another name."""
         kind = "adaptive" if self.nfe is None else str(self.nfe)
-        return f"{self.label}-{kind}-{digest(OmegaConf.create(self.depends))}.safetensors"
+        return f"{self.label}-{kind}-{digest(self.depends)}.safetensors"
 
     @property
     def weight(self) -> int:
@@ -171,9 +172,9 @@ def _sampler(
     own = OmegaConf.create({**config, "solver": chosen.solver})
     own.grid = config.get("grid") or chosen.get("grid")
     sampler = build_sampler(own, model.denoiser)
-    parts = {n: plain(own[n]) for n in PARTS if own.get(n) is not None}
+    parts = {n: identity(plain(own[n])) for n in PARTS if own.get(n) is not None}
     grid = sampler.solver.grid
     if grid is not None:  # walked whatever was asked for, and read from a file
-        kind = f"{type(grid).__module__}.{type(grid).__qualname__}"
-        parts["grid"] = {"_target_": kind, "content": sampler.solver.content}
+        path = f"{type(grid).__module__}.{type(grid).__qualname__}"
+        parts["grid"] = {COMPONENT: component(path), "content": sampler.solver.content}
     return sampler, parts

@@ -21,6 +21,7 @@ from sde_diffusion.ema import EMA
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.files import write_atomically
 from sde_diffusion.grid import Karras
+from sde_diffusion.identity import identity
 from sde_diffusion.levels import NoiseLevels
 from sde_diffusion.model import Model
 from sde_diffusion.pictures import png_bytes, shown
@@ -162,7 +163,7 @@ def run(config: DictConfig, folder: Path) -> float:
         augmentation(config),
         build(config.schedule, "schedule", Schedule),
         build(config.ema, "ema", EMA),
-        {name: plain(config[name]) if config.get(name) else {} for name in DESCRIBED},
+        {name: identity(plain(config[name])) if config.get(name) else {} for name in DESCRIBED},
     )
     sde: SDE = build(config.sde, "sde", SDE)
     data, held_out = both_splits(config)

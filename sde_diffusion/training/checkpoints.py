@@ -14,6 +14,7 @@ from torch import Tensor
 from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
 from sde_diffusion.distributed import from_first, rank
 from sde_diffusion.errors import InputError
+from sde_diffusion.identity import identity
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
@@ -117,7 +118,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     parts = {
         name: value for name, value in _dict(spec.config.get("run")).items() if name != "train"
     }
-    return {**fields, **settings(spec), **parts}
+    return {**fields, **settings(spec), **identity(parts)}
 
 
 def settings(spec: Spec) -> dict[str, Any]:

@@ -18,18 +18,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion import load
-from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.files import write_atomically
-from sde_diffusion.flow import Flow
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Noise
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.report.style import INK, SOFT, line, log_axes
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM, SDE
+from sde_diffusion.sampling.encode import Flow
+from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
+from sde_diffusion.solvers.adaptive.scipy import SciPy
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.dopri import DoPri, flow
-from sde_diffusion.solvers.scipy import SciPy
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 F64 = torch.float64

@@ -7,15 +7,15 @@ from adaptive_problems import SDES, exact_statistics, statistics
 from tqdm import tqdm
 from weak_order import mixture
 
-from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.exact import law, marginal
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE, VP
-from sde_diffusion.solvers.adaptive_sde import AdaptiveSDE
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import SDE, VP
+from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.dpmpp_2m_sde import DPMpp2MSDE
+from sde_diffusion.solvers.reverse import Reverse
 
 F64 = torch.float64
 ROWS, COPIES, OF_MIXTURE = 256, 64, 2048

@@ -7,9 +7,9 @@ from torch import Tensor
 from weak_order import mixture
 from weak_order import statistics as statistics
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.data import digits, to_float
-from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.process.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 
 Target = GaussianDenoiser | MixtureDenoiser
 F64 = torch.float64

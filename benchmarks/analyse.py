@@ -15,9 +15,9 @@ from pathlib import Path
 import page
 from scipy.stats import spearmanr
 
-from sde_diffusion.config import compose_task
-from sde_diffusion.files import write_atomically
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.report.exact import Row, best
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import analyse
 from sde_diffusion.tasks.common import machine
 

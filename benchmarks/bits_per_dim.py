@@ -20,13 +20,13 @@ import numpy as np
 import page
 import torch
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import compose_task
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import ImageSet
-from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.files import write_atomically
-from sde_diffusion.likelihood import dequantise
-from sde_diffusion.model import load
+from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.models.model import load
+from sde_diffusion.sampling.likelihood import dequantise
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood, train
 from sde_diffusion.tasks.extractor import both_splits
 

@@ -25,20 +25,20 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sde_diffusion.calibration import trajectories
-from sde_diffusion.calibration.standard import ALL, standard_ends
+from sde_diffusion.calibration.baselines import ALL, standard_ends
 from sde_diffusion.data import to_uint8
-from sde_diffusion.files import asset, fingerprint, write_atomically
+from sde_diffusion.images.sheet import image_grid
 from sde_diffusion.metrics.extractors.cnn import CnnExtractor
 from sde_diffusion.metrics.frechet import Reference, frechet_distance
+from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.stats import FeatureStats
-from sde_diffusion.pictures import image_grid
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import EDM
-from sde_diffusion.solvers.calibrated import Calibrated
-from sde_diffusion.solvers.calibration_file import Calibration
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.solvers.calibrated.file import Calibration
+from sde_diffusion.solvers.calibrated.solver import Calibrated
+from sde_diffusion.system.storage import asset, fingerprint, write_atomically
 from sde_diffusion.tasks.common import machine
-from sde_diffusion.tasks.scores import Judge
 
 DOUBLE = (12,)  # beside 4, 5, 6 calibrated: twice as many, standard
 BLOCKS = 3

@@ -10,18 +10,18 @@ import page
 
 from sde_diffusion.calibration import Settings, calibrate, trajectories
 from sde_diffusion.calibration.calibrate import MODES
-from sde_diffusion.calibration.law import normal_law
+from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
-from sde_diffusion.closed_form import EmpiricalDenoiser
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import build, compose_task
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.data import digits, to_float
-from sde_diffusion.data.images import ImageSet
-from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.files import asset
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
 from sde_diffusion.guidance import ClassifierFree
-from sde_diffusion.model import Model, load
-from sde_diffusion.solvers.calibration_file import Calibration
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.model import Model, load
+from sde_diffusion.solvers.calibrated.file import Calibration
+from sde_diffusion.system.storage import asset
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0

@@ -25,7 +25,6 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.frechet import (
     Reference,
     frechet_curve,
@@ -33,6 +32,7 @@ from sde_diffusion.metrics.frechet import (
     frechet_of_features,
 )
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 D, FEW = 2048, 512

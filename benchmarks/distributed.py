@@ -14,16 +14,16 @@ from pathlib import Path
 import page
 import torch
 
-from sde_diffusion import distributed
-from sde_diffusion.checkpoint import Spec, read_checkpoint
 from sde_diffusion.data.digits import digits
-from sde_diffusion.files import write_atomically
-from sde_diffusion.levels import LogNormal
+from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.system import processes
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 from sde_diffusion.training.checkpoints import CHECKPOINT
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
-from sde_diffusion.weighting import Uncertainty
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.weighting import Uncertainty
 
 STEPS, BATCH = 50, 16
 EXACT = TrainConfig(steps=STEPS, batch_size=BATCH, warmup=10, save_every=STEPS, precision="float64")
@@ -50,7 +50,7 @@ def train(folder: Path, name: str, kill_at: int = 0) -> list[float]:
     losses = []
     for metrics in run.run():
         losses.append(metrics["loss"])
-        if kill_at == run.step and distributed.rank() == 1:
+        if kill_at == run.step and processes.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
     return losses
 
@@ -58,10 +58,10 @@ def train(folder: Path, name: str, kill_at: int = 0) -> list[float]:
 def one_of_two(folder: Path) -> None:
     """What each process does under torchrun."""
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    with distributed.joined():
+    with processes.joined():
         for name in RUNS:
             losses = train(folder, name, 33 * first * (name == KILLED))
-            if losses and distributed.rank() == 0:  # none of a run that was finished before
+            if losses and processes.rank() == 0:  # none of a run that was finished before
                 (folder / name / "losses.json").write_text(json.dumps(losses))
 
 
@@ -81,11 +81,11 @@ def largest(one: Path, two: Path, prefix: str) -> float:
 
 
 def main() -> None:
-    """Train everything with one process and with two, compare, write distributed.md."""
+    """Train everything with one process and with two, compare, write processes.md."""
     torch.set_num_threads(1)
     one, two = (Path(tempfile.mkdtemp()) for _ in range(2))
     words = ["--standalone", "--nproc_per_node", "2", "--max-restarts", "1", __file__, str(two)]
-    command = [sys.executable, "-m", "torch.distributed.run", *words]
+    command = [sys.executable, "-m", "torch.processes.run", *words]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     rows = []
     for name in RUNS:
@@ -112,11 +112,11 @@ def main() -> None:
         "Targets: 1e-8 for parameters in float64, 1e-3 for the loss curve in float32.",
         "## Where the numbers come from",
         "\n".join(
-            ["- command: `python benchmarks/distributed.py`"]
+            ["- command: `python benchmarks/processes.py`"]
             + [f"- {key}: {value}" for key, value in machine().items()]
         ),
     ]
-    write_atomically(page.HERE / "distributed.md", ("\n\n".join(text) + "\n").encode())
+    write_atomically(page.HERE / "processes.md", ("\n\n".join(text) + "\n").encode())
     print("\n\n".join(text))
 
 

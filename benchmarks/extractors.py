@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sde_diffusion.data import cifar10
-from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import (
     CnnExtractor,
     Extractor,
@@ -35,6 +34,7 @@ from sde_diffusion.metrics.extractors import (
 )
 from sde_diffusion.metrics.extractors import inception as inception_module
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 sys.path.insert(0, str(page.HERE.parent))

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.bootstrap import bootstrap_error
 from sde_diffusion.metrics.extrapolation import fd_infinity
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.inference import Z95, debiased
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 D, F64 = 64, torch.float64

@@ -18,11 +18,11 @@ from adaptive_problems import PROBLEMS, SDES, TUNED
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
-from sde_diffusion.config import compose_task
-from sde_diffusion.files import write_atomically
-from sde_diffusion.likelihood import Likelihood, LogDensity, isotropic, moment_matched
-from sde_diffusion.sde import EDM, SDE
+from sde_diffusion.config.compose import compose_task
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.process.sde import EDM, SDE
+from sde_diffusion.sampling.likelihood import Likelihood, LogDensity, isotropic, moment_matched
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood
 from sde_diffusion.tasks.common import machine
 

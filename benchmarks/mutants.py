@@ -13,7 +13,7 @@ from typing import Any
 
 import page
 
-from sde_diffusion.files import write_atomically
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 ROOT = page.HERE.parent

@@ -13,14 +13,14 @@ import order_reference
 import page
 import torch
 
-from sde_diffusion.config import build, compose_task, conf_dir
+from sde_diffusion.config.compose import build, compose_task, conf_dir
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import natural_image_variances, relative_error
-from sde_diffusion.files import write_atomically
-from sde_diffusion.grid import TimeGrid
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.sde import EDM
 from sde_diffusion.report.exact import Row, best, cells, markdown_table, panels, unique
-from sde_diffusion.sde import EDM
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 NFE = [4, 5, 6, 8, 10, 20, 50, 100]

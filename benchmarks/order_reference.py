@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import page
 
-from sde_diffusion.config import build, compose_task
+from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.exact import Gaussian, natural_image_variances, relative_error
-from sde_diffusion.grid import Karras, TimeGrid
-from sde_diffusion.sde import EDM
+from sde_diffusion.process.grids import Karras, TimeGrid
+from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.base import Solver
 
 NFE = [4, 5, 6, 8, 10, 20, 50, 100]

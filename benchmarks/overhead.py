@@ -21,15 +21,15 @@ import page
 import torch
 from torch import Tensor, nn
 
-from sde_diffusion.config import build, compose_task
-from sde_diffusion.denoiser import Denoiser, FunctionDenoiser, NetworkDenoiser
-from sde_diffusion.files import write_atomically
-from sde_diffusion.grid import TimeGrid
-from sde_diffusion.noise import Noise
-from sde_diffusion.parameterization import Epsilon
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM, SDE, VP, RectifiedFlow
+from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser, NetworkDenoiser
+from sde_diffusion.denoisers.parameterization import Epsilon
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 SHAPE = (64, 3, 32, 32)

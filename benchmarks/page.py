@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sde_diffusion.config import compose_task
-from sde_diffusion.files import write_atomically
+from sde_diffusion.config.compose import compose_task
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import compare
 from sde_diffusion.tasks.common import revision
 

@@ -18,7 +18,7 @@ import page
 import pytest
 
 sys.path.insert(0, str(page.HERE.parent))
-from sde_diffusion.files import write_atomically
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 from tests.peers import test_diffusers as diffusers
 from tests.peers import test_k_diffusion as k_diffusion

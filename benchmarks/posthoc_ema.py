@@ -13,19 +13,19 @@ import page
 import torch
 from torch import Tensor
 
-from sde_diffusion.checkpoint import Spec, read_checkpoint
-from sde_diffusion.config import compose_task, plain
+from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.data import digits
-from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.ema import Averaged, PowerEMA
-from sde_diffusion.files import write_atomically
-from sde_diffusion.levels import LogNormal
-from sde_diffusion.posthoc import WIDTHS, Snapshots, coefficients, stored
+from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
+from sde_diffusion.training.ema import Averaged, PowerEMA
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.posthoc import WIDTHS, Snapshots, coefficients, stored
 from sde_diffusion.training.schedule import InverseSqrt
-from sde_diffusion.validation import validation_losses
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.validation import validation_losses
 
 STEPS, EVERY = 2000, 25
 WANTED = [0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25]

@@ -10,13 +10,13 @@ import page
 import torch
 from torch import Tensor
 
-from sde_diffusion.config import build, compose_task, read
+from sde_diffusion.config.compose import build, compose_task, read
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.model import load
+from sde_diffusion.models.model import load
 from sde_diffusion.tasks import compare
-from sde_diffusion.tasks.cells import SHOWN, Cell, save_cell
 from sde_diffusion.tasks.common import machine, reference_for
-from sde_diffusion.tasks.plans import CompareTask, plans
+from sde_diffusion.tasks.compare.cell import SHOWN, Cell, save_cell
+from sde_diffusion.tasks.compare.plan import CompareTask, plans
 
 SOLVERS, NFE, BLOCKS = ["ddim", "heun", "dpmpp_2m", "unipc"], [4, 6, 8, 10, 16], 3
 SAMPLES = [100, 200, 500, 1000, 2000, 5000]

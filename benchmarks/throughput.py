@@ -24,16 +24,16 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sde_diffusion.checkpoint import Spec
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import compose_task, plain, read
-from sde_diffusion.data.images import ImageSet, to_float
-from sde_diffusion.files import write_atomically
-from sde_diffusion.levels import LogNormal
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import compose_task, plain, read
+from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.models.file import Spec
 from sde_diffusion.networks import register
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
 
 BATCH, ROUNDS, WARM = 8, 12, 2
 STEPS = 100_000  # of the schedules; far fewer are taken

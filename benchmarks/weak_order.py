@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.closed_form import MixtureDenoiser
-from sde_diffusion.config import build, compose_task
+from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.exact import relative_error
-from sde_diffusion.files import write_atomically
-from sde_diffusion.grid import LogSNR
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import VE
+from sde_diffusion.process.grids import LogSNR
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import VE
 from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
 # The steps from 10 to 0.05 are those of twice as many from 80 to 0.002.

@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sde_diffusion.exact import Gaussian, exact_error
-    from sde_diffusion.model import Model, load, wrap
-    from sde_diffusion.sampler import Sampler, Samples
+    from sde_diffusion.models.model import Model, load, wrap
+    from sde_diffusion.sampling.sampler import Sampler, Samples
 
 __all__ = [
     "Gaussian", "Model", "Sampler", "Samples", "__version__", "exact_error", "load", "wrap",
 ]  # fmt: skip
-_HOME = {"Model": "model", "load": "model", "wrap": "model", "Sampler": "sampler",
-         "Samples": "sampler", "Gaussian": "exact", "exact_error": "exact"}  # fmt: skip
+_HOME = {
+    "Model": "models.model",
+    "load": "models.model",
+    "wrap": "models.model",
+    "Sampler": "sampling.sampler",
+    "Samples": "sampling.sampler",
+    "Gaussian": "exact",
+    "exact_error": "exact",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -26,9 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sde_diffusion.config import ROOT, conf_dir, job_digest, one_line
+from sde_diffusion.config.compose import ROOT, conf_dir, job_digest, one_line
+from sde_diffusion.config.help import keys, tasks
 from sde_diffusion.errors import InputError
-from sde_diffusion.help import keys, tasks
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -99,7 +99,7 @@ def together() -> Iterator[datetime.datetime]:
     if processes() == 1:
         yield now
         return
-    from sde_diffusion.distributed import from_first, joined
+    from sde_diffusion.system.processes import from_first, joined
 
     with joined():
         yield from_first(now)

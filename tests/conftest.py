@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import Spec, save_checkpoint
 from sde_diffusion.cli import FULL_ERROR, main
+from sde_diffusion.models.file import Spec, save_checkpoint
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sde_diffusion.cli import with_task
-from sde_diffusion.config import compose_task, conf_dir
+from sde_diffusion.config.compose import compose_task, conf_dir
 from tests.conftest import Run
 
 QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
@@ -95,7 +95,7 @@ WRONG = {
     "precision=half": ["precision=half", "bfloat16"],
     "seeds=a-b": ["seeds=a-b"],
     "solver._target_=os.system": ["solver._target_", "os.system"],
-    "solver._target_=sde_diffusion.files.os.system": ["solver._target_"],
+    "solver._target_=sde_diffusion.system.storage.os.system": ["solver._target_"],
     "guidance=cfg,label=null,nfe=4": ["guidance=cfg", "label"],
 }
 
@@ -144,7 +144,8 @@ def test_a_flags_value_is_no_task() -> None:
 def test_config_dir_adds_a_choice(quick_cli: Run, tmp_path: Path) -> None:
     (tmp_path / "mine" / "grid").mkdir(parents=True)
     (tmp_path / "mine" / "grid" / "steep.yaml").write_text(
-        "_target_: sde_diffusion.grid.Karras\nrho: 9.0\nsigma_min: 0.002\nsigma_max: 80.0\n"
+        "_target_: sde_diffusion.process.grids.Karras\n"
+        "rho: 9.0\nsigma_min: 0.002\nsigma_max: 80.0\n"
     )
     quick_cli("--config-dir", "mine", *QUICK, "grid=steep")
     assert json.loads((tmp_path / "out" / "result.json").read_text())["config"]["grid"]["rho"] == 9

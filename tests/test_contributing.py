@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.grid import Karras
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import EDM
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.base import StepSolver
 
 TEXT = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text()

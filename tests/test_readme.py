@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sde_diffusion import load
-from sde_diffusion.config import compose_task
+from sde_diffusion.config.compose import compose_task
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sde_diffusion.calibration.band_rows import DCT_EDGES, PCA_EDGES, fit_last
+from sde_diffusion.calibration.baselines import FEW, GRIDS, SOLVERS, as_rule
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.per_mode import DCT_EDGES, PCA_EDGES, fit_last
-from sde_diffusion.calibration.problem import Path, Problem
+from sde_diffusion.calibration.least_squares import Path, Problem
 from sde_diffusion.calibration.refine import refine
 from sde_diffusion.calibration.search import searched
-from sde_diffusion.calibration.standard import FEW, GRIDS, SOLVERS, as_rule
 from sde_diffusion.calibration.trajectory import Trajectories
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.sde import EDM
-from sde_diffusion.solvers.bands import Bands
-from sde_diffusion.solvers.calibration_file import bands_of
-from sde_diffusion.solvers.normal import Normal
-from sde_diffusion.solvers.rule import Rule
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.solvers.calibrated.bands import Bands
+from sde_diffusion.solvers.calibrated.file import bands_of
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.rule import Rule
 
 MODES = 64  # of the normal law, at most
 CHOOSING = 32  # noises that the search for a grid sees

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.problem import KNEE, Path, Problem, huber_weights
+from sde_diffusion.calibration.least_squares import KNEE, Path, Problem, huber_weights
 from sde_diffusion.calibration.trajectory import Trajectories
-from sde_diffusion.solvers.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 
 # A step uses this many answers of the network and of the normal law at most, and its coefficients
 # are held to DDIM's by this much. Answers to neighbouring states hardly differ: a ridge of 1e-4 of

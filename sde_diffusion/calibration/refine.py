@@ -15,8 +15,8 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.problem import Path, Problem, huber_weights
-from sde_diffusion.solvers.rule import Rule
+from sde_diffusion.calibration.least_squares import Path, Problem, huber_weights
+from sde_diffusion.solvers.calibrated.rule import Rule
 
 STEPS = 3  # a round, at most
 DIFFERENCE = 2e-3  # of a scaled parameter

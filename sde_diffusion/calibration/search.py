@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.problem import Path, Problem
+from sde_diffusion.calibration.least_squares import Path, Problem
 from sde_diffusion.calibration.trajectory import Trajectories
-from sde_diffusion.grid import Karras
-from sde_diffusion.sde import EDM
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
 
 Nodes = tuple[int, ...]
 # Grids that the search starts from, in units of the largest standard deviation of the data.

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.grid import VPTime
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.process.grids import VPTime
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.unipc import UniPC
 
 # A set of trajectories larger than this is kept in half precision.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from sde_diffusion.data.folder import image_folder
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load_file
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import asset
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.storage import asset
 
 HELD_OUT = 297
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sde_diffusion.data.idx import idx_set
-from sde_diffusion.data.images import ImageSet
+from sde_diffusion.images.image_set import ImageSet
 
 MIRROR = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
 

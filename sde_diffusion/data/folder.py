@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 MAX_BYTES = 64 * 2**20

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from sde_diffusion.data.folder import broken, on_error_choice, pixels, size_choice, stacked
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 EXTRA = "pip install 'sde_diffusion[datasets]'"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.storage import write_atomically
 
 MAX_BYTES = 64 * 2**20
 

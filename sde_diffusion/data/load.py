@@ -10,10 +10,10 @@ from sde_diffusion.data.cifar10 import cifar10
 from sde_diffusion.data.digits import digits
 from sde_diffusion.data.fashion_mnist import fashion_mnist
 from sde_diffusion.data.folder import image_folder
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.data.mnist import mnist
 from sde_diffusion.data.npz import image_npz
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 # Data sets that a name alone opens, with their splits train and test.
 NAMED: dict[str, Callable[..., ImageSet]] = {

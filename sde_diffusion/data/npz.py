@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 NAMES = ("images", "samples", "arr_0")
 

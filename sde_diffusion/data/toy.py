@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 NAMES = ("two_moons", "swiss_roll", "pinwheel")
 ARMS = 5

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.data.npz import arrays, label_numbers
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 
 
 def vectors(path: str, array: str = "x") -> ImageSet:

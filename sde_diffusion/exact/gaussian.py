@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.sde import SDE
+from sde_diffusion.process.sde import SDE
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact.gaussian import Gaussian
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.reverse import Reverse
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import final
 
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 
 
 class Guidance(Denoiser):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
 

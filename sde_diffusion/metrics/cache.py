@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import cache_folder, write_atomically
+from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.reference import FORMAT, KEEP, ReferenceSet
+from sde_diffusion.system.storage import cache_folder, write_atomically
 
 # A batch that took longer is worth a file until the reference is whole.
 SLOW_SECONDS = 2.0

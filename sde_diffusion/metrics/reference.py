@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
+from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.frechet import Reference
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.storage import checksum, write_atomically
 
 # 2: features of the reference beside its statistics, and a checksum.
 FORMAT = 2
@@ -167,12 +166,3 @@ class ReferenceSet:
 def shuffled(n: int) -> Tensor:
     """The fixed random order of n images that references keep features in."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))
-
-
-def checksum(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the names and bytes of ``tensors``."""
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ point group ``sde_diffusion.networks``, and can run no other code.
 """
 
 from sde_diffusion.networks.dit import DiT
-from sde_diffusion.networks.magnitude import force_norms
+from sde_diffusion.networks.layers.magnitude import force_norms
 from sde_diffusion.networks.mlp import MLP
 from sde_diffusion.networks.ncsnpp import NCSNpp
 from sde_diffusion.networks.registry import build, names, register

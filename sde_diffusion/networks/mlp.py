@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sde_diffusion.condition import Condition
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.networks import checks
-from sde_diffusion.networks.embeddings import Embedded, positional
-from sde_diffusion.networks.kit import Plain
-from sde_diffusion.networks.norms import zero_init
+from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.embeddings import Embedded, positional
+from sde_diffusion.networks.layers.kit import Plain
+from sde_diffusion.networks.layers.norms import zero_init
 from sde_diffusion.networks.registry import register
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sde_diffusion.networks import checks
-from sde_diffusion.networks.embeddings import fourier
-from sde_diffusion.networks.kit import Plain
+from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.embeddings import fourier
+from sde_diffusion.networks.layers.kit import Plain
+from sde_diffusion.networks.layers.resampling import check_filter
 from sde_diffusion.networks.registry import register
-from sde_diffusion.networks.resampling import check_filter
 from sde_diffusion.networks.ushape import UShape
 
 

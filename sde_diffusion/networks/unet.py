@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.networks import checks
-from sde_diffusion.networks.embeddings import positional
-from sde_diffusion.networks.kit import Kit, Plain
-from sde_diffusion.networks.magnitude import Magnitude
+from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.embeddings import positional
+from sde_diffusion.networks.layers.kit import Kit, Plain
+from sde_diffusion.networks.layers.magnitude import Magnitude
+from sde_diffusion.networks.layers.resampling import check_filter
 from sde_diffusion.networks.registry import register
-from sde_diffusion.networks.resampling import check_filter
 from sde_diffusion.networks.ushape import UShape
 
 

@@ -10,13 +10,13 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sde_diffusion.condition import Condition
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.networks import checks
-from sde_diffusion.networks.blocks import Chain
-from sde_diffusion.networks.embeddings import Embedded, NoiseFeatures
-from sde_diffusion.networks.kit import Kit
-from sde_diffusion.networks.resampling import Down, Up
+from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.blocks import Chain
+from sde_diffusion.networks.layers.embeddings import Embedded, NoiseFeatures
+from sde_diffusion.networks.layers.kit import Kit
+from sde_diffusion.networks.layers.resampling import Down, Up
 
 
 class UShape(Embedded, ABC):

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sde_diffusion.animation import Film
 from sde_diffusion.report.ranking import Ranking
+from sde_diffusion.sampling.film import Film
 
 Row = dict[str, Any]
 # The columns of every row; the metrics beside the Frechet distance come on top.

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from sde_diffusion.pictures import image_grid, png_bytes
+from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report.comparison import PROTOCOL, Comparison, Row, measured
 from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.report.style import COLOURS, PALETTE, Plot, variables

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sde_diffusion.pictures import image_grid
+from sde_diffusion.images.sheet import image_grid
 
 
 def same_seed_rows(shown: Mapping[tuple[str, str], Tensor]) -> Image.Image:

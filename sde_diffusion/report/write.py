@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sde_diffusion.animation import draw, encode
-from sde_diffusion.files import write_atomically
-from sde_diffusion.pictures import png_bytes
+from sde_diffusion.images.sheet import png_bytes
 from sde_diffusion.report.comparison import Comparison
 from sde_diffusion.report.html import page
 from sde_diffusion.report.images import same_seed_rows
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples, fd_vs_seconds
 from sde_diffusion.report.tables import columns, csv_bytes, json_bytes, standings, text_table
-from sde_diffusion.tracking import Tracker
+from sde_diffusion.sampling.film import draw, encode
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 
 # A page that is sent around: a film of more bytes stays a file beside it.
 MOST_FILM = 3_000_000

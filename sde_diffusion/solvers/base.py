@@ -10,12 +10,12 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
-from sde_diffusion.grid import TimeGrid
-from sde_diffusion.noise import Noise, Silent
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import Noise, Silent
+from sde_diffusion.solvers.reverse import Reverse
 
 State = TypeVar("State")
 Observer = Callable[[Tensor, Tensor], None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.reverse import Reverse
 
 
 class DDIM(StepSolver[None]):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import VP
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import VP
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
+from sde_diffusion.solvers.reverse import Reverse
 
 
 class DEIS(Multistep):

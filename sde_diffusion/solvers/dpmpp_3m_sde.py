@@ -7,11 +7,11 @@ import math
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
+from sde_diffusion.solvers.reverse import Reverse
 
 
 class DPMpp3MSDE(Multistep):

@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, once_a_grid
+from sde_diffusion.solvers.reverse import Reverse
 
 Scale = Callable[[np.ndarray], np.ndarray]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.

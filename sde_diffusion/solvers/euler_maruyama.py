@@ -7,9 +7,9 @@ import math
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.reverse import Reverse
 
 
 class EulerMaruyama(StepSolver[None]):

@@ -7,10 +7,10 @@ from typing import final
 
 from torch import Tensor
 
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.history import History
+from sde_diffusion.solvers.reverse import Reverse
 
 
 class Multistep(StepSolver[History]):

@@ -7,9 +7,9 @@ import torchsde
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.torchsde_problem import Problem
 
 # Calls of the drift in one step of each method, for additive noise.

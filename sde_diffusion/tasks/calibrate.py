@@ -17,24 +17,24 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate, trajectories
+from sde_diffusion.calibration.baselines import FEW
 from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
-from sde_diffusion.calibration.law import normal_law
-from sde_diffusion.calibration.standard import FEW
+from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import build, plain, read
-from sde_diffusion.data.images import ImageSet
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
-from sde_diffusion.identity import digest
-from sde_diffusion.model import guided, load
-from sde_diffusion.solvers.calibration_file import FIELDS, Calibration
-from sde_diffusion.solvers.normal import Normal
-from sde_diffusion.solvers.rule import Rule
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.model import guided, load
+from sde_diffusion.solvers.calibrated.file import FIELDS, Calibration
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.rule import Rule
+from sde_diffusion.system.identity import digest
+from sde_diffusion.system.resume import in_parts
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import job, provenance, usable_device
-from sde_diffusion.tasks.parts import in_parts
-from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
 

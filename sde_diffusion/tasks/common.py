@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sde_diffusion.config import plain
+from sde_diffusion.config.compose import plain
 from sde_diffusion.data import load_held_out, load_images
-from sde_diffusion.device import usable_device as usable_device
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import asset
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.model import Model
-from sde_diffusion.tracking import Job
+from sde_diffusion.models.model import Model
+from sde_diffusion.system.devices import usable_device as usable_device
+from sde_diffusion.system.storage import asset
+from sde_diffusion.system.tracking import Job
 
 
 def choice(key: str, value: str, allowed: Iterable[str]) -> str:

@@ -13,18 +13,18 @@ from typing import Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from sde_diffusion.checkpoint import load_denoiser
-from sde_diffusion.config import build, read
-from sde_diffusion.ema import gamma_of
+from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
-from sde_diffusion.posthoc import distinct, stored, write_average
+from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.report.widths import loss_vs_width
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import job, machine, usable_device
 from sde_diffusion.tasks.extractor import both_splits
-from sde_diffusion.tracking import Tracker
-from sde_diffusion.training.fit import check_fit
-from sde_diffusion.validation import validation_losses
+from sde_diffusion.training.compatible import check_fit
+from sde_diffusion.training.ema import gamma_of
+from sde_diffusion.training.posthoc import distinct, stored, write_average
+from sde_diffusion.training.validation import validation_losses
 
 FORMAT = 1
 

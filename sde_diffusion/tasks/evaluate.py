@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sde_diffusion.config import build, read
+from sde_diffusion.config.compose import build, read
 from sde_diffusion.data import ImageSet, load_images
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
+from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.judge import Judge, metrics, score_line
 from sde_diffusion.metrics.memorisation import memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.pictures import image_grid, png_bytes
 from sde_diffusion.report.comparison import measured
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import job, judged_by, machine, reference_for
-from sde_diffusion.tasks.scores import Judge, metrics, score_line
-from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
 

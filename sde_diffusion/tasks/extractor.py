@@ -10,17 +10,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sde_diffusion.config import build, read
+from sde_diffusion.config.compose import build, read
 from sde_diffusion.data import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import train_cnn
+from sde_diffusion.metrics.judge import score_line
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.model import PRECISIONS
+from sde_diffusion.models.model import PRECISIONS
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import choice, machine
 from sde_diffusion.tasks.reference import floor_rows, without
-from sde_diffusion.tasks.scores import score_line
 
 FORMAT = 1
 HELD_OUT = 1000

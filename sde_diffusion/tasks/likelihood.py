@@ -13,25 +13,25 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.config import build, plain, read
+from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.data import ImageSet
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
-from sde_diffusion.flow import SIGMA_MAX, SIGMA_MIN
-from sde_diffusion.likelihood import (
+from sde_diffusion.models.model import PRECISIONS, guided, load
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN
+from sde_diffusion.sampling.likelihood import (
     Likelihood,
     bits_per_dim,
     dequantise,
     isotropic,
     moment_matched,
 )
-from sde_diffusion.model import PRECISIONS, guided, load
-from sde_diffusion.sde import SDE
+from sde_diffusion.system.resume import in_parts
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
 from sde_diffusion.tasks.extractor import both_splits
-from sde_diffusion.tasks.parts import in_parts
-from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sde_diffusion.config import build, read
+from sde_diffusion.config.compose import build, read
 from sde_diffusion.data import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.judge import Judge, Row, score_line
 from sde_diffusion.metrics.reference import ReferenceSet, shuffled
+from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import judged_by, machine
-from sde_diffusion.tasks.scores import Judge, Row, score_line
 
 FORMAT = 1
 FLOOR_COUNTS = (500, 1000, 2000, 5000)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from sde_diffusion.config import build, read
+from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import write_atomically
-from sde_diffusion.model import DTYPES, PRECISIONS, build_sampler, load
-from sde_diffusion.pictures import png_bytes, shown
-from sde_diffusion.sampler import Samples
+from sde_diffusion.images.sheet import png_bytes, shown
+from sde_diffusion.models.model import DTYPES, PRECISIONS, build_sampler, load
+from sde_diffusion.sampling.sampler import Samples
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
-from sde_diffusion.tracking import Tracker
 
 FORMAT = 1
 DEFAULT_NFE = 20

@@ -11,31 +11,31 @@ from typing import Any, Protocol, cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sde_diffusion.augment import Augment, Chain
-from sde_diffusion.checkpoint import Spec
-from sde_diffusion.config import build, plain, read
-from sde_diffusion.data.images import ImageSet
-from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.distributed import local_device, rank
-from sde_diffusion.ema import EMA
+from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError, InputError
-from sde_diffusion.files import write_atomically
-from sde_diffusion.grid import Karras
-from sde_diffusion.identity import identity
-from sde_diffusion.levels import NoiseLevels
-from sde_diffusion.model import Model
-from sde_diffusion.pictures import png_bytes, shown
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import SDE
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.sheet import png_bytes, shown
+from sde_diffusion.models.file import Spec
+from sde_diffusion.models.model import Model
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.system.identity import identity
+from sde_diffusion.system.processes import local_device, rank
+from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.tracking import NoTracker, Tracker
 from sde_diffusion.tasks.common import job, usable_device
 from sde_diffusion.tasks.extractor import both_splits
-from sde_diffusion.tracking import NoTracker, Tracker
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
+from sde_diffusion.training.augment import Augment, Chain
+from sde_diffusion.training.ema import EMA
+from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
-from sde_diffusion.validation import validation_losses
-from sde_diffusion.weighting import Weighting
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.validation import validation_losses
+from sde_diffusion.training.weighting import Weighting
 
 LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000

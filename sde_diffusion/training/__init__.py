@@ -1,1 +1,1 @@
-"""Training: ``loop.Trainer`` is the loop; settings, schedules and checkpoints stand beside it."""
+"""Training: ``trainer.Trainer`` is the loop; settings and checkpoints stand beside it."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from sde_diffusion.checkpoint import Spec, read_checkpoint, save_checkpoint
-from sde_diffusion.distributed import from_first, rank
 from sde_diffusion.errors import InputError
-from sde_diffusion.identity import identity
+from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.system.identity import identity
+from sde_diffusion.system.processes import from_first, rank
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
-from sde_diffusion.batches import Batch
-from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.weighting import Weighting
+from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.training.batch import Batch
+from sde_diffusion.training.weighting import Weighting
 
 
 class Objective(nn.Module):

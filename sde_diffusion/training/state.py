@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sde_diffusion.denoiser import NetworkDenoiser
-from sde_diffusion.distributed import spread_like
-from sde_diffusion.ema import EMA, Averaged
-from sde_diffusion.posthoc import Snapshots
-from sde_diffusion.weighting import Weighting
+from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.system.processes import spread_like
+from sde_diffusion.training.ema import EMA, Averaged
+from sde_diffusion.training.posthoc import Snapshots
+from sde_diffusion.training.weighting import Weighting
 
 
 class State:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sde_diffusion.calibration import Trajectories, trajectories
-from sde_diffusion.closed_form import MixtureDenoiser
+from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 
 
 def mixture() -> MixtureDenoiser:

@@ -8,27 +8,27 @@ import pytest
 import torch
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate
+from sde_diffusion.calibration.baselines import ALL, GRIDS, SOLVERS, as_rule, standard_ends
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.law import normal_law
-from sde_diffusion.calibration.problem import Problem
+from sde_diffusion.calibration.least_squares import Problem
+from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.refine import DIFFERENCE, Fit, Parameters
 from sde_diffusion.calibration.search import Search, karras, searched, snapped
-from sde_diffusion.calibration.standard import ALL, GRIDS, SOLVERS, as_rule, standard_ends
 from sde_diffusion.calibration.trajectory import trajectories
 from sde_diffusion.calibration.twin import mixture_twin
-from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.condition import Condition
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.data import digits
-from sde_diffusion.denoiser import FunctionDenoiser
+from sde_diffusion.denoisers.base import FunctionDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.normal import Normal
-from sde_diffusion.solvers.restart import Restart
-from sde_diffusion.solvers.rule import Rule
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.wrappers.restart import Restart
 from tests.calibration.conftest import mixture
 
 SETTINGS = Settings(noises=160, held_out=80, budget=30, batch_size=160)

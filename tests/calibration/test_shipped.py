@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sde_diffusion.calibration import trajectories
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import Denoiser
-from sde_diffusion.grid import Karras
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance import ClassifierFree
-from sde_diffusion.model import load
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import EDM
-from sde_diffusion.solvers.calibrated import Calibrated
+from sde_diffusion.models.model import load
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.deis import DEIS
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.config import compose_task
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import (
     cifar10,
     image_folder,

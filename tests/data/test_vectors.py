@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sde_diffusion.data import toy, vectors
-from sde_diffusion.data.images import ImageSet, to_float
 from sde_diffusion.errors import InputError
-from sde_diffusion.pictures import cloud
+from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.sheet import cloud
 
 
 def test_two_moons_are_half_circles() -> None:

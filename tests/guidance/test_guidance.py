@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import CountedDenoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Clip
 

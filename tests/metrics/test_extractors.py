@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sde_diffusion.data import ImageSet, digits
-from sde_diffusion.data.images import to_uint8
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import asset
+from sde_diffusion.images.image_set import to_uint8
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.extractors.cnn import KEY, train_cnn
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.storage import asset
 
 from .gaussians import generator
 

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from sde_diffusion.data import digits
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import asset
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.inference import debiased
 from sde_diffusion.metrics.reference import KEY, ReferenceSet, checksum
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.storage import asset
 
 EXTRACTOR = PixelExtractor(2, 1, 8, 8)
 ORDER = ("mean", "M2", "features", "held_out")

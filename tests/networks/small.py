@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from sde_diffusion import networks
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import conf_dir
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import conf_dir
 
 YAMLS = sorted((Path(conf_dir()) / "network").glob("*.yaml"))
 SIDE, D = 16, 5

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sde_diffusion import networks
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import parameters
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import parameters
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.registry import find
 from tests.networks.small import YAMLS, build, inputs, load, shaken, small_args, told

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import Spec
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
+from sde_diffusion.models.file import Spec
 from sde_diffusion.networks import MLP
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import EDM
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.heun import Heun
 
 

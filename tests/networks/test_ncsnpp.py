@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sde_diffusion.networks import NCSNpp
-from sde_diffusion.networks.resampling import Down, Up
+from sde_diffusion.networks.layers.resampling import Down, Up
 
 
 def ncsnpp() -> NCSNpp:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from sde_diffusion import networks
-from sde_diffusion.checkpoint import Spec, shapes
-from sde_diffusion.config import conf_dir, parameters
+from sde_diffusion.config.compose import conf_dir, parameters
+from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
+from sde_diffusion.models.file import Spec, shapes
 from sde_diffusion.networks.registry import find
-from sde_diffusion.parameterization import PARAMETERIZATIONS
 from tests.networks.small import YAMLS, load, shape_of, small_args
 
 DENOISERS = sorted((Path(conf_dir()) / "denoiser").glob("*.yaml"))

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sde_diffusion import networks
-from sde_diffusion.checkpoint import Spec, load_denoiser, save_checkpoint
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.file import Spec, load_denoiser, save_checkpoint
 from sde_diffusion.networks import registry
 
 SOURCE = """

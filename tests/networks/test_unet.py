@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from sde_diffusion.condition import Condition
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks import UNet
-from sde_diffusion.networks.attention import Attention
-from sde_diffusion.networks.blocks import ResidualBlock
+from sde_diffusion.networks.layers.attention import Attention
+from sde_diffusion.networks.layers.blocks import ResidualBlock
 
 
 def unet(**args: Any) -> UNet:

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.denoiser import FunctionDenoiser
-from sde_diffusion.grid import Explicit
-from sde_diffusion.noise import Noise
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM, SDE, VP
+from sde_diffusion.denoisers.base import FunctionDenoiser
+from sde_diffusion.process.grids import Explicit
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import EDM, SDE, VP
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.reverse import Reverse
 
 F64 = torch.float64
 SHAPE = (2, 3, 4, 4)

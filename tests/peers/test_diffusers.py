@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.sde import SDE, VP
+from sde_diffusion.process.sde import SDE, VP
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM

@@ -19,8 +19,8 @@ from sde_diffusion.solvers.dpmpp_2s import DPMpp2S
 from sde_diffusion.solvers.dpmpp_3m_sde import DPMpp3MSDE
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.lms import LMS
-from sde_diffusion.solvers.renoise import Renoise
-from sde_diffusion.solvers.seeds import SEEDS
+from sde_diffusion.solvers.seeds_method import SEEDS
+from sde_diffusion.solvers.wrappers.renoise import Renoise
 from tests.peers.conftest import (
     SIGMA,
     TOLERANCE,

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sde_diffusion.networks.attention import Attention
-from sde_diffusion.networks.blocks import ResidualBlock
 from sde_diffusion.networks.dit import DiTBlock
-from sde_diffusion.networks.norms import groups_of
-from sde_diffusion.networks.resampling import Down, Up
+from sde_diffusion.networks.layers.attention import Attention
+from sde_diffusion.networks.layers.blocks import ResidualBlock
+from sde_diffusion.networks.layers.norms import groups_of
+from sde_diffusion.networks.layers.resampling import Down, Up
 
 REASON = "diffusers is not installed; see [peers]"
 resnet = pytest.importorskip("diffusers.models.resnet", reason=REASON)

@@ -15,8 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.animation import Film
-from sde_diffusion.pictures import image_grid, png_bytes
+from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.comparison import PROTOCOL, measured, point
 from sde_diffusion.report.html import cards, page, show
@@ -32,7 +31,8 @@ from sde_diffusion.report.ranking import Ranking, Standing
 from sde_diffusion.report.style import COLOURS, look, spaced, spread
 from sde_diffusion.report.tables import cell_line, csv_bytes, marks, standings, text_table
 from sde_diffusion.report.widths import loss_vs_width
-from sde_diffusion.tracking import NoTracker
+from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.tracking import NoTracker
 
 UNSAFE = "<b>uni&pc</b>"
 

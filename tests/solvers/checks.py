@@ -13,16 +13,16 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import build
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import build
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver, StepSolver
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
 from tests.solvers.configs import ORDERLESS, Case, compose
 from tests.solvers.conftest import (
     MEAN,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
-from sde_diffusion.condition import Condition
-from sde_diffusion.config import build
-from sde_diffusion.denoiser import CountedDenoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.compose import build
+from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.exact import relative_error
-from sde_diffusion.grid import Karras, TimeGrid
-from sde_diffusion.noise import Noise, Seeds
-from sde_diffusion.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
+from sde_diffusion.process.grids import Karras, TimeGrid
+from sde_diffusion.process.noise import Noise, Seeds
+from sde_diffusion.process.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.solvers.base import Solver
 from tests.solvers.configs import NAMES, compose
 

@@ -18,13 +18,13 @@ from scipy.integrate import solve_ivp
 from scipy.stats import chi2, norm
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.exact import law, marginal
-from sde_diffusion.grid import Karras, TimeGrid
-from sde_diffusion.noise import Noise, Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import SDE
+from sde_diffusion.process.grids import Karras, TimeGrid
+from sde_diffusion.process.noise import Noise, Seeds
+from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.configs import Case, fields
 from tests.solvers.conftest import MEAN, SDES, VARIANCE, Forbidden, error, make, mixture, walked
 from tests.solvers.level_oracles import LEVELS

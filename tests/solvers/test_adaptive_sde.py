@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import marginal
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import RevealedPath, Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers import adaptive_sde
-from sde_diffusion.solvers.adaptive_sde import AdaptiveSDE
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import RevealedPath, Seeds
+from sde_diffusion.solvers.adaptive import adaptive_sde
+from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.conftest import MEAN, SDES, VARIANCE, mixture
 
 F64 = torch.float64

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.denoiser import FunctionDenoiser
+from sde_diffusion.denoisers.base import FunctionDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.scipy import METHODS
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.solvers.adaptive.scipy import METHODS
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.configs import NAMES, Case, title
 from tests.solvers.conftest import MEAN, SDES, make, mixture
 

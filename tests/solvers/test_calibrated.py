@@ -9,24 +9,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sde_diffusion.closed_form import GaussianDenoiser
-from sde_diffusion.condition import Condition
-from sde_diffusion.denoiser import FunctionDenoiser
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import FunctionDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
 from sde_diffusion.guidance import ClassifierFree, Clip
-from sde_diffusion.model import load
-from sde_diffusion.noise import Seeds
-from sde_diffusion.recording import Recorder
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sampler import Sampler
-from sde_diffusion.sde import EDM, VP
-from sde_diffusion.solvers.bands import DctBands, PcaBands
-from sde_diffusion.solvers.calibrated import Calibrated
-from sde_diffusion.solvers.calibration_file import KEY, Calibration
+from sde_diffusion.models.model import load
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import EDM, VP
+from sde_diffusion.sampling.recorder import Recorder
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.solvers.calibrated.bands import DctBands, PcaBands
+from sde_diffusion.solvers.calibrated.file import KEY, Calibration
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.normal import Normal
-from sde_diffusion.solvers.rule import Rule, Seen
+from sde_diffusion.solvers.reverse import Reverse
 
 VARIANCE = torch.tensor([1.0, 0.25, 0.01, 0.01], dtype=torch.float64)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from sde_diffusion.config import conf_dir, locate, parameters
+from sde_diffusion.config.compose import conf_dir, locate, parameters
 from tests.solvers import checks, laws
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, title
 from tests.solvers.conftest import SDES, make

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.data import digits, to_float
-from sde_diffusion.denoiser import Denoiser, FunctionDenoiser
+from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import EDM
-from sde_diffusion.solvers import dormand_prince as dormand_prince_module
-from sde_diffusion.solvers.dopri import DoPri, flow
-from sde_diffusion.solvers.dormand_prince import dormand_prince
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.solvers.adaptive import dormand_prince as dormand_prince_module
+from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
+from sde_diffusion.solvers.adaptive.dormand_prince import dormand_prince
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.conftest import SDES, Forbidden, gaussian
 
 F64 = torch.float64

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.er_sde import ERSDE, SCALES, integrals
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64

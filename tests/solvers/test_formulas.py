@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras, LogSNR
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import VP
+from sde_diffusion.process.grids import Karras, LogSNR
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import VP
+from sde_diffusion.solvers.adaptive.dopri import DoPri
+from sde_diffusion.solvers.adaptive.scipy import METHODS, SciPy
+from sde_diffusion.solvers.adaptive.torchsde_adaptive import TorchSDEAdaptive
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.deis import integrals
-from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.dpmpp_2m_sde import DPMpp2MSDE
 from sde_diffusion.solvers.dpmpp_3m import DPMpp3M
@@ -27,9 +28,8 @@ from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
 from sde_diffusion.solvers.lms import LMS
-from sde_diffusion.solvers.scipy import METHODS, SciPy
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.torchsde import Increment, TorchSDE
-from sde_diffusion.solvers.torchsde_adaptive import TorchSDEAdaptive
 from sde_diffusion.solvers.unipc import weights
 from tests.solvers.conftest import SDES, Impulses, error, gaussian, mixture
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Noise, Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.dopri import DoPri
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Noise, Seeds
+from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.reverse_diffusion import ReverseDiffusion
+from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
 from tests.solvers.conftest import SDES
 
 # Many modes of two variances: the norms of score and noise are then all but fixed numbers.

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sde_diffusion.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.solvers.calibrated import Calibrated
+from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.predictor_corrector import PredictorCorrector
+from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
 from tests.solvers.test_calibrated import VARIANCE, written
 
 

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.dopri import DoPri
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.renoise import Renoise
-from sde_diffusion.solvers.restart import Restart
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.sa_solver import SASolver
 from sde_diffusion.solvers.unipc import UniPC
+from sde_diffusion.solvers.wrappers.renoise import Renoise
+from sde_diffusion.solvers.wrappers.restart import Restart
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64

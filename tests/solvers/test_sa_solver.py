@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras, LogSNR
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
+from sde_diffusion.process.grids import Karras, LogSNR
+from sde_diffusion.process.noise import Seeds
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
+from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.sa_solver import SASolver, integrals
 from tests.solvers.conftest import SDES, error, mixture
 

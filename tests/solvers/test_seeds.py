@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.sde import Marginal
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Seeds
+from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.seeds import SEEDS, Interval
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.seeds_method import SEEDS, Interval
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64

@@ -10,12 +10,12 @@ import torch
 from scipy.integrate import RK45
 from torch import Tensor
 
-from sde_diffusion.grid import Karras
-from sde_diffusion.noise import RevealedPath, Seeds
-from sde_diffusion.reverse import Reverse
-from sde_diffusion.solvers.adaptive_sde import AdaptiveSDE
-from sde_diffusion.solvers.dopri import DoPri, flow
-from sde_diffusion.solvers.dormand_prince import dormand_prince
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import RevealedPath, Seeds
+from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
+from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
+from sde_diffusion.solvers.adaptive.dormand_prince import dormand_prince
+from sde_diffusion.solvers.reverse import Reverse
 from tests.solvers.conftest import SDES
 from tests.solvers.laws import posterior_mean, scalar_mixture
 

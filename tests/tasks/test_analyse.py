@@ -14,8 +14,8 @@ import torch
 from sde_diffusion import exact_error
 from sde_diffusion.data import ImageSet, digits, to_float
 from sde_diffusion.errors import InputError
-from sde_diffusion.spectrum import Spectrum
-from sde_diffusion.tasks.spectra import dct, pca
+from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.tasks.analyse.spectra import dct, pca
 from tests.conftest import Run
 
 QUICK = ["analyse", "hydra.run.dir=out", "solvers=[ddim,heun]", "grids=[default,searched]",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sde_diffusion.solvers.calibration_file import Calibration
+from sde_diffusion.solvers.calibrated.file import Calibration
 from tests.conftest import Run
 
 QUICK = ["calibrate", "nfe=[2,3]", "noises=8", "held_out=4", "budget=4", "nodes=8", "tries=4",

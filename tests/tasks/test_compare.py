@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from sde_diffusion.checkpoint import Spec, save_checkpoint
-from sde_diffusion.config import compose_task, read
+from sde_diffusion.config.choices import entries
+from sde_diffusion.config.compose import compose_task, read
 from sde_diffusion.errors import InputError
-from sde_diffusion.model import load
+from sde_diffusion.models.file import Spec, save_checkpoint
+from sde_diffusion.models.model import load
 from sde_diffusion.solvers.heun import Heun
-from sde_diffusion.tasks.entries import entries
-from sde_diffusion.tasks.plans import USUAL, CompareTask, usual
+from sde_diffusion.tasks.compare.plan import USUAL, CompareTask, usual
 from tests.conftest import Run
 
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]

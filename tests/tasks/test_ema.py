@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import Spec
-from sde_diffusion.model import load
-from sde_diffusion.posthoc import Snapshots
+from sde_diffusion.models.file import Spec
+from sde_diffusion.models.model import load
+from sde_diffusion.training.posthoc import Snapshots
 from tests.conftest import Run
 
 SPEC = Spec(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.config import compose_task
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import digits
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import CnnExtractor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sde_diffusion.checkpoint import read_checkpoint
+from sde_diffusion.models.file import read_checkpoint
 from tests.conftest import Run
 
 TRAIN = [

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.checkpoint import Spec, load_denoiser, read_checkpoint
-from sde_diffusion.data.images import ImageSet
-from sde_diffusion.denoiser import Denoiser
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError
-from sde_diffusion.levels import LogNormal
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint
 from sde_diffusion.tasks.train import LOG_EVERY, run_training
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts
 
 ARGS = {"widths": [8], "blocks": 1, "attention": [], "patch": 1, "embedding": 8, "classes": 2}
 SPEC = Spec("unet", {"channels": 1, **ARGS}, "v", {}, (1, 4, 4), classes=2)

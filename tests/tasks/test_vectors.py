@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sde_diffusion.config import compose_task
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
 from sde_diffusion.tasks import analyse, likelihood
 from tests.conftest import Run

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from sde_diffusion.distributed import joined, rank
-from sde_diffusion.levels import LogNormal
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
-from sde_diffusion.weighting import Uncertainty
+from sde_diffusion.system.processes import joined, rank
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.weighting import Uncertainty
 from tests.training.small import ARGS, CONFIG, SPEC, mean_loss, trainer
 
 DRY = replace(SPEC, network_args={**ARGS, "dropout": 0.0})

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from sde_diffusion.checkpoint import Spec, read_checkpoint
-from sde_diffusion.data.images import ImageSet
-from sde_diffusion.levels import LogNormal
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import Spec, read_checkpoint
 from sde_diffusion.training.checkpoints import CHECKPOINT
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.loop import Parts, Trainer
-from sde_diffusion.validation import validation_losses
-from sde_diffusion.weighting import Uncertainty
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.validation import validation_losses
+from sde_diffusion.training.weighting import Uncertainty
 
 ARGS = {
     "channels": 1,

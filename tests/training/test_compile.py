@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch._inductor import config as inductor
 
-from sde_diffusion.checkpoint import Spec
-from sde_diffusion.data.images import ImageSet
 from sde_diffusion.errors import InputError
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.execution import compiled
-from sde_diffusion.training.loop import Trainer
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import Spec
+from sde_diffusion.training.precision import compiled
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Trainer
 from tests.training.small import CONFIG, PARTS
 
 SPEC = Spec("mlp", {"channels": 3, "width": 8, "blocks": 1, "embedding": 8}, "v", {}, (3,))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sde_diffusion.checkpoint import read_checkpoint
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.training.checkpoints import BEST, CHECKPOINT, MODEL
 from tests.training.small import FULL, assert_same, full_trainer, mean_loss, tensors, train_fully
 

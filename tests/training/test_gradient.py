@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.levels import LogNormal
-from sde_diffusion.training.config import TrainConfig
-from sde_diffusion.training.execution import channels_last
-from sde_diffusion.training.loop import Parts, Trainer
-from sde_diffusion.weighting import Uncertainty
+from sde_diffusion.training.levels import LogNormal
+from sde_diffusion.training.precision import channels_last
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.weighting import Uncertainty
 from tests.training.small import ARGS, CONFIG, SPEC, finish, trainer
 
 # Dropout draws one stream a part of a batch, so its masks are those of no other division.

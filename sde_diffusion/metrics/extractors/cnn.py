@@ -12,11 +12,11 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.data.images import ImageSet, to_float
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import asset, fingerprint, write_atomically
+from sde_diffusion.images.image_set import ImageSet, to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
+from sde_diffusion.system.storage import asset, fingerprint, write_atomically
 
 # Part of the fingerprint: to be raised with any change of what the same weights compute.
 FORMAT = 1

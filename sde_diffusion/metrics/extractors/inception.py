@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sde_diffusion.device import usable_device
 from sde_diffusion.errors import InputError
-from sde_diffusion.files import cache_folder, write_atomically
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.inception_v3 import InceptionV3
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
 from sde_diffusion.metrics.extractors.weights import content_hash, read_weights
+from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.storage import cache_folder, write_atomically
 
 # TensorFlow's weights of 2015-12-05 as ported for pytorch-fid and torch-fidelity (Apache-2.0).
 URL = (

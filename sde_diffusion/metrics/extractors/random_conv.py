@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sde_diffusion.data.images import to_float
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.weights import content_hash
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sde_diffusion.device import usable_device
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.resize import RESIZES
+from sde_diffusion.system.devices import usable_device
 
 # Part of the fingerprint: to be raised with any change of what the same file computes.
 PROTOCOL = "torchscript 1; float32"

@@ -1,0 +1,1 @@
+"""From names and yaml to checked components."""

@@ -1,0 +1,48 @@
+"""What ``--help`` says of the tasks: the words of their own yaml files."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from sde_diffusion.config.compose import conf_dir
+
+WIDTH = 98
+
+
+def tasks() -> str:
+    """Every task with what it does: the comment at the head of its file."""
+    found = {path.stem: _about(path) for path in sorted(_folder().glob("*.yaml"))}
+    width = 2 + max(map(len, found))
+    return "\n".join(
+        textwrap.fill(about, WIDTH, initial_indent=f"  {name:<{width}}",
+                      subsequent_indent=" " * (2 + width), break_on_hyphens=False)
+        for name, about in found.items()
+    )  # fmt: skip
+
+
+def keys(task: str) -> str:
+    """The keys of a task as its file lists them, with their defaults and comments."""
+    path = _folder() / f"{task}.yaml"
+    if not path.is_file():  # a task of another package
+        return "  'sde-diffusion TASK --cfg job' lists them"
+    own = path.read_text().partition(f"\ntask: {task}\n")[2]
+    chosen = [
+        line.partition("- /")[2].partition("#")[0].strip().replace(": ", "=")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("- /")
+    ]
+    return textwrap.indent(f"{own.strip()}\n\nchosen components: {' '.join(chosen)}", "  ")
+
+
+def _folder() -> Path:
+    return Path(conf_dir()) / "task"
+
+
+def _about(path: Path) -> str:
+    lines = []
+    for line in path.read_text().splitlines()[1:]:  # the first says where its keys stand
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return " ".join(lines)

@@ -1,0 +1,1 @@
+"""Sets of uint8 images, and contact sheets of them."""

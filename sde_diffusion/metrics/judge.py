@@ -1,0 +1,90 @@
+"""The rows of a result: distances of one set of features at several numbers of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sde_diffusion.config.choices import entries
+from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.metrics.base import Metric
+from sde_diffusion.metrics.frechet import Reference, frechet_curve
+from sde_diffusion.metrics.inference import MIN_RATIO, debiased
+
+Row = dict[str, Any]
+
+
+def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
+    """The metrics beside the Frechet distance."""
+    found = []
+    for label, overrides in entries(choices, "metric"):
+        # The group is in no task's defaults: its choice is added, its keys are then there.
+        chosen = compose_task(["task=sample", f"+{overrides[0]}", *overrides[1:]])
+        found.append(build(chosen.metric, f"metrics.{label}", Metric))
+    return found
+
+
+def score_line(metric: str, row: Row) -> str:
+    """One row as a line of text."""
+    line = f"{metric}  N={row['samples']}: {row['fd']:.4g}"
+    if row["fd_low"] is None:
+        return line
+    interval = f"[{row['fd_low']:.4g}, {row['fd_high']:.4g}]"
+    return f"{line}  without bias {row['fd_debiased']:.4g} {interval}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A reference, features of it (or None), and the metrics beside the Frechet distance."""
+
+    reference: Reference
+    features: Tensor | None
+    metrics: Sequence[Metric[Any]] = ()
+
+    @property
+    def known(self) -> Tensor | None:
+        """The reference's features if they are enough for its side of an interval."""
+        enough = self.features is not None and len(self.features) >= (
+            MIN_RATIO * self.features.shape[1]
+        )
+        return self.features if enough else None
+
+    def rows(
+        self, features: Tensor, counts: Sequence[int], strata: Tensor | None = None
+    ) -> list[Row]:
+        """One row a count, a prefix of ``features`` [N, d]: plug-in distance, bias-removed value
+        and 95 % interval, and each metric; None where one is withheld.
+
+        ``strata`` [N] are the labels if they were set, not drawn.
+        """
+        ordered = sorted(set(counts))
+        curve = frechet_curve(features, self.reference, ordered)
+        found = []
+        for n, distance in zip(ordered, curve, strict=True):
+            labels = None if strata is None else strata[:n]
+            row: Row = {
+                "samples": n, "fd": distance.value, "rank": distance.rank,
+                "clipped": distance.clipped, **self.inference(features[:n], labels),
+            }  # fmt: skip
+            for metric in self.metrics:
+                if self.features is not None and n >= metric.least <= len(self.features):
+                    row |= metric(features[:n], self.features)
+            found.append(row)
+        names = dict.fromkeys(name for row in found for name in row)
+        return [{**names, **row} for row in found]
+
+    def inference(self, features: Tensor, strata: Tensor | None = None) -> Row:
+        """The bias-removed value with its interval, or why not."""
+        found = debiased(features, self.reference, self.known, strata)
+        return {
+            "fd_debiased": found.value, "fd_low": found.low, "fd_high": found.high,
+            "standard_error": found.standard_error, "note": found.note,
+        }  # fmt: skip
+
+    def floors(self, held_out: Tensor, counts: Sequence[int]) -> dict[int, Row]:
+        """The rows of as many real held-out images, for the counts that there are images for."""
+        known = sorted({n for n in counts if n <= len(held_out)})
+        return {row["samples"]: row for row in self.rows(held_out, known)} if known else {}

@@ -1,0 +1,1 @@
+"""A model: a denoiser with its name, opened from a file."""

@@ -1,0 +1,83 @@
+"""What a network is told beside the image: noise level, class and augmentation labels."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+
+import torch
+from torch import Tensor, nn
+
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.networks.layers.kit import Kit
+
+
+class NoiseFeatures(nn.Module):
+    """cos(w c_noise) and sin(w c_noise) for fixed frequencies w [K]: [N] -> [N, 2K].
+
+    The frequencies are computed on the CPU on every device: the same numbers everywhere.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, frequencies: Tensor) -> None:
+        super().__init__()
+        self.width = 2 * len(frequencies)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, c_noise: Tensor) -> Tensor:
+        angles = c_noise[:, None] * self.frequencies.to(c_noise.dtype)
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def positional(count: int = 64) -> NoiseFeatures:
+    """Frequencies 1 .. 100, equal in the logarithm (Vaswani et al. 2017), for |c_noise| < 2."""
+    return NoiseFeatures(torch.exp(torch.linspace(0.0, math.log(100.0), count, device="cpu")))
+
+
+def fourier(scale: float, count: int = 128) -> NoiseFeatures:
+    """Frequencies 2 pi |z|, z ~ N(0, scale^2) (Song et al., arXiv:2011.13456).
+
+    Of z the K equiprobable quantiles are taken, not K draws: the same law, and nothing to store.
+    """
+    p = (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count
+    return NoiseFeatures((2 * math.pi * scale * torch.special.ndtri(0.5 + 0.5 * p)).float())
+
+
+class Embedded(nn.Module, ABC):
+    """A network with an embedding [N, E] of noise level, class label and augmentation labels.
+
+    Args:
+        kit: makes the layers; its ``embedding`` is the width E. features: of the noise level.
+        classes: number of class labels, 0 for none.
+        augment: number of augmentation labels a row, 0 for none.
+    """
+
+    def __init__(
+        self, kit: Kit, features: NoiseFeatures, classes: int = 0, augment: int = 0
+    ) -> None:
+        super().__init__()
+        self.kit = kit
+        self.classes = classes
+        self.features = features
+        self.embed_noise = kit.noise_map(features.width)
+        self.embed_class = kit.table(classes) if classes else None
+        self.embed_augment = kit.labels(augment) if augment else None
+
+    def embed(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Tensor:
+        """c_noise [N] -> [N, E], past its activation, in the dtype of x.
+
+        A dropped class adds nothing, exactly as no condition at all; ``keep`` leaves alone
+        ``cond.values["augment"]`` [N, K], which says what was done to the image.
+        """
+        values = {} if cond is None else cond.values
+        emb = self.embed_noise(self.features(c_noise.to(x.dtype)))
+        if self.embed_class is not None:
+            if cond is not None and "label" in values:
+                told = self.embed_class(values["label"]) * cond.keep[:, None]
+            else:
+                told = torch.zeros_like(emb)
+            emb = self.kit.merge(emb, told)
+        if self.embed_augment is not None and "augment" in values:
+            emb = emb + self.embed_augment(values["augment"].to(x.dtype))
+        return self.kit.activation(emb)

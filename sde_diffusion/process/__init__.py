@@ -1,0 +1,1 @@
+"""The forward process: SDEs, their noise, and grids of times."""

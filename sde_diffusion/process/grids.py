@@ -1,0 +1,134 @@
+"""Time grids: decreasing times t_0 > ... > t_n between two noise levels sigma / alpha.
+
+The ends are noise levels, so that one comparison shares them across all SDEs and solvers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.sde import SDE, VP
+
+
+class TimeGrid(ABC):
+    """n + 1 times of an SDE, from noise level sigma_max down to sigma_min > 0."""
+
+    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+        if not 0 < sigma_min < sigma_max:
+            raise InputError(
+                f"grid.sigma_min={sigma_min}: give 0 < sigma_min < sigma_max={sigma_max}"
+            )
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+
+    @final
+    def times(self, sde: SDE, n: int) -> Tensor:
+        """Decreasing float64 times [n + 1] of ``sde``."""
+        if n < 1:
+            raise InputError(f"grid: {n} steps; give a larger nfe")
+        return self._times(sde, n)
+
+    @final
+    def _unit(self, n: int) -> Tensor:
+        return torch.linspace(0, 1, n + 1, dtype=torch.float64)
+
+    @final
+    def _ends(self) -> Tensor:
+        return torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64)
+
+    @abstractmethod
+    def _times(self, sde: SDE, n: int) -> Tensor: ...
+
+
+def power_spaced(first: Tensor, last: Tensor, u: Tensor, rho: float) -> Tensor:
+    """(first^(1/rho) + u (last^(1/rho) - first^(1/rho)))^rho, both ends exact."""
+    a, b = first ** (1 / rho), last ** (1 / rho)
+    values = (a + u * (b - a)) ** rho
+    values[0], values[-1] = first, last
+    return values
+
+
+class Uniform(TimeGrid):
+    """Uniform in the SDE's own time."""
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        first, last = sde.time_at(self._ends())
+        return power_spaced(first, last, self._unit(n), 1.0)
+
+
+class Karras(TimeGrid):
+    """Noise levels uniform in sigma^(1/rho) (EDM, arXiv:2206.00364, eq. 5)."""
+
+    def __init__(self, rho: float = 7.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+        super().__init__(sigma_min, sigma_max)
+        self.rho = positive("rho", rho)
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        first, last = self._ends()
+        return sde.time_at(power_spaced(first, last, self._unit(n), self.rho))
+
+
+class LogSNR(TimeGrid):
+    """Uniform in lam = log(alpha / sigma) (DPM-Solver, arXiv:2206.00927, section 3.3)."""
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        first, last = self._ends().log()
+        levels = power_spaced(first, last, self._unit(n), 1.0).exp()
+        levels[0], levels[-1] = self._ends()
+        return sde.time_at(levels)
+
+
+class VPTime(TimeGrid):
+    """Uniform in tau^(1/rho), tau the time of a VP SDE, the standard one (arXiv:2204.13902)."""
+
+    def __init__(
+        self,
+        rho: float = 2.0,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        beta_min: float = 0.1,
+        beta_max: float = 20.0,
+    ) -> None:
+        super().__init__(sigma_min, sigma_max)
+        self.rho = positive("rho", rho)
+        if not 0 < beta_min < beta_max:
+            raise InputError(f"grid.beta_min={beta_min}: give 0 < beta_min < beta_max={beta_max}")
+        self.vp = VP(beta_min, beta_max)
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        first, last = self.vp.time(-self._ends().log())
+        levels = self.vp.noise_level(power_spaced(first, last, self._unit(n), self.rho))
+        levels[0], levels[-1] = self._ends()
+        return sde.time_at(levels)
+
+
+class Explicit(TimeGrid):
+    """A given list of decreasing noise levels; the number of steps must be its length - 1."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        if len(levels) < 2 or any(a <= b for a, b in pairwise(levels)):
+            raise InputError("grid.levels: give at least two strictly decreasing noise levels")
+        super().__init__(levels[-1], levels[0])
+        self.levels = list(levels)
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        if n != len(self.levels) - 1:
+            raise InputError(
+                f"grid.levels: {len(self.levels)} levels make {len(self.levels) - 1} steps, "
+                f"the solver takes {n}; change nfe or the list"
+            )
+        return sde.time_at(torch.tensor(self.levels, dtype=torch.float64))
+
+
+def positive(name: str, value: float) -> float:
+    """``value``, refused unless > 0."""
+    if not value > 0:
+        raise InputError(f"grid.{name}={value}: give a number > 0")
+    return value

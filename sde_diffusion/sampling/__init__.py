@@ -1,0 +1,1 @@
+"""From seeds to images, and between images and latents."""

@@ -1,0 +1,1 @@
+"""Solvers that choose their own steps."""

@@ -1,0 +1,60 @@
+"""scipy's adaptive ODE integrators on the probability flow, one sample at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.base import BlackBox, finite
+from sde_diffusion.solvers.reverse import Reverse
+
+METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
+# 100 float64 epsilons: scipy raises a smaller rtol to this.
+LEAST = 2.3e-14
+
+
+class SciPy(BlackBox):
+    """dy/du = y - D(y, e^u), y = x / alpha, u = log(sigma / alpha), by ``scipy.solve_ivp``.
+
+    Each sample is integrated by itself: one error norm for a batch would let its stiffest sample
+    set everybody's steps, and a sample depend on its neighbours. The state is float64.
+
+    Args:
+        method: a method of solve_ivp. ``Radau``, ``BDF`` and ``LSODA`` may ask for a Jacobian, by
+            as many evaluations as a sample has pixels; all are counted.
+        rtol, atol: its local tolerances.
+    """
+
+    def __init__(self, method: str = "RK45", rtol: float = 1e-4, atol: float = 1e-4) -> None:
+        if method not in METHODS:
+            raise InputError(f"solver.method={method}: choose one of {list(METHODS)}")
+        if not (rtol > 0 and atol > 0):
+            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
+        if rtol < LEAST:
+            raise InputError(f"solver.rtol={rtol}: below the rounding of float64; give >= {LEAST}")
+        self.method, self.rtol, self.atol = method, rtol, atol
+
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        sde = reverse.sde
+        span = [float(sde.noise_level(times[i]).log()) for i in (0, -1)]
+        done = [self._one(reverse.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
+                for k in range(len(x))]  # fmt: skip
+        return torch.cat(done) * sde.alpha(times[-1])
+
+    def _one(self, reverse: Reverse, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
+        def slope(u: float, flat: np.ndarray) -> np.ndarray:
+            y = torch.from_numpy(flat).reshape(x.shape).to(x)
+            level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)
+            denoised = finite(reverse.denoiser(y, level, reverse.cond), level)
+            return flat - denoised.double().cpu().numpy().ravel()
+
+        low, high = (torch.tensor(u, dtype=torch.float64).exp() for u in reversed(span))
+        y = (x / reverse.sde.alpha(start)).double().cpu().numpy().ravel()
+        found = solve_ivp(slope, span, y, method=self.method, rtol=self.rtol, atol=self.atol)
+        if not found.success:
+            raise InputError(f"solver=scipy: {found.message}; loosen solver.rtol")
+        return torch.from_numpy(found.y[:, -1].copy()).reshape(x.shape).to(x)

@@ -1,0 +1,83 @@
+"""torchsde's adaptive integrators on the reverse SDE, one sample at a time."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torchsde
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.base import BlackBox, finite
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.torchsde_problem import Problem
+
+METHODS = ("srk", "euler", "milstein")
+
+
+class TorchSDEAdaptive(BlackBox):
+    """dy = (1 + eta^2) (D - y) dv + eta sqrt(2) e^-v dw, y = x / alpha, v = log(alpha / sigma).
+
+    ``torchsde.sdeint`` halves its steps to hold a local error. Each sample is integrated by itself
+    along a Brownian path of its own: one error norm for a batch would let a sample depend on its
+    neighbours.
+
+    Args:
+        method: ``srk``, ``euler`` or ``milstein``.
+        rtol, atol: local tolerances, of a path.
+        eta: > 0; 1 is the reverse SDE.
+    """
+
+    stochastic = True
+
+    def __init__(
+        self, method: str = "srk", rtol: float = 0.02, atol: float = 0.02, eta: float = 1.0
+    ) -> None:
+        if method not in METHODS:
+            raise InputError(f"solver.method={method}: choose one of {list(METHODS)}")
+        if not (rtol > 0 and atol > 0):
+            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
+        if not eta > 0:
+            raise InputError(f"solver.eta={eta}: give a number > 0; solver=dopri takes no noise")
+        self.method, self.rtol, self.atol, self.eta = method, rtol, atol, eta
+
+    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        sde = reverse.sde
+        y = (x / sde.alpha(times[0])).double()
+        ends = sde.lam(times[[0, -1]])
+        done = [self._one(reverse.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
+                for k, entropy in enumerate(noise.entropy())]  # fmt: skip
+        return (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
+
+    def _one(
+        self, reverse: Reverse, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype
+    ) -> Tensor:
+        def drift(v: Tensor, flat: Tensor) -> Tensor:
+            y_v = flat.reshape(y.shape)
+            level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))
+            denoised = finite(reverse.denoiser(y_v.to(dtype), level, reverse.cond), level)
+            return (1 + self.eta**2) * (denoised.double() - y_v).flatten(1)
+
+        def diffusion(v: Tensor) -> Tensor:
+            return self.eta * 2**0.5 * torch.exp(-v)
+
+        flat = y.flatten(1)
+        path = torchsde.BrownianInterval(
+            ends[0], ends[1], size=tuple(flat.shape), dtype=y.dtype, device=y.device,
+            entropy=entropy, levy_area_approximation="space-time",
+        )  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                # torchsde would go on with a step that its error estimate refuses.
+                warnings.filterwarnings("error", "Hitting minimum", UserWarning)
+                found = torchsde.sdeint(
+                    Problem(drift, diffusion), flat, ends, bm=path, method=self.method,
+                    dt=0.05, adaptive=True, rtol=self.rtol, atol=self.atol,
+                )  # fmt: skip
+        except UserWarning as error:
+            raise InputError(
+                f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; loosen them"
+            ) from error
+        return found[-1].reshape(y.shape)

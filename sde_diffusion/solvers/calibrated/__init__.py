@@ -1,0 +1,1 @@
+"""Few-step rules fitted to one model, and the solver that runs them."""

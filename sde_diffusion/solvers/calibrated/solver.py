@@ -1,0 +1,139 @@
+"""The calibrated few-step solver: a grid and coefficients that were fitted to one model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import BudgetError, InputError
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.solvers.calibrated.bands import Bands
+from sde_diffusion.solvers.calibrated.file import Calibration
+from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.system.storage import asset, fingerprint
+
+
+class CalibratedGrid(TimeGrid):
+    """The noise levels that a calibration chose: the start, then one for each evaluation."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        super().__init__(calibration.sigma_min, calibration.sigma_max)
+        self.calibration = calibration
+
+    def levels(self, n: int) -> Tensor:
+        """[n + 1] float64; InputError for a number of evaluations that was not calibrated."""
+        rules = self.calibration.rules
+        if n not in rules:
+            raise BudgetError(
+                n,
+                "this calibration has no such rule; make one with 'sde-diffusion calibrate', above "
+                "12 take solver=unipc solver.order=3 grid=vptime",
+                sorted(rules),
+            )
+        return torch.cat([torch.tensor([self.sigma_max]).double(), rules[n].levels[1:]])
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        return sde.time_at(self.levels(n))
+
+
+@dataclass(frozen=True)
+class CalibratedState:
+    """The rule, and what it has been answered so far."""
+
+    rule: Rule
+    bands: Bands | None
+    seen: Seen
+
+
+class Calibrated(StepSolver[CalibratedState]):
+    """y_{i+1} = y_i + sum_j (W_ij e_j + V_ij g_j), e_j = (y_j - D(y_j, r_j)) / r_j, y = x / alpha.
+
+    g_j is what the denoiser of a normal law, a mean for each class, has in the place of e_j. W, V,
+    the levels r_j at which the network is asked, and the noise level at which it is first asked
+    were fitted by ``sde-diffusion calibrate``; above that level the flow is the normal law's. A
+    rule serves one number of evaluations, so it has no order. Made for 4 to 12 evaluations: above,
+    UniPC-3 on the grid vptime is as good.
+
+    Args:
+        path: a calibration file, or the name of a shipped one.
+        allow_other_model: use it with a model, guidance or condition that it was not made for.
+    """
+
+    order = None
+    one_step = False
+
+    def __init__(self, path: str = "mnist-calibrated", allow_other_model: bool = False) -> None:
+        self.path, self.allow_other_model = path, allow_other_model
+        self.calibration = Calibration.load(asset(path))
+        self.own_grid = CalibratedGrid(self.calibration)
+
+    @property
+    def content(self) -> str:
+        return fingerprint(asset(self.path))
+
+    @property
+    def grid(self) -> TimeGrid:
+        return self.own_grid
+
+    def check(self, denoiser: Denoiser) -> None:
+        made = self.calibration
+        if math.prod(made.shape) != math.prod(denoiser.shape):
+            raise InputError(
+                f"solver.path={self.path}: made for images of shape {made.shape}, the model's are "
+                f"{denoiser.shape}; calibrate this model"
+            )
+        if not self.allow_other_model and (not made.model or made.model != denoiser.identity):
+            raise InputError(
+                f"solver.path={self.path}: made for model {made.model or '?'}, this one is "
+                f"{denoiser.identity or '?'}; calibrate this one under the guidance it is used "
+                "with, or set solver.allow_other_model=true"
+            )
+
+    def check_condition(self, cond: Condition | None) -> None:
+        if self.calibration.conditional != (cond is not None) and not self.allow_other_model:
+            given = "label=all, or a class" if self.calibration.conditional else "label=null"
+            raise InputError(
+                f"label: solver.path={self.path} was made with {given}; set that, or "
+                "solver.allow_other_model=true"
+            )
+
+    def steps(self, nfe: int | None) -> int:
+        n = super().steps(nfe)
+        self.own_grid.levels(n)
+        return n
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> CalibratedState:
+        made, n = self.calibration, len(times) - 1
+        own = self.own_grid.levels(n)
+        walked = torch.tensor([reverse.at(t).noise_level for t in times], dtype=torch.float64)
+        if not torch.allclose(walked, own, rtol=1e-6, atol=0):
+            raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
+        return CalibratedState(made.rules[n], made.bands, Seen())
+
+    def step(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: CalibratedState | None,
+        noise: Noise,
+    ) -> tuple[Tensor, CalibratedState]:
+        assert state is not None
+        rule, made = state.rule, self.calibration
+        i = len(state.seen.residuals)
+        y = x / reverse.at(t).alpha
+        if i == 0:
+            y = made.normal.flow(y, made.sigma_max, float(rule.levels[0]), reverse.cond)
+        seen = state.seen + rule.ask(i, y, reverse.denoiser, made.normal, reverse.cond)
+        y = rule.advance(i, y, seen, state.bands)
+        return reverse.at(s).alpha * y, CalibratedState(rule, state.bands, seen)

@@ -1,0 +1,69 @@
+"""Ancestral sampling over any solver of one step: below the end by the flow, and up by noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.reverse import Reverse
+
+
+class Renoise(StepSolver[Any]):
+    """The inner solver from r_t to r_d, then y_s = y_d + u z; y = x / alpha, r = sigma / alpha.
+
+    u = eta r_s / r_t sqrt(r_t^2 - r_s^2), r_d^2 = r_s^2 - u^2 (k-diffusion's ancestral solvers;
+    over DDIM it is the ancestral step of arXiv:2010.02502). Flow and noise each take the process's
+    law at one level to that at the other, so the weak order is the inner solver's. Nothing is asked
+    below the last level of the grid: r_d stays at or above it, and the last step is the flow's.
+
+    Args:
+        inner: a deterministic solver without memory of earlier steps.
+        eta: 0 <= eta <= 1.
+    """
+
+    def __init__(self, inner: StepSolver[Any], eta: float = 1.0) -> None:
+        if inner.stochastic or inner.adaptive or not inner.one_step:
+            raise InputError(
+                f"solver.inner={type(inner).__name__}: give a deterministic solver of fixed steps "
+                "that remembers none, such as dpmpp_2s, dpm2, heun or ddim"
+            )
+        if not 0 <= eta <= 1:
+            raise InputError(f"solver.eta={eta}: give 0 <= eta <= 1")
+        self.inner, self.eta = inner, eta
+        self.stochastic = eta > 0
+        self.order, self.evaluations, self.saved = inner.order, inner.evaluations, inner.saved
+        self.linear, self.covariant = inner.linear, inner.covariant
+        self.couples_batch = inner.couples_batch
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> tuple[Any, float]:
+        return self.inner.init(reverse, x, times), reverse.at(times[-1]).noise_level
+
+    def step(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: tuple[Any, float] | None,
+        noise: Noise,
+    ) -> tuple[Tensor, tuple[Any, float]]:
+        assert state is not None
+        inner, lowest = state
+        a, b = reverse.at(t), reverse.at(s)
+        added = self.eta * b.noise_level / a.noise_level
+        added *= math.sqrt(a.noise_level**2 - b.noise_level**2)
+        down = max(lowest, math.sqrt(b.noise_level**2 - added**2))
+        if noise.silent or self.eta == 0:
+            x_s, inner = self.inner.step(reverse, x, t, s, inner, noise)
+            return x_s, (inner, lowest)
+        d = reverse.sde.time_at(torch.tensor(down, dtype=torch.float64))
+        x_d, inner = self.inner.step(reverse, x, t, d, inner, noise)
+        up = math.sqrt(b.noise_level**2 - down**2)
+        x_s = linear((b.alpha / reverse.at(d).alpha, x_d), (b.alpha * up, noise.normal(t, s)))
+        return x_s, (inner, lowest)

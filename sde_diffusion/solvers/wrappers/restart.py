@@ -1,0 +1,181 @@
+"""Restart sampling: intervals of noise levels are gone through again, from fresh noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.grids import power_spaced
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.base import StepSolver, linear
+from sde_diffusion.solvers.reverse import Reverse
+
+# What a noise level may lose on its way to a time and back.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Noise levels low .. high, gone through ``repeats`` more times in ``steps`` steps each."""
+
+    low: float
+    high: float
+    steps: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An interval on a grid: its times from ``high`` down to a time of the grid."""
+
+    times: Tensor
+    repeats: int
+
+
+@dataclass(frozen=True)
+class RestartState:
+    """The inner solver's state, the grid, the index reached, and the pieces by their last index."""
+
+    inner: Any
+    times: Tensor
+    index: int
+    pieces: Mapping[int, Piece]
+
+
+class Restart(StepSolver[RestartState]):
+    """The inner solver, and after its step to r_l, ``repeats`` times over: with y = x / alpha,
+
+    y <- y + s_noise sqrt(high^2 - r_l^2) z, then the inner solver from high to r_l
+
+    in ``steps`` steps, uniform in r^(1/rho), r = sigma / alpha (Restart, arXiv:2306.14878,
+    algorithm 1). z is fresh each time. r_l is the first level of the grid at or below ``low``, so
+    that any grid and any number of steps has it; two intervals with one r_l are refused. The inner
+    solver begins anew after each jump and after the last repeat. A trajectory shows the state that
+    goes on. nfe counts it all: n steps of the grid cost n inner steps and those of every repeat.
+
+    No order is declared: the error of the repeats stays as n grows. It falls at the inner solver's
+    order if ``steps`` grow with n.
+
+    Args:
+        inner: a deterministic solver of fixed steps.
+        low, high, steps, repeats: one value an interval; intervals may touch but not overlap.
+        s_noise: standard deviation of z.
+        rho: of the steps between high and r_l.
+    """
+
+    one_step = False
+
+    def __init__(
+        self,
+        inner: StepSolver[Any],
+        low: Sequence[float] = (0.06,),
+        high: Sequence[float] = (0.3,),
+        steps: Sequence[int] = (2,),
+        repeats: Sequence[int] = (2,),
+        s_noise: float = 1.0,
+        rho: float = 7.0,
+    ) -> None:
+        name = type(inner).__name__
+        if inner.stochastic or inner.adaptive:
+            raise InputError(
+                f"solver.inner={name}: a restart adds the noise itself; choose a deterministic "
+                "solver of fixed steps, such as heun or ddim (eta=0, s_churn=0)"
+            )
+        if not len(low) == len(high) == len(steps) == len(repeats):
+            raise InputError(
+                f"solver.low={list(low)}: low, high, steps and repeats differ in length; "
+                "give each one value an interval"
+            )
+        if not s_noise > 0:
+            raise InputError(f"solver.s_noise={s_noise}: a restart needs noise; give 1")
+        if not rho > 0:
+            raise InputError(f"solver.rho={rho}: give a number > 0")
+        self.inner, self.s_noise, self.rho = inner, s_noise, rho
+        rows = zip(low, high, steps, repeats, strict=True)
+        self.intervals = checked([Interval(*row) for row in rows])
+        self.evaluations, self.linear = inner.evaluations, inner.linear
+        self.couples_batch, self.covariant = inner.couples_batch, inner.covariant
+        self.stochastic = any(interval.repeats > 0 for interval in self.intervals)
+        self.order = None if self.stochastic else inner.order
+        self.saved = inner.saved - sum(
+            part.repeats * (part.steps * inner.evaluations - inner.saved) for part in self.intervals
+        )
+
+    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> RestartState:
+        sde, levels = reverse.sde, reverse.sde.noise_level(times)
+        first, last = float(levels[0]), float(levels[-1])
+        pieces: dict[int, Piece] = {}
+        for interval in (part for part in self.intervals if part.repeats > 0):
+            low, high = interval.low, interval.high
+            if low < last * (1 - ROUNDING) or high > first * (1 + ROUNDING):
+                raise InputError(
+                    f"solver.low={low}, high={high}: beyond the grid, which has {last:.4g} .. "
+                    f"{first:.4g}; move one or the other"
+                )
+            index = int((levels > low * (1 + ROUNDING)).sum())
+            if index in pieces:
+                raise InputError(
+                    f"solver.low={low}: {len(times) - 1} steps have one level for two restarts; "
+                    "give a larger nfe, or one interval in place of two"
+                )
+            unit = torch.linspace(0, 1, interval.steps + 1, dtype=torch.float64)
+            top = torch.full_like(levels[0], high)
+            piece = sde.time_at(power_spaced(top, levels[index], unit, self.rho))
+            piece[-1] = times[index]
+            pieces[index] = Piece(piece, interval.repeats)
+        return RestartState(self.inner.init(reverse, x, times), times, 0, pieces)
+
+    def step(
+        self,
+        reverse: Reverse,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        state: RestartState | None,
+        noise: Noise,
+    ) -> tuple[Tensor, RestartState]:
+        assert state is not None
+        x, inner = self.inner.step(reverse, x, t, s, state.inner, noise)
+        state = replace(state, inner=inner, index=state.index + 1)
+        piece = state.pieces.get(state.index)
+        if piece is None:
+            return x, state
+        for _ in range(piece.repeats):
+            x = self._jump(reverse, x, s, piece.times[0], noise)
+            x = self.inner.solve(reverse, x, piece.times, noise)
+        rest = state.times[state.index :]
+        if len(rest) > 1:
+            state = replace(state, inner=self.inner.init(reverse, x, rest))
+        return x, state
+
+    def _jump(self, reverse: Reverse, x: Tensor, s: Tensor, t: Tensor, noise: Noise) -> Tensor:
+        """Forward from time s up to t, by noise that belongs to no step of the grid."""
+        a, b = reverse.at(s), reverse.at(t)
+        added = math.sqrt(b.noise_level**2 - a.noise_level**2)
+        return linear((b.alpha / a.alpha, x), (b.alpha * self.s_noise * added, noise.fresh()))
+
+
+def checked(intervals: Sequence[Interval]) -> list[Interval]:
+    """From the highest to the lowest; InputError if one is empty or two overlap."""
+    for part in intervals:
+        if not 0 < part.low < part.high:
+            raise InputError(f"solver.low={part.low}: give 0 < low < high={part.high}")
+        if part.steps < 1 or part.repeats < 0:
+            raise InputError(
+                f"solver.steps={part.steps}, repeats={part.repeats}: give steps >= 1, repeats >= 0"
+            )
+    ordered = sorted(intervals, key=lambda part: part.low, reverse=True)
+    for upper, lower in pairwise(ordered):
+        if lower.high > upper.low:
+            raise InputError(
+                f"solver.high={lower.high}: {lower.low} .. {lower.high} and {upper.low} .. "
+                f"{upper.high} overlap; move them apart"
+            )
+    return ordered

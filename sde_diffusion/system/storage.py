@@ -1,0 +1,71 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing: a temporary file beside it, then a rename.
+
+    InputError if the disk is full or may not be written: what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise InputError(
+            f"{path}: not written ({error.strerror}); the same command goes on from what is there"
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    name = ""
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as f:
+            name = f.name
+            f.write(content)
+            f.flush()
+            os.fsync(f.fileno())
+            os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        if name:
+            os.unlink(name)
+        raise
+
+
+def fingerprint(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def checksum(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the names and bytes of ``tensors``."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def asset(name: str) -> Path:
+    """A shipped safetensors file by its name, else the path that ``name`` is."""
+    shipped = Path(__file__).resolve().parents[1] / "assets" / f"{name}.safetensors"
+    return shipped if shipped.is_file() else Path(name)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: SDE_DIFFUSION_CACHE, else ~/.cache/sde_diffusion."""
+    named = os.environ.get("SDE_DIFFUSION_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "sde_diffusion"

@@ -1,0 +1,224 @@
+"""Where numbers, tables and pictures of a run go: nowhere, a CSV file, or Weights & Biases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.storage import write_atomically
+
+T = TypeVar("T", bound="Tracker")
+MODES = (None, "online", "offline", "disabled")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a log is told of a job: its plain resolved config, its folder and its names."""
+
+    config: dict[str, Any]
+    folder: Path
+    name: str
+    group: str
+    tags: Sequence[str] = ()
+
+
+class Tracker(ABC):
+    """A run's log. ``start`` once, then any of the others; a ``with`` block finishes it."""
+
+    @abstractmethod
+    def start(self, job: Job) -> None:
+        """Open the log of a job."""
+
+    @abstractmethod
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        """Numbers at an explicit step."""
+
+    @abstractmethod
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """A table; all rows have the same keys."""
+
+    @abstractmethod
+    def image(self, name: str, path: Path) -> None:
+        """A picture file, still or moving."""
+
+    @abstractmethod
+    def page(self, name: str, path: Path) -> None:
+        """A self-contained HTML file."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Close the log of the job."""
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+
+class NoTracker(Tracker):
+    """Keeps nothing."""
+
+    def start(self, job: Job) -> None:
+        return None
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        return None
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        return None
+
+    def image(self, name: str, path: Path) -> None:
+        return None
+
+    def page(self, name: str, path: Path) -> None:
+        return None
+
+    def finish(self) -> None:
+        return None
+
+
+class CsvTracker(NoTracker):
+    """``metrics.csv`` in the job's folder, one row a step; a resumed run rewrites its later rows.
+
+    Tables and pictures already lie in the folder as files of their own.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[str, str]] = {}
+        self._path: Path | None = None
+
+    def start(self, job: Job) -> None:
+        self._path = job.folder / "metrics.csv"
+        self._rows = {}
+        if self._path.is_file():
+            with open(self._path, newline="") as file:
+                self._rows = {int(row["step"]): row for row in csv.DictReader(file)}
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        # What an interrupted run logged after its last checkpoint is taken back.
+        self._rows = {k: row for k, row in self._rows.items() if k <= step}
+        known = self._rows.get(step, {"step": str(step)})
+        self._rows[step] = {**known, **{k: repr(float(v)) for k, v in metrics.items()}}
+        self._write()
+
+    def _write(self) -> None:
+        if self._path is None:
+            raise RuntimeError("log() before start()")
+        names = list(dict.fromkeys(name for row in self._rows.values() for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows[step] for step in sorted(self._rows))
+        write_atomically(self._path, text.getvalue().encode())
+
+
+class WandbTracker(Tracker):
+    """Weights & Biases. Online if logged in, else offline; never a hang, never a lost run.
+
+    Args:
+        project, entity: where the run goes. tags: added to the task's own.
+        group: groups the jobs of a sweep; null: the sweep's folder, or the task.
+        mode: online, offline, disabled; null: WANDB_MODE, else online if logged in, else offline.
+    """
+
+    def __init__(
+        self,
+        project: str = "sde_diffusion",
+        entity: str | None = None,
+        group: str | None = None,
+        mode: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        if mode not in MODES:
+            raise InputError(f"tracker.mode={mode}: choose online, offline, disabled or null")
+        self.project, self.entity, self.group = project, entity, group
+        self.mode, self.tags = mode, list(tags)
+        self._run: Any = None
+
+    def start(self, job: Job) -> None:
+        import wandb
+
+        job.folder.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "name": job.name,
+            "group": self.group or job.group,
+            "job_type": job.name,
+            "tags": [*job.tags, *self.tags],
+            "dir": str(job.folder),
+            "config": job.config,
+            "id": _run_id(job.folder),
+            "resume": "allow",
+        }
+        mode: Any = self.mode or os.environ.get("WANDB_MODE") or _mode_by_login()
+        try:
+            self._run = wandb.init(mode=mode, **options)
+        except Exception as error:
+            print(f"wandb: not reachable ({error}); logging offline", file=sys.stderr)
+            self._run = wandb.init(mode="offline", **options)
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self._safely(lambda: self._run.log(metrics, step=step))
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        import wandb
+
+        columns = list(rows[0]) if rows else []
+        data = [[row[column] for column in columns] for row in rows]
+        self._safely(lambda: self._run.log({name: wandb.Table(columns=columns, data=data)}))
+
+    def image(self, name: str, path: Path) -> None:
+        import wandb
+
+        self._safely(lambda: self._run.log({name: wandb.Image(str(path))}))
+
+    def page(self, name: str, path: Path) -> None:
+        import wandb
+
+        self._safely(lambda: self._run.log({name: wandb.Html(str(path))}))
+
+    def finish(self) -> None:
+        if self._run is not None:
+            self._safely(self._run.finish)
+            self._run = None
+
+    def _safely(self, call: Callable[[], Any]) -> None:
+        # The run's own files are the record; a log that is away must not cost them.
+        try:
+            call()
+        except Exception as error:
+            print(f"wandb: {error}", file=sys.stderr)
+
+
+def _run_id(folder: Path) -> str:
+    """The id stored in the job's folder, so that a resumed job goes on in its run."""
+    path = folder / "wandb-id.txt"
+    if not path.is_file():
+        write_atomically(path, uuid.uuid4().hex[:8].encode())
+    return path.read_text().strip()
+
+
+def _mode_by_login() -> str:
+    import wandb
+
+    try:
+        return "online" if wandb.login(prompt=False) else "offline"
+    except Exception:  # with a key and no network it raises
+        return "offline"

@@ -1,0 +1,183 @@
+"""A finished cell of a comparison on disk, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import to_uint8
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.models.model import DTYPES
+from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.identity import identity
+from sde_diffusion.system.storage import checksum, write_atomically
+from sde_diffusion.tasks.common import choice, machine
+from sde_diffusion.tasks.compare.plan import CompareTask, Plan
+
+FORMAT = 2
+KEY = "sde_diffusion_cell"
+SHOWN = 10
+FILMED = 4
+PART = 500  # images that a kill may cost
+FILM = tuple(field.name for field in fields(Film))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What sampling one cell gave.
+
+    Attributes:
+        features: [N, d] float64 in seed order. images: the first of them, uint8.
+        nfe: evaluations a sample, counted at the network. seconds: of the whole generation.
+        made: revision, date and machine of the sampling. film: how the first images formed.
+    """
+
+    features: Tensor
+    images: Tensor
+    nfe: float
+    seconds: float
+    made: dict[str, str]
+    film: Film | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Cell]) -> Cell:
+        """Consecutive samples, all parts but the last of at least ``SHOWN``."""
+        sizes = [len(part.features) for part in parts]
+        made = {
+            # A cell that was begun by one revision or machine and ended by another names both.
+            key: parts[-1].made[key] if key == "date"
+            else "; ".join(dict.fromkeys(part.made[key] for part in parts))
+            for key in parts[-1].made
+        }  # fmt: skip
+        return cls(
+            torch.cat([part.features for part in parts]),
+            torch.cat([part.images for part in parts])[:SHOWN],
+            sum(n * part.nfe for n, part in zip(sizes, parts, strict=True)) / sum(sizes),
+            sum(part.seconds for part in parts),
+            made,
+            parts[0].film,
+        )
+
+
+def save_cell(path: Path, cell: Cell, depends: Mapping[str, Any]) -> None:
+    """Write a cell, whole or not at all, with what it depends on and a checksum."""
+    tensors = {"features": cell.features, "images": cell.images}
+    if cell.film is not None:
+        tensors |= {f"film_{name}": getattr(cell.film, name) for name in FILM}
+    facts = {"format": FORMAT, "nfe": cell.nfe, "seconds": cell.seconds, "made": cell.made,
+             "depends": depends, "tensors": list(tensors),
+             "checksum": checksum(tensors)}  # fmt: skip
+    write_atomically(
+        path, save({k: x.contiguous() for k, x in tensors.items()}, {KEY: json.dumps(facts)})
+    )
+
+
+def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
+    """Read a cell; None, with a line that says why, if it is torn or was made of other things."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in facts["tensors"]}
+        if facts["format"] != FORMAT or identity(facts["depends"]) != json.loads(
+            json.dumps(depends)
+        ):
+            raise ValueError("made by another version, or of other things")
+        if facts["checksum"] != checksum(tensors):
+            raise ValueError("its checksum is wrong")
+        film = (
+            Film(*(tensors[f"film_{name}"] for name in FILM)) if "film_levels" in tensors else None
+        )
+        return Cell(tensors["features"], tensors["images"], facts["nfe"], facts["seconds"],
+                    facts["made"], film)  # fmt: skip
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        print(f"{path.name}: not usable ({reason}); sampled again", file=sys.stderr)
+        return None
+
+
+def features_of(plan: Plan, folder: Path) -> Tensor:
+    """The features [N, d] of a cell that is finished."""
+    cell = load_cell(folder / "cells" / plan.name, plan.depends)
+    if cell is None:
+        raise InputError(
+            f"{plan.name}: lost while the comparison ran; start the same command again"
+        )
+    return cell.features
+
+
+def cell_of(
+    plan: Plan,
+    task: CompareTask,
+    extractor: Extractor,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> Cell:
+    """The cell: read if ``folder`` has it whole, else sampled, part by part, and written.
+
+    A kill loses the part it hits. ``progress(rows)`` hears of the samples that are there.
+    """
+    path = folder / "cells" / plan.name
+    parts = path.with_suffix("")
+    cell = load_cell(path, plan.depends) if path.is_file() else None
+    if cell is None:
+        # Whole batches, so that they are the same ones with parts as without.
+        size = task.batch_size * max(1, PART // task.batch_size)
+        slices = [slice(k, min(k + size, task.most)) for k in range(0, task.most, size)]
+        if len(slices) == 1:
+            cell = _sampled(plan, task, extractor, slices[0], progress)
+        else:
+            cell = Cell.join([_part(plan, task, extractor, rows, parts, progress)
+                              for rows in slices])  # fmt: skip
+        save_cell(path, cell, plan.depends)
+    else:
+        progress(len(cell.features))
+    shutil.rmtree(parts, ignore_errors=True)
+    return cell
+
+
+def _part(
+    plan: Plan,
+    task: CompareTask,
+    extractor: Extractor,
+    rows: slice,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> Cell:
+    """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
+    path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
+    depends = {**plan.depends, "rows": [rows.start, rows.stop]}
+    part = load_cell(path, depends) if path.is_file() else None
+    if part is None:
+        part = _sampled(plan, task, extractor, rows, progress)
+        save_cell(path, part, depends)
+    else:
+        progress(len(part.features))
+    return part
+
+
+def _sampled(
+    plan: Plan,
+    task: CompareTask,
+    extractor: Extractor,
+    rows: slice,
+    progress: Callable[[int], None],
+) -> Cell:
+    drawn = plan.sampler.sample(
+        plan.seeds[rows], plan.nfe, None if plan.cond is None else plan.cond[rows],
+        task.batch_size, DTYPES[choice("dtype", task.dtype, DTYPES)], task.device,
+        on_batch=progress, recorded=FILMED if plan.filmed and rows.start == 0 else 0,
+    )  # fmt: skip
+    images = to_uint8(drawn.x)
+    film = None if drawn.calls is None else drawn.film
+    return Cell(extractor(images), images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)

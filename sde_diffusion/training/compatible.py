@@ -1,0 +1,66 @@
+"""Whether data, a network and weights to start from belong together."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.system.storage import asset
+
+
+def check_fit(spec: Spec, data: ImageSet) -> None:
+    """InputError unless the data have the shape and the labels that the network expects.
+
+    And unless its noise levels are a range.
+    """
+    if not 0 < spec.sigma_min < spec.sigma_max < math.inf:
+        raise InputError(
+            f"denoiser.sigma_min={spec.sigma_min:g}, sigma_max={spec.sigma_max:g}: give "
+            "0 < sigma_min < sigma_max"
+        )
+    if not len(data):
+        raise InputError(f"data={data.name}: holds no images")
+    if tuple(data.images.shape[1:]) != tuple(spec.shape):
+        raise InputError(
+            f"data={data.name}: images are {tuple(data.images.shape[1:])}, "
+            f"the network expects {tuple(spec.shape)}"
+        )
+    if spec.classes and (data.labels is None or spec.classes != data.classes):
+        raise InputError(
+            f"data={data.name}: has {data.classes if data.labels is not None else 0} classes, "
+            f"the network expects {spec.classes}; set network.args.classes={data.classes}"
+        )
+
+
+def start_from(init: str, spec: Spec, network: nn.Module) -> None:
+    """Give ``network`` the (averaged) weights of a checkpoint file, or of a shipped model's name.
+
+    InputError unless that is the same network under the same parameterization.
+    """
+    try:
+        other, tensors = read_checkpoint(asset(init), prefix="model.")
+    except InputError as error:
+        raise InputError(f"init={init}: {error}") from error
+    if other.network != spec.network or other.parameterization != spec.parameterization:
+        raise InputError(
+            f"init={init}: is network={other.network}, denoiser={other.parameterization}, not "
+            f"network={spec.network}, denoiser={spec.parameterization}; choose the same"
+        )
+    own: dict[str, Tensor] = network.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | tensors.keys()
+        if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise InputError(
+            f"init={init}: its weights do not fit network.args ({wrong[0]}, {len(wrong)} in all); "
+            f"it was built with {other.network_args}"
+        )
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise InputError(f"init={init}: holds weights that are no finite numbers; give another")
+    network.load_state_dict(tensors)

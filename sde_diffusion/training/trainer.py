@@ -1,0 +1,305 @@
+"""Training a score network: one plain loop, exactly resumable."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import Spec, save_checkpoint
+from sde_diffusion.networks import force_norms
+from sde_diffusion.system import processes
+from sde_diffusion.training.augment import Augment, Chain
+from sde_diffusion.training.batch import DROPOUT, WEIGHTS, Batch, derive, draw_batch, part_of
+from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences, settings
+from sde_diffusion.training.compatible import check_fit, start_from
+from sde_diffusion.training.ema import EMA, PowerEMA
+from sde_diffusion.training.levels import NoiseLevels
+from sde_diffusion.training.objective import Objective
+from sde_diffusion.training.precision import autocast, compiled, prepare
+from sde_diffusion.training.schedule import Cosine, Schedule
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.state import State, prefixed
+from sde_diffusion.training.weighting import Published, Weighting
+
+
+class Diverged(InputError, RuntimeError):
+    """The loss was not finite for ``patience`` steps in a row."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of a run, and what its checkpoint records of them.
+
+    ``described`` holds plain values by name; a folder is resumed only if they are the same.
+    """
+
+    levels: NoiseLevels
+    weighting: Weighting = field(default_factory=Published)
+    augment: Augment = field(default_factory=Chain)
+    schedule: Schedule = field(default_factory=Cosine)
+    ema: EMA = field(default_factory=PowerEMA)
+    described: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """A run and its one loop; of several processes, each has one and works on its share.
+
+    A folder that holds a checkpoint of the same run is resumed; of another one, refused.
+
+    Attributes:
+        state: all that changes. denoiser: the network being trained.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        data: ImageSet,
+        parts: Parts,
+        config: TrainConfig,
+        folder: Path,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_fit(spec, data)
+        part_of(config.batch_size, (0, processes.size() * config.accumulate))
+        self.spec, self.data, self.parts, self.config = spec, data, parts, config
+        self.folder, self.device = folder, torch.device(device)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(derive(config.seed, WEIGHTS, 0))
+            self.denoiser = spec.build()
+        network = self.denoiser.network
+        weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
+        prepare(network, config, self.device)
+        self.checkpoints = Checkpoints(folder, config.keep)
+        self.checkpoints.tidy()
+        found = self.checkpoints.read()
+        if found is None and config.init is not None:
+            start_from(config.init, spec, network)
+        self.state = State(self.denoiser, weighting, parts.ema, config.widths)
+        self._run = {
+            "train": config.identity(),
+            "levels": parts.levels.quantiles(),
+            "pixels": data.fingerprint,
+            **parts.described,
+        }
+        if found is not None:
+            self._restore(*found)
+        if config.compile:
+            compiled(network, self.device)
+        # What one call gives, on this process's rows, and the gradients of all rows.
+        self.objective = Objective(self.denoiser, weighting, autocast(config, self.device))
+        self.replica = self._spread()
+        self._parameters = list(self.objective.parameters())
+        self.state.optimizer = torch.optim.AdamW(
+            self._parameters,
+            config.lr,
+            betas=(config.betas[0], config.betas[1]),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        if found is not None:
+            with self._resumable():
+                self.state.restore_optimizer(found[1])
+
+    def _restore(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
+        """Weights and counters of a checkpoint, if it is one of this run."""
+        if changed := differences(spec, self._recorded_spec()):
+            raise InputError(
+                f"hydra.run.dir={self.folder}: holds a run with another {', '.join(changed)}; "
+                "choose another folder or remove it"
+            )
+        if spec.step > self.config.steps:
+            raise InputError(
+                f"steps={self.config.steps}: the run in {self.folder} is at step {spec.step} "
+                "already; give more, or choose another folder"
+            )
+        with self._resumable():
+            self.state.restore_weights(tensors, spec.step)
+        # What can no longer be told, such as the content of a start that is gone, stays recorded.
+        self._run["train"] = {**settings(spec), **self.config.identity()}
+
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """Turns what restoring raises for tensors that do not fit into one line."""
+        try:
+            yield
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
+                "network; choose another folder or remove it"
+            ) from error
+
+    def _spread(self) -> torch.nn.Module:
+        """The objective as several processes train it together."""
+        if processes.size() == 1 or self.config.parallel == "ddp":
+            return processes.replicated(self.objective)
+        for module in (self.objective, *self.state.averages()):
+            processes.shard(module)
+        return self.objective
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.state.step
+
+    def ema_denoiser(self) -> NetworkDenoiser:
+        """A denoiser on the averaged weights, shared with this run, in evaluation mode."""
+        d = self.denoiser
+        return NetworkDenoiser(
+            self.state.ema.network, d.parameterization, d.shape, d.sigma_min, d.sigma_max
+        ).eval()
+
+    def run(
+        self,
+        validate: Callable[[Trainer], float] | None = None,
+        on_save: Callable[[Trainer], None] | None = None,
+    ) -> Iterator[dict[str, float]]:
+        """Train to ``config.steps``; yields step, loss, lr, skipped and seconds of each step.
+
+        Every ``save_every`` steps and at the end: ``validate``, whose lowest value marks the best
+        model, then the checkpoint is written, then ``on_save``. Diverged after ``patience`` steps
+        in a row without a finite loss, or where ``validate`` gives none.
+        """
+        self.objective.train()
+        total, every = self.config.steps, self.config.snapshot_every
+        with tqdm(total=total, initial=self.step, desc="train", unit="step",
+                  disable=processes.rank() > 0) as progress:  # fmt: skip
+            while self.step < total:
+                metrics = self._advance()
+                self._show(progress)
+                yield metrics
+                ends = self.step == total
+                if self.state.snapshots is not None and (self.step % every == 0 or ends):
+                    self.state.snapshots.save(self.folder, self._recorded_spec())
+                if self.step % self.config.save_every == 0 or ends:
+                    self.save(math.inf if validate is None else self._finite(validate(self)))
+                    if on_save is not None:
+                        on_save(self)
+        # A run killed between its last checkpoint and its model.
+        if processes.from_first(not (self.folder / MODEL).exists()):
+            self._save_model(MODEL)
+
+    def _finite(self, value: float) -> float:
+        """A validation loss; Diverged if it is none, before the last good checkpoint is lost."""
+        if not math.isfinite(value):
+            raise Diverged(
+                f"lr={self.config.lr:g}: the averaged weights of step {self.step} give a loss of "
+                f"{value} on held-out images; lower lr"
+            )
+        return value
+
+    def _advance(self) -> dict[str, float]:
+        """One optimizer step, left out if its loss or gradient is not finite."""
+        began = time.perf_counter()
+        step, config, state = self.step + 1, self.config, self.state
+        lr = config.lr * self.parts.schedule.share(step, config.warmup, config.steps)
+        state.optimizer.zero_grad()
+        value, losses, sigma = self._gradient(step)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        if math.isfinite(value + float(processes.whole(norm))):
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            state.optimizer.step()
+            force_norms(self.denoiser.network)
+            state.failures = 0
+            first = math.isnan(state.smoothed)
+            state.smoothed = value if first else 0.99 * state.smoothed + 0.01 * value
+        else:
+            self._skip(step, losses, sigma)
+        state.update(step)
+        return {
+            "step": step, "loss": value, "lr": lr, "skipped": state.skipped,
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+
+    def _gradient(self, step: int) -> tuple[float, Tensor, Tensor]:
+        """The gradient of the mean loss of step's batch, in ``.grad``.
+
+        Returns that mean, over all processes, and this one's losses and noise levels [B].
+        """
+        config, rank, size = self.config, processes.rank(), processes.size()
+        share = draw_batch(
+            step, self.data, self.parts.levels, config.batch_size, config.label_dropout,
+            config.seed, self.parts.augment, (rank, size),
+        )  # fmt: skip
+        losses = []
+        for i, piece in enumerate(share.split(config.accumulate)):
+            part = (rank * config.accumulate + i, size * config.accumulate)
+            batch = piece.to(self.device, config.dtype)
+            with processes.synchronised(self.replica, now=i == config.accumulate - 1):
+                loss = self._losses(batch, step, part)
+                # Gradients are added up over parts and averaged over processes.
+                (loss.sum() * (size / config.batch_size)).backward()
+            losses.append(loss.detach())
+        mean = processes.total(torch.cat(losses).sum()) / config.batch_size
+        return float(mean), torch.cat(losses), share.sigma
+
+    def _losses(self, batch: Batch, step: int, part: tuple[int, int]) -> Tensor:
+        """Losses [B] of one part of a batch; its dropout draws from a stream of its own."""
+        index, parts = part
+        with torch.random.fork_rng([] if self.device.type == "cpu" else [self.device]):
+            seed = derive(self.config.seed, DROPOUT, step * parts + index)
+            # Not torch.manual_seed, which also sees to devices that are not there, in 1 ms or so.
+            torch.default_generator.manual_seed(seed)
+            if self.device.type != "cpu":
+                torch.get_device_module(self.device).manual_seed(seed)
+            return self.replica(batch)
+
+    def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:
+        self.state.skipped += 1
+        self.state.failures += 1
+        if self.state.failures >= self.config.patience:
+            rows = [
+                row
+                for own in processes.from_all((losses.tolist(), sigma.tolist()))
+                for row in zip(*own, strict=True)
+            ]
+            _, level = max(rows, key=lambda row: row[0] if math.isfinite(row[0]) else math.inf)
+            raise Diverged(
+                f"lr={self.config.lr:g}: no finite loss or gradient in {self.config.patience} "
+                f"steps in a row, the last at step {step}, noise level {level:.4g}; "
+                "lower lr, or set precision=float32"
+            )
+
+    def _show(self, progress: Any) -> None:
+        """The smoothed loss and the images a second beside the bar, whose time left is its own."""
+        progress.update()
+        shown = {"loss": f"{self.state.smoothed:.4f}"}
+        if (rate := progress.format_dict["rate"]) is not None:
+            shown["images/s"] = f"{rate * self.config.batch_size:.0f}"
+        progress.set_postfix(shown, refresh=False)
+
+    def _recorded_spec(self) -> Spec:
+        return replace(self.spec, step=self.step, config={**self.spec.config, "run": self._run})
+
+    def save(self, value: float = math.inf) -> None:
+        """Write the checkpoint to resume from; the best model if ``value`` says so, and the last.
+
+        The best model is written first: a run killed in between makes it again.
+        """
+        if value < self.state.best:
+            self.state.best = value
+            self._save_model(BEST)
+        self.checkpoints.write(self._recorded_spec(), self.state.tensors())
+        if self.step >= self.config.steps:
+            self._save_model(MODEL)
+
+    def _save_model(self, name: str) -> None:
+        """The averaged weights alone, in half precision."""
+        half = {
+            key: value.to(torch.float16) if value.is_floating_point() else value
+            for key, value in self.state.ema.network.state_dict().items()
+        }
+        save_checkpoint(self.folder / name, self._recorded_spec(), prefixed("model.", half))

@@ -1,0 +1,199 @@
+"""Data sets: what is read is what was written; what is broken is named in one line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sde_diffusion.data import (
+    digits,
+    fashion_mnist,
+    image_npz,
+    mnist,
+    vectors,
+)  # fmt: skip
+from sde_diffusion.data.idx import read_idx
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet, to_float, to_uint8
+
+ALL = torch.arange(256, dtype=torch.uint8)
+
+
+def test_every_grey_level_survives_the_round_trip() -> None:
+    assert torch.equal(to_uint8(to_float(ALL)), ALL)
+
+
+def test_truncation_would_not_survive_it() -> None:
+    def truncating(x: torch.Tensor) -> torch.Tensor:  # the known wrong way
+        return ((x.clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
+
+    assert not torch.equal(truncating(to_float(ALL)), ALL)
+
+
+def test_to_uint8_clips_before_it_rounds() -> None:
+    assert to_uint8(torch.tensor([-3.0, 3.0, 0.0])).tolist() == [0, 255, 128]
+
+
+def test_values_that_are_no_numbers_are_not_black() -> None:
+    x = torch.zeros(3, 1, 2, 2)
+    x[1, 0, 0, 1] = torch.nan
+    with pytest.raises(InputError, match="samples: 1 of 3 hold values that are no numbers"):
+        to_uint8(x)
+    assert to_uint8(torch.tensor([-torch.inf, torch.inf])).tolist() == [0, 255]
+
+
+def test_fingerprint_is_of_content_and_shape_not_of_name() -> None:
+    a = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, 0, "a")
+    assert a.fingerprint == ImageSet(a.images.clone(), None, 0, "b").fingerprint
+    assert a.fingerprint != ImageSet(a.images.reshape(2, 1, 2, 8), None, 0, "a").fingerprint
+    assert a.fingerprint != ImageSet(a.images + 1, None, 0, "a").fingerprint
+
+
+def test_digits_are_embedded() -> None:
+    train, test = digits(), digits("test")
+    assert tuple(train.images.shape) == (1500, 1, 8, 8)
+    assert len(test) == 297
+    assert train.labels is not None
+    assert train.labels.bincount().min() > 140
+    assert train.images.max() == 255
+    with pytest.raises(InputError, match=r"data\.split=all"):
+        digits("all")
+
+
+def idx(array: np.ndarray, magic: bytes = b"\x00\x00\x08") -> bytes:
+    sizes = struct.pack(f">{array.ndim}i", *array.shape)
+    return magic + bytes([array.ndim]) + sizes + array.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_files(tmp_path: Path, suffix: str) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    content = idx(array)
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    assert np.array_equal(read_idx(path), array)
+    wrapped = struct.pack(">4i", -2, -3, 2, 2) + bytes(24)
+    heads = [b"\x00\x00\x08" + tail for tail in (b"", b"\xff", b"\x03", b"\x04" + wrapped)]
+    for broken in (content[:-3], idx(array, b"\x00\x00\x0d"), b"", *heads):
+        path.write_bytes(gzip.compress(broken) if suffix else broken)
+        with pytest.raises(InputError, match=r"data\.root"):
+            read_idx(path)
+
+
+def test_torn_gzip_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(idx(np.zeros((9, 9), np.uint8)))[:-9])
+    with pytest.raises(InputError, match=r"x\.gz"):
+        read_idx(tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize(
+    ("named", "variable"), [(mnist, "MNIST_ROOT"), (fashion_mnist, "FASHION_MNIST_ROOT")]
+)
+def test_idx_sets_ask_for_their_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: Callable[..., ImageSet],
+    variable: str,
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(InputError, match=rf"folder of {named.__name__} .*data\.download=true"):
+        named()
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
+    with pytest.raises(InputError, match="60000"):
+        named()
+    with pytest.raises(InputError, match=r"data\.split=all"):
+        named(split="all")
+
+
+@pytest.mark.parametrize("named", [mnist, fashion_mnist])
+def test_idx_sets_are_fetched_once_from_where_they_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: Callable[..., ImageSet],
+) -> None:
+    labels = np.arange(10_000) % 10
+    images = (labels * 20)[:, None, None] + np.zeros((1, 28, 28), int)
+    served = {
+        "t10k-images-idx3-ubyte.gz": images.astype(np.uint8),
+        "t10k-labels-idx1-ubyte.gz": labels.astype(np.uint8),
+    }
+    asked: list[str] = []
+
+    def open_url(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(gzip.compress(idx(served[url.rsplit("/", 1)[-1]]), 1))
+
+    monkeypatch.setattr("urllib.request.urlopen", open_url)
+    for _ in range(2):
+        found = named(root=str(tmp_path), split="test", download=True)
+        assert found.name == f"{named.__name__}-test"
+        assert found.labels is not None
+        assert torch.equal(found.images[:, 0, 5, 5].long(), found.labels * 20)
+    assert len(asked) == 2
+    assert all(url.startswith("https://") and url in capsys.readouterr().out for url in asked[:1])
+
+    def refuse(url: str, timeout: float) -> io.BytesIO:
+        raise OSError("no route")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match=r"^data\.download: https://.*no route; set data\.root="):
+        named(root=str(tmp_path / "empty"), split="test", download=True)
+
+
+def test_npz(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    np.savez(path, images=array[..., None], labels=[1, 0])
+    found = image_npz(path)
+    assert torch.equal(found.images[:, 0], torch.from_numpy(array))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0]
+    np.savez(path, array)
+    assert image_npz(path).images.shape == (2, 1, 3, 4)
+    for wrong in ({"images": array.astype(float)}, {"x": array}, {"images": array, "labels": [1]}):
+        np.savez(path, **wrong)
+        with pytest.raises(InputError, match=r"x\.npz"):
+            image_npz(path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[[0], [1]], ["a", "b"], [-1, 0], [0.5, 1.0], [math.nan, 0.0], 1],
+    ids=["a column", "words", "negative", "fractions", "no number", "one"],
+)
+def test_labels_that_number_no_classes_are_named(tmp_path: Path, labels: object) -> None:
+    path = str(tmp_path / "x.npz")
+    np.savez(path, images=np.zeros((2, 3, 4), np.uint8), labels=np.array(labels))
+    with pytest.raises(InputError, match=r"x\.npz: labels are .*; give whole numbers >= 0, \[2\]"):
+        image_npz(path)
+    np.savez(path, x=np.zeros((2, 3)), labels=np.array(labels))
+    with pytest.raises(InputError, match=r"x\.npz: labels are .*; give whole numbers >= 0, \[2\]"):
+        vectors(path)
+
+
+def test_npz_of_images_without_pixels_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 0, 4), np.uint8))
+    with pytest.raises(InputError, match=r"x\.npz: images is uint8 \(2, 0, 4\)"):
+        image_npz(str(tmp_path / "x.npz"))
+
+
+def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    np.savez(path, images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="plain arrays"):
+        image_npz(path)
+
+
+def test_npz_that_is_not_there_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^data\.path=.*x\.npz: no such file"):
+        image_npz(str(tmp_path / "x.npz"))

@@ -1,0 +1,52 @@
+"""Files are written whole or not at all, and known by their content."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.storage import fingerprint, write_atomically
+
+
+def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "sub" / "file"
+    write_atomically(target, b"old")
+
+    def fail(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in target.parent.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file"
+    write_atomically(target, b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(InputError, match=r"file: not written \(No space left on device\)"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(InputError, match="not written"):
+        write_atomically(target / "below a file", b"new")
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", b"same")
+    write_atomically(tmp_path / "b", b"same")
+    write_atomically(tmp_path / "c", b"other")
+    assert fingerprint(tmp_path / "a") == hashlib.sha256(b"same").hexdigest()[:16]
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b") != fingerprint(tmp_path / "c")

@@ -1,0 +1,155 @@
+"""Trackers: what is logged can be read back, resumed, and never costs the run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+from sde_diffusion.config.compose import compose_task, conf_dir
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, WandbTracker
+from tests.conftest import Run
+
+
+def job(folder: Path) -> Job:
+    return Job({"nfe": 7, "solver": {"order": 2}}, folder, "compare", "stamp", ["mnist"])
+
+
+def offline_run(folder: Path, step: int) -> None:
+    with WandbTracker(mode="offline", tags=["nightly"]) as tracker:
+        tracker.start(job(folder))
+        tracker.log({"fd": 1.5}, step)
+        tracker.table("results", [{"solver": "ddim", "fd": 1.5}])
+        Image.new("L", (4, 4)).save(folder / "grid.png")
+        tracker.image("grid", folder / "grid.png")
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_an_offline_run_can_be_read_back(tmp_path: Path) -> None:
+    offline_run(tmp_path, step=3)
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    found = records(run)
+    (start,) = [record["run"] for record in found if record["type"] == "run"]
+    assert start["run_group"] == "stamp"
+    assert start["job_type"] == "compare"
+    assert start["tags"] == ["mnist", "nightly"]
+    assert start["config"]["update"]["solver"] == {"order": 2}
+    items = [record["history"]["item"] for record in found if record["type"] == "history"]
+    logged = {name: value for item in items for name, value in item.items()}
+    assert items[0]["_step"] == 3
+    assert logged["fd"] == 1.5
+    assert logged["results.nrows"] == 1
+    assert logged["grid.format"] == "png"
+
+
+def test_a_comparison_logs_its_tables_plots_film_and_page(quick_cli: Run, tmp_path: Path) -> None:
+    quick_cli("compare", "hydra.run.dir=out", "solvers=[ddim,heun]", "nfe=[2]", "samples=[4,8]",
+              "tracker=wandb", "tracker.mode=offline")  # fmt: skip
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    items = [r["history"]["item"] for r in records(run) if r["type"] == "history"]
+    logged = {name: value for item in items for name, value in item.items()}
+    assert [item["nfe"] for item in items if "nfe" in item] == [2, 2]
+    assert [logged[f"{name}.nrows"] for name in ("results", "points", "ranking")] == [4, 4, 2]
+    for name in ("fd_vs_nfe", "fd_vs_samples", "fd_vs_seconds", "samples"):
+        assert logged[f"{name}.format"] == "png"
+    assert logged["trajectory.format"] == "webp"
+    assert logged["report._type"] == "html-file"
+
+
+def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:
+    offline_run(tmp_path, step=0)
+    offline_run(tmp_path, step=1)
+    identity = (tmp_path / "wandb-id.txt").read_text()
+    runs = list((tmp_path / "wandb").glob("offline-run-*"))
+    assert runs
+    assert all(f"-{identity}" in run.name for run in runs)  # "-1" follows within one second
+
+
+def test_a_log_that_fails_does_not_cost_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Away:
+        def log(self, *args: object, **kwargs: object) -> None:
+            raise ConnectionError("away")
+
+        finish = log
+
+    tracker = WandbTracker(mode="offline")
+    tracker._run = Away()
+    tracker.log({"fd": 1.0}, 0)
+    tracker.finish()
+    assert capsys.readouterr().err.count("away") == 2
+
+
+def test_online_without_a_network_falls_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    modes = []
+
+    def init(mode: str, **options: object) -> object:
+        modes.append(mode)
+        if mode == "online":
+            raise wandb.errors.CommError("no network")
+        return None
+
+    monkeypatch.setattr(wandb, "init", init)
+    WandbTracker(mode="online").start(job(tmp_path))
+    assert modes == ["online", "offline"]
+    assert "logging offline" in capsys.readouterr().err
+
+
+def test_csv_rows_can_be_read_and_resumed(tmp_path: Path) -> None:
+    for steps in ((1, 2, 3), (2, 3)):  # killed after 3, resumed from a checkpoint at 1
+        tracker = CsvTracker()
+        tracker.start(job(tmp_path))
+        for step in steps:
+            tracker.log({"loss": float(10 * step + len(steps))}, step)
+        tracker.log({"val": 0.5}, steps[-1])
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["loss"]) for row in rows] == [
+        ("1", "13.0"),
+        ("2", "22.0"),
+        ("3", "32.0"),
+    ]
+    assert rows[-1]["val"] == "0.5"
+
+
+def test_no_tracker_writes_nothing(tmp_path: Path) -> None:
+    with NoTracker() as tracker:
+        tracker.start(job(tmp_path))
+        tracker.log({"loss": 1.0}, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_mode_is_refused() -> None:
+    with pytest.raises(InputError, match=r"tracker\.mode=loud"):
+        WandbTracker(mode="loud")
+
+
+def test_the_sweep_file_makes_commands_that_compose() -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(Path(conf_dir()) / "sweep" / "wandb.yaml"))
+    assert isinstance(sweep, dict)
+    assert sweep["command"] == ["${env}", "sde-diffusion", "${args_no_hyphens}"]
+    parameters = sweep["parameters"]
+    first = {k: v.get("value", v.get("values", [None])[0]) for k, v in parameters.items()}
+    config = compose_task([f"{key}={value}" for key, value in first.items()])
+    assert config.task == "compare"
+    assert list(config.samples) == [1000]

@@ -18,12 +18,12 @@ import scipy.stats  # noqa: F401
 import torch
 import torchsde  # noqa: F401
 
-import sde_diffusion.closed_form
-import sde_diffusion.reverse  # noqa: F401
+import sde_diffusion.denoisers.closed_form
+import sde_diffusion.solvers.reverse  # noqa: F401
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.harness import SURVIVED, Work, judge
 from tests.mutants.operators import mutants, spread
-from tests.mutants.suite import SOLVERS, warm
+from tests.mutants.suite import FILES, warm
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
     asked = parser.parse_args()
     begin = time.perf_counter()
     torch.set_num_threads(1)
-    stems = asked.files or sorted(p.stem for p in SOLVERS.glob("*.py"))
-    sources = {stem: (SOLVERS / f"{stem}.py").read_text() for stem in stems}
+    stems = asked.files or sorted(FILES)
+    sources = {stem: FILES[stem].read_text() for stem in stems}
     warm(stems)
     gc.freeze()  # a fork that collects garbage would copy every page
     bugs: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from tests.mutants.suite import PREFIX, ROOT, SOLVERS, TESTS, quick
+from tests.mutants.suite import FILES, PREFIX, ROOT, SOLVERS, TESTS, quick
 
 CAUGHT, HANGS, SURVIVED = "caught", "hangs", "survived"
 
@@ -56,7 +56,7 @@ class _Finder(MetaPathFinder):
     def __init__(self) -> None:
         self.known: dict[str, tuple[str, CodeType]] = {}
         for folder in (SOLVERS, SOLVERS.parent / "exact", TESTS):
-            for path in folder.glob("*.py"):
+            for path in folder.rglob("*.py"):
                 parts = path.relative_to(ROOT).with_suffix("").parts
                 if path.stem == "__init__":
                     continue
@@ -83,7 +83,9 @@ def _child(finder: _Finder, work: Work, limit: float, write: int) -> None:
     sys.meta_path.insert(0, finder)
     found, name = [SURVIVED, "", ""], "import"
     try:
-        finder.add(PREFIX + work.stem, SOLVERS / f"{work.stem}.py", work.source)
+        path = FILES[work.stem]
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        finder.add(module, path, work.source)
         for title, check in quick(work.stem):
             name = title
             if work.only and name not in work.only:

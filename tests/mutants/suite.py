@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from sde_diffusion.config import locate
+from sde_diffusion.config.compose import locate
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, compose, title
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "solvers"
 SOLVERS = ROOT / "sde_diffusion" / "solvers"
 PREFIX = "sde_diffusion.solvers."
+# Every solver file by its name, which no other has.
+FILES = {p.stem: p for p in sorted(SOLVERS.rglob("*.py")) if p.stem != "__init__"}
 
 Check = tuple[str, Callable[[], None]]  # what it is called, and what raises
 
@@ -25,8 +27,8 @@ def imported(path: Path) -> frozenset[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             if node.module.startswith(PREFIX):
-                found.add(node.module.removeprefix(PREFIX).split(".")[0])
-            if node.module == PREFIX[:-1]:
+                found.add(node.module.rpartition(".")[2])
+            if (node.module + ".").startswith(PREFIX):  # a module by its folder
                 found |= {alias.name for alias in node.names}
     return frozenset(found)
 
@@ -35,7 +37,7 @@ def users(stem: str) -> set[str]:
     """The file itself and those that import it, directly or not."""
     found = {stem}
     while True:
-        more = {p.stem for p in SOLVERS.glob("*.py") if imported(p) & found} - {"__init__"}
+        more = {stem for stem, path in FILES.items() if imported(path) & found}
         if more <= found:
             return found
         found |= more
@@ -44,7 +46,7 @@ def users(stem: str) -> set[str]:
 @cache
 def home(name: str) -> str:
     """The file of the class that a yaml names."""
-    return str(compose(name)[0]._target_).removeprefix(PREFIX).split(".")[0]
+    return str(compose(name)[0]._target_).split(".")[-2]
 
 
 def cases(stem: str) -> list[Case]:
@@ -61,7 +63,7 @@ def files(stem: str) -> list[str]:
     """Test files of the solver file, or of the few that use one without a yaml of its own."""
     near = {stem}
     if not any(home(name) == stem for name in NAMES):
-        direct = {p.stem for p in SOLVERS.glob("*.py") if stem in imported(p)}
+        direct = {name for name, path in FILES.items() if stem in imported(path)}
         near |= direct if len(direct) <= 10 else set()
     shared = [TESTS / f"test_{name}.py" for name in ("step_control", "formulas")]
     named = [path for path in shared if near & imported(path) - {"base"}]
@@ -141,4 +143,4 @@ def warm(stems: list[str]) -> None:
     for stem in stems:
         for case in [*cases(stem), *COUPLED]:
             compose(*case)
-    locate("sde_diffusion.grid.Karras", "grid")
+    locate("sde_diffusion.process.grids.Karras", "grid")

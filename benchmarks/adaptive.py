@@ -24,7 +24,7 @@ from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.report.style import INK, SOFT, line, log_axes
-from sde_diffusion.sampling.encode import Flow
+from sde_diffusion.sampling.encode import ProbabilityFlow
 from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
 from sde_diffusion.solvers.adaptive.scipy import SciPy
 from sde_diffusion.solvers.base import Solver
@@ -164,7 +164,7 @@ def there_and_back(n: int = 100) -> list[list[str]]:
         x = converged(target, starts(target, n))
         cells = []
         for error in REQUESTS:
-            mapped, before = Flow.build(target, error), target.evaluations
+            mapped, before = ProbabilityFlow.build(target, error), target.evaluations
             found = mapped.decode(mapped.encode(x))
             cells.append(cell(rms(found - x) / error, (target.evaluations - before) / n))
         rows.append([name, *cells])

@@ -23,7 +23,7 @@ from sde_diffusion.training.checkpoints import CHECKPOINT
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
-from sde_diffusion.training.weighting import Uncertainty
+from sde_diffusion.training.weighting import UncertaintyWeighting
 
 STEPS, BATCH = 50, 16
 EXACT = TrainConfig(steps=STEPS, batch_size=BATCH, warmup=10, save_every=STEPS, precision="float64")
@@ -45,7 +45,7 @@ SPEC = Spec(
 
 def train(folder: Path, name: str, kill_at: int = 0) -> list[float]:
     """The losses of run ``name`` below ``folder``; rank 1 dies after step ``kill_at``."""
-    parts = Parts(LogNormal(), Uncertainty())
+    parts = Parts(LogNormal(), UncertaintyWeighting())
     run = Trainer(SPEC, digits(), parts, RUNS[name], folder / name)
     losses = []
     for metrics in run.run():
@@ -68,7 +68,7 @@ def one_of_two(folder: Path) -> None:
 def start(folder: Path, name: str) -> Path:
     """The folder of run ``name`` as it is before its first step."""
     run = Trainer(
-        SPEC, digits(), Parts(LogNormal(), Uncertainty()), RUNS[name], folder / "0" / name
+        SPEC, digits(), Parts(LogNormal(), UncertaintyWeighting()), RUNS[name], folder / "0" / name
     )
     run.save()
     return folder / "0" / name

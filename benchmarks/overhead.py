@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser, NetworkDenoiser
-from sde_diffusion.denoisers.parameterization import Epsilon
+from sde_diffusion.denoisers.parameterization import EpsilonPrediction
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
@@ -142,7 +142,7 @@ class Drawn(Noise):
 def denoiser(prediction: str) -> Denoiser:
     """One that is given the denoised image, or one that is given the noise and makes the image."""
     if prediction == "epsilon":
-        return NetworkDenoiser(Ready(), Epsilon(), SHAPE[1:])
+        return NetworkDenoiser(Ready(), EpsilonPrediction(), SHAPE[1:])
     return FunctionDenoiser(lambda y, sigma: PREPARED, SHAPE[1:])
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from sde_diffusion.calibration.least_squares import Path, Problem
+from sde_diffusion.calibration.least_squares import LeastSquares, Path
 from sde_diffusion.solvers.calibrated.bands import Bands
 from sde_diffusion.solvers.calibrated.rule import Rule
 
@@ -17,7 +17,7 @@ RIDGES = (1e-3, 1e-2, 1e-1)
 
 
 def fit_last(
-    problem: Problem, rule: Rule, path: Path, bands: Bands, judge: Callable[[Rule], float]
+    problem: LeastSquares, rule: Rule, path: Path, bands: Bands, judge: Callable[[Rule], float]
 ) -> Rule:
     """``rule`` with a last row for each band, if that is better to ``judge`` than one row.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sde_diffusion.calibration.band_rows import DCT_EDGES, PCA_EDGES, fit_last
 from sde_diffusion.calibration.baselines import FEW, GRIDS, SOLVERS, as_rule
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.least_squares import Path, Problem
+from sde_diffusion.calibration.least_squares import LeastSquares, Path
 from sde_diffusion.calibration.refine import refine
 from sde_diffusion.calibration.search import searched
 from sde_diffusion.calibration.trajectory import Trajectories
@@ -118,7 +118,7 @@ def calibrate(
     n, m = settings.noises, settings.held_out
     train = known[slice(0, n)]
     fitted, judged, every = (
-        Problem.of(denoiser, normal, known[rows], settings.batch_size, heard, device)
+        LeastSquares.of(denoiser, normal, known[rows], settings.batch_size, heard, device)
         for rows in (slice(0, n), slice(n, n + m), slice(0, n + m))
     )
 
@@ -126,7 +126,7 @@ def calibrate(
         return judged.rmse(judged.walk(rule).end)
 
     few = known[slice(0, min(n, CHOOSING))]
-    tried = Problem.of(denoiser, normal, few, settings.batch_size, heard, device)
+    tried = LeastSquares.of(denoiser, normal, few, settings.batch_size, heard, device)
     nodes = searched(tried, few, calls, settings.tries)
     rule, path = greedy(fitted, train, nodes)
     first = judged.walk(rule).end
@@ -163,7 +163,7 @@ def times(grid: str, sigma_min: float, known: Trajectories, calls: int) -> Tenso
     return ends.times(EDM(), calls)
 
 
-def _banded_error(judged: Problem, rule: Rule, bands: Bands) -> Callable[[Rule], float]:
+def _banded_error(judged: LeastSquares, rule: Rule, bands: Bands) -> Callable[[Rule], float]:
     """The error of rules that differ from ``rule`` in their last step alone."""
     path = judged.walk(rule)
 

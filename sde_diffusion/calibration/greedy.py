@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.least_squares import KNEE, Path, Problem, huber_weights
+from sde_diffusion.calibration.least_squares import KNEE, LeastSquares, Path, huber_weights
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 
@@ -21,7 +21,7 @@ REWEIGHTED = 2  # times that a step is fitted again, with less weight on images 
 
 
 def greedy(
-    problem: Problem,
+    problem: LeastSquares,
     known: Trajectories,
     nodes: Sequence[int],
     like: tuple[Sequence[int], Path] | None = None,

@@ -43,7 +43,7 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class LeastSquares:
     """N noises whose converged images are known, and a denoiser to ask.
 
     Attributes:
@@ -70,14 +70,14 @@ class Problem:
         batch_size: int,
         heard: Callable[[int], None],
         device: torch.device | str = "cpu",
-    ) -> Problem:
+    ) -> LeastSquares:
         return cls(
             denoiser, normal, float(known.levels[0]), known.noise.to(device),
             known.images.to(device), None if known.cond is None else known.cond.to(device),
             batch_size, heard,
         )  # fmt: skip
 
-    def __getitem__(self, rows: slice) -> Problem:
+    def __getitem__(self, rows: slice) -> LeastSquares:
         cond = None if self.cond is None else self.cond[rows]
         return replace(self, noise=self.noise[rows], target=self.target[rows], cond=cond)
 

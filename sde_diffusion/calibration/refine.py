@@ -15,7 +15,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from sde_diffusion.calibration.least_squares import Path, Problem, huber_weights
+from sde_diffusion.calibration.least_squares import LeastSquares, Path, huber_weights
 from sde_diffusion.solvers.calibrated.rule import Rule
 
 STEPS = 3  # a round, at most
@@ -78,7 +78,7 @@ class Parameters:
 class Fit:
     """The state of a fit: parameters, what they give, and the Jacobians there."""
 
-    def __init__(self, problem: Problem, rule: Rule, path: Path, sigma_min: float) -> None:
+    def __init__(self, problem: LeastSquares, rule: Rule, path: Path, sigma_min: float) -> None:
         self.all, self.path = problem, path[slice(0, 0)]
         self.parameters = Parameters(rule, sigma_min, problem.sigma_max)
         self.theta = self.parameters.zero()
@@ -108,7 +108,7 @@ class Fit:
         return int((n - levels.clamp_min(0)).sum() + (n - 1 - coefficients).sum())
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> LeastSquares:
         """The noises that take part so far: those of ``path``."""
         return self.all[slice(0, len(self.path.end))]
 
@@ -180,7 +180,7 @@ class Fit:
 
 
 def refine(
-    problem: Problem,
+    problem: LeastSquares,
     rule: Rule,
     path: Path,
     sigma_min: float,
@@ -217,7 +217,7 @@ def relabelled(rule: Rule) -> Rule:
     return replace(rule, levels=levels)
 
 
-def _counting(problem: Problem, evaluations: list[int]) -> Callable[[int], None]:
+def _counting(problem: LeastSquares, evaluations: list[int]) -> Callable[[int], None]:
     def heard(number: int) -> None:
         evaluations[0] += number
         problem.heard(number)

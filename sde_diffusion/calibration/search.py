@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.least_squares import Path, Problem
+from sde_diffusion.calibration.least_squares import LeastSquares, Path
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
@@ -49,7 +49,7 @@ class Search:
         tries: greedy fits at most.
     """
 
-    def __init__(self, problem: Problem, known: Trajectories, tries: int) -> None:
+    def __init__(self, problem: LeastSquares, known: Trajectories, tries: int) -> None:
         self.problem, self.known, self.left = problem, known, tries
         self.losses: dict[Nodes, float] = {}
         self.best: tuple[Nodes, Path] | None = None
@@ -103,7 +103,7 @@ class Search:
                     yield tuple(nodes)
 
 
-def searched(problem: Problem, known: Trajectories, n: int, tries: int) -> Nodes:
+def searched(problem: LeastSquares, known: Trajectories, n: int, tries: int) -> Nodes:
     """The nodes of the best grid of n steps that ``tries`` greedy fits find."""
     search = Search(problem, known, tries)
     search.grids(n)

@@ -61,7 +61,7 @@ def _scalars(p: Parameterization, sigma: float) -> Scalars:
     return Scalars(*(float(c(level)) for c in (p.c_skip, p.c_out, p.c_in, p.c_noise)))
 
 
-class Karras(Parameterization):
+class KarrasPreconditioning(Parameterization):
     """EDM preconditioning (arXiv:2206.00364, table 1); ``sigma_data`` = RMS pixel of the data."""
 
     def __init__(self, sigma_data: float = 0.5) -> None:
@@ -79,7 +79,7 @@ class Karras(Parameterization):
         return 1 / (sigma**2 + self.sigma_data**2).sqrt()
 
 
-class Epsilon(Parameterization):
+class EpsilonPrediction(Parameterization):
     """F predicts the noise n: D = x - sigma F (DDPM, arXiv:2006.11239)."""
 
     def c_skip(self, sigma: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Epsilon(Parameterization):
         return 1 / (1 + sigma**2).sqrt()
 
 
-class Velocity(Parameterization):
+class VPrediction(Parameterization):
     """F predicts v = alpha n - s x_0, alpha^2 + s^2 = 1, s / alpha = sigma (arXiv:2202.00512)."""
 
     def c_skip(self, sigma: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Velocity(Parameterization):
         return 1 / (1 + sigma**2).sqrt()
 
 
-class Flow(Parameterization):
+class FlowPrediction(Parameterization):
     """F predicts u = n - x_0, the velocity of x_t = (1 - t) x_0 + t n (arXiv:2209.03003, eq. 1).
 
     With sigma = t / (1 - t) this is D = x_t - t u, x_t = x / (1 + sigma). The weight is that of
@@ -123,7 +123,7 @@ class Flow(Parameterization):
         return 1 / (1 + sigma**2).sqrt()
 
 
-class Data(Parameterization):
+class DataPrediction(Parameterization):
     """F predicts x_0 itself: D = F."""
 
     def c_skip(self, sigma: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class Data(Parameterization):
         return 1 / (1 + sigma**2).sqrt()
 
 
-class Score(Parameterization):
+class ScorePrediction(Parameterization):
     """F predicts the score of x_0 + sigma n: D = x + sigma^2 F (arXiv:2011.13456, eq. 7).
 
     The weight 1 / sigma^2 on D is the paper's lambda = sigma^2 on the score.
@@ -156,10 +156,10 @@ class Score(Parameterization):
 
 
 PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
-    "karras": Karras,
-    "epsilon": Epsilon,
-    "v": Velocity,
-    "flow": Flow,
-    "x0": Data,
-    "score": Score,
+    "karras": KarrasPreconditioning,
+    "epsilon": EpsilonPrediction,
+    "v": VPrediction,
+    "flow": FlowPrediction,
+    "x0": DataPrediction,
+    "score": ScorePrediction,
 }

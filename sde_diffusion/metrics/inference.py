@@ -47,7 +47,7 @@ from sde_diffusion.metrics.frechet import (
 from sde_diffusion.metrics.jackknife import (
     Change,
     GaussianReference,
-    Plain,
+    PlainFold,
     gaussian_reference,
     leave_one_out,
     strata_of,
@@ -133,13 +133,13 @@ def _expand(
     kept = above_rounding(values)
     values, vectors = values[kept], vectors[:, kept]
     roots = values.sqrt().sum()
-    plain = Plain(n, cov, shift, roots, root)
+    plain = PlainFold(n, cov, shift, roots, root)
     changes = [leave_one_out(plain, part) for part in strata_of(x, strata)]
     gaussian = gaussian_reference(reference, shift, values, vectors)
     if known is None:
         changes_0, bias_0 = None, gaussian.bias
     else:
-        side_0 = Plain(reference.n, reference.cov, -shift, roots, root_of(cov))
+        side_0 = PlainFold(reference.n, reference.cov, -shift, roots, root_of(cov))
         parts_0 = stratum_of_reference(known.to(torch.float64), reference)
         changes_0 = [leave_one_out(side_0, part) for part in parts_0]
         bias_0 = torch.stack([change.bias for change in changes_0]).sum()

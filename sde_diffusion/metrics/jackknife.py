@@ -84,7 +84,7 @@ def quadrature(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainFold:
     """What all samples together give: covariance, mean less that of the other side, sum of roots.
 
     ``root`` [d, rank] is of the other side's covariance.
@@ -120,7 +120,7 @@ def variance(changes: list[Change], others: list[Change] | None = None) -> float
     return float(sum((change.n - 1) ** 2 / change.n * x.var() for change, x in parts))
 
 
-def leave_one_out(plain: Plain, stratum: Stratum) -> Change:
+def leave_one_out(plain: PlainFold, stratum: Stratum) -> Change:
     """The formulas above, for one stratum."""
     n, root, b, rows = plain.n, plain.root, stratum.offset, stratum.rows
     e = stratum.n / (n * (stratum.n - 1))

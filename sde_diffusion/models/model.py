@@ -21,7 +21,7 @@ from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.sampling.encode import Flow
+from sde_diffusion.sampling.encode import ProbabilityFlow
 from sde_diffusion.sampling.sampler import Sampler, Samples
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.system.storage import asset, fingerprint
@@ -108,14 +108,16 @@ class Model:
             seeds, nfe, cond, batch_size, dtype, device, trajectory, recorded=n * trajectory
         )
 
-    def flow(self, error: float = 1e-3, guidance: Sequence[str] = (), **options: Any) -> Flow:
+    def flow(
+        self, error: float = 1e-3, guidance: Sequence[str] = (), **options: Any
+    ) -> ProbabilityFlow:
         """The map between images and latents, to a requested ``error``; options as on the command
         line of ``interpolate``: ``sigma_min=0.01``, ``guidance__scale=2``."""
         overrides = ["task=interpolate", f"guidance=[{','.join(guidance)}]"]
         overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
         config = compose_task(overrides)
         denoiser = guided(config, self.denoiser)
-        return Flow.build(denoiser, error, config.sigma_min, config.sigma_max)
+        return ProbabilityFlow.build(denoiser, error, config.sigma_min, config.sigma_max)
 
     def encode(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
-from sde_diffusion.networks.layers.blocks import Chain
+from sde_diffusion.networks.layers.blocks import BlockChain
 from sde_diffusion.networks.layers.embeddings import Embedded, NoiseFeatures
 from sde_diffusion.networks.layers.kit import Kit
 from sde_diffusion.networks.layers.resampling import Down, Up
@@ -86,7 +86,7 @@ class UShape(Embedded, ABC):
             self.down.append(stage)
         centre = [len(widths) - 1 in attention] if middle is None else middle
         chain = [kit.block(width, width, attend) for attend in centre]
-        self.middle = chain[0] if len(chain) == 1 else Chain(*chain)
+        self.middle = chain[0] if len(chain) == 1 else BlockChain(*chain)
         self.up = nn.ModuleList()
         for level, c in reversed(list(enumerate(widths))):
             stage = nn.ModuleList()

@@ -20,7 +20,7 @@ SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 
 
 @dataclass(frozen=True)
-class Flow:
+class ProbabilityFlow:
     """The map between images at noise level sigma_min and latents at sigma_max (DDIM inversion).
 
     dy/du = y - D(y, e^u), u = log sigma (Song et al., arXiv:2011.13456, section 4.3), integrated
@@ -46,7 +46,7 @@ class Flow:
         error: float = 1e-3,
         sigma_min: float | None = None,
         sigma_max: float | None = None,
-    ) -> Flow:
+    ) -> ProbabilityFlow:
         """The flow of a (guided) denoiser between two noise levels, by default its whole range.
 
         InputError if the range is wrong or if guidance made the flow one that has no inverse.

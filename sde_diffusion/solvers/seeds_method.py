@@ -18,7 +18,7 @@ STAGES: dict[int, tuple[float, ...]] = {1: (), 2: (1 / 2,), 3: (1 / 3, 2 / 3)}
 
 
 @dataclass(frozen=True)
-class Interval:
+class StageInterval:
     """The linear part of y = x / alpha from noise level r_t to r_u, h = log(r_t / r_u).
 
     y_u = a y_t + phi_1 f + phi_2 (change of f over the interval) + sd z, where f is the denoised
@@ -31,7 +31,7 @@ class Interval:
     sd: float
 
     @classmethod
-    def between(cls, t: Marginal, u: Marginal, data: bool, k: float = 2.0) -> Interval:
+    def between(cls, t: Marginal, u: Marginal, data: bool, k: float = 2.0) -> StageInterval:
         """From t down to u; ``data`` says what f is; k = 2 is the SDE, k = 1 the flow."""
         h, r_u = u.lam - t.lam, u.noise_level
         if data:  # dy = k (f - y) d lam + sqrt(2 (k - 1)) r dw
@@ -96,8 +96,8 @@ class SEEDS(StepSolver[None]):
         for share in (*self.shares, 1.0):
             u = s if share == 1 else reverse.between(t, s, share)
             at = reverse.at(u)
-            whole = Interval.between(start, at, self.data, k)
-            part = Interval.between(before, at, self.data, k)
+            whole = StageInterval.between(start, at, self.data, k)
+            part = StageInterval.between(before, at, self.data, k)
             path = [(part.a * sd, z) for sd, z in path] + [(part.sd, noise.normal(last, u))]
             terms = [(whole.a / start.alpha, x), *path]
             if c == 0:

@@ -10,7 +10,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.reverse import Reverse
-from sde_diffusion.solvers.torchsde_problem import Problem
+from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 
 # Calls of the drift in one step of each method, for additive noise.
 EVALUATIONS = {"euler": 1, "milstein": 1, "srk": 2}
@@ -58,7 +58,12 @@ class TorchSDE(StepSolver[None]):
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)
         path = Increment(noise if self.stochastic else None, x, t, s)
         flat = torchsde.sdeint(
-            Problem(drift, diffusion), x.flatten(1), ends, bm=path, method=self.method, dt=1.0
+            TorchSDEProblem(drift, diffusion),
+            x.flatten(1),
+            ends,
+            bm=path,
+            method=self.method,
+            dt=1.0,
         )
         return flat[-1].reshape(x.shape), None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 
-class Problem:
+class TorchSDEProblem:
     """dy = drift(u, y) du + diffusion(u) dW, y [N, d], diffusion one number.
 
     torchsde asks for the drift again where it already has it (its checks, and SRK's stages): the

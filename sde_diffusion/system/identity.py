@@ -16,7 +16,13 @@ OURS = "sde_diffusion"
 TARGET = "_target_"
 COMPONENT = "component"
 # Class paths that earlier revisions wrote into files, of classes that have another name now.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "sde_diffusion.weighting.EDM": "EDMWeighting",
+    "sde_diffusion.weighting.Likelihood": "LikelihoodWeighting",
+    "sde_diffusion.weighting.MinSNR": "MinSNRWeighting",
+    "sde_diffusion.weighting.Published": "PublishedWeighting",
+    "sde_diffusion.weighting.Uncertainty": "UncertaintyWeighting",
+}
 
 
 def component(path: str) -> str:

@@ -19,7 +19,7 @@ from sde_diffusion.data import load_images, to_float, to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.models.model import PRECISIONS, guided, load
-from sde_diffusion.sampling.encode import Flow
+from sde_diffusion.sampling.encode import ProbabilityFlow
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
@@ -57,7 +57,7 @@ def run(config: DictConfig, folder: Path) -> float:
     model = load(task.checkpoint, PRECISIONS[choice("precision", task.precision, PRECISIONS)])
     model.denoiser.to(device)
     denoiser = guided(config, model.denoiser)
-    flow = Flow.build(denoiser, task.error, task.sigma_min, task.sigma_max)
+    flow = ProbabilityFlow.build(denoiser, task.error, task.sigma_min, task.sigma_max)
     cond = model.condition(task.label, range(task.pairs))
     ends = to_float(images.images[: 2 * task.pairs]).to(device, torch.float64)
 

@@ -28,7 +28,7 @@ from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import NoTracker, Tracker
 from sde_diffusion.tasks.common import job, usable_device
 from sde_diffusion.tasks.extractor import both_splits
-from sde_diffusion.training.augment import Augment, Chain
+from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.ema import EMA
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
@@ -139,10 +139,10 @@ def _number(value: Any, key: str) -> float:
     return float(value)
 
 
-def augmentation(config: DictConfig) -> Chain:
+def augmentation(config: DictConfig) -> AugmentChain:
     """The changes that ``augment=`` lists, in its order."""
     listed = (config.get("augment") or {}).items()
-    return Chain([build(node, f"augment.{name}", Augment) for name, node in listed])
+    return AugmentChain([build(node, f"augment.{name}", Augment) for name, node in listed])
 
 
 def _recorded(config: DictConfig) -> dict[str, Any]:

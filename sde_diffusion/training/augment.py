@@ -44,7 +44,7 @@ class Augment(ABC):
 
 
 @final
-class Chain(Augment):
+class AugmentChain(Augment):
     """One after the other, in the order given, their labels side by side; none leaves data as is.
 
     Without any, data of every shape pass.

@@ -16,7 +16,7 @@ from torch import Tensor
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet, to_float
-from sde_diffusion.training.augment import Augment, Chain
+from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.levels import NoiseLevels
 
 # Purposes of random numbers: streams of one seed that never meet.
@@ -112,7 +112,7 @@ def draw_batch(
     sigma = levels.sigma(stratified(batch_size, generator)[own])
     noise = torch.randn((batch_size, *x_0.shape[1:]), generator=generator)[own]
     drop = torch.rand(batch_size, generator=generator)[own] < label_dropout
-    augment = augment or Chain()
+    augment = augment or AugmentChain()
     drawn = augment.draw(batch_size, torch.Generator().manual_seed(derive(seed, AUGMENT, step)))
     x_0, told = augment.apply(x_0, drawn[own])
     return Batch(x_0, sigma, noise, _condition(data, rows, drop, told))

@@ -21,7 +21,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import Spec, save_checkpoint
 from sde_diffusion.networks import force_norms
 from sde_diffusion.system import processes
-from sde_diffusion.training.augment import Augment, Chain
+from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.batch import DROPOUT, WEIGHTS, Batch, derive, draw_batch, part_of
 from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences, settings
 from sde_diffusion.training.compatible import check_fit, start_from
@@ -32,7 +32,7 @@ from sde_diffusion.training.precision import autocast, compiled, prepare
 from sde_diffusion.training.schedule import Cosine, Schedule
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.state import State, prefixed
-from sde_diffusion.training.weighting import Published, Weighting
+from sde_diffusion.training.weighting import PublishedWeighting, Weighting
 
 
 class Diverged(InputError, RuntimeError):
@@ -47,8 +47,8 @@ class Parts:
     """
 
     levels: NoiseLevels
-    weighting: Weighting = field(default_factory=Published)
-    augment: Augment = field(default_factory=Chain)
+    weighting: Weighting = field(default_factory=PublishedWeighting)
+    augment: Augment = field(default_factory=AugmentChain)
     schedule: Schedule = field(default_factory=Cosine)
     ema: EMA = field(default_factory=PowerEMA)
     described: dict[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ class Weighting(nn.Module, ABC):
 
 
 @final
-class Published(Weighting):
+class PublishedWeighting(Weighting):
     """The denoising score matching loss that was published for the parameterization."""
 
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Published(Weighting):
 
 
 @final
-class Likelihood(Weighting):
+class LikelihoodWeighting(Weighting):
     """The integrand of the ELBO, for levels of density q(log sigma).
 
         loss = |D - x_0|^2 / (sigma^2 q(log sigma))
@@ -78,7 +78,7 @@ class Likelihood(Weighting):
 
 
 @final
-class MinSNR(Weighting):
+class MinSNRWeighting(Weighting):
     """min(SNR, gamma) with SNR = 1 / sigma^2 (Hang et al., arXiv:2303.09556).
 
     On the network's output this is min(SNR, gamma) / SNR for epsilon and min(SNR, gamma) /
@@ -96,7 +96,7 @@ class MinSNR(Weighting):
 
 
 @final
-class EDM(Weighting):
+class EDMWeighting(Weighting):
     """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2 (arXiv:2206.00364, table 1).
 
     ``sigma_data`` is the RMS pixel of the data; with the Karras parameterization of the same
@@ -114,7 +114,7 @@ class EDM(Weighting):
 
 
 @final
-class Uncertainty(Weighting):
+class UncertaintyWeighting(Weighting):
     """lambda |D - x_0|^2 / exp(u) + u with a learned u(sigma) (EDM2, arXiv:2312.02696).
 
     lambda is the published weight. At its optimum exp(u) is the mean weighted error at that level,

@@ -10,7 +10,7 @@ import torch
 from sde_diffusion.calibration import Settings, Trajectories, calibrate
 from sde_diffusion.calibration.baselines import ALL, GRIDS, SOLVERS, as_rule, standard_ends
 from sde_diffusion.calibration.greedy import greedy
-from sde_diffusion.calibration.least_squares import Problem
+from sde_diffusion.calibration.least_squares import LeastSquares
 from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.refine import DIFFERENCE, Fit, Parameters
 from sde_diffusion.calibration.search import Search, karras, searched, snapped
@@ -34,9 +34,9 @@ from tests.calibration.conftest import mixture
 SETTINGS = Settings(noises=160, held_out=80, budget=30, batch_size=160)
 
 
-def problem(known: Trajectories, rows: slice = slice(0, 160)) -> Problem:
+def problem(known: Trajectories, rows: slice = slice(0, 160)) -> LeastSquares:
     law = normal_law(mixture(), known, 4, 320)
-    return Problem.of(mixture(), law, known[rows], 64, lambda evaluations: None)
+    return LeastSquares.of(mixture(), law, known[rows], 64, lambda evaluations: None)
 
 
 def test_trajectories_start_at_the_noise_of_their_seeds_and_are_converged() -> None:
@@ -62,7 +62,7 @@ def test_a_walk_that_reuses_its_beginning_is_the_whole_walk(known: Trajectories)
 def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> None:
     p = problem(known, slice(0, 16))
     rule, _ = greedy(p, known[slice(0, 16)], [10, 30, 45, 64])
-    double = Problem(p.denoiser, p.normal, p.sigma_max, p.noise.double(), p.target.double(),
+    double = LeastSquares(p.denoiser, p.normal, p.sigma_max, p.noise.double(), p.target.double(),
                      None, 64, lambda evaluations: None)  # fmt: skip
     fit = Fit(double, rule, double.walk(rule), 0.002)
     before = p.denoiser.evaluations
@@ -174,7 +174,9 @@ def test_a_standard_solver_is_a_rule(name: str, grid: str) -> None:
     exact = solver.solve(Reverse(EDM(), denoiser), y, levels, noise)
     spent = denoiser.evaluations
     rule = as_rule(solver, levels)
-    p = Problem(denoiser, Normal.of(torch.randn(9, 4), 4), 80.0, y, y, None, 64, lambda e: None)
+    p = LeastSquares(
+        denoiser, Normal.of(torch.randn(9, 4), 4), 80.0, y, y, None, 64, lambda e: None
+    )
     assert torch.allclose(p.walk(rule).end, exact, atol=1e-11)
     assert denoiser.evaluations == 2 * spent
     with pytest.raises(InputError, match="no linear map"):

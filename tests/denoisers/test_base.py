@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import FunctionDenoiser, NetworkDenoiser
-from sde_diffusion.denoisers.parameterization import Karras
+from sde_diffusion.denoisers.parameterization import KarrasPreconditioning
 from sde_diffusion.errors import InputError
 
 
@@ -26,7 +26,7 @@ class Scale(nn.Module):
 
 
 def network_denoiser() -> NetworkDenoiser:
-    return NetworkDenoiser(Scale(), Karras(0.5), (2, 3), 0.01, 10.0)
+    return NetworkDenoiser(Scale(), KarrasPreconditioning(0.5), (2, 3), 0.01, 10.0)
 
 
 def test_one_sigma_for_all_or_one_a_row() -> None:
@@ -58,7 +58,7 @@ def test_the_state_keeps_its_dtype_and_the_network_its_own(
     dtype: torch.dtype, sigma_dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
     network = Scale()
-    d = NetworkDenoiser(network, Karras(0.5), (2,))
+    d = NetworkDenoiser(network, KarrasPreconditioning(0.5), (2,))
     out = d(torch.ones(3, 2, dtype=dtype), torch.full(shape, 0.5, dtype=sigma_dtype))
     assert out.dtype == dtype
     assert network.seen == [torch.float32]

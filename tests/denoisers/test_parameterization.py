@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import NetworkDenoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
-from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Karras, Parameterization
+from sde_diffusion.denoisers.parameterization import (
+    PARAMETERIZATIONS,
+    KarrasPreconditioning,
+    Parameterization,
+)
 from sde_diffusion.errors import InputError
 
 SIGMA_DATA = 0.7
@@ -19,7 +23,7 @@ NAMES = sorted(PARAMETERIZATIONS)
 
 
 def make(name: str) -> Parameterization:
-    return Karras(SIGMA_DATA) if name == "karras" else PARAMETERIZATIONS[name]()
+    return KarrasPreconditioning(SIGMA_DATA) if name == "karras" else PARAMETERIZATIONS[name]()
 
 
 class Fixed(nn.Module):
@@ -145,4 +149,4 @@ def test_a_network_sees_unit_inputs(name: str) -> None:
 
 def test_karras_refuses_data_without_spread() -> None:
     with pytest.raises(InputError, match="sigma_data=0"):
-        Karras(0.0)
+        KarrasPreconditioning(0.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features, root_of
 from sde_diffusion.metrics.inference import debiased, paired_difference
 from sde_diffusion.metrics.jackknife import (
-    Plain,
+    PlainFold,
     gaussian_reference,
     leave_one_out,
     quadrature,
@@ -45,7 +45,7 @@ def test_each_sample_really_left_out(classes: int) -> None:
     ref = Reference.from_stats(stats_of(covariance(d, 1e3, 1), torch.zeros(d, dtype=D), 100))
     cov = x.T.cov()
     roots = torch.linalg.eigvalsh(ref.root.T @ cov @ ref.root).sqrt().sum()
-    plain = Plain(n, cov, x.mean(0) - ref.mean, roots, ref.root)
+    plain = PlainFold(n, cov, x.mean(0) - ref.mean, roots, ref.root)
     whole = weighted_distance(x, torch.ones(n, dtype=D) / n, n, ref)
     for label, part in enumerate(strata_of(x, labels)):
         change, rows = leave_one_out(plain, part), (labels == label).nonzero()[:, 0]
@@ -63,7 +63,7 @@ def left_out(x: Tensor, ref: Reference) -> tuple[Tensor, Tensor]:
     """Changes by formula, and by leaving out."""
     n, cov = len(x), x.T.cov()
     values = torch.linalg.eigvalsh(ref.root.T @ cov @ ref.root).clamp_min(0)
-    plain = Plain(n, cov, x.mean(0) - ref.mean, values.sqrt().sum(), ref.root)
+    plain = PlainFold(n, cov, x.mean(0) - ref.mean, values.sqrt().sum(), ref.root)
     even = torch.ones(n, dtype=D) / (n - 1)
     true = [weighted_distance(x, even * (torch.arange(n) != k), n - 1, ref) for k in range(n)]
     whole = weighted_distance(x, even * ((n - 1) / n), n, ref)
@@ -111,7 +111,7 @@ def test_the_gaussian_closed_form_is_the_mean_over_gaussian_references() -> None
     values, vectors = torch.linalg.eigh(ref.root.T @ cov @ ref.root)
     roots, shift = values.sqrt().sum(), x.mean(0) - ref.mean
     closed = gaussian_reference(ref, shift, values, vectors)
-    plain, biases, errors2 = Plain(n, ref.cov, -shift, roots, root_of(cov)), [], []
+    plain, biases, errors2 = PlainFold(n, ref.cov, -shift, roots, root_of(cov)), [], []
     for _ in range(200):
         z = normal(n, DIM, g)
         z = torch.linalg.solve_triangular(

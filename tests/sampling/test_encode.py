@@ -17,7 +17,7 @@ from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Clip
 from sde_diffusion.process.noise import Seeds
-from sde_diffusion.sampling.encode import Flow, slerp
+from sde_diffusion.sampling.encode import ProbabilityFlow, slerp
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from tests.conftest import Run
 from tests.solvers.conftest import SDES, gaussian, mixture
@@ -37,7 +37,7 @@ def data(n: int) -> Tensor:
 def test_encoding_is_the_exact_flow_of_a_gaussian(error: float) -> None:
     """Measured as an image: the exact way back from the latent."""
     denoiser = gaussian()
-    z = Flow.build(denoiser, error).encode(data(64))
+    z = ProbabilityFlow.build(denoiser, error).encode(data(64))
     low, high = torch.tensor(0.002, dtype=F64), torch.tensor(80.0, dtype=F64)
     assert float(rms(denoiser.flow(80 * z, high, low) - data(64)).max()) < error
 
@@ -47,7 +47,7 @@ def test_encoding_is_the_exact_flow_of_a_gaussian(error: float) -> None:
 def test_there_and_back(target: type[Denoiser], error: float) -> None:
     """Within twice the request (once each way) for 95 % of images, the worst within ten times:
     those that lie where the mixture decides between its components."""
-    flow = Flow.build(target(), error)
+    flow = ProbabilityFlow.build(target(), error)
     found = rms(flow.decode(flow.encode(data(64))) - data(64))
     assert float(found.quantile(0.95)) < 2 * error
     assert float(found.max()) < 10 * error
@@ -58,7 +58,7 @@ def test_decoding_the_noise_of_a_seed_is_sampling_it() -> None:
     from sde_diffusion.sampling.sampler import Sampler
 
     z = Seeds().batch([4, 5], (4,), F64).fresh()
-    decoded = Flow.build(mixture(), 1e-6).decode(z)
+    decoded = ProbabilityFlow.build(mixture(), 1e-6).decode(z)
     for sde in SDES.values():
         drawn = Sampler.build(sde, mixture(), DoPri(1e-6), Karras()).sample([4, 5], None, dtype=F64)
         assert torch.allclose(drawn.x, decoded, rtol=0, atol=1e-6)
@@ -76,7 +76,7 @@ def test_slerp_keeps_the_angle_and_the_norm() -> None:
 
 
 def test_interpolation_ends_where_it_should_and_each_pair_alone() -> None:
-    flow, x = Flow.build(mixture(), 1e-6), data(6)
+    flow, x = ProbabilityFlow.build(mixture(), 1e-6), data(6)
     found = flow.interpolate(x[:3], x[3:], 5)
     assert found.shape == (3, 5, 4)
     ends = torch.cat([found[:, 0], found[:, -1]])
@@ -86,16 +86,16 @@ def test_interpolation_ends_where_it_should_and_each_pair_alone() -> None:
 
 def test_what_has_no_way_back_is_refused() -> None:
     with pytest.raises(InputError, match=r"^guidance: clipped"):
-        Flow.build(ClassifierFree(Clip(gaussian())))
+        ProbabilityFlow.build(ClassifierFree(Clip(gaussian())))
     with pytest.raises(InputError, match=r"^error="):
-        Flow.build(gaussian(), 0.0)
+        ProbabilityFlow.build(gaussian(), 0.0)
     with pytest.raises(InputError, match=r"^sigma_min="):
-        Flow.build(gaussian(), 1e-3, 90.0)
+        ProbabilityFlow.build(gaussian(), 1e-3, 90.0)
     with pytest.raises(InputError, match=r"^steps="):
-        Flow.build(gaussian()).interpolate(data(1), data(1), 1)
+        ProbabilityFlow.build(gaussian()).interpolate(data(1), data(1), 1)
     with pytest.raises(InputError, match=r"^images: shape"):
-        Flow.build(GaussianDenoiser(torch.ones(3, dtype=F64))).encode(data(1))
-    flow = Flow.build(gaussian())
+        ProbabilityFlow.build(GaussianDenoiser(torch.ones(3, dtype=F64))).encode(data(1))
+    flow = ProbabilityFlow.build(gaussian())
     for wrong in (data(1) * float("nan"), data(1)[:0]):
         for direction in (flow.encode, flow.decode):
             with pytest.raises(InputError, match=r"^images: [01] of them"):

@@ -15,7 +15,7 @@ from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.reverse import Reverse
-from sde_diffusion.solvers.seeds_method import SEEDS, Interval
+from sde_diffusion.solvers.seeds_method import SEEDS, StageInterval
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64
@@ -50,7 +50,7 @@ def test_one_stage_on_the_noise_is_twice_the_step_of_the_flow_and_a_brownian_mot
 @pytest.mark.parametrize("data", [True, False])
 def test_an_interval_holds_the_integrals_that_it_stands_for(data: bool) -> None:
     """Against 20,000 midpoints in lam: kernel e^(-2 (lam_s - lam)) of the image, r of the noise."""
-    found = Interval.between(Marginal(1.0, 1.3), Marginal(1.0, 0.5), data)
+    found = StageInterval.between(Marginal(1.0, 1.3), Marginal(1.0, 0.5), data)
     h = math.log(1.3 / 0.5)
     u = (torch.arange(20000, dtype=F64) + 0.5) / 20000
     r = 1.3 * torch.exp(-h * u)
@@ -68,7 +68,7 @@ def test_an_interval_holds_the_integrals_that_it_stands_for(data: bool) -> None:
 def test_two_intervals_make_one(data: bool) -> None:
     """w(s) = a w(m) + sd z has the variance of the whole: the stages share one path."""
     t, m, s = (Marginal(1.0, r) for r in (7.0, 1.5, 0.2))
-    first, second, whole = (Interval.between(*ends, data) for ends in ((t, m), (m, s), (t, s)))
+    first, second, whole = (StageInterval.between(*ends, data) for ends in ((t, m), (m, s), (t, s)))
     assert second.a * first.a == pytest.approx(whole.a, rel=1e-12)
     variance = second.a**2 * first.sd**2 + second.sd**2
     assert variance == pytest.approx(whole.sd**2, rel=1e-12)

@@ -15,7 +15,7 @@ from sde_diffusion.system.processes import joined, rank
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
-from sde_diffusion.training.weighting import Uncertainty
+from sde_diffusion.training.weighting import UncertaintyWeighting
 from tests.training.small import ARGS, CONFIG, SPEC, mean_loss, trainer
 
 DRY = replace(SPEC, network_args={**ARGS, "dropout": 0.0})
@@ -29,7 +29,7 @@ CONFIGS = {
 
 
 def run(folder: Path, config: TrainConfig) -> Trainer:
-    return trainer(folder, config, DRY, Parts(LogNormal(-0.4, 1.4), Uncertainty(8)))
+    return trainer(folder, config, DRY, Parts(LogNormal(-0.4, 1.4), UncertaintyWeighting(8)))
 
 
 def losses(folder: Path, name: str, dies: bool = False) -> list[float]:

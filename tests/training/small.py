@@ -15,7 +15,7 @@ from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
 from sde_diffusion.training.validation import validation_losses
-from sde_diffusion.training.weighting import Uncertainty
+from sde_diffusion.training.weighting import UncertaintyWeighting
 
 ARGS = {
     "channels": 1,
@@ -55,7 +55,7 @@ def finish(run: Trainer) -> list[dict[str, float]]:
 
 
 def full_trainer(folder: Path) -> Trainer:
-    return trainer(folder, FULL, parts=Parts(LogNormal(-0.4, 1.4), Uncertainty(8)))
+    return trainer(folder, FULL, parts=Parts(LogNormal(-0.4, 1.4), UncertaintyWeighting(8)))
 
 
 def mean_loss(run: Trainer) -> float:

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import to_float
-from sde_diffusion.training.augment import Augment, Chain, Dequantise, Flip, Geometric
+from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Flip, Geometric
 
 SIDE = 16
 NOTHING = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -31,7 +31,7 @@ def done(x: Tensor, **changes: float) -> tuple[Tensor, Tensor]:
     return out, values["augment"][0]
 
 
-@pytest.mark.parametrize("augment", [Chain(), Flip(0.0), Geometric(p=0.0, flip=0.0)])
+@pytest.mark.parametrize("augment", [AugmentChain(), Flip(0.0), Geometric(p=0.0, flip=0.0)])
 def test_without_probability_nothing_happens(augment: Augment) -> None:
     x = images()
     out, values = augment(x, generator())
@@ -45,7 +45,7 @@ def test_without_probability_nothing_happens(augment: Augment) -> None:
 def test_a_chain_is_its_parts_one_after_the_other() -> None:
     """With the parts' own draws; what the network is told stands side by side, in order."""
     parts = [Flip(0.5), Geometric(p=0.5), Geometric(p=1.0, flip=0.0, scale=0.0), Dequantise()]
-    chain = Chain(parts)
+    chain = AugmentChain(parts)
     x, drawn = images(), chain.draw(6, generator())
     out, values = chain.apply(x, drawn)
     told, first = [], 0
@@ -59,8 +59,8 @@ def test_a_chain_is_its_parts_one_after_the_other() -> None:
     assert torch.equal(values["augment"], torch.cat(told, 1))
     assert values["augment"].shape[1] == chain.labels == 14
     # The order counts, and one alone is itself.
-    other, _ = Chain(parts[1::-1]).apply(images(), drawn[:, [1, 2, 3, 4, 5, 6, 0]])
-    alone, its = Chain(parts[:1])(images(), generator())
+    other, _ = AugmentChain(parts[1::-1]).apply(images(), drawn[:, [1, 2, 3, 4, 5, 6, 0]])
+    alone, its = AugmentChain(parts[:1])(images(), generator())
     assert not torch.equal(other, alone)
     assert torch.equal(alone, parts[0](images(), generator())[0])
     assert its == {}

@@ -12,13 +12,13 @@ from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.precision import channels_last
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
-from sde_diffusion.training.weighting import Uncertainty
+from sde_diffusion.training.weighting import UncertaintyWeighting
 from tests.training.small import ARGS, CONFIG, SPEC, finish, trainer
 
 # Dropout draws one stream a part of a batch, so its masks are those of no other division.
 DRY = replace(SPEC, network_args={**ARGS, "dropout": 0.0})
 EXACT = replace(CONFIG, steps=20, batch_size=12, precision="float64")
-LEARNED = Parts(LogNormal(-0.4, 1.4), Uncertainty(8))
+LEARNED = Parts(LogNormal(-0.4, 1.4), UncertaintyWeighting(8))
 
 
 def weights(run: Trainer) -> torch.Tensor:

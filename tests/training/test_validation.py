@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import NetworkDenoiser
-from sde_diffusion.denoisers.parameterization import Data
+from sde_diffusion.denoisers.parameterization import DataPrediction
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.training.validation import validation_losses
 
@@ -29,7 +29,7 @@ WHITE = ImageSet(torch.full((10, 1, 2, 2), 255, dtype=torch.uint8), None, 0, "wh
 
 
 def test_the_ladder_and_the_loss() -> None:
-    d = NetworkDenoiser(Constant(0.5), Data(), (1, 2, 2), 0.01, 10.0)
+    d = NetworkDenoiser(Constant(0.5), DataPrediction(), (1, 2, 2), 0.01, 10.0)
     losses = validation_losses(d, WHITE, levels=4)
     assert list(losses) == pytest.approx(np.geomspace(0.01, 10.0, 4).tolist())
     assert list(losses.values()) == pytest.approx([0.25] * 4)
@@ -40,7 +40,7 @@ def test_draws_do_not_depend_on_the_batch_or_the_call() -> None:
         def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Tensor:
             return self.w * x
 
-    d = NetworkDenoiser(Echo(0.5), Data(), (1, 2, 2), 0.01, 10.0)
+    d = NetworkDenoiser(Echo(0.5), DataPrediction(), (1, 2, 2), 0.01, 10.0)
     one = validation_losses(d, WHITE, images=7, batch_size=3)
     torch.manual_seed(9)
     assert validation_losses(d, WHITE, images=7, batch_size=100) == pytest.approx(one, rel=1e-6)

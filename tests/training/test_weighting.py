@@ -8,12 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Karras, Parameterization
+from sde_diffusion.denoisers.parameterization import (
+    PARAMETERIZATIONS,
+    KarrasPreconditioning,
+    Parameterization,
+)
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.sde import EDM as EDMProcess
 from sde_diffusion.process.sde import SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
+from sde_diffusion.process.sde import EDMWeighting as EDMProcess
 from sde_diffusion.training.levels import FromSDE, Importance, LogNormal, LogUniform, NoiseLevels
-from sde_diffusion.training.weighting import EDM, Likelihood, MinSNR, Published, Uncertainty
+from sde_diffusion.training.weighting import (
+    EDMWeighting,
+    LikelihoodWeighting,
+    MinSNRWeighting,
+    PublishedWeighting,
+    UncertaintyWeighting,
+)
 
 SIGMA = torch.logspace(-2.5, 1.8, 40, dtype=torch.float64)
 ONE = torch.ones_like(SIGMA)
@@ -22,30 +32,34 @@ NAMES = sorted(PARAMETERIZATIONS)
 
 
 def make(name: str) -> Parameterization:
-    return Karras(0.7) if name == "karras" else PARAMETERIZATIONS[name]()
+    return KarrasPreconditioning(0.7) if name == "karras" else PARAMETERIZATIONS[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_published_is_the_weight_of_the_parameterization(name: str) -> None:
     p = make(name)
-    assert torch.equal(Published()(p, SIGMA, 3 * ONE), p.weight(SIGMA) * (3 * ONE))
+    assert torch.equal(PublishedWeighting()(p, SIGMA, 3 * ONE), p.weight(SIGMA) * (3 * ONE))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_min_snr_on_the_networks_output(name: str) -> None:
     """|D - x_0|^2 = c_out^2 |F - target|^2; the weights on F are those of the paper's table."""
     p, snr = make(name), SIGMA**-2
-    on_output = MinSNR(5.0)(p, SIGMA, ONE) * p.c_out(SIGMA) ** 2
+    on_output = MinSNRWeighting(5.0)(p, SIGMA, ONE) * p.c_out(SIGMA) ** 2
     capped = torch.minimum(snr, torch.tensor(5.0, dtype=torch.float64))
     published = {"epsilon": capped / snr, "v": capped / (snr + 1), "x0": capped}
     if name in published:
         assert torch.allclose(on_output, published[name], rtol=1e-12)
-    assert torch.equal(MinSNR(5.0)(p, SIGMA, ONE), MinSNR(5.0)(make("x0"), SIGMA, ONE))
+    assert torch.equal(
+        MinSNRWeighting(5.0)(p, SIGMA, ONE), MinSNRWeighting(5.0)(make("x0"), SIGMA, ONE)
+    )
 
 
 def test_edm_is_the_published_weight_of_karras() -> None:
     assert torch.allclose(
-        EDM(0.7)(make("epsilon"), SIGMA, ONE), Karras(0.7).weight(SIGMA), rtol=1e-12
+        EDMWeighting(0.7)(make("epsilon"), SIGMA, ONE),
+        KarrasPreconditioning(0.7).weight(SIGMA),
+        rtol=1e-12,
     )
 
 
@@ -59,7 +73,7 @@ def test_likelihood_is_half_g_squared_on_the_score(sde: SDE) -> None:
     sigma = levels.sigma(torch.linspace(0.01, 0.99, 25, dtype=torch.float64))
     t = sde.time_at(sigma)
     on_d = (levels.t_max - levels.t_min) * 0.5 * sde.g2(t) * sde.alpha(t) ** 2 / sde.sigma(t) ** 4
-    ours = Likelihood(levels)(make("v"), sigma, torch.ones_like(sigma))
+    ours = LikelihoodWeighting(levels)(make("v"), sigma, torch.ones_like(sigma))
     assert torch.allclose(ours, on_d, rtol=1e-9)
 
 
@@ -74,7 +88,7 @@ def losses(levels: NoiseLevels, n: int = 200_000) -> Tensor:
     x_0, noise = torch.randn(2, n, generator=g, dtype=torch.float64)
     x_0 = VARIANCE**0.5 * x_0
     error = VARIANCE / (VARIANCE + sigma**2) * (x_0 + sigma * noise) - x_0
-    return Likelihood(levels)(make("v"), sigma, error**2)
+    return LikelihoodWeighting(levels)(make("v"), sigma, error**2)
 
 
 def entropy(sigma: float) -> float:
@@ -113,24 +127,24 @@ def test_importance_has_less_variance_than_uniform_time() -> None:
 
 def test_likelihood_refuses_levels_without_ends() -> None:
     with pytest.raises(InputError, match=r"^weighting=likelihood: .* LogNormal .*loguniform"):
-        Likelihood(LogNormal())
+        LikelihoodWeighting(LogNormal())
 
 
 def test_likelihood_refuses_levels_beyond_the_denoiser() -> None:
     """Rectified flow at t = 0.001 is at noise level 0.001; an end may round."""
-    Likelihood(LogUniform(0.002, 80.0)).check(0.002 * (1 + 1e-7), 80.0 * (1 - 1e-7))
-    Likelihood(FromSDE(RectifiedFlow(), 0.002)).check(0.002, 80.0)
+    LikelihoodWeighting(LogUniform(0.002, 80.0)).check(0.002 * (1 + 1e-7), 80.0 * (1 - 1e-7))
+    LikelihoodWeighting(FromSDE(RectifiedFlow(), 0.002)).check(0.002, 80.0)
     for levels in (FromSDE(RectifiedFlow()), LogUniform(0.002, 81.0)):
         with pytest.raises(
             InputError, match=r"outside denoiser\.sigma_min=0\.002 \.\. sigma_max=80"
         ):
-            Likelihood(levels).check(0.002, 80.0)
+            LikelihoodWeighting(levels).check(0.002, 80.0)
 
 
 def test_uncertainty_starts_as_the_published_loss() -> None:
     p, error = make("karras"), torch.rand(40, generator=torch.Generator().manual_seed(0))
-    ours = Uncertainty()(p, SIGMA.float(), error)
-    assert torch.equal(ours, Published()(p, SIGMA.float(), error))
+    ours = UncertaintyWeighting()(p, SIGMA.float(), error)
+    assert torch.equal(ours, PublishedWeighting()(p, SIGMA.float(), error))
 
 
 def test_uncertainty_learns_the_mean_error_of_each_level() -> None:
@@ -138,7 +152,7 @@ def test_uncertainty_learns_the_mean_error_of_each_level() -> None:
 
     To 0.02 with 64 features after LBFGS; the mean error itself spans a factor of 20.
     """
-    p, weighting = make("karras"), Uncertainty(64).double()
+    p, weighting = make("karras"), UncertaintyWeighting(64).double()
     mean = 0.05 + 1 / (1 + SIGMA**2)
     optimizer = torch.optim.LBFGS(
         weighting.parameters(), max_iter=200, line_search_fn="strong_wolfe"
@@ -157,7 +171,7 @@ def test_uncertainty_learns_the_mean_error_of_each_level() -> None:
 
 def test_uncertainty_pulls_on_the_network_with_equal_force() -> None:
     """At exp(u) = E[weighted error] the gradient on log error is 1 at every level."""
-    p, weighting = make("epsilon"), Uncertainty(16)
+    p, weighting = make("epsilon"), UncertaintyWeighting(16)
     log_error = torch.zeros(40, requires_grad=True)
     with torch.no_grad():
         weighting.weight.normal_(generator=torch.Generator().manual_seed(2))
@@ -170,9 +184,9 @@ def test_uncertainty_pulls_on_the_network_with_equal_force() -> None:
 @pytest.mark.parametrize(
     ("make_one", "key"),
     [
-        (lambda: MinSNR(0.0), "weighting.gamma=0"),
-        (lambda: EDM(-1.0), "weighting.sigma_data=-1"),
-        (lambda: Uncertainty(0), "weighting.features=0"),
+        (lambda: MinSNRWeighting(0.0), "weighting.gamma=0"),
+        (lambda: EDMWeighting(-1.0), "weighting.sigma_data=-1"),
+        (lambda: UncertaintyWeighting(0), "weighting.features=0"),
     ],
 )
 def test_a_wrong_argument_is_named(make_one: type, key: str) -> None:
@@ -181,7 +195,7 @@ def test_a_wrong_argument_is_named(make_one: type, key: str) -> None:
 
 
 def test_autocast_leaves_the_uncertainty_its_digits() -> None:
-    p, weighting, sigma = make("karras"), Uncertainty(16), SIGMA.float()
+    p, weighting, sigma = make("karras"), UncertaintyWeighting(16), SIGMA.float()
     with torch.no_grad():
         weighting.weight.normal_(generator=torch.Generator().manual_seed(2))
     with torch.autocast("cpu", torch.bfloat16):

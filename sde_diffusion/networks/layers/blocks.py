@@ -76,7 +76,7 @@ class Aside(nn.Sequential):
         return super().forward(x)
 
 
-class Chain(nn.Sequential):
+class BlockChain(nn.Sequential):
     """Blocks one after the other, all told the same embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]

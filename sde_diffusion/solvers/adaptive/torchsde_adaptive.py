@@ -12,7 +12,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.reverse import Reverse
-from sde_diffusion.solvers.torchsde_problem import Problem
+from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 
 METHODS = ("srk", "euler", "milstein")
 
@@ -73,7 +73,7 @@ class TorchSDEAdaptive(BlackBox):
                 # torchsde would go on with a step that its error estimate refuses.
                 warnings.filterwarnings("error", "Hitting minimum", UserWarning)
                 found = torchsde.sdeint(
-                    Problem(drift, diffusion), flat, ends, bm=path, method=self.method,
+                    TorchSDEProblem(drift, diffusion), flat, ends, bm=path, method=self.method,
                     dt=0.05, adaptive=True, rtol=self.rtol, atol=self.atol,
                 )  # fmt: skip
         except UserWarning as error:

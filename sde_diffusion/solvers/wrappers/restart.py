@@ -22,7 +22,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Interval:
+class RestartInterval:
     """Noise levels low .. high, gone through ``repeats`` more times in ``steps`` steps each."""
 
     low: float
@@ -99,7 +99,7 @@ class Restart(StepSolver[RestartState]):
             raise InputError(f"solver.rho={rho}: give a number > 0")
         self.inner, self.s_noise, self.rho = inner, s_noise, rho
         rows = zip(low, high, steps, repeats, strict=True)
-        self.intervals = checked([Interval(*row) for row in rows])
+        self.intervals = checked([RestartInterval(*row) for row in rows])
         self.evaluations, self.linear = inner.evaluations, inner.linear
         self.couples_batch, self.covariant = inner.couples_batch, inner.covariant
         self.stochastic = any(interval.repeats > 0 for interval in self.intervals)
@@ -162,7 +162,7 @@ class Restart(StepSolver[RestartState]):
         return linear((b.alpha / a.alpha, x), (b.alpha * self.s_noise * added, noise.fresh()))
 
 
-def checked(intervals: Sequence[Interval]) -> list[Interval]:
+def checked(intervals: Sequence[RestartInterval]) -> list[RestartInterval]:
     """From the highest to the lowest; InputError if one is empty or two overlap."""
     for part in intervals:
         if not 0 < part.low < part.high:

@@ -195,7 +195,7 @@ def on_features(case: Case, found: dict[str, Any]) -> list[list[str]]:
     judge = Judge(reference.reference, reference.features)
     seeds = [s for b in range(BLOCKS) for s in seeds_of(case, b)]
     cond = case.condition(seeds)
-    strata = None if cond is None else cond.values["label"]
+    strata = None if cond is None else cond.parts["label"].value
 
     def fd(parts: Sequence[Tensor]) -> str:
         features = extractor(to_uint8(torch.cat(list(parts))))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from sde_diffusion.calibration.trajectory import Trajectories
+from sde_diffusion.conditions.condition import LABEL
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.solvers.calibrated.normal import Normal
 
@@ -36,10 +37,10 @@ def normal_law(
     heard(denoiser.cost * len(known))
     answers = torch.cat(parts).flatten(1).double()
     mean = answers.mean(0)
-    label = None if known.cond is None else known.cond.values.get("label")
-    if label is None or known.cond is None or not bool(known.cond.keep.all()):
+    label = None if known.cond is None else known.cond.parts.get(LABEL)
+    if label is None or not bool(label.keep.all()):
         return replace(Normal.of(known.images, most, mean.expand_as(answers)), mean=mean)
-    labels, own, counts = label.unique(return_inverse=True, return_counts=True)
+    labels, own, counts = label.value.unique(return_inverse=True, return_counts=True)
     if int(counts.min()) < A_CLASS:
         return replace(Normal.of(known.images, most, mean.expand_as(answers)), mean=mean)
     sums = torch.zeros(len(labels), answers.shape[1], dtype=torch.float64)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 
@@ -111,8 +111,8 @@ class MixtureDenoiser(CountedDenoiser):
     @staticmethod
     def _others(labels: Tensor, cond: Condition) -> Tensor:
         """Which components a row's condition leaves out [N, K]."""
-        asked = cond.values["label"]
-        others = cond.keep[:, None] & (asked[:, None] != labels)
+        asked, keep = cond.parts[LABEL].value, cond.parts[LABEL].keep
+        others = keep[:, None] & (asked[:, None] != labels)
         if others.all(1).any():
             raise InputError(
                 f"label={int(asked[others.all(1)][0])}: the mixture has no component of that "

@@ -32,7 +32,7 @@ class ClassifierFree(Guidance):
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         if cond is None:
             raise InputError("guidance=cfg: needs a condition; set label=7, say, or guidance=[]")
-        both = Condition.cat([cond, cond.dropped()])
+        both = Condition.cat([cond, cond.empty])
         pair_sigma = sigma if sigma.ndim == 0 else sigma.repeat(2)
         given, empty = self.inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
         return empty + self.scale * (given - empty)

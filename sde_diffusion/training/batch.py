@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import Condition, Part
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet, to_float
 from sde_diffusion.training.augment import Augment, AugmentChain
@@ -114,15 +114,15 @@ def draw_batch(
     drop = torch.rand(batch_size, generator=generator)[own] < label_dropout
     augment = augment or AugmentChain()
     drawn = augment.draw(batch_size, torch.Generator().manual_seed(derive(seed, AUGMENT, step)))
-    x_0, told = augment.apply(x_0, drawn[own])
-    return Batch(x_0, sigma, noise, _condition(data, rows, drop, told))
+    x_0, changes = augment.apply(x_0, drawn[own])
+    return Batch(x_0, sigma, noise, _condition(data, rows, drop, changes))
 
 
 def _condition(
-    data: ImageSet, rows: Tensor, drop: Tensor, told: dict[str, Tensor]
+    data: ImageSet, rows: Tensor, drop: Tensor, changes: dict[str, Tensor]
 ) -> Condition | None:
     """Labels, dropped where ``drop`` says, and what augmentation did: never dropped."""
+    parts = {name: Part.of(value, fixed=True) for name, value in changes.items()}
     if data.labels is not None:
-        labelled = Condition.label(data.labels[rows]).dropped(drop)
-        return Condition(labelled.keep, {**labelled.values, **told})
-    return Condition(torch.ones_like(drop), told) if told else None
+        parts |= Condition.label(data.labels[rows]).dropped(drop).parts
+    return Condition(parts) if parts else None

@@ -190,7 +190,7 @@ def test_the_normal_law_has_the_models_own_means() -> None:
 
     def denoise(y: torch.Tensor, sigma: torch.Tensor, cond: Condition | None) -> torch.Tensor:
         assert cond is not None
-        centre = means[cond.values["label"]].to(y)
+        centre = means[cond.parts["label"].value].to(y)
         return centre + variance.to(y) / (variance.to(y) + sigma**2) * (y - centre)
 
     class Classes(FunctionDenoiser):

@@ -22,7 +22,11 @@ class Labelled(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         self.batches.append(len(x))
         base = x / (1 + sigma**2)
-        return base if cond is None else base + (cond.keep * (1 + cond.values["label"]))[:, None]
+        return (
+            base
+            if cond is None
+            else base + (cond.parts["label"].keep * (1 + cond.parts["label"].value))[:, None]
+        )
 
 
 X = torch.tensor([[0.5, -0.5], [1.0, 2.0], [0.0, 3.0]])

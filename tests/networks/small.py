@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from sde_diffusion import networks
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import Condition, Part
 from sde_diffusion.config.compose import conf_dir
 
 YAMLS = sorted((Path(conf_dir()) / "network").glob("*.yaml"))
@@ -76,4 +76,4 @@ def inputs(path: Path, n: int = 3) -> tuple[Tensor, Tensor]:
 def told(labels: list[int], **values: Tensor) -> Condition:
     """Class labels and other values of one batch."""
     cond = Condition.label(labels)
-    return Condition(cond.keep, {**cond.values, **values})
+    return Condition(cond.parts | {k: Part.of(v, fixed=True) for k, v in values.items()})

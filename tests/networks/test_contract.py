@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sde_diffusion import networks
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import Condition, Part
 from sde_diffusion.config.compose import parameters
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.registry import find
@@ -52,11 +52,10 @@ def test_zero_augmentation_labels_are_none(path: Path) -> None:
     for classes in (0, 4):
         network = shaken(path, classes=classes, augment=2)
         none = network(x, c_noise)
-        keep = torch.zeros(3, dtype=torch.bool)
-        assert torch.equal(
-            network(x, c_noise, Condition(keep, {"augment": torch.zeros(3, 2)})), none
-        )
-        moved = network(x, c_noise, Condition(keep, {"augment": torch.eye(3)[:, :2]}))
+        unchanged = Condition({"augment": Part.of(torch.zeros(3, 2), fixed=True)})
+        assert torch.equal(network(x, c_noise, unchanged), none)
+        changed = Condition({"augment": Part.of(torch.eye(3)[:, :2], fixed=True)})
+        moved = network(x, c_noise, changed.dropped())
         assert bool(((moved - none)[:2].abs().flatten(1).amax(1) > 1e-3).all())
         assert torch.equal(moved[2], none[2])
 

@@ -119,7 +119,7 @@ def test_images_keep_their_shape_and_condition() -> None:
         def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
             assert cond is not None
             seen.append(x.shape[1:])
-            m = cond.values["label"].to(x).reshape(-1, 1, 1, 1)
+            m = cond.parts["label"].value.to(x).reshape(-1, 1, 1, 1)
             return m + (x - m) / (1 + sigma**2)
 
     # The prior N(0, sigma_T^2) leaves the mean out: it must be small against sigma_T.

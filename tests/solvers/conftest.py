@@ -104,7 +104,7 @@ class Labelled(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         assert cond is not None
         assert len(cond) == len(x)
-        mean = (1 - 2 * cond.values["label"][:, None]) * MEAN
+        mean = (1 - 2 * cond.parts["label"].value[:, None]) * MEAN
         return mean + VARIANCE / (VARIANCE + sigma**2) * (x - mean)
 
 

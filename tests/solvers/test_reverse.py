@@ -107,7 +107,7 @@ class Echo(CountedDenoiser):
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         assert cond is not None
-        return cond.values["label"][:, None].expand(x.shape).to(x)
+        return cond.parts["label"].value[:, None].expand(x.shape).to(x)
 
 
 def test_rows_take_their_conditions_along() -> None:

@@ -47,7 +47,7 @@ def test_a_step_is_the_same_whatever_came_before() -> None:
     assert torch.equal(first.sigma, again.sigma)
     assert first.cond is not None
     assert again.cond is not None
-    assert torch.equal(first.cond.keep, again.cond.keep)
+    assert torch.equal(first.cond.parts["label"].keep, again.cond.parts["label"].keep)
 
 
 def test_images_and_labels_stay_together() -> None:
@@ -55,8 +55,8 @@ def test_images_and_labels_stay_together() -> None:
     batch, rows = draw_batch(3, d, LogUniform(), 6, 0.0, seed=1), rows_of(3, 20, 6, 1)
     assert torch.equal(batch.x_0, to_float(d.images[rows]))
     assert batch.cond is not None
-    assert torch.equal(batch.cond.values["label"], rows % 5)
-    assert bool(batch.cond.keep.all())
+    assert torch.equal(batch.cond.parts["label"].value, rows % 5)
+    assert bool(batch.cond.parts["label"].keep.all())
 
 
 def test_the_streams_of_a_seed_never_meet() -> None:
@@ -87,7 +87,7 @@ def test_the_share_of_dropped_labels(share: float) -> None:
     for step in range(1, 101):
         cond = draw_batch(step, data(20), LogUniform(), 40, share, seed=2).cond
         assert cond is not None
-        dropped += int((~cond.keep).sum())
+        dropped += int((~cond.parts["label"].keep).sum())
     # 4000 draws: four standard deviations are 4 sqrt(p (1 - p) / 4000).
     tolerance = 4 * (share * (1 - share) / 4000) ** 0.5
     assert dropped / 4000 == pytest.approx(share, abs=tolerance + 1e-9)
@@ -102,7 +102,8 @@ def test_images_without_labels_have_no_condition() -> None:
 def fields(batch: Batch) -> dict[str, Tensor]:
     found = {"x_0": batch.x_0, "sigma": batch.sigma, "noise": batch.noise}
     if batch.cond is not None:
-        found |= {"keep": batch.cond.keep, **batch.cond.values}
+        for name, part in batch.cond.parts.items():
+            found |= {name: part.value, f"{name}.keep": part.keep}
     return found
 
 
@@ -132,7 +133,7 @@ def test_augmentation_changes_images_alone_by_a_stream_of_its_own() -> None:
     plain, changed = (
         fields(draw_batch(3, d, LogUniform(), 6, 0.3, 1, a)) for a in (None, geometric)
     )
-    for name in ("sigma", "noise", "label", "keep"):
+    for name in ("sigma", "noise", "label", "label.keep"):
         assert torch.equal(plain[name], changed[name]), name
     generator = torch.Generator().manual_seed(derive(1, AUGMENT, 3))
     x_0, told = geometric(plain["x_0"], generator)
@@ -146,7 +147,7 @@ def test_what_was_done_to_unlabelled_images_is_told() -> None:
     batch = draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Geometric(p=0.9))
     assert batch.cond is not None
     assert set(batch.cond.values) == {"augment"}
-    assert bool((batch.cond.values["augment"] != 0).any())
+    assert bool((batch.cond.parts["augment"].value != 0).any())
     assert draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Flip()).cond is None
 
 
@@ -157,7 +158,7 @@ def test_the_streams_of_a_step_in_their_order() -> None:
     assert torch.equal(batch.sigma, LogUniform().sigma(stratified(6, g)))
     assert torch.equal(batch.noise, torch.randn(6, 1, 4, 4, generator=g))
     assert batch.cond is not None
-    assert torch.equal(batch.cond.keep, torch.rand(6, generator=g) >= 0.3)
+    assert torch.equal(batch.cond.parts["label"].keep, torch.rand(6, generator=g) >= 0.3)
 
 
 def test_a_batch_in_pieces_is_the_batch() -> None:
@@ -168,7 +169,9 @@ def test_a_batch_in_pieces_is_the_batch() -> None:
         assert torch.equal(joined, getattr(whole, name))
     conditions = [piece.cond for piece in pieces if piece.cond is not None]
     assert whole.cond is not None
-    assert torch.equal(torch.cat([c.keep for c in conditions]), whole.cond.keep)
     assert torch.equal(
-        torch.cat([c.values["label"] for c in conditions]), whole.cond.values["label"]
+        torch.cat([c.parts["label"].keep for c in conditions]), whole.cond.parts["label"].keep
+    )
+    assert torch.equal(
+        torch.cat([c.parts["label"].value for c in conditions]), whole.cond.parts["label"].value
     )

@@ -8,7 +8,7 @@ from abc import ABC
 import torch
 from torch import Tensor, nn
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
 from sde_diffusion.networks.layers.kit import Kit
 
 
@@ -67,17 +67,18 @@ class Embedded(nn.Module, ABC):
     def embed(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Tensor:
         """c_noise [N] -> [N, E], past its activation, in the dtype of x.
 
-        A dropped class adds nothing, exactly as no condition at all; ``keep`` leaves alone
-        ``cond.values["augment"]`` [N, K], which says what was done to the image.
+        A dropped class adds nothing, exactly as no condition at all. The part ``augment`` [N, K]
+        says what was done to the image, and is never dropped.
         """
-        values = {} if cond is None else cond.values
+        parts = {} if cond is None else cond.parts
         emb = self.embed_noise(self.features(c_noise.to(x.dtype)))
         if self.embed_class is not None:
-            if cond is not None and "label" in values:
-                told = self.embed_class(values["label"]) * cond.keep[:, None]
+            if LABEL in parts:
+                label = parts[LABEL]
+                told = self.embed_class(label.value) * label.keep[:, None]
             else:
                 told = torch.zeros_like(emb)
             emb = self.kit.merge(emb, told)
-        if self.embed_augment is not None and "augment" in values:
-            emb = emb + self.embed_augment(values["augment"].to(x.dtype))
+        if self.embed_augment is not None and AUGMENT in parts:
+            emb = emb + self.embed_augment(parts[AUGMENT].value.to(x.dtype))
         return self.kit.activation(emb)

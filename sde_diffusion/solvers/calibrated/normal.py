@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.errors import InputError
 
 
@@ -54,15 +54,16 @@ class Normal:
         """m of each row of y, [N, d] or [d]; InputError for a class without a mean."""
         if not len(self.labels) or cond is None:
             return self.mean.to(y)
-        found = cond.values["label"][:, None] == self.labels.to(cond.keep.device)
-        unknown = cond.keep & ~found.any(1)
+        label = cond.parts[LABEL]
+        found = label.value[:, None] == self.labels.to(label.keep.device)
+        unknown = label.keep & ~found.any(1)
         if unknown.any():
             raise InputError(
-                f"label={int(cond.values['label'][unknown][0])}: the calibration knows the labels "
+                f"label={int(label.value[unknown][0])}: the calibration knows the labels "
                 f"{self.labels.tolist()[:20]}; take one of them, or calibrate for yours"
             )
         own = self.means.to(y)[found.int().argmax(1)]
-        return torch.where(cond.keep[:, None], own, self.mean.to(y))
+        return torch.where(label.keep[:, None], own, self.mean.to(y))
 
     def flow(self, y: Tensor, t: float, s: float, cond: Condition | None) -> Tensor:
         """y [N, *shape] at noise level t -> at s: z_k(s) = z_k(t) sqrt((L_k + s^2)/(L_k + t^2))."""

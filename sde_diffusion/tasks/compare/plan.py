@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.config.choices import entries
 from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.errors import InputError
@@ -105,7 +105,7 @@ class Plan:
     @property
     def strata(self) -> Tensor | None:
         """The labels [N] of the samples, which were set and not drawn; None without labels."""
-        return None if self.cond is None else self.cond.values["label"]
+        return None if self.cond is None else self.cond.parts[LABEL].value
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.dpmpp_3m import DPMpp3M
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 
 SOLVERS: dict[str, Solver] = {
@@ -101,7 +101,7 @@ def as_rule(solver: Solver, levels: Tensor) -> Rule:
     y = torch.zeros(1, size, dtype=torch.float64)
     y[0, 0] = 1.0
     noise = Seeds().batch([0], (size,), torch.float64)
-    end = solver.solve(Reverse(EDM(), basis.denoiser), y, levels, noise)
+    end = solver.solve(Ask(EDM(), basis.denoiser), y, levels, noise)
     calls = len(basis.asked)
     states = torch.stack([*basis.states, end[0]])
     moves = (states[1:] - states[:-1])[:, 1 : calls + 1]

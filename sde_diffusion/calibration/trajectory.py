@@ -12,8 +12,8 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.process.grids import VPTime
 from sde_diffusion.process.noise import Seeds
-from sde_diffusion.process.sde import EDM
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.process.sde import EDM, Marginal
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 
 # A set of trajectories larger than this is kept in half precision.
@@ -76,11 +76,11 @@ def trajectories(
         noise = Seeds().batch(seeds[rows], denoiser.shape, torch.float32, device)
         states: list[Tensor] = []
 
-        def observe(t: Tensor, x: Tensor, states: list[Tensor] = states) -> None:
+        def observe(at: Marginal, x: Tensor, states: list[Tensor] = states) -> None:
             states.append(x.half().cpu() if half else x.cpu())
 
         x = sde.prior(noise.fresh(), levels[0])
-        UniPC(order=3).solve(Reverse(sde, denoiser, part), x, levels, noise, observe)
+        UniPC(order=3).solve(Ask(sde, denoiser, part), x, levels, noise, observe)
         kept.append(torch.stack(states))
         heard(nodes * denoiser.cost * len(x))
     return Trajectories(levels, torch.cat(kept, dim=1), cond)

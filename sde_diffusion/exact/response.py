@@ -21,7 +21,7 @@ from sde_diffusion.exact.gaussian import Gaussian
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Taps(Noise):
         self.drawn.append(torch.zeros(1, self.d, dtype=torch.float64, requires_grad=True))
         return self.drawn[-1]
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return self.fresh()
 
     def entropy(self) -> list[int]:
@@ -76,16 +76,16 @@ def response(
             f"solver={type(solver).__name__}: norms of the state or error control make it no "
             "linear map, it has no exact law; sample it, or choose a solver of fixed steps"
         )
-    reverse = Reverse(sde, GaussianDenoiser(variance, mean))
+    ask = Ask(sde, GaussianDenoiser(variance, mean))
     d, noise = len(variance), Taps(len(variance))
     if not solver.stochastic:
         with torch.no_grad():
             rows = torch.stack([torch.zeros_like(variance), torch.ones_like(variance)])
-            zero, one = solver.solve(reverse, rows, times, noise)
+            zero, one = solver.solve(ask, rows, times, noise)
         return Response(zero, one - zero, torch.zeros(0, d, dtype=torch.float64))
     with torch.enable_grad():
         start = torch.zeros(1, d, dtype=torch.float64, requires_grad=True)
-        end = solver.solve(reverse, start, times, noise)
+        end = solver.solve(ask, start, times, noise)
         # Modes do not mix: the derivative of the sum holds each mode's own.
         gain, *draws = torch.autograd.grad(end.sum(), [start, *noise.drawn], materialize_grads=True)
     return Response(

@@ -15,19 +15,14 @@ from sde_diffusion.errors import InputError
 
 
 class Noise(ABC):
-    """The random numbers of one batch: standard normals [N, *shape].
-
-    ``silent`` tells a step that its noise is left out, so that it may take the flow in its place.
-    """
-
-    silent: bool = False
+    """The random numbers of one batch: standard normals [N, *shape]."""
 
     @abstractmethod
     def fresh(self) -> Tensor:
         """Normals that belong to no interval: the start, and a corrector's move."""
 
     @abstractmethod
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         """The normalised Brownian increment over the step t -> s."""
 
     @abstractmethod
@@ -66,7 +61,7 @@ class _Generators(Noise):
         draws = [torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(self.device, self.dtype)
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return self.fresh()
 
     @final
@@ -159,8 +154,8 @@ class _BrownianPaths(_Generators):
         self.t_max = t_max
         self.paths = [_Path(int(seed), shape, t_max) for seed in seeds]
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
-        low, high = sorted((float(t), float(s)))
+    def normal(self, t: float, s: float) -> Tensor:
+        low, high = sorted((t, s))
         if not 0 < low < high <= self.t_max:
             raise InputError(
                 f"noise.t_max={self.t_max}: the path ends there, the step is {low:g} .. {high:g}; "
@@ -197,21 +192,3 @@ class Brownian(NoiseSource):
         device: torch.device | str = "cpu",
     ) -> Noise:
         return _BrownianPaths(seeds, shape, dtype, device, self.t_max)
-
-
-class Silent(Noise):
-    """``inner`` with the steps' noise left out: the last step of a stochastic solver."""
-
-    silent = True
-
-    def __init__(self, inner: Noise, like: Tensor) -> None:
-        self.inner, self.like = inner, like
-
-    def fresh(self) -> Tensor:
-        return self.inner.fresh()
-
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
-        return torch.zeros_like(self.like)
-
-    def entropy(self) -> list[int]:
-        return self.inner.entropy()

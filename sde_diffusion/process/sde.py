@@ -20,11 +20,12 @@ from sde_diffusion.errors import InputError
 
 @dataclass(frozen=True)
 class Marginal:
-    """x_t ~ N(alpha x_0, sigma^2 I) at one time, as the Python numbers that a step is made of.
+    """x_t ~ N(alpha x_0, sigma^2 I) at time t, as the Python numbers that a step is made of.
 
     lam: half log-SNR log(alpha / sigma). noise_level: sigma / alpha.
     """
 
+    t: float
     alpha: float
     sigma: float
 
@@ -90,7 +91,7 @@ class SDE(ABC):
     def marginals(self, times: Tensor) -> list[Marginal]:
         """The marginals at ``times`` [n]."""
         alphas, sigmas = self.alpha(times).tolist(), self.sigma(times).tolist()
-        return [Marginal(a, s) for a, s in zip(alphas, sigmas, strict=True)]
+        return [Marginal(*row) for row in zip(times.tolist(), alphas, sigmas, strict=True)]
 
     @final
     def perturb(self, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:

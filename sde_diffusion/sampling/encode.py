@@ -13,7 +13,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.adaptive.dopri import flow
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 # What a denoiser without bounds is asked at, as the grids do.
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
@@ -136,8 +136,8 @@ class ProbabilityFlow:
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)
             part = None if cond is None else cond[rows].to(y.device)
-            reverse = Reverse(EDM(), self.denoiser, part)
-            done.append(flow(reverse, y[rows], ends, self.error, f"error={self.error}"))
+            ask = Ask(EDM(), self.denoiser, part)
+            done.append(flow(ask, y[rows], ends, self.error, f"error={self.error}"))
             bar.update(len(done[-1]))
         bar.close()
         return torch.cat(done)

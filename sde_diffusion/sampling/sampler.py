@@ -17,11 +17,11 @@ from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.images.image_set import to_uint8
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource, Seeds
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.sde import SDE, Marginal
 from sde_diffusion.sampling.film import Film, draw, encode
 from sde_diffusion.sampling.recorder import Calls, Recorder
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.storage import write_atomically
 
 
@@ -149,12 +149,12 @@ class Sampler:
         times = self.grid.times(self.sde, self.steps(nfe))
         before, start = self.denoiser.evaluations, time.perf_counter()
         images: list[Tensor] = []
-        paths: list[list[tuple[Tensor, Tensor]]] = []
+        paths: list[list[tuple[float, Tensor]]] = []
         calls: list[Calls | None] = []
         bar = tqdm(total=len(seeds), desc=progress, unit="image", disable=progress is None)
         for first in range(0, len(seeds), batch_size):
             rows = slice(first, first + batch_size)
-            path: list[tuple[Tensor, Tensor]] = []
+            path: list[tuple[float, Tensor]] = []
             part = None if cond is None else cond[rows].to(device)
             asked = Recorder(self.denoiser, recorded - first) if first < recorded else None
             x = self._batch(asked or self.denoiser, seeds[rows], times, part, dtype, device,
@@ -183,24 +183,24 @@ class Sampler:
         cond: Condition | None,
         dtype: torch.dtype,
         device: torch.device | str,
-        path: list[tuple[Tensor, Tensor]] | None,
+        path: list[tuple[float, Tensor]] | None,
     ) -> Tensor:
-        reverse = Reverse(self.sde, denoiser, cond)
+        ask = Ask(self.sde, denoiser, cond)
         noise = self.noise.batch(seeds, denoiser.shape, dtype, device)
 
-        def observe(t: Tensor, x: Tensor) -> None:
+        def observe(at: Marginal, x: Tensor) -> None:
             if path is not None:
-                path.append((t, (x / self.sde.alpha(t)).cpu()))
+                path.append((at.t, (x / at.alpha).cpu()))
 
         x = self.sde.prior(noise.fresh(), times[0])
-        x = self.solver.solve(reverse, x, times, noise, observe)
+        x = self.solver.solve(ask, x, times, noise, observe)
         if self.denoise_last:
-            return reverse.denoise(x, times[-1])
+            return ask.denoise(x, ask.at(float(times[-1])))
         return x / self.sde.alpha(times[-1])
 
 
-def _join(paths: list[list[tuple[Tensor, Tensor]]]) -> tuple[Tensor | None, Tensor | None]:
+def _join(paths: list[list[tuple[float, Tensor]]]) -> tuple[Tensor | None, Tensor | None]:
     if not paths[0]:
         return None, None
     states = torch.cat([torch.stack([x for _, x in path]) for path in paths], dim=1)
-    return states, torch.stack([t for t, _ in paths[0]])
+    return states, torch.tensor([t for t, _ in paths[0]], dtype=torch.float64)

@@ -9,7 +9,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class Ancestral(StepSolver[None]):
@@ -31,13 +31,13 @@ class Ancestral(StepSolver[None]):
         self.stochastic = eta > 0
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        a, b = reverse.at(t), reverse.at(s)
+        a, b = step.a, step.b
         up2 = (b.sigma / a.sigma) ** 2 * (a.sigma**2 - (a.alpha / b.alpha * b.sigma) ** 2)
         up2 = self.eta**2 * up2
         ratio = math.sqrt(b.sigma**2 - up2) / a.sigma
-        terms = [(ratio, x), (b.alpha - ratio * a.alpha, reverse.denoise(x, t))]
-        if self.stochastic:
-            terms.append((math.sqrt(up2), noise.normal(t, s)))
+        terms = [(ratio, x), (b.alpha - ratio * a.alpha, ask.denoise(x, a))]
+        if self.stochastic and not step.last:
+            terms.append((math.sqrt(up2), noise.normal(a.t, b.t)))
         return linear(*terms), None

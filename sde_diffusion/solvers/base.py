@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Generic, TypeVar, final
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast, final
 
 import torch
 from torch import Tensor
@@ -14,11 +13,12 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.noise import Noise, Silent
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import Marginal
+from sde_diffusion.solvers.step import Ask, Step
 
 State = TypeVar("State")
-Observer = Callable[[Tensor, Tensor], None]
+Observer = Callable[[Marginal, Tensor], None]
 
 
 class Solver(ABC):
@@ -71,13 +71,13 @@ class Solver(ABC):
     @abstractmethod
     def solve(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
         times: Tensor,
         noise: Noise,
         observe: Observer | None = None,
     ) -> Tensor:
-        """x at times[0] [N, *shape] -> x at times[-1]; ``observe(t, x)`` sees every state."""
+        """x at times[0] [N, *shape] -> x at times[-1]; ``observe(at, x)`` sees every state."""
 
 
 class StepSolver(Solver, Generic[State]):
@@ -95,21 +95,23 @@ class StepSolver(Solver, Generic[State]):
     one_step: bool = True
     stays: bool = False
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> State | None:
-        """What the solver carries from step to step (history, index); None if nothing."""
-        return None
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> State:
+        """What the solver carries from step to step; None if nothing.
+
+        ``steps`` are those to be taken: all of the grid, or what is left of it.
+        """
+        return cast(State, None)
 
     @abstractmethod
     def step(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: State | None,
+        step: Step,
+        state: State,
         noise: Noise,
-    ) -> tuple[Tensor, State | None]:
-        """One step from time t down to time s."""
+    ) -> tuple[Tensor, State]:
+        """One step from ``step.a`` down to ``step.b``; the last one adds no noise."""
 
     def steps(self, nfe: int | None) -> int:
         if nfe is None:
@@ -123,33 +125,31 @@ class StepSolver(Solver, Generic[State]):
         return n
 
     @final
-    def takes_flow(self, noise: Noise) -> bool:
-        """Whether a step, its noise left out, is one of the probability flow (eta = 0) instead.
+    def flows(self, step: Step) -> bool:
+        """Whether the step, which adds no noise if it is the last, follows the flow (eta = 0).
 
         A step that removes the noise of the process and puts none back leaves a law of first
         order; a solver of first order keeps that step, which is the published mean.
         """
-        return noise.silent and self.order is not None and self.order > 1
+        return step.last and self.order is not None and self.order > 1
 
     @final
     def solve(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
         times: Tensor,
         noise: Noise,
         observe: Observer | None = None,
     ) -> Tensor:
-        reverse = reverse.on(times)
-        state = self.init(reverse, x, times)
-        last = len(times) - 2
+        ask = ask.along(times)
+        state = self.init(ask, x, ask.steps)
         if observe is not None:
-            observe(times[0], x)
-        for i, (t, s) in enumerate(pairwise(times)):
-            # The noise of the last step would stay in the picture: it is left out.
-            x, state = self.step(reverse, x, t, s, state, Silent(noise, x) if i == last else noise)
+            observe(ask.steps[0].a, x)
+        for step in ask.steps:
+            x, state = self.step(ask, x, step, state, noise)
             if observe is not None:
-                observe(s, x)
+                observe(step.b, x)
         return x
 
 
@@ -163,15 +163,15 @@ class Corrector(StepSolver[None]):
     stays = True
 
     @abstractmethod
-    def correct(self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    def correct(self, ask: Ask, x: Tensor, step: Step, noise: Noise) -> Tensor:
         """x_t -> x_t at the same time t, before the step to s."""
 
     @final
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        x = self.correct(reverse, x, t, s, noise)
-        return reverse.at(s).alpha / reverse.at(t).alpha * x, None
+        x = self.correct(ask, x, step, noise)
+        return step.b.alpha / step.a.alpha * x, None
 
 
 class BlackBox(Solver):
@@ -191,23 +191,23 @@ class BlackBox(Solver):
         return 1
 
     @abstractmethod
-    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+    def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         """x at times[0] [N, *shape] -> x at times[-1]."""
 
     @final
     def solve(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
         times: Tensor,
         noise: Noise,
         observe: Observer | None = None,
     ) -> Tensor:
         if observe is not None:
-            observe(times[0], x)
-        x = self.integrate(reverse, x, times, noise)
+            observe(ask.at(float(times[0])), x)
+        x = self.integrate(ask, x, times, noise)
         if observe is not None:
-            observe(times[-1], x)
+            observe(ask.at(float(times[-1])), x)
         return x
 
 

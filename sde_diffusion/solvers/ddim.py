@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DDIM(StepSolver[None]):
@@ -15,8 +15,8 @@ class DDIM(StepSolver[None]):
     order = 1
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        a, b = reverse.at(t), reverse.at(s)
+        a, b = step.a, step.b
         ratio = b.sigma / a.sigma
-        return linear((ratio, x), (b.alpha - ratio * a.alpha, reverse.denoise(x, t))), None
+        return linear((ratio, x), (b.alpha - ratio * a.alpha, ask.denoise(x, a))), None

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
-from sde_diffusion.process.sde import VP
+from sde_diffusion.process.sde import VP, Marginal
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DEIS(Multistep):
@@ -40,13 +40,11 @@ class DEIS(Multistep):
         self.depth = order + 1
         self.vp = VP(beta_min, beta_max)
 
-    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
-        return reverse.residual(x, t)
+    def predict(self, ask: Ask, x: Tensor, at: Marginal) -> Tensor:
+        return ask.residual(x, at)
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
         weights = integrals(history.lam, b.lam, self.vp)
         # A residual is r n.
         terms = (

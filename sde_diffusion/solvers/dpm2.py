@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPM2(StepSolver[None]):
@@ -23,14 +23,13 @@ class DPM2(StepSolver[None]):
     evaluations = 2
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
-        m = reverse.between(t, s, 0.5)
-        c = reverse.at(m)
+        a, b = step.a, step.b
+        h = step.h
+        c = ask.between(step, 0.5)
         # A residual is sigma / alpha times the noise.
         change_m = -c.sigma * math.expm1(0.5 * h) / a.noise_level
         change_s = -b.sigma * math.expm1(h) / c.noise_level
-        u = linear((c.alpha / a.alpha, x), (change_m, reverse.residual(x, t)))
-        return linear((b.alpha / a.alpha, x), (change_s, reverse.residual(u, m))), None
+        u = linear((c.alpha / a.alpha, x), (change_m, ask.residual(x, a)))
+        return linear((b.alpha / a.alpha, x), (change_s, ask.residual(u, c))), None

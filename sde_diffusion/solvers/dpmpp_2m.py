@@ -10,7 +10,7 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPMpp2M(Multistep):
@@ -29,12 +29,10 @@ class DPMpp2M(Multistep):
     def __init__(self, lower_order_final: bool = False) -> None:
         self.lower_order_final = lower_order_final
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
-        if self.lower_order_final and history.left == 1:
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
+        h = step.h
+        if self.lower_order_final and step.last:
             history = history.newest(1)
         change = -b.alpha * math.expm1(-h)
         return linear((b.sigma / a.sigma, x), *((change * c, d) for c, d in history.middle(h)))

@@ -11,7 +11,7 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPMpp2MSDE(Multistep):
@@ -34,16 +34,14 @@ class DPMpp2MSDE(Multistep):
         self.eta = eta
         self.stochastic = eta > 0
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
-        extra = 0.0 if self.takes_flow(noise) else self.eta**2 * h
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
+        h = step.h
+        extra = 0.0 if self.flows(step) else self.eta**2 * h
         change = -b.alpha * math.expm1(-h - extra)
         terms = [(b.sigma / a.sigma * math.exp(-extra), x)]
         terms += [(change * c, d) for c, d in history.middle(h)]
-        if self.stochastic:
+        if self.stochastic and not step.last:
             up = b.sigma * math.sqrt(-math.expm1(-2 * extra))
-            terms.append((up, noise.normal(t, s)))
+            terms.append((up, noise.normal(a.t, b.t)))
         return linear(*terms)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPMpp2S(StepSolver[None]):
@@ -23,13 +23,12 @@ class DPMpp2S(StepSolver[None]):
     evaluations = 2
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
-        m = reverse.between(t, s, 0.5)
-        c = reverse.at(m)
-        denoised = reverse.denoise(x, t)
+        a, b = step.a, step.b
+        h = step.h
+        c = ask.between(step, 0.5)
+        denoised = ask.denoise(x, a)
         u = linear((c.sigma / a.sigma, x), (-c.alpha * math.expm1(-0.5 * h), denoised))
-        denoised = reverse.denoise(u, m)
+        denoised = ask.denoise(u, c)
         return linear((b.sigma / a.sigma, x), (-b.alpha * math.expm1(-h), denoised)), None

@@ -12,7 +12,7 @@ from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import once_a_grid
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPMpp3M(Multistep):
@@ -36,13 +36,11 @@ class DPMpp3M(Multistep):
         self.published = published
         self.lower_order_final = lower_order_final
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
+        h = step.h
         if self.lower_order_final:
-            history = history.newest(history.left)
+            history = history.newest(step.left)
         if len(history.lam) < 3:
             # The two-point formula, as in 2M.
             change = [(math.expm1(-h) * c, d) for c, d in history.middle(h)]

@@ -11,7 +11,7 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class DPMpp3MSDE(Multistep):
@@ -37,12 +37,10 @@ class DPMpp3MSDE(Multistep):
         self.eta = eta
         self.stochastic = eta > 0
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
-        extra = 0.0 if self.takes_flow(noise) else self.eta * h
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
+        h = step.h
+        extra = 0.0 if self.flows(step) else self.eta * h
         k = h + extra
         p_1 = -math.expm1(-k)
         p_2 = 1 - p_1 / k
@@ -58,6 +56,6 @@ class DPMpp3MSDE(Multistep):
             weights = [weights[0] + newest, weights[1] - newest - older, older]
         terms = [(b.sigma / a.sigma * math.exp(-extra), x)]
         terms += [(b.alpha * w, d) for w, d in zip(weights, history.values, strict=True)]
-        if self.stochastic:
-            terms.append((b.sigma * math.sqrt(-math.expm1(-2 * extra)), noise.normal(t, s)))
+        if self.stochastic and not step.last:
+            terms.append((b.sigma * math.sqrt(-math.expm1(-2 * extra)), noise.normal(a.t, b.t)))
         return linear(*terms)

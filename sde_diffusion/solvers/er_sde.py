@@ -14,7 +14,7 @@ from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, once_a_grid
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 Scale = Callable[[np.ndarray], np.ndarray]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
@@ -53,13 +53,11 @@ class ERSDE(Multistep):
         self.scale = SCALES[scale]
         self.stochastic = scale != "ode"
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
         r = [math.exp(-lam) for lam in history.lam]
         r_t, r_s = r[0], b.noise_level
-        scale = SCALES["ode"] if self.takes_flow(noise) else self.scale
+        scale = SCALES["ode"] if self.flows(step) else self.scale
         scale_t, scale_s = scale(np.array([r_t, r_s]))
         share = float(scale_s / scale_t)
         p = r_s / r_t * share
@@ -73,8 +71,8 @@ class ERSDE(Multistep):
             newest, older = curve / (r[0] - r[1]), curve / (r[1] - r[2])
             weights = [weights[0] + newest, weights[1] - newest - older, older]
         terms = [(p / a.alpha, x), *zip(weights, history.values, strict=True)]
-        if self.stochastic:
-            terms.append((r_s * math.sqrt(1 - share**2), noise.normal(t, s)))
+        if self.stochastic and not step.last:
+            terms.append((r_s * math.sqrt(1 - share**2), noise.normal(a.t, b.t)))
         return linear(*((b.alpha * weight, value) for weight, value in terms))
 
 

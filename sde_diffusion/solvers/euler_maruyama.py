@@ -9,7 +9,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class EulerMaruyama(StepSolver[None]):
@@ -32,10 +32,11 @@ class EulerMaruyama(StepSolver[None]):
         self.stochastic = eta > 0
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        h = float(t - s)
-        terms = [(1.0, x), (-h, reverse.drift(x, t, self.eta))]
-        if self.stochastic:
-            terms.append((self.eta * math.sqrt(reverse.g2(t) * h), noise.normal(t, s)))
+        a, b = step.a, step.b
+        h = a.t - b.t
+        terms = [(1.0, x), (-h, ask.drift(x, a, self.eta))]
+        if self.stochastic and not step.last:
+            terms.append((self.eta * math.sqrt(ask.g2(a) * h), noise.normal(a.t, b.t)))
         return linear(*terms), None

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
-@dataclass(frozen=True)
-class HeunState:
-    """Steps left, churn factor gamma of a step, highest noise level that churn may reach."""
-
-    left: int
-    gamma: float
-    top: float
-
-
-class Heun(StepSolver[HeunState]):
+class Heun(StepSolver[None]):
     """y_s = y + (r_s - r_t) (d_t + d_s) / 2, y = x / alpha, r = sigma / alpha, d = (y - D) / r.
 
     Churn first adds noise up to r (1 + gamma), gamma = min(s_churn / n, sqrt(2) - 1), where
@@ -54,34 +43,22 @@ class Heun(StepSolver[HeunState]):
         # Noise of another size than the flow removes leaves a law that is not the process's.
         self.order = None if self.stochastic and s_noise != 1 else 2
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> HeunState:
-        n = len(times) - 1
-        gamma = min(self.s_churn / n, math.sqrt(2) - 1)
-        return HeunState(n, gamma, reverse.at(times[0]).noise_level)
-
     def step(
-        self,
-        reverse: Reverse,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: HeunState | None,
-        noise: Noise,
-    ) -> tuple[Tensor, HeunState]:
-        assert state is not None
-        r = reverse.at(t).noise_level
-        if state.gamma > 0 and state.left > 1 and self.s_tmin <= r <= self.s_tmax:
-            up = min(r * (1 + state.gamma), state.top)
-            hat = reverse.sde.time_at(torch.tensor(up, dtype=torch.float64))
-            alpha, added = reverse.at(hat).alpha, self.s_noise * math.sqrt(up**2 - r**2)
-            x = linear((alpha / reverse.at(t).alpha, x), (alpha * added, noise.normal(t, s)))
-            t = hat
-        a, b = reverse.at(t), reverse.at(s)
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        a, b = step.a, step.b
+        gamma = min(self.s_churn / step.n, math.sqrt(2) - 1)
+        if gamma > 0 and not step.last and self.s_tmin <= a.noise_level <= self.s_tmax:
+            up = min(a.noise_level * (1 + gamma), ask.steps[0].a.noise_level)
+            hat, added = ask.at_level(up), self.s_noise * math.sqrt(up**2 - a.noise_level**2)
+            z = noise.normal(a.t, b.t)
+            x = linear((hat.alpha / a.alpha, x), (hat.alpha * added, z))
+            a = hat
         # A residual y - D is r d.
         change = b.alpha * (b.noise_level - a.noise_level)
         change_t, change_s = change / a.noise_level, change / b.noise_level
-        r_d_t = reverse.residual(x, t)
+        r_d_t = ask.residual(x, a)
         euler = linear((b.alpha / a.alpha, x), (change_t, r_d_t))
-        r_d_s = reverse.residual(euler, s)
+        r_d_s = ask.residual(euler, b)
         x_s = linear((b.alpha / a.alpha, x), (0.5 * change_t, r_d_t), (0.5 * change_s, r_d_s))
-        return x_s, replace(state, left=state.left - 1)
+        return x_s, None

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 ADAMS_BASHFORTH = (
     (1.0,),
@@ -38,13 +39,11 @@ class IPNDM(Multistep):
         self.depth = order
         self.order = min(order, 2)
 
-    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
-        return reverse.residual(x, t)
+    def predict(self, ask: Ask, x: Tensor, at: Marginal) -> Tensor:
+        return ask.residual(x, at)
 
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
-        a, b = reverse.at(t), reverse.at(s)
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
+        a, b = step.a, step.b
         change = b.alpha * (b.noise_level - a.noise_level)
         coefficients = ADAMS_BASHFORTH[len(history.values) - 1]
         # A residual is r n.

@@ -8,7 +8,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import Corrector, expand, row_norm
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class Langevin(Corrector):
@@ -38,10 +38,10 @@ class Langevin(Corrector):
         self.evaluations = n_steps
         self.couples_batch = norm == "batch"
 
-    def correct(self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Tensor:
-        a = (reverse.at(t).alpha / reverse.at(s).alpha) ** 2
+    def correct(self, ask: Ask, x: Tensor, step: Step, noise: Noise) -> Tensor:
+        a = (step.a.alpha / step.b.alpha) ** 2
         for _ in range(self.n_steps):
-            score, z = reverse.score(x, t), noise.fresh()
+            score, z = ask.score(x, step.a), noise.fresh()
             size_score, size_z = row_norm(score), row_norm(z)
             if self.couples_batch:
                 size_score, size_z = size_score.mean()[None], size_z.mean()[None]

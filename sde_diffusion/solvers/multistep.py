@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor
 
 from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.history import History
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class Multistep(StepSolver[History]):
@@ -22,24 +24,21 @@ class Multistep(StepSolver[History]):
     depth: int
     one_step = False
 
-    def predict(self, reverse: Reverse, x: Tensor, t: Tensor) -> Tensor:
+    def predict(self, ask: Ask, x: Tensor, at: Marginal) -> Tensor:
         """What is remembered of x_t."""
-        return reverse.denoise(x, t)
+        return ask.denoise(x, at)
 
     @abstractmethod
-    def move(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, history: History, noise: Noise
-    ) -> Tensor:
+    def move(self, ask: Ask, x: Tensor, step: Step, history: History, noise: Noise) -> Tensor:
         """x_t -> x_s; the first entry of ``history`` is the prediction at t."""
 
     @final
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> History:
-        return History.start(times)
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> History:
+        return History()
 
     @final
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: History | None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: History, noise: Noise
     ) -> tuple[Tensor, History]:
-        assert state is not None
-        history = state.push(self.predict(reverse, x, t), reverse.at(t).lam, keep=self.depth)
-        return self.move(reverse, x, t, s, history, noise), history.advance()
+        history = state.push(self.predict(ask, x, step.a), step.a.lam, keep=self.depth)
+        return self.move(ask, x, step, history, noise), history

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class ReverseDiffusion(StepSolver[None]):
@@ -23,10 +23,12 @@ class ReverseDiffusion(StepSolver[None]):
     covariant = False
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        at_t, at_s = reverse.at(t), reverse.at(s)
+        at_t, at_s = step.a, step.b
         a = at_t.alpha / at_s.alpha
         b2 = at_t.sigma**2 - (a * at_s.sigma) ** 2
-        score, z = reverse.score(x, t), noise.normal(t, s)
-        return linear((2 - a, x), (b2, score), (math.sqrt(b2), z)), None
+        terms = [(2 - a, x), (b2, ask.score(x, at_t))]
+        if not step.last:
+            terms.append((math.sqrt(b2), noise.normal(at_t.t, at_s.t)))
+        return linear(*terms), None

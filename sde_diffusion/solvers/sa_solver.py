@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,15 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 @dataclass(frozen=True)
 class Move:
-    """The step whose end is still to be corrected: its x_t, time t, tau, and z if tau > 0."""
+    """A step whose end is still to be corrected: its x_t, tau, and z if tau > 0."""
 
     x: Tensor
-    t: Tensor
+    step: Step
     tau: float
     z: Tensor | None
 
@@ -85,29 +86,27 @@ class SASolver(StepSolver[SAState]):
         formula = min(predictor + 1, corrector) if corrector > 0 else min(predictor, 2)
         self.order = min(formula, 2 if self.stochastic or lower_order_final else 3)
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> SAState:
-        return SAState(History.start(times), None)
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> SAState:
+        return SAState(History(), None)
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: SAState | None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: SAState, noise: Noise
     ) -> tuple[Tensor, SAState]:
-        assert state is not None
-        history = state.history.push(reverse.denoise(x, t), reverse.at(t).lam, keep=self.depth)
-        final = history.left if self.lower_order_final else self.depth
+        history = state.history.push(ask.denoise(x, step.a), step.a.lam, keep=self.depth)
+        final = step.left if self.lower_order_final else self.depth
         if state.move is not None and self.corrector > 0:
             # The predicted x_t has been asked for its image; only now is it corrected.
-            x = self._finish(reverse, state.move, t, history, min(self.corrector, final + 2))
-        within = self.tau_min <= reverse.at(t).noise_level <= self.tau_max
-        tau = self.tau if within and not self.takes_flow(noise) else 0.0
-        move = Move(x, t, tau, noise.normal(t, s) if tau > 0 else None)
-        x_s = self._finish(reverse, move, s, history, min(self.predictor, final))
-        return x_s, SAState(history.advance(), move)
+            x = self._finish(state.move, history, min(self.corrector, final + 2))
+        within = self.tau_min <= step.a.noise_level <= self.tau_max
+        tau = self.tau if within and not self.flows(step) else 0.0
+        drawn = tau > 0 and not step.last
+        move = Move(x, step, tau, noise.normal(step.a.t, step.b.t) if drawn else None)
+        x_s = self._finish(move, history, min(self.predictor, final))
+        return x_s, SAState(history, move)
 
-    def _finish(
-        self, reverse: Reverse, move: Move, s: Tensor, history: History, nodes: int
-    ) -> Tensor:
-        """The end at s of ``move``, with the newest ``nodes`` images that there are."""
-        a, b = reverse.at(move.t), reverse.at(s)
+    def _finish(self, move: Move, history: History, nodes: int) -> Tensor:
+        """The end of ``move``, with the newest ``nodes`` images that there are."""
+        a, b = move.step.a, move.step.b
         used = history.newest(nodes)
         weights = integrals(used.lam, a.lam, b.lam, 1 + move.tau**2, self.published)
         extra = move.tau**2 * (b.lam - a.lam)

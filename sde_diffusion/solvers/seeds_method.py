@@ -11,7 +11,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 # Where a step's stages stand, as shares of h (published: c_2 = 1/2; c_2 = 1/3, c_3 = 2/3).
 STAGES: dict[int, tuple[float, ...]] = {1: (), 2: (1 / 2,), 3: (1 / 3, 2 / 3)}
@@ -85,20 +85,21 @@ class SEEDS(StepSolver[None]):
         self.order = min(order, 2)
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        predict = reverse.denoise if self.data else reverse.noise
-        k = 1.0 if self.takes_flow(noise) else 2.0
-        start = before = reverse.at(t)
-        f_t = predict(x, t)
-        f, c, last = f_t, 0.0, t
+        predict = ask.denoise if self.data else ask.noise
+        k = 1.0 if self.flows(step) else 2.0
+        start = before = step.a
+        f_t = predict(x, start)
+        f, c = f_t, 0.0
         path: list[tuple[float, Tensor]] = []
         for share in (*self.shares, 1.0):
-            u = s if share == 1 else reverse.between(t, s, share)
-            at = reverse.at(u)
+            at = step.b if share == 1 else ask.between(step, share)
             whole = StageInterval.between(start, at, self.data, k)
             part = StageInterval.between(before, at, self.data, k)
-            path = [(part.a * sd, z) for sd, z in path] + [(part.sd, noise.normal(last, u))]
+            if not step.last:
+                path = [(part.a * sd, z) for sd, z in path]
+                path.append((part.sd, noise.normal(before.t, at.t)))
             terms = [(whole.a / start.alpha, x), *path]
             if c == 0:
                 terms += [(whole.phi_1, f_t)]
@@ -109,5 +110,5 @@ class SEEDS(StepSolver[None]):
                 terms += [(whole.phi_1 - slope, f_t), (slope, f)]
             x_u = linear(*((at.alpha * weight, value) for weight, value in terms))
             if share < 1:
-                f, c, last, before = predict(x_u, u), share, u, at
+                f, c, before = predict(x_u, at), share, at
         return x_u, None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torchsde
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 
 # Calls of the drift in one step of each method, for additive noise.
@@ -42,21 +44,24 @@ class TorchSDE(StepSolver[None]):
         self.stochastic = eta > 0
 
     def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: None, noise: Noise
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        span = t - s
-        eta = 0.0 if self.takes_flow(noise) else self.eta
+        a, b = step.a, step.b
+        span = a.t - b.t
+        eta = 0.0 if self.flows(step) else self.eta
 
         def drift(u: Tensor, flat: Tensor) -> Tensor:
-            x_u = flat.reshape(x.shape)
-            return (-span * reverse.drift(x_u, t - u.to(t) * span, eta)).flatten(1)
+            at = ask.at(a.t - float(u) * span)
+            return (-span * ask.drift(flat.reshape(x.shape), at, eta)).flatten(1)
 
         def diffusion(u: Tensor) -> Tensor:
-            return eta * (reverse.sde.g2(t - u.to(t) * span) * span).sqrt()
+            g2 = ask.g2(ask.at(a.t - float(u) * span))
+            return torch.tensor(eta * math.sqrt(g2 * span), dtype=torch.float64)
 
         # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)
-        path = Increment(noise if self.stochastic else None, x, t, s)
+        drawn = self.stochastic and not step.last
+        path = Increment(noise if drawn else None, x, a.t, b.t)
         flat = torchsde.sdeint(
             TorchSDEProblem(drift, diffusion),
             x.flatten(1),
@@ -73,7 +78,7 @@ class Increment(torchsde.BaseBrownian):
 
     levy_area_approximation = "space-time"
 
-    def __init__(self, noise: Noise | None, x: Tensor, t: Tensor, s: Tensor) -> None:
+    def __init__(self, noise: Noise | None, x: Tensor, t: float, s: float) -> None:
         super().__init__()
         self.noise, self.like, self.ends = noise, x.flatten(1), (t, s)
 
@@ -90,7 +95,7 @@ class Increment(torchsde.BaseBrownian):
         w = (first + second) / 2**0.5
         return w, 0.5 * w + (first - second) / 24**0.5
 
-    def _normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def _normal(self, t: float, s: float) -> Tensor:
         if self.noise is None:
             return torch.zeros_like(self.like)
         return self.noise.normal(t, s).flatten(1)

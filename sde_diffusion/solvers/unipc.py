@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,15 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.quadrature import once_a_grid
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 @dataclass(frozen=True)
 class UniPCState:
-    """The history, and the step whose end is still to be corrected: its x_t and time t."""
+    """The history, and what is still to be corrected: the step that ended here, and its start."""
 
     history: History
-    x: Tensor | None
-    t: Tensor | None
+    move: tuple[Tensor, Step] | None
 
 
 class UniPC(StepSolver[UniPCState]):
@@ -50,38 +50,28 @@ class UniPC(StepSolver[UniPCState]):
         self.order = min(order + 1, 2 if lower_order_final else 3)
         self.lower_order_final = lower_order_final
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> UniPCState:
-        return UniPCState(History.start(times), None, None)
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> UniPCState:
+        return UniPCState(History(), None)
 
     def step(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: UniPCState | None,
+        step: Step,
+        state: UniPCState,
         noise: Noise,
     ) -> tuple[Tensor, UniPCState]:
-        assert state is not None
-        denoised = reverse.denoise(x, t)
-        if state.x is not None and state.t is not None:
-            x = self._move(reverse, state.x, state.t, t, state.history, denoised)
-        depth = min(self.depth, state.history.left) if self.lower_order_final else self.depth
-        history = state.history.push(denoised, reverse.at(t).lam, keep=depth).advance()
-        return self._move(reverse, x, t, s, history, None), UniPCState(history, x, t)
+        denoised = ask.denoise(x, step.a)
+        if state.move is not None:
+            x = self._move(*state.move, state.history, denoised)
+        depth = min(self.depth, step.left) if self.lower_order_final else self.depth
+        history = state.history.push(denoised, step.a.lam, keep=depth)
+        return self._move(x, step, history, None), UniPCState(history, (x, step))
 
-    def _move(
-        self,
-        reverse: Reverse,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        history: History,
-        denoised_s: Tensor | None,
-    ) -> Tensor:
-        """From t to s: the predictor, or the corrector if the denoised image at s is given."""
-        a, b = reverse.at(t), reverse.at(s)
-        h = b.lam - a.lam
+    def _move(self, x: Tensor, step: Step, history: History, denoised_s: Tensor | None) -> Tensor:
+        """x_t -> x_s: the predictor, or the corrector if the denoised image at s is given."""
+        a, b = step.a, step.b
+        h = step.h
         newest, *others = history.values
         nodes = [(lam - a.lam) / h for lam in history.lam[1:]]
         if denoised_s is not None:

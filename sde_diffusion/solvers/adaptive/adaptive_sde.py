@@ -8,7 +8,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise, RevealedPath
 from sde_diffusion.solvers.base import BlackBox, expand, finite, root_mean_square
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 
 class AdaptiveSDE(BlackBox):
@@ -41,14 +41,14 @@ class AdaptiveSDE(BlackBox):
             )
         self.rtol, self.atol, self.eta = rtol, atol, eta
 
-    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        first, last = reverse.sde.lam(times[[0, -1]])
-        y = (x / reverse.sde.alpha(times[0])).double()
+    def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        first, last = ask.sde.lam(times[[0, -1]])
+        y = (x / ask.sde.alpha(times[0])).double()
         paths = [RevealedPath(seed, x.shape[1:], 1.0) for seed in noise.entropy()]
 
         def denoise(rows: Tensor, y: Tensor, v: Tensor) -> Tensor:
             level = torch.exp(-v.clamp(first, last))
-            answer = reverse.denoiser(y.to(x.dtype), level, reverse.rows(rows).cond)
+            answer = ask.denoiser(y.to(x.dtype), level, ask.rows(rows).cond)
             return finite(answer, level).double()
 
         v = first.repeat(len(y))
@@ -83,7 +83,7 @@ class AdaptiveSDE(BlackBox):
                     f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; "
                     "loosen them"
                 )
-        return (reverse.sde.alpha(times[-1]) * y).to(x.dtype)
+        return (ask.sde.alpha(times[-1]) * y).to(x.dtype)
 
     def _clock(self, v: Tensor) -> Tensor:
         return torch.exp(2 * self.eta**2 * v)

@@ -9,7 +9,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.adaptive.dormand_prince import Size, dormand_prince, remedy
 from sde_diffusion.solvers.base import BlackBox, finite, root_mean_square
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 
 class DoPri(BlackBox):
@@ -39,17 +39,15 @@ class DoPri(BlackBox):
             raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
         self.error, self.rtol, self.atol = error, rtol, atol
 
-    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        sde = reverse.sde
+    def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        sde = ask.sde
         levels = sde.noise_level(times[[0, -1]])
         if self.rtol is None or self.atol is None:
-            y = flow(
-                reverse, x / sde.alpha(times[0]), levels, self.error, f"solver.error={self.error}"
-            )
+            y = flow(ask, x / sde.alpha(times[0]), levels, self.error, f"solver.error={self.error}")
         else:
             key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
             size = local_tolerances(self.rtol, self.atol)
-            y = flow_within(size, reverse, x / sde.alpha(times[0]), levels, self.rtol**0.2, key)
+            y = flow_within(size, ask, x / sde.alpha(times[0]), levels, self.rtol**0.2, key)
         return sde.alpha(times[-1]) * y
 
 
@@ -69,7 +67,7 @@ def local_error(error: float, sigma: Tensor, up: bool = False) -> Tensor:
     return 0.025 * error * max(error, 1e-6) ** -0.2 * (sigma if up else (1 + sigma**2).sqrt())
 
 
-def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float, key: str) -> Tensor:
+def flow(ask: Ask, y: Tensor, levels: Tensor, error: float, key: str) -> Tensor:
     """y = x / alpha [N, *shape] at noise level levels[0] -> at levels[1], up or down the flow.
 
     ``error``: requested root mean square error of a sample at the end, in units of the noise level
@@ -86,19 +84,17 @@ def flow(reverse: Reverse, y: Tensor, levels: Tensor, error: float, key: str) ->
     def size(difference: Tensor, y: Tensor, y_new: Tensor, u: Tensor) -> Tensor:
         return root_mean_square(difference).to(u) / local_error(error, u.exp(), up)
 
-    return flow_within(size, reverse, y, levels, error**0.2, key)
+    return flow_within(size, ask, y, levels, error**0.2, key)
 
 
-def flow_within(
-    size: Size, reverse: Reverse, y: Tensor, levels: Tensor, first: float, key: str
-) -> Tensor:
+def flow_within(size: Size, ask: Ask, y: Tensor, levels: Tensor, first: float, key: str) -> Tensor:
     """The flow of y between two noise levels, with steps that ``size`` accepts."""
     low, high = levels.min(), levels.max()
 
     def slope(rows: Tensor, y: Tensor, u: Tensor) -> Tensor:
         # The exponential of a logarithm must not leave the model's range by its rounding.
         sigma = u.exp().clamp(low, high)
-        return y - finite(reverse.denoiser(y, sigma, reverse.rows(rows).cond), sigma)
+        return y - finite(ask.denoiser(y, sigma, ask.rows(rows).cond), sigma)
 
     return dormand_prince(slope, y, levels.log(), size, first, key)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import BlackBox, finite
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
 # 100 float64 epsilons: scipy raises a smaller rtol to this.
@@ -38,22 +38,22 @@ class SciPy(BlackBox):
             raise InputError(f"solver.rtol={rtol}: below the rounding of float64; give >= {LEAST}")
         self.method, self.rtol, self.atol = method, rtol, atol
 
-    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        sde = reverse.sde
+    def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        sde = ask.sde
         span = [float(sde.noise_level(times[i]).log()) for i in (0, -1)]
-        done = [self._one(reverse.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
+        done = [self._one(ask.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
                 for k in range(len(x))]  # fmt: skip
         return torch.cat(done) * sde.alpha(times[-1])
 
-    def _one(self, reverse: Reverse, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
+    def _one(self, ask: Ask, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
         def slope(u: float, flat: np.ndarray) -> np.ndarray:
             y = torch.from_numpy(flat).reshape(x.shape).to(x)
             level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)
-            denoised = finite(reverse.denoiser(y, level, reverse.cond), level)
+            denoised = finite(ask.denoiser(y, level, ask.cond), level)
             return flat - denoised.double().cpu().numpy().ravel()
 
         low, high = (torch.tensor(u, dtype=torch.float64).exp() for u in reversed(span))
-        y = (x / reverse.sde.alpha(start)).double().cpu().numpy().ravel()
+        y = (x / ask.sde.alpha(start)).double().cpu().numpy().ravel()
         found = solve_ivp(slope, span, y, method=self.method, rtol=self.rtol, atol=self.atol)
         if not found.success:
             raise InputError(f"solver=scipy: {found.message}; loosen solver.rtol")

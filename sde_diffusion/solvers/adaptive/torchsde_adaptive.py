@@ -11,7 +11,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import BlackBox, finite
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 
 METHODS = ("srk", "euler", "milstein")
@@ -43,21 +43,19 @@ class TorchSDEAdaptive(BlackBox):
             raise InputError(f"solver.eta={eta}: give a number > 0; solver=dopri takes no noise")
         self.method, self.rtol, self.atol, self.eta = method, rtol, atol, eta
 
-    def integrate(self, reverse: Reverse, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        sde = reverse.sde
+    def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        sde = ask.sde
         y = (x / sde.alpha(times[0])).double()
         ends = sde.lam(times[[0, -1]])
-        done = [self._one(reverse.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
+        done = [self._one(ask.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
                 for k, entropy in enumerate(noise.entropy())]  # fmt: skip
         return (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
 
-    def _one(
-        self, reverse: Reverse, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype
-    ) -> Tensor:
+    def _one(self, ask: Ask, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype) -> Tensor:
         def drift(v: Tensor, flat: Tensor) -> Tensor:
             y_v = flat.reshape(y.shape)
             level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))
-            denoised = finite(reverse.denoiser(y_v.to(dtype), level, reverse.cond), level)
+            denoised = finite(ask.denoiser(y_v.to(dtype), level, ask.cond), level)
             return (1 + self.eta**2) * (denoised.double() - y_v).flatten(1)
 
         def diffusion(v: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.calibrated.bands import Bands
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step, times_of
 from sde_diffusion.system.storage import asset, fingerprint
 
 
@@ -111,29 +112,27 @@ class Calibrated(StepSolver[CalibratedState]):
         self.own_grid.levels(n)
         return n
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> CalibratedState:
-        made, n = self.calibration, len(times) - 1
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> CalibratedState:
+        made, n = self.calibration, len(steps)
         own = self.own_grid.levels(n)
-        walked = torch.tensor([reverse.at(t).noise_level for t in times], dtype=torch.float64)
+        walked = ask.sde.noise_level(times_of(steps))
         if not torch.allclose(walked, own, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
         return CalibratedState(made.rules[n], made.bands, Seen())
 
     def step(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: CalibratedState | None,
+        step: Step,
+        state: CalibratedState,
         noise: Noise,
     ) -> tuple[Tensor, CalibratedState]:
-        assert state is not None
         rule, made = state.rule, self.calibration
         i = len(state.seen.residuals)
-        y = x / reverse.at(t).alpha
+        y = x / step.a.alpha
         if i == 0:
-            y = made.normal.flow(y, made.sigma_max, float(rule.levels[0]), reverse.cond)
-        seen = state.seen + rule.ask(i, y, reverse.denoiser, made.normal, reverse.cond)
+            y = made.normal.flow(y, made.sigma_max, float(rule.levels[0]), ask.cond)
+        seen = state.seen + rule.ask(i, y, ask.denoiser, made.normal, ask.cond)
         y = rule.advance(i, y, seen, state.bands)
-        return reverse.at(s).alpha * y, CalibratedState(rule, state.bands, seen)
+        return step.b.alpha * y, CalibratedState(rule, state.bands, seen)

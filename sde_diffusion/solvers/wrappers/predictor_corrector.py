@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import Corrector, StepSolver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class PredictorCorrector(StepSolver[Any]):
@@ -63,11 +64,9 @@ class PredictorCorrector(StepSolver[Any]):
     def check_condition(self, cond: Condition | None) -> None:
         self.predictor.check_condition(cond)
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> Any:
-        return self.predictor.init(reverse, x, times)
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> Any:
+        return self.predictor.init(ask, x, steps)
 
-    def step(
-        self, reverse: Reverse, x: Tensor, t: Tensor, s: Tensor, state: Any, noise: Noise
-    ) -> tuple[Tensor, Any]:
-        x = self.corrector.correct(reverse, x, t, s, noise)
-        return self.predictor.step(reverse, x, t, s, state, noise)
+    def step(self, ask: Ask, x: Tensor, step: Step, state: Any, noise: Noise) -> tuple[Tensor, Any]:
+        x = self.corrector.correct(ask, x, step, noise)
+        return self.predictor.step(ask, x, step, state, noise)

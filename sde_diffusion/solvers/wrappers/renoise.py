@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 
 
 class Renoise(StepSolver[Any]):
@@ -41,29 +42,27 @@ class Renoise(StepSolver[Any]):
         self.linear, self.covariant = inner.linear, inner.covariant
         self.couples_batch = inner.couples_batch
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> tuple[Any, float]:
-        return self.inner.init(reverse, x, times), reverse.at(times[-1]).noise_level
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> tuple[Any, float]:
+        return self.inner.init(ask, x, steps), steps[-1].b.noise_level
 
     def step(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: tuple[Any, float] | None,
+        step: Step,
+        state: tuple[Any, float],
         noise: Noise,
     ) -> tuple[Tensor, tuple[Any, float]]:
-        assert state is not None
         inner, lowest = state
-        a, b = reverse.at(t), reverse.at(s)
+        a, b = step.a, step.b
         added = self.eta * b.noise_level / a.noise_level
         added *= math.sqrt(a.noise_level**2 - b.noise_level**2)
         down = max(lowest, math.sqrt(b.noise_level**2 - added**2))
-        if noise.silent or self.eta == 0:
-            x_s, inner = self.inner.step(reverse, x, t, s, inner, noise)
+        if step.last or self.eta == 0:
+            x_s, inner = self.inner.step(ask, x, step, inner, noise)
             return x_s, (inner, lowest)
-        d = reverse.sde.time_at(torch.tensor(down, dtype=torch.float64))
-        x_d, inner = self.inner.step(reverse, x, t, d, inner, noise)
+        d = ask.at_level(down)
+        x_d, inner = self.inner.step(ask, x, replace(step, b=d), inner, noise)
         up = math.sqrt(b.noise_level**2 - down**2)
-        x_s = linear((b.alpha / reverse.at(d).alpha, x_d), (b.alpha * up, noise.normal(t, s)))
+        x_s = linear((b.alpha / d.alpha, x_d), (b.alpha * up, noise.normal(a.t, b.t)))
         return x_s, (inner, lowest)

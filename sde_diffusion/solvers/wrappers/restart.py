@@ -14,8 +14,9 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import power_spaced
 from sde_diffusion.process.noise import Noise
+from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver, linear
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step, times_of
 
 # What a noise level may lose on its way to a time and back.
 ROUNDING = 1e-9
@@ -41,11 +42,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class RestartState:
-    """The inner solver's state, the grid, the index reached, and the pieces by their last index."""
+    """The inner solver's state, the grid's steps, and the pieces by the step that they follow."""
 
     inner: Any
-    times: Tensor
-    index: int
+    steps: Sequence[Step]
     pieces: Mapping[int, Piece]
 
 
@@ -108,8 +108,9 @@ class Restart(StepSolver[RestartState]):
             part.repeats * (part.steps * inner.evaluations - inner.saved) for part in self.intervals
         )
 
-    def init(self, reverse: Reverse, x: Tensor, times: Tensor) -> RestartState:
-        sde, levels = reverse.sde, reverse.sde.noise_level(times)
+    def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> RestartState:
+        sde, times = ask.sde, times_of(steps)
+        levels = sde.noise_level(times)
         first, last = float(levels[0]), float(levels[-1])
         pieces: dict[int, Piece] = {}
         for interval in (part for part in self.intervals if part.repeats > 0):
@@ -122,7 +123,7 @@ class Restart(StepSolver[RestartState]):
             index = int((levels > low * (1 + ROUNDING)).sum())
             if index in pieces:
                 raise InputError(
-                    f"solver.low={low}: {len(times) - 1} steps have one level for two restarts; "
+                    f"solver.low={low}: {len(steps)} steps have one level for two restarts; "
                     "give a larger nfe, or one interval in place of two"
                 )
             unit = torch.linspace(0, 1, interval.steps + 1, dtype=torch.float64)
@@ -130,34 +131,29 @@ class Restart(StepSolver[RestartState]):
             piece = sde.time_at(power_spaced(top, levels[index], unit, self.rho))
             piece[-1] = times[index]
             pieces[index] = Piece(piece, interval.repeats)
-        return RestartState(self.inner.init(reverse, x, times), times, 0, pieces)
+        return RestartState(self.inner.init(ask, x, steps), steps, pieces)
 
     def step(
         self,
-        reverse: Reverse,
+        ask: Ask,
         x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        state: RestartState | None,
+        step: Step,
+        state: RestartState,
         noise: Noise,
     ) -> tuple[Tensor, RestartState]:
-        assert state is not None
-        x, inner = self.inner.step(reverse, x, t, s, state.inner, noise)
-        state = replace(state, inner=inner, index=state.index + 1)
-        piece = state.pieces.get(state.index)
-        if piece is None:
-            return x, state
-        for _ in range(piece.repeats):
-            x = self._jump(reverse, x, s, piece.times[0], noise)
-            x = self.inner.solve(reverse, x, piece.times, noise)
-        rest = state.times[state.index :]
-        if len(rest) > 1:
-            state = replace(state, inner=self.inner.init(reverse, x, rest))
-        return x, state
+        x, inner = self.inner.step(ask, x, step, state.inner, noise)
+        piece = state.pieces.get(step.i + 1)
+        if piece is not None:
+            high = ask.at(float(piece.times[0]))
+            for _ in range(piece.repeats):
+                x = self._jump(x, step.b, high, noise)
+                x = self.inner.solve(ask, x, piece.times, noise)
+            if not step.last:
+                inner = self.inner.init(ask, x, state.steps[step.i + 1 :])
+        return x, replace(state, inner=inner)
 
-    def _jump(self, reverse: Reverse, x: Tensor, s: Tensor, t: Tensor, noise: Noise) -> Tensor:
-        """Forward from time s up to t, by noise that belongs to no step of the grid."""
-        a, b = reverse.at(s), reverse.at(t)
+    def _jump(self, x: Tensor, a: Marginal, b: Marginal, noise: Noise) -> Tensor:
+        """Forward from a up to b, by noise that belongs to no step of the grid."""
         added = math.sqrt(b.noise_level**2 - a.noise_level**2)
         return linear((b.alpha / a.alpha, x), (b.alpha * self.s_noise * added, noise.fresh()))
 

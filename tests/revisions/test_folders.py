@@ -1,0 +1,238 @@
+"""Folders of revision 7a19cb7: finished work is recognised, unfinished work goes on.
+
+``7a19cb7/record_folders.py`` says how they were made. Each test runs a recorded command again, in
+a copy, and it must come to the same output folder, redo nothing that is there, and give the numbers
+of the revision.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import shutil
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load as tensors_of
+
+from sde_diffusion.models.model import load
+from tests.conftest import Done, Run
+from tests.revisions import machine
+
+HERE = Path(__file__).parent / "7a19cb7"
+FACTS = json.loads((HERE / "commands.json").read_text())
+COMMANDS: dict[str, dict[str, Any]] = FACTS["commands"]
+ELSEWHERE = machine.differences(FACTS["machine"])
+
+# What a command reads where it finds it, by task. It must not be written a second time.
+KEPT = {
+    "train": ("*.safetensors", "snapshots/*"),
+    "extractor": ("small.safetensors",),
+    "calibrate": ("parts/*",),
+    "compare": ("cells/*",),
+    "likelihood": ("parts/*",),
+    "interpolate": ("parts/*",),
+    "analyse": ("spectrum-*",),
+}
+# Of an unfinished folder only what the rest of the work leaves as it is.
+LEFT = {**KEPT, "train": ("snapshots/*",), "compare": ("cells/*.safetensors",)}
+# Where and when, what a part of a result is called, and how a class is named.
+IGNORED = {
+    "date", "machine", "revision", "seconds", "seconds_of_training", "ms_per_image", "images/s",
+    "format", "config", "target", "cell", "cells", "guidance",
+}  # fmt: skip
+Value = float | str | bool | torch.Tensor | None
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As many threads as were recorded with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(FACTS["threads"])
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def rerun(
+    quick_cli: Run, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """``rerun("finished", command)``: the command in a copy of that working directory."""
+    monkeypatch.setenv("SDE_DIFFUSION_CACHE", "cache")
+
+    def run(state: str, command: str) -> Done:
+        shutil.copytree(HERE / "folders" / state, tmp_path, dirs_exist_ok=True)
+        before = content(tmp_path)
+        done = quick_cli(*COMMANDS[command]["words"])
+        assert outputs(tmp_path) == outputs(HERE / "folders" / state), "another output folder"
+        assert "again" not in done.stderr, done.stderr
+        # References are kept by the content of images and extractor.
+        cached = within(before, "cache/references/*")
+        assert within(content(tmp_path), "cache/references/*") >= cached
+        assert state == "unfinished" or len(cached) == len(list(tmp_path.glob("cache/*/*")))
+        return done
+
+    return run
+
+
+def outputs(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "outputs").iterdir())
+
+
+def content(root: Path) -> dict[str, tuple[int, str]]:
+    """When each file was written, and a digest of its bytes."""
+    return {
+        str(path.relative_to(root)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def within(files: dict[str, tuple[int, str]], *patterns: str) -> set[tuple[int, str]]:
+    """The files of these names, without their names: a file may be found by another one."""
+    return {
+        entry
+        for name, entry in files.items()
+        for pattern in patterns
+        if fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+    }
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Value]]:
+    """The entries of a JSON value, those that are ``IGNORED`` left out."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        pairs = ((k, v) for k, v in value.items() if k not in IGNORED and "_fields" not in k)
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    else:
+        yield key, value
+    for name, inner in pairs:
+        yield from flat(inner, f"{key}.{name}")
+
+
+def values(path: Path) -> dict[str, Value]:
+    """Everything in a result that is a measured number or a fact."""
+    data = path.read_bytes()
+    if path.suffix == ".safetensors":
+        return dict(tensors_of(data))
+    if path.suffix == ".json":
+        return dict(flat(json.loads(data)))
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(io.StringIO(data.decode())))
+        for row in rows if path.name == "metrics.csv" else ():
+            del row["loss"]  # the mean since the last line: since the kill
+        return {k: number(v) for k, v in flat(rows) if v not in ("", None)}
+    with np.load(io.BytesIO(data)) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files if name not in IGNORED}
+
+
+def number(text: Any) -> Value:
+    try:
+        value = float(text)
+    except ValueError:
+        return str(text)
+    return value if math.isfinite(value) else text
+
+
+def known(x: torch.Tensor) -> torch.Tensor:
+    """What cannot be told, such as the spread of a single probe, is no number."""
+    return x.double().nan_to_num(-12345)
+
+
+def agree(found: Value, recorded: Value) -> bool:
+    """The same; on another machine, numbers to what rounding may change of them."""
+    if isinstance(recorded, torch.Tensor):
+        assert isinstance(found, torch.Tensor)
+        if found.shape != recorded.shape or found.dtype != recorded.dtype:
+            return False
+        a, b = known(found), known(recorded)
+        near = (a - b).abs().mean() <= 1e-2 * b.abs().mean() + 1e-4
+        return torch.equal(a, b) or (bool(ELSEWHERE) and bool(near))
+    if isinstance(recorded, float) and isinstance(found, float) and ELSEWHERE:
+        return found == pytest.approx(recorded, rel=5e-2, abs=1e-3)
+    return found == recorded
+
+
+def differing(folder: Path, recorded: Path) -> list[str]:
+    """What is not as recorded in the results of a folder; entries may have been added."""
+    names = [
+        str(path.relative_to(recorded))
+        for path in recorded.rglob("*")
+        if path.suffix in (".safetensors", ".json", ".csv", ".npz") and path.parent.name != "cells"
+    ]
+    found = []
+    for name in names:
+        mine, theirs = values(folder / name), values(recorded / name)
+        found += [f"{name}: {k}" for k, v in theirs.items() if not agree(mine.get(k), v)]
+    assert names
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_finished_work_is_recognised(command: str, rerun: Any, tmp_path: Path) -> None:
+    folder, task = Path(COMMANDS[command]["folder"]), COMMANDS[command]["words"][0]
+    recorded = HERE / "folders" / "finished" / folder
+    rerun("finished", command)
+    # The copy keeps the times of the files.
+    patterns = KEPT.get(task, ())
+    assert within(content(tmp_path / folder), *patterns) == within(content(recorded), *patterns)
+    assert not differing(tmp_path / folder, recorded)
+
+
+def a_cell_is_joined_of_its_old_part(done: Done, folder: Path) -> None:
+    """The part's time was recorded as a million seconds, which shows in the cell's."""
+    with open(folder / "results.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["samples"] == "520"]
+    seconds = {(row["solver"], row["nfe_asked"]): float(row["seconds"]) for row in rows}
+    assert seconds.pop(("ddim", "2")) > FACTS["marked_seconds"]
+    assert len(seconds) == 3
+    assert max(seconds.values()) < 1000
+
+
+def training_is_not_begun_anew(done: Done, folder: Path) -> None:
+    """Without snapshots to tell by, the bar does: it starts at the step of the checkpoint."""
+    assert "3/6" in done.stderr
+    assert "1/6" not in done.stderr
+
+
+SHOWS = {
+    "compare": a_cell_is_joined_of_its_old_part,
+    "train-vectors": training_is_not_begun_anew,
+}
+
+
+@pytest.mark.parametrize("command", FACTS["unfinished"])
+def test_unfinished_work_goes_on(command: str, rerun: Any, tmp_path: Path) -> None:
+    """To the results of the run that was not killed."""
+    folder, task = Path(COMMANDS[command]["folder"]), COMMANDS[command]["words"][0]
+    recorded = HERE / "folders" / "finished" / folder
+    done = rerun("unfinished", command)
+    left = within(content(HERE / "folders" / "unfinished" / folder), *LEFT[task])
+    after = within(content(tmp_path / folder), *LEFT[task])
+    assert left or command == "train-vectors"
+    assert left <= after
+    assert len(after) == len(within(content(recorded), *LEFT[task]))
+    assert not differing(tmp_path / folder, recorded)
+    SHOWS.get(command, lambda done, folder: None)(done, tmp_path / folder)
+
+
+@pytest.mark.parametrize("name", ["model", "best", "ema-*", "tiny"])
+def test_models_open(name: str) -> None:
+    paths = sorted((HERE / "folders" / "finished").rglob(f"{name}.safetensors"))
+    assert paths
+    for path in paths:
+        model = load(path)
+        assert model.classes in (2, 10)
+        assert bool(model.sample(n=2, nfe=2, label=1, solver="ddim").x.isfinite().all())

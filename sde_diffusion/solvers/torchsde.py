@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torchsde
 from torch import Tensor
@@ -55,8 +53,8 @@ class TorchSDE(StepSolver[None]):
             return (-span * ask.drift(flat.reshape(x.shape), at, eta)).flatten(1)
 
         def diffusion(u: Tensor) -> Tensor:
-            g2 = ask.g2(ask.at(a.t - float(u) * span))
-            return torch.tensor(eta * math.sqrt(g2 * span), dtype=torch.float64)
+            t = torch.tensor(a.t - float(u) * span, dtype=torch.float64)
+            return eta * (ask.sde.g2(t) * span).sqrt()
 
         # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
         ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)

@@ -28,7 +28,7 @@ from sde_diffusion.sampling.encode import ProbabilityFlow
 from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
 from sde_diffusion.solvers.adaptive.scipy import SciPy
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
@@ -45,7 +45,7 @@ class Unasked(Noise):
     def fresh(self) -> Tensor:
         raise AssertionError("noise was drawn")
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         raise AssertionError("noise was drawn")
 
     def entropy(self) -> list[int]:
@@ -65,14 +65,14 @@ def converged(target: Denoiser, start: Tensor) -> Tensor:
     """The exact flow of a Gaussian; of a mixture, the flow to an endpoint error of 1e-9."""
     if isinstance(target, GaussianDenoiser):
         return target.flow(start, *ENDS)
-    return flow(Reverse(EDM(), target), start, ENDS, 1e-9, "error=1e-9")
+    return flow(Ask(EDM(), target), start, ENDS, 1e-9, "error=1e-9")
 
 
 def solved(solver: Solver, sde: SDE, target: Denoiser, start: Tensor) -> tuple[Tensor, float]:
     """x / alpha at the end, and evaluations a sample."""
     times, before = Karras().times(sde, 1), target.evaluations
     x = (sde.alpha(times[0]) * start).to(start)
-    x = solver.solve(Reverse(sde, target), x, times, Unasked()) / sde.alpha(times[-1])
+    x = solver.solve(Ask(sde, target), x, times, Unasked()) / sde.alpha(times[-1])
     return x.double(), (target.evaluations - before) / len(start)
 
 

@@ -15,7 +15,7 @@ from sde_diffusion.process.sde import SDE, VP
 from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.dpmpp_2m_sde import DPMpp2MSDE
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 F64 = torch.float64
 ROWS, COPIES, OF_MIXTURE = 256, 64, 2048
@@ -33,7 +33,7 @@ def deviations(solver: Solver, sde: SDE, dtype: torch.dtype = F64) -> tuple[floa
     noise = Seeds().batch(range(ROWS), target.shape, dtype)
     first = marginal(sde, times[0], target.variance, target.mean)
     x = (first.mean + first.variance.sqrt() * noise.fresh()).to(dtype)
-    found = solver.solve(Reverse(sde, target), x, times, noise)
+    found = solver.solve(Ask(sde, target), x, times, noise)
     last = marginal(sde, times[-1], variance, mean)
     z = (found.double().reshape(-1, len(mean)) - last.mean) / last.variance.sqrt()
     off = float(z.mean(0).abs().max()), float((z.square().mean(0) - 1).abs().max())
@@ -56,7 +56,7 @@ def of_mixture(solver: AdaptiveSDE, rows: int = OF_MIXTURE) -> float:
     noise = Seeds().batch(range(rows), target.shape, F64)
     generator = torch.Generator().manual_seed(2)
     x = sde.perturb(target.sample(rows, generator), times[0], noise.fresh())
-    y = solver.solve(Reverse(sde, target), x, times, noise) / sde.alpha(times[-1])
+    y = solver.solve(Ask(sde, target), x, times, noise) / sde.alpha(times[-1])
     seen = statistics(y)
     error = seen.std(0) / rows**0.5
     return float(((seen.mean(0) - exact_statistics(target, 0.002)) / error).abs().max())

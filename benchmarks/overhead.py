@@ -28,7 +28,7 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
@@ -129,7 +129,7 @@ class Ready(nn.Module):
 class Drawn(Noise):
     """Noise that is drawn already."""
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return DRAW
 
     def fresh(self) -> Tensor:
@@ -164,7 +164,7 @@ def ours(case: Case, prediction: str) -> Ours:
     x = sde.prior(START, times[0])
 
     def known() -> Tensor:
-        return solver.solve(Reverse(sde, asked), x, times, Drawn())
+        return solver.solve(Ask(sde, asked), x, times, Drawn())
 
     known()
     calls = asked.evaluations // SHAPE[0]
@@ -172,7 +172,7 @@ def ours(case: Case, prediction: str) -> Ours:
     for k in range(ROUNDS + 1):
         grid.sigma_max = 79.0 + k / 100
         unseen.append(grid.times(sde, STEPS))
-    return Ours(known, lambda: solver.solve(Reverse(sde, asked), x, unseen.pop(), Drawn()), calls)
+    return Ours(known, lambda: solver.solve(Ask(sde, asked), x, unseen.pop(), Drawn()), calls)
 
 
 def theirs(case: Case, prediction: str, calls: int) -> Callable[[], Tensor]:

@@ -21,7 +21,7 @@ from sde_diffusion.process.grids import LogSNR
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import VE
 from sde_diffusion.solvers.base import StepSolver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine
 
@@ -51,13 +51,13 @@ class SharedPath(Noise):
         self.w = torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
         self.generator = generator
 
-    def node(self, t: Tensor) -> int:
-        place = (self.t_max - float(t)) / self.width
+    def node(self, t: float) -> int:
+        place = (self.t_max - t) / self.width
         if abs(place - round(place)) > 1e-6:
-            raise ValueError(f"time {float(t)} is no node of the fine path")
+            raise ValueError(f"time {t} is no node of the fine path")
         return round(place)
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         i, j = self.node(t), self.node(s)
         return (self.w[j] - self.w[i]) / (j - i) ** 0.5
 
@@ -96,7 +96,7 @@ def differences(solvers: dict[str, StepSolver[Any]], seed: int) -> dict[str, Ten
     found = {}
     for name, solver in solvers.items():
         ends = [
-            statistics(solver.solve(Reverse(sde, denoiser), start, GRID.times(sde, n), noise))
+            statistics(solver.solve(Ask(sde, denoiser), start, GRID.times(sde, n), noise))
             for n in STEPS
         ]
         change = torch.stack([a - b for a, b in pairwise(ends)])

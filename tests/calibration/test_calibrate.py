@@ -27,7 +27,7 @@ from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.wrappers.restart import Restart
 from tests.calibration.conftest import mixture
 
@@ -171,7 +171,7 @@ def test_a_standard_solver_is_a_rule(name: str, grid: str) -> None:
     levels = GRIDS[grid](sigma_min=0.002, sigma_max=80.0).times(EDM(), 6)
     noise = Seeds().batch(range(5), (4,), torch.float64)
     y = 80 * noise.fresh()
-    exact = solver.solve(Reverse(EDM(), denoiser), y, levels, noise)
+    exact = solver.solve(Ask(EDM(), denoiser), y, levels, noise)
     spent = denoiser.evaluations
     rule = as_rule(solver, levels)
     p = LeastSquares(

@@ -28,7 +28,7 @@ from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 from tests.solvers.conftest import NAMES, Impulses, make
 
@@ -68,7 +68,7 @@ def test_law_is_what_samples_have() -> None:
     noise = Seeds().batch(range(n), (3,), torch.float64)
     with torch.no_grad():
         x = start.mean + start.variance.sqrt() * noise.fresh()
-        x = Heun().solve(Reverse(sde, GaussianDenoiser(VARIANCE, MEAN)), x, times, noise)
+        x = Heun().solve(Ask(sde, GaussianDenoiser(VARIANCE, MEAN)), x, times, noise)
     assert ((x.mean(0) - found.mean).abs() < 5 * (found.variance / n).sqrt()).all()
     assert ((x.var(0) / found.variance - 1).abs() < 5 * (2 / n) ** 0.5).all()
 
@@ -125,7 +125,7 @@ def test_the_response_is_that_to_unit_impulses(name: str) -> None:
     rows = torch.zeros(2 + len(found.draws), 3, dtype=torch.float64)
     rows[1] = 1
     noise = Impulses(*rows.shape)
-    end = solver.solve(Reverse(VP(), GaussianDenoiser(VARIANCE, MEAN)), rows, times, noise)
+    end = solver.solve(Ask(VP(), GaussianDenoiser(VARIANCE, MEAN)), rows, times, noise)
     assert noise.drawn == len(found.draws)
     assert torch.allclose(found.offset, end[0], rtol=1e-10, atol=1e-12)
     assert torch.allclose(found.gain, end[1] - end[0], rtol=1e-10, atol=1e-12)
@@ -142,9 +142,9 @@ def test_any_covariance_is_that_of_the_solver_run_in_its_own_coordinates() -> No
     """The matrix A of the whole solver, column by column: covariance A C A^T."""
     data, times = rotated(), Karras().times(VP(), 9)
     found = law(UniPC(), VP(), times, data.covariance, data.mean)
-    reverse = Reverse(VP(), GaussianDenoiser(data.variance, data.mean, data.basis))
+    ask = Ask(VP(), GaussianDenoiser(data.variance, data.mean, data.basis))
     rows = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()
-    end = UniPC().solve(reverse, rows, times, Impulses(4, 3))
+    end = UniPC().solve(ask, rows, times, Impulses(4, 3))
     a = (end[1:] - end[0]).T
     start = marginal(VP(), times[0], data.covariance, data.mean)
     assert torch.allclose(found.covariance, a @ start.covariance @ a.T, rtol=1e-10, atol=1e-13)

@@ -18,8 +18,7 @@ import scipy.stats  # noqa: F401
 import torch
 import torchsde  # noqa: F401
 
-import sde_diffusion.denoisers.closed_form
-import sde_diffusion.solvers.reverse  # noqa: F401
+import sde_diffusion.denoisers.closed_form  # noqa: F401
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.harness import SURVIVED, Work, judge
 from tests.mutants.operators import mutants, spread

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 KEPT = "one more image is kept, and only the newest two are read"
-PAIR = "x and t are set together, or neither"
 NODES = "the nodes are symmetric about 0: the same points and weights, in the other order"
 SHAPE = "only the shape and type of that entry are used"
 TWO = "two times are asked for: the second is the last"
@@ -18,11 +17,6 @@ ROUNDING = (
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("dpmpp_2m", "depth = 2", "depth = 3"): KEPT,
     ("dpmpp_2m_sde", "depth = 2", "depth = 3"): KEPT,
-    (
-        "unipc",
-        "if state.x is not None and state.t is not None:",
-        "if state.x is not None or state.t is not None:",
-    ): PAIR,
     (
         "dormand_prince",
         "MOST = 5000",

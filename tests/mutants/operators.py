@@ -1,9 +1,9 @@
 """Mechanical bugs: each operator changes one place of a source file in one way.
 
 They are the slips that solvers are prone to: history in the wrong order, a sign, a factor, the
-other end of the step, alpha for sigma, noise of another size, an evaluation or a state that is not
-renewed, a condition or a declared fact turned round. Messages, checks of arguments (but for being
-turned round), annotations and defaults are left alone.
+other end of the step, noise in the last one, alpha for sigma, noise of another size, an evaluation
+or a state that is not renewed, a condition or a declared fact turned round. Messages, checks of
+arguments (but for being turned round), annotations and defaults are left alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ OTHER = {**dict(ENDS), **{b: a for a, b in ENDS}}
 EVALUATIONS = {"denoise", "noise", "score", "residual", "drift", "predict", "denoiser", "evaluate"}
 # What returns its receiver or first argument one step further.
 RENEWALS = {"advance", "newest", "push", "replace", "clamp", "clamp_min", "nan_to_num"}
+STEP = {"a": "b", "b": "a", "left": "n"}
 MARGINAL = {"alpha": "sigma", "sigma": "alpha", "noise_level": "sigma"}
 EXTREMES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
 
@@ -290,7 +291,7 @@ def _of_call(site: Site) -> list[Change]:
         assert first is not None
         found.append(("keep what is stale", first))
     if name in EVALUATIONS:
-        for k, usual in ((0, "x"), (1, "t")):
+        for k, usual in ((0, "x"), (1, "a")):
             argument = node.args[k] if k < len(node.args) else None
             if isinstance(argument, ast.Name) and argument.id != usual and usual in site.names:
                 changed_call = _call_with(node, k, ast.Name(usual, ast.Load()))
@@ -323,8 +324,15 @@ def _of_name(site: Site) -> list[Change]:
 def _of_attribute(site: Site) -> list[Change]:
     node = site.node
     assert isinstance(node, ast.Attribute)
+    if not isinstance(node.ctx, ast.Load):
+        return []
+    if node.attr == "last":
+        return [("forget the last step", ast.Constant(False))]
+    if node.attr in STEP:
+        other_end = ast.Attribute(node.value, STEP[node.attr], ast.Load())
+        return [("the other end of the step", other_end)]
     other = MARGINAL.get(node.attr)
-    if other is None or not isinstance(node.ctx, ast.Load):
+    if other is None:
         return []
     return [("alpha for sigma", ast.Attribute(node.value, other, ast.Load()))]
 

@@ -98,6 +98,7 @@ def quick(stem: str) -> Iterator[Check]:
     yield from each(checks.check_takes_no_budget, free)
     yield from each(checks.check_noise_is_declared, chosen)
     yield from each(checks.check_budget, fixed)
+    yield from each(checks.check_last_step_draws_nothing, fixed)
     yield from each(checks.check_linearity, chosen)
     yield from each(laws.check_black_box_law, free, "vp")
     for case in free:

@@ -19,7 +19,7 @@ from sde_diffusion.process.grids import Explicit
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 F64 = torch.float64
 SHAPE = (2, 3, 4, 4)
@@ -66,8 +66,8 @@ class Given(Noise):
     def __init__(self, values: Sequence[Tensor], times: Tensor) -> None:
         self.of_step = dict(zip(times.tolist(), values, strict=False))
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
-        return self.of_step[float(t)]
+    def normal(self, t: float, s: float) -> Tensor:
+        return self.of_step[t]
 
     def fresh(self) -> Tensor:
         raise AssertionError("each draw here belongs to a step")
@@ -82,7 +82,7 @@ class InTurn(Given):
     def __init__(self, values: Sequence[Tensor], times: Tensor) -> None:
         self.values = iter(values)
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return next(self.values)
 
 
@@ -115,14 +115,14 @@ def ours(
     """
     ends = list(levels) if whole else [*levels, 0.01 * levels[-1]]
     times = Explicit(ends).times(sde, len(ends) - 1)
-    reverse = Reverse(sde, FunctionDenoiser(network, SHAPE[1:], 0.0, 1e9))
+    ask = Ask(sde, FunctionDenoiser(network, SHAPE[1:], 0.0, 1e9))
     start, *rest = noises
     states: list[Tensor] = []
     x = sde.prior(start, times[0])
-    solver.solve(reverse, x, times, noise(rest, times), lambda t, x: states.append(x))
+    solver.solve(ask, x, times, noise(rest, times), lambda at, x: states.append(x))
     states = states[: len(levels)]
-    last = times[len(levels) - 1]
-    return Trajectory(list(levels), states, reverse.denoise(states[-1], last))
+    last = ask.at(float(times[len(levels) - 1]))
+    return Trajectory(list(levels), states, ask.denoise(states[-1], last))
 
 
 def distance(one: Trajectory, other: Trajectory, sde: SDE) -> float:

@@ -14,7 +14,6 @@ from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import natural_image_variances, relative_error
 from sde_diffusion.process.grids import Explicit, Karras, LogSNR, TimeGrid, Uniform, VPTime
-from sde_diffusion.process.noise import Silent
 from sde_diffusion.process.sde import EDM, VP
 from sde_diffusion.process.searched import Searched, binned, cheapest_path, local_error, step_costs
 from sde_diffusion.process.spectrum import Spectrum
@@ -22,7 +21,7 @@ from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.history import History
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask, Step
 from sde_diffusion.solvers.unipc import UniPC
 from tests.solvers.conftest import Forbidden
 
@@ -40,18 +39,18 @@ def test_the_local_errors_are_those_of_steps_of_ddim_and_2m() -> None:
     """One step on the exact path; for 2M with a history on it, a step of the same length back."""
     log_t, log_s = torch.tensor([0.7], dtype=F64), torch.tensor([-0.2], dtype=F64)
     before, t, s = (2 * log_t - log_s).exp()[0], log_t.exp()[0], log_s.exp()[0]
-    reverse = Reverse(EDM(), GaussianDenoiser(VARIANCE))
+    ask = Ask(EDM(), GaussianDenoiser(VARIANCE))
     exact = [(VARIANCE + u**2).sqrt()[None] for u in (before, t, s)]
-    noise = Silent(Forbidden(), exact[1])
-    first, _ = DDIM().step(reverse, exact[1], t, s, None, noise)
+    back, step = (Step(ask.at(float(a)), ask.at(float(b)), 0, 2) for a, b in ((before, t), (t, s)))
+    first, _ = DDIM().step(ask, exact[1], step, None, Forbidden())
     found = local_error(VARIANCE[:, None], log_t, log_s, 1)[:, 0]
     assert torch.allclose(found, first[0] / exact[2][0] - 1, atol=1e-12)
-    history = History((reverse.denoise(exact[0], before),), (-before.log(),), 2)
-    second, _ = DPMpp2M().step(reverse, exact[1], t, s, history, noise)
+    history = History((ask.denoise(exact[0], back.a),), (back.a.lam,))
+    second, _ = DPMpp2M().step(ask, exact[1], step, history, Forbidden())
     # 2M weighs the slope of D by 1/2 where the exact integral of the line has phi_2(h) / phi_1(h).
     h = float(log_t - log_s)
     phi_1, exact_share = -math.expm1(-h), h + math.expm1(-h)
-    slope = reverse.denoise(exact[1], t) - reverse.denoise(exact[0], before)
+    slope = ask.denoise(exact[1], step.a) - ask.denoise(exact[0], back.a)
     second = second + (exact_share / h - phi_1 / 2) * slope
     found = local_error(VARIANCE[:, None], log_t, log_s, 2)[:, 0]
     assert torch.allclose(found, second[0] / exact[2][0] - 1, atol=1e-12)

@@ -23,12 +23,12 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.guidance import ClassifierFree, Clip
 from sde_diffusion.models.model import load
+from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
-from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.base import Solver
 from tests import noise_v1
 from tests.revisions import machine

@@ -5,7 +5,6 @@ See ``laws`` for what it computes. A case is the name of a yaml with overrides.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,11 +16,11 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
-from sde_diffusion.process.noise import Seeds
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.noise import Noise, Seeds
+from sde_diffusion.process.sde import SDE, Marginal
 from sde_diffusion.solvers.base import Solver, StepSolver
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
 from tests.solvers.configs import ORDERLESS, Case, compose
 from tests.solvers.conftest import (
@@ -58,7 +57,7 @@ def run(
     times = walked(solver).times(sde, solver.steps(budget_of(solver, n)))
     start = Seeds().batch(seeds, MEAN.shape, dtype).fresh()
     noise = Seeds().batch([noise_seed + 1000 + k for k in seeds], MEAN.shape, dtype)
-    x = solver.solve(Reverse(sde, mixture()), sde.prior(start, times[0]), times, noise)
+    x = solver.solve(Ask(sde, mixture()), sde.prior(start, times[0]), times, noise)
     return x / sde.alpha(times[-1])
 
 
@@ -95,18 +94,25 @@ def check_batch(case: Case, sde: str) -> None:
 def check_one_step(case: Case) -> None:
     """A step sees its own start only, if that is declared: begun anew it is the same step.
 
-    A stochastic one is never asked to begin anew, and a choice of one term remembers nothing.
+    One that cannot begin on what is left of the grid sees more. A stochastic one is
+    never asked to begin anew, and a choice of one term remembers nothing.
     """
     solver: Any = make(*case)[0]
     if (solver.one_step and solver.stochastic) or (len(case) > 1 and not solver.one_step):
         return
     sde = SDES["vp"]
     times = walked(solver).times(sde, 6)
-    reverse, noise = Reverse(sde, mixture()), Seeds().batch([1], MEAN.shape, F64)
+    ask, noise = Ask(sde, mixture()), Seeds().batch([1], MEAN.shape, F64)
     start = x = sde.prior(Seeds().batch([0], MEAN.shape, F64).fresh(), times[0])
-    for t, s in pairwise(times):
-        x, _ = solver.step(reverse, x, t, s, solver.init(reverse, x, times), noise)
-    whole = solver.solve(reverse, start, times, Seeds().batch([1], MEAN.shape, F64))
+    whole = solver.solve(ask, start, times, Seeds().batch([1], MEAN.shape, F64))
+    ask = ask.along(times)
+    for step in ask.steps:
+        try:
+            state = solver.init(ask, x, ask.steps[step.i :])
+        except InputError:
+            assert not solver.one_step, "one_step: it cannot begin anew"
+            return
+        x, _ = solver.step(ask, x, step, state, noise)
     off = float((x - whole).abs().max())
     assert off < 1e-12 if solver.one_step else off > 1e-6, f"one_step: off by {off:.2g}"
 
@@ -123,9 +129,9 @@ def check_condition(case: Case) -> None:
     times = walked(solver).times(sde, solver.steps(budget_of(solver, 4)))
 
     def end(seeds: list[int], labels: list[int]) -> Tensor:
-        reverse = Reverse(sde, Labelled(), Condition.label(labels))
+        ask = Ask(sde, Labelled(), Condition.label(labels))
         start = sde.prior(Seeds().batch(seeds, MEAN.shape, F64).fresh(), times[0])
-        return solver.solve(reverse, start, times, Seeds().batch(seeds, MEAN.shape, F64))
+        return solver.solve(ask, start, times, Seeds().batch(seeds, MEAN.shape, F64))
 
     together, alone = end([1, 2, 3], [0, 1, 0]), end([2], [1])
     near(together[1:2], alone, 1e-10, "sample under its condition")
@@ -169,10 +175,10 @@ def check_budget(case: Case) -> None:
         noise = Seeds().batch(range(rows), MEAN.shape, F64)
         x = sde.prior(noise.fresh(), times[0])
 
-        def observe(t: Tensor, x: Tensor, seen: list[tuple[float, Tensor]] = seen) -> None:
-            seen.append((float(t), x))
+        def observe(at: Marginal, x: Tensor, seen: list[tuple[float, Tensor]] = seen) -> None:
+            seen.append((at.t, x))
 
-        end = solver.solve(Reverse(sde, denoiser), x, times, noise, observe)
+        end = solver.solve(Ask(sde, denoiser), x, times, noise, observe)
         assert denoiser.evaluations == nfe * rows
         assert [t for t, _ in seen] == times.tolist()
         assert torch.equal(seen[0][1], x)
@@ -207,9 +213,7 @@ def check_takes_no_budget(case: Case) -> None:
     noise = Seeds().batch([3], MEAN.shape, F64)
     x = sde.prior(noise.fresh(), times[0])
     start = x.clone()
-    end = solver.solve(
-        Reverse(sde, mixture()), x, times, noise, lambda t, x: seen.append((float(t), x))
-    )
+    end = solver.solve(Ask(sde, mixture()), x, times, noise, lambda at, x: seen.append((at.t, x)))
     assert [t for t, _ in seen] == times.tolist()
     assert torch.equal(seen[0][1], start)
     assert torch.equal(seen[1][1], end)
@@ -217,7 +221,7 @@ def check_takes_no_budget(case: Case) -> None:
     noise = Seeds().batch([3], MEAN.shape, F64)
     x = sde.prior(noise.fresh(), times[0])
     longer = Karras().times(sde, 3)
-    near(solver.solve(Reverse(sde, mixture()), x, longer, noise), end, 1e-10, "with more times")
+    near(solver.solve(Ask(sde, mixture()), x, longer, noise), end, 1e-10, "with more times")
 
 
 @torch.no_grad()
@@ -230,7 +234,47 @@ def check_noise_is_declared(case: Case) -> None:
         return
     times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
     x = sde.prior(torch.ones(2, len(MEAN), dtype=F64), times[0])
-    assert solver.solve(Reverse(sde, mixture()), x, times, Forbidden()).isfinite().all()
+    assert solver.solve(Ask(sde, mixture()), x, times, Forbidden()).isfinite().all()
+
+
+class Ending(Noise):
+    """Seeded normals of each step, until the last step begins; then a corrector's move alone."""
+
+    def __init__(self, rows: int, moves: bool) -> None:
+        self.inner = Seeds().batch(range(rows), MEAN.shape, F64)
+        self.moves, self.ending = moves, False
+
+    def fresh(self) -> Tensor:
+        assert self.moves or not self.ending, "noise of the last step stays in the picture"
+        return self.inner.fresh()
+
+    def normal(self, t: float, s: float) -> Tensor:
+        assert not self.ending, "noise of the last step stays in the picture"
+        return self.inner.normal(t, s)
+
+    def entropy(self) -> list[int]:
+        assert not self.ending, "noise of the last step stays in the picture"
+        return self.inner.entropy()
+
+
+def check_last_step_draws_nothing(case: Case) -> None:
+    """What a step adds at the end of the grid nothing would take away again."""
+    solver = make(*case)[0]
+    for n in (1, 2, 6):
+        times = walked(solver).times(SDES["vp"], solver.steps(budget_of(solver, n)))
+        draws_nothing_at_the_end(solver, times)
+
+
+@torch.no_grad()
+def draws_nothing_at_the_end(solver: Solver, times: Tensor) -> None:
+    """The moves of correctors and restarts draw there too: those declare no order."""
+    sde, noise = SDES["vp"], Ending(2, moves=solver.order is None)
+    x = sde.prior(torch.ones(2, len(MEAN), dtype=F64), times[0])
+
+    def observe(at: Marginal, x: Tensor) -> None:
+        noise.ending = at.t == float(times[-2])
+
+    assert solver.solve(Ask(sde, mixture()), x, times, noise, observe).isfinite().all()
 
 
 @torch.no_grad()
@@ -239,7 +283,7 @@ def check_linearity(case: Case) -> None:
     solver, sde = make(*case)[0], SDES["vp"]
     times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
     rows = with_mean(Seeds().batch([3, 4], MEAN.shape, F64).fresh())
-    end = solver.solve(Reverse(sde, gaussian()), rows, times, Averaged())
+    end = solver.solve(Ask(sde, gaussian()), rows, times, Averaged())
     off = float((end - with_mean(end[:2])).abs().max())
     assert off < 1e-9 if solver.linear else off > 1e-7, f"linear: off by {off:.2g}"
 

@@ -44,7 +44,7 @@ class Forbidden(Noise):
     def fresh(self) -> Tensor:
         raise AssertionError("a deterministic solver drew noise")
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         raise AssertionError("a deterministic solver drew noise")
 
     def entropy(self) -> list[int]:
@@ -63,7 +63,7 @@ class Impulses(Noise):
         self.drawn += 1
         return z
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return self.fresh()
 
     def entropy(self) -> list[int]:
@@ -79,7 +79,7 @@ class Averaged(Noise):
     def fresh(self) -> Tensor:
         return with_mean(self.inner.fresh())
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         return self.fresh()
 
     def entropy(self) -> list[int]:

@@ -24,7 +24,7 @@ from sde_diffusion.process.grids import Karras, TimeGrid
 from sde_diffusion.process.noise import Noise, Seeds
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.configs import Case, fields
 from tests.solvers.conftest import MEAN, SDES, VARIANCE, Forbidden, error, make, mixture, walked
 from tests.solvers.level_oracles import LEVELS
@@ -47,11 +47,10 @@ class Tape(Noise):
         self.drawn.append(self.inner.fresh())
         return self.drawn[-1]
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
-        high, low = float(t), float(s)
-        assert self.low >= high > low, "an interval asked twice, or upwards"
-        assert not any(low < cut < high for cut in self.times), "an interval over a grid point"
-        self.low = low
+    def normal(self, t: float, s: float) -> Tensor:
+        assert self.low >= t > s, "an interval asked twice, or upwards"
+        assert not any(s < cut < t for cut in self.times), "an interval over a grid point"
+        self.low = s
         return self.fresh()
 
     def entropy(self) -> list[int]:
@@ -104,8 +103,8 @@ def check_samples(case: Case, sde: str, seed: int = 0) -> None:
         rows = [seed * 100 + k for k in range(3)]
         start = Seeds().batch(rows, (1,), F64).fresh()
         tape = Tape([k + 50 for k in rows], (1,), times)
-        reverse = Reverse(process, scalar_mixture())
-        x = solver.solve(reverse, process.prior(start, times[0]), times, tape)
+        ask = Ask(process, scalar_mixture())
+        x = solver.solve(ask, process.prior(start, times[0]), times, tape)
         found = (x / process.alpha(times[-1]))[:, 0].tolist()
         for k, y in enumerate((start[:, 0] * process.noise_level(times[0])).tolist()):
             draws = iter([float(z[k, 0]) for z in tape.drawn])
@@ -233,7 +232,7 @@ def check_order_of_trajectories(case: Case, sde: str, ends: tuple[float, float] 
     def error_at(n: int) -> float:
         times = on(grid, ends).times(process, n)
         x = process.alpha(times[0]) * y
-        x = solver.solve(Reverse(process, mixture()), x, times, Forbidden())
+        x = solver.solve(Ask(process, mixture()), x, times, Forbidden())
         return float((x / process.alpha(times[-1]) - exact).square().mean().sqrt())
 
     slopes = last_orders(error_at, lambda slopes: mean(slopes) >= declared - 0.15, 4096)
@@ -255,7 +254,7 @@ def check_black_box_law(
     noise = Seeds().batch(range(seed * rows, (seed + 1) * rows), (len(denoiser.mean),), F64)
     first = marginal(process, times[0], denoiser.variance, denoiser.mean)
     x = first.mean + first.variance.sqrt() * noise.fresh()
-    x = solver.solve(Reverse(process, denoiser), x, times, noise)
+    x = solver.solve(Ask(process, denoiser), x, times, noise)
     last = marginal(process, times[-1], VARIANCE, MEAN)
     z = (x.reshape(-1, len(MEAN)) - last.mean) / last.variance.sqrt()
     within(z, 1e-9)

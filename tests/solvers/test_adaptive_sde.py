@@ -15,7 +15,7 @@ from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import RevealedPath, Seeds
 from sde_diffusion.solvers.adaptive import adaptive_sde
 from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.conftest import MEAN, SDES, VARIANCE, mixture
 
 F64 = torch.float64
@@ -38,7 +38,7 @@ def deviations(
     noise = Seeds().batch(range(seed * rows, (seed + 1) * rows), denoiser.shape, F64)
     first = marginal(process, times[0], denoiser.variance, denoiser.mean)
     x = (first.mean + first.variance.sqrt() * noise.fresh()).to(dtype)
-    found = solver.solve(Reverse(process, denoiser), x, times, noise)
+    found = solver.solve(Ask(process, denoiser), x, times, noise)
     last = marginal(process, times[-1], VARIANCE, MEAN)
     z = (found.to(F64).reshape(-1, len(MEAN)) - last.mean) / last.variance.sqrt()
     mean = float(z.mean(0).abs().max()) * len(z) ** 0.5
@@ -113,7 +113,7 @@ def test_refused_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     denoiser, sde = mixture(), SDES["vp"]
     times = Karras().times(sde, 1)
     noise = Seeds().batch(range(4), MEAN.shape, F64)
-    AdaptiveSDE().solve(Reverse(sde, denoiser), sde.prior(noise.fresh(), times[0]), times, noise)
+    AdaptiveSDE().solve(Ask(sde, denoiser), sde.prior(noise.fresh(), times[0]), times, noise)
     assert denoiser.evaluations == 4 + sum(attempts)
     assert len(accepted) < sum(attempts)
 
@@ -125,7 +125,7 @@ def test_not_a_number_is_refused() -> None:
     times = Karras().times(sde, 1)
     noise = Seeds().batch([0], (4,), F64)
     with pytest.raises(InputError, match=r"^denoiser: its answer at noise level 80 "):
-        AdaptiveSDE().solve(Reverse(sde, broken), noise.fresh(), times, noise)
+        AdaptiveSDE().solve(Ask(sde, broken), noise.fresh(), times, noise)
 
 
 @pytest.mark.parametrize("eta", [0.0, 5.0])

@@ -14,7 +14,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.solvers.adaptive.scipy import METHODS
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.configs import NAMES, Case, title
 from tests.solvers.conftest import MEAN, SDES, make, mixture
 
@@ -47,7 +47,7 @@ def test_an_answer_that_is_not_finite_is_refused_where_it_was_given(case: Case, 
     times = Karras().times(sde, 1)
     noise = Seeds().batch([0, 1], (4,), F64)
     with pytest.raises(InputError, match=r"^denoiser: its answer at noise level ") as refusal:
-        make(*case)[0].solve(Reverse(sde, denoiser), noise.fresh(), times, noise)
+        make(*case)[0].solve(Ask(sde, denoiser), noise.fresh(), times, noise)
     level = float(str(refusal.value).split()[6])
     assert level < 1 if fault == "nan below 1" else level == 80
 
@@ -64,7 +64,7 @@ def test_a_sample_alone_costs_what_it_costs_in_a_batch(case: Case, sde: str) -> 
         denoiser = mixture()
         start = Seeds().batch(seeds, MEAN.shape, F64).fresh()
         noise = Seeds().batch([100 + k for k in seeds], MEAN.shape, F64)
-        x = solver.solve(Reverse(process, denoiser), process.prior(start, times[0]), times, noise)
+        x = solver.solve(Ask(process, denoiser), process.prior(start, times[0]), times, noise)
         return x / process.alpha(times[-1]), denoiser.evaluations
 
     together, total = run([3, 4, 5])

@@ -26,7 +26,7 @@ from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 
 VARIANCE = torch.tensor([1.0, 0.25, 0.01, 0.01], dtype=torch.float64)
 
@@ -107,11 +107,11 @@ def test_ddims_rule_is_ddim_after_a_gaussian_start(tmp_path: Path) -> None:
     exact = GaussianDenoiser(VARIANCE).flow(y, torch.tensor(80.0), torch.tensor(40.0))
     assert torch.allclose(at, exact, atol=1e-6)
     levels = solver.calibration.rules[4].levels
-    expected = DDIM().solve(Reverse(EDM(), denoiser), at, levels, noise)
+    expected = DDIM().solve(Ask(EDM(), denoiser), at, levels, noise)
     for sde in (EDM(), VP()):
         times = solver.grid.times(sde, 4)
         x = sde.alpha(times[0]) * y
-        found = solver.solve(Reverse(sde, denoiser), x, times, noise) / sde.alpha(times[-1])
+        found = solver.solve(Ask(sde, denoiser), x, times, noise) / sde.alpha(times[-1])
         assert torch.allclose(found, expected, atol=1e-9)
 
 
@@ -159,11 +159,11 @@ def test_a_rule_of_the_normal_laws_answers_alone_integrates_its_flow(tmp_path: P
     asks = FunctionDenoiser(lambda x, sigma: 0 * x, (4,))
     noise = Seeds().batch(range(2), (4,), torch.float64)
     times = solver.grid.times(EDM(), 3)
-    found = solver.solve(Reverse(EDM(), asks, cond), y, times, noise)
+    found = solver.solve(Ask(EDM(), asks, cond), y, times, noise)
     centre = torch.tensor([-2.0, 1.0])[:, None].double()
     own = GaussianDenoiser(VARIANCE)
     at = own.flow(y - centre, torch.tensor(80.0), torch.tensor(40.0))
-    expected = centre + DDIM().solve(Reverse(EDM(), own), at, plain.levels, noise)
+    expected = centre + DDIM().solve(Ask(EDM(), own), at, plain.levels, noise)
     assert torch.allclose(found, expected, atol=1e-5)  # the file keeps the law in float32
 
 
@@ -210,7 +210,7 @@ def test_it_walks_its_own_grid_whatever_is_asked_for(tmp_path: Path) -> None:
             ask(3)
     x, times, noise = torch.zeros(1, 4).double(), Karras().times(EDM(), 4), Seeds().batch([0], (4,))
     with pytest.raises(InputError, match="walks its own"):
-        solver.solve(Reverse(EDM(), GaussianDenoiser(VARIANCE)), x, times, noise)
+        solver.solve(Ask(EDM(), GaussianDenoiser(VARIANCE)), x, times, noise)
 
 
 def test_a_solver_without_a_grid_needs_one() -> None:

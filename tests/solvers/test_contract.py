@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from sde_diffusion.config.compose import conf_dir, locate, parameters
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
+from sde_diffusion.solvers.step import Ask, Step
 from tests.solvers import checks, laws
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, title
 from tests.solvers.conftest import SDES, make
@@ -164,6 +171,38 @@ def test_each_row_has_its_own_condition(case: Case) -> None:
 @each(CASES)
 def test_noise_is_drawn_only_if_declared(case: Case) -> None:
     checks.check_noise_is_declared(case)
+
+
+@each(FIXED)
+def test_the_last_step_draws_nothing(case: Case) -> None:
+    checks.check_last_step_draws_nothing(case)
+
+
+class Forgetful(EulerMaruyama):
+    """Takes no step for the last one."""
+
+    def step(
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        return super().step(ask, x, replace(step, n=step.n + 1), state, noise)
+
+
+class Refreshed(EulerMaruyama):
+    """Adds to every step's end noise that belongs to no interval."""
+
+    def step(
+        self, ask: Ask, x: Tensor, step: Step, state: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        return super().step(ask, x, step, state, noise)[0] + 1e-3 * noise.fresh(), None
+
+
+@pytest.mark.parametrize("twin", [Forgetful(), Refreshed(eta=0.0)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("n", [1, 6])
+def test_noise_of_the_last_step_is_seen(twin: Solver, n: int) -> None:
+    times = Karras().times(SDES["vp"], n)
+    checks.draws_nothing_at_the_end(EulerMaruyama(), times)
+    with pytest.raises(AssertionError, match="noise of the last step"):
+        checks.draws_nothing_at_the_end(twin, times)
 
 
 @each(CASES)

@@ -18,7 +18,7 @@ from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.adaptive import dormand_prince as dormand_prince_module
 from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
 from sde_diffusion.solvers.adaptive.dormand_prince import dormand_prince
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.conftest import SDES, Forbidden, gaussian
 
 F64 = torch.float64
@@ -48,7 +48,7 @@ def target(name: str) -> Denoiser:
 @torch.no_grad()
 def converged(name: str, rows: int = 100) -> tuple[Tensor, Tensor]:
     start = 80 * torch.randn(rows, 64, generator=torch.Generator().manual_seed(5), dtype=F64)
-    return start, flow(Reverse(EDM(), target(name)), start, LEVELS, 1e-10, "error=1e-10")
+    return start, flow(Ask(EDM(), target(name)), start, LEVELS, 1e-10, "error=1e-10")
 
 
 @pytest.mark.parametrize("error", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
@@ -57,7 +57,7 @@ def converged(name: str, rows: int = 100) -> tuple[Tensor, Tensor]:
 def test_the_requested_endpoint_error(name: str, error: float) -> None:
     """95 % of samples within the request, the median no less than 0.02 of it."""
     start, exact = converged(name)
-    found = DoPri(error).solve(Reverse(EDM(), target(name)), start, LEVELS, Forbidden())
+    found = DoPri(error).solve(Ask(EDM(), target(name)), start, LEVELS, Forbidden())
     ratio = (found - exact).square().mean(1).sqrt() / error
     assert float(ratio.quantile(0.95)) <= 1
     assert float(ratio.median()) >= 0.02
@@ -73,7 +73,7 @@ def test_the_requested_endpoint_error_on_every_sde(name: str, sde: str) -> None:
     times = Karras().times(process, 1)
     before = denoiser.evaluations
     x = DoPri(1e-3).solve(
-        Reverse(process, denoiser), process.alpha(times[0]) * start, times, Forbidden()
+        Ask(process, denoiser), process.alpha(times[0]) * start, times, Forbidden()
     )
     ratio = (x / process.alpha(times[-1]) - exact).square().mean(1).sqrt() / 1e-3
     assert float(ratio.quantile(0.95)) <= 1
@@ -88,7 +88,7 @@ def test_a_request_far_beyond_the_fitted_ones(up: bool) -> None:
     start, image = converged("gaussian")
     y, exact, unit = (image, start, 80.0) if up else (start, image, 1.0)
     levels = LEVELS.flip(0) if up else LEVELS
-    found = flow(Reverse(EDM(), target("gaussian")), y, levels, 1e-8, "error=1e-8")
+    found = flow(Ask(EDM(), target("gaussian")), y, levels, 1e-8, "error=1e-8")
     ratio = (found - exact).square().mean(1).sqrt() / unit / 1e-8
     assert float(ratio.max()) < 1
     assert float(ratio.median()) > 0.02
@@ -154,7 +154,7 @@ def test_what_cannot_be_asked_for() -> None:
 @torch.no_grad()
 def test_what_a_dtype_cannot_resolve_is_refused_before_it_is_tried() -> None:
     denoiser = gaussian()
-    single = Reverse(EDM(), denoiser.float())
+    single = Ask(EDM(), denoiser.float())
     with pytest.raises(InputError, match=r"^solver\.error=1e-06: float32 .*dtype=float64$"):
         DoPri(1e-6).solve(single, 80 * torch.ones(1, 4), LEVELS, Forbidden())
     with pytest.raises(InputError, match=r"^error=0.0001: float32 resolves 0.0005"):
@@ -175,7 +175,7 @@ def test_a_denoiser_too_coarse_for_the_request_is_no_endless_loop(
     )
     start = 80 * torch.randn(1, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     with pytest.raises(InputError, match=r"^solver\.error=1e-09: 100 steps .*loosen it$"):
-        DoPri(1e-9).solve(Reverse(EDM(), coarse), start, LEVELS, Forbidden())
+        DoPri(1e-9).solve(Ask(EDM(), coarse), start, LEVELS, Forbidden())
     assert coarse.evaluations == 601
     monkeypatch.undo()
-    assert DoPri(0.1).solve(Reverse(EDM(), coarse), start, LEVELS, Forbidden()).isfinite().all()
+    assert DoPri(0.1).solve(Ask(EDM(), coarse), start, LEVELS, Forbidden()).isfinite().all()

@@ -16,7 +16,7 @@ from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.er_sde import ERSDE, SCALES, integrals
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64
@@ -27,7 +27,7 @@ def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
     x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
     noise = Seeds().batch([7, 8, 9], (4,), F64)
-    return solver.solve(Reverse(SDES[sde], mixture()), x, times, noise)
+    return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -58,7 +58,7 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
     denoiser, sde = mixture(), SDES["edm"]
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     noise = Seeds().batch([1, 2, 3], (4,), F64)
-    found = ERSDE(3, scale).solve(Reverse(sde, denoiser), x, times, noise)
+    found = ERSDE(3, scale).solve(Ask(sde, denoiser), x, times, noise)
 
     def flow(r: float) -> float:
         return r

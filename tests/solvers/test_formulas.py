@@ -28,7 +28,7 @@ from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.ipndm import IPNDM
 from sde_diffusion.solvers.lms import LMS
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde import Increment, TorchSDE
 from sde_diffusion.solvers.unipc import weights
 from tests.solvers.conftest import SDES, Impulses, error, gaussian, mixture
@@ -36,17 +36,17 @@ from tests.solvers.conftest import SDES, Impulses, error, gaussian, mixture
 F64 = torch.float64
 
 
-def start(rows: int = 3, n: int = 8, sde: str = "vp") -> tuple[Reverse, Tensor, Tensor]:
+def start(rows: int = 3, n: int = 8, sde: str = "vp") -> tuple[Ask, Tensor, Tensor]:
     process = SDES[sde]
     times = Karras().times(process, n)
     x = process.prior(Seeds().batch(range(rows), (4,), F64).fresh(), times[0])
-    return Reverse(process, mixture()), x, times
+    return Ask(process, mixture()), x, times
 
 
 @torch.no_grad()
 def end(solver: Solver, sde: str = "vp", n: int = 8) -> Tensor:
-    reverse, x, times = start(n=n, sde=sde)
-    return solver.solve(reverse, x, times, Seeds().batch([7, 8, 9], (4,), F64))
+    ask, x, times = start(n=n, sde=sde)
+    return solver.solve(ask, x, times, Seeds().batch([7, 8, 9], (4,), F64))
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -71,9 +71,9 @@ def test_two_solvers_that_coincide(one: Solver, other: Solver, sde: str) -> None
 @pytest.mark.parametrize("order", [2, 3, 4])
 @torch.no_grad()
 def test_lms_on_equal_steps_of_the_noise_level_is_ipndm(order: int) -> None:
-    reverse, x, _ = start(sde="edm")
+    ask, x, _ = start(sde="edm")
     times, noise = torch.linspace(2.0, 0.4, 9, dtype=F64), Seeds().batch([7, 8, 9], (4,), F64)
-    lms, ipndm = (s.solve(reverse, x / 40, times, noise) for s in (LMS(order), IPNDM(order)))
+    lms, ipndm = (s.solve(ask, x / 40, times, noise) for s in (LMS(order), IPNDM(order)))
     assert torch.allclose(lms, ipndm, rtol=1e-10)
 
 
@@ -126,7 +126,7 @@ def test_the_endpoint_error_follows_the_tolerance(name: str, rtol: float) -> Non
     times = Karras().times(sde, 1)
     noise = Seeds().batch(range(4), (4,), F64)
     x = sde.prior(noise.fresh(), times[0])
-    found = solver.solve(Reverse(sde, denoiser), x, times, noise) / sde.alpha(times[-1])
+    found = solver.solve(Ask(sde, denoiser), x, times, noise) / sde.alpha(times[-1])
     levels = sde.noise_level(times)
     exact = denoiser.flow(x / sde.alpha(times[0]), levels[0], levels[1])
     assert float((found - exact).abs().max()) < 10 * rtol
@@ -142,27 +142,27 @@ def test_every_scipy_method_runs(method: str) -> None:
 @torch.no_grad()
 def test_dopri_stops_asking_for_samples_that_have_arrived() -> None:
     """Evaluations of a batch are the sum of those of its samples alone."""
-    reverse, x, times = start(rows=4)
+    ask, x, times = start(rows=4)
     noise, alone = Seeds().batch(range(4), (4,), F64), []
     for k in range(4):
-        single = Reverse(reverse.sde, mixture())
+        single = Ask(ask.sde, mixture())
         DoPri().solve(single, x[k : k + 1], times, noise)
         alone.append(single.denoiser.evaluations)
-    DoPri().solve(reverse, x, times, noise)
-    assert reverse.denoiser.evaluations == sum(alone)
+    DoPri().solve(ask, x, times, noise)
+    assert ask.denoiser.evaluations == sum(alone)
     assert len(set(alone)) > 1
 
 
 @torch.no_grad()
 def test_torchsde_refuses_what_it_would_pass_over() -> None:
     """A tolerance that no step meets; a denoiser that is not a number (it would never end)."""
-    reverse, x, times = start(rows=1)
+    ask, x, times = start(rows=1)
     noise = Seeds().batch([0], (4,), F64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # else the tests' own filter would raise
         with pytest.raises(InputError, match=r"^solver\.rtol=.*vanished"):
-            TorchSDEAdaptive("euler", rtol=1e-12, atol=1e-12).solve(reverse, x, times, noise)
-    nan = Reverse(reverse.sde, GaussianDenoiser(torch.full((4,), math.nan, dtype=F64)))
+            TorchSDEAdaptive("euler", rtol=1e-12, atol=1e-12).solve(ask, x, times, noise)
+    nan = Ask(ask.sde, GaussianDenoiser(torch.full((4,), math.nan, dtype=F64)))
     with pytest.raises(InputError, match="not finite"):
         TorchSDEAdaptive().solve(nan, x, times, noise)
 
@@ -172,17 +172,18 @@ def test_dopri_refuses_a_denoiser_that_is_not_a_number() -> None:
     broken = MixtureDenoiser(*(torch.full(s, math.nan, dtype=F64) for s in ((1,), (1, 4), (1, 4))))
     _, x, times = start()
     with pytest.raises(InputError, match=r"^denoiser: its answer"):
-        DoPri().solve(Reverse(SDES["vp"], broken), x, times, Seeds().batch([0], (4,), F64))
+        DoPri().solve(Ask(SDES["vp"], broken), x, times, Seeds().batch([0], (4,), F64))
 
 
 def test_torchsde_sees_a_brownian_motion_and_its_integral() -> None:
     """Over a unit interval var W = 1, cov(W, int W) = 1/2, var(int W) = 1/3, from unit impulses."""
-    t, s = torch.tensor(0.8, dtype=F64), torch.tensor(0.3, dtype=F64)
+    t, s = 0.8, 0.3
+    ends = torch.tensor([0.0, 1.0], dtype=F64)  # torchsde's own
     increment = Increment(Impulses(4, 1), torch.zeros(4, 1, dtype=F64), t, s)
-    both = increment(t, s, return_U=True)
+    both = increment(*ends, return_U=True)
     w, integral = (part[2:, 0] for part in both)
     assert float(w @ w) == pytest.approx(1)
     assert float(w @ integral) == pytest.approx(1 / 2)
     assert float(integral @ integral) == pytest.approx(1 / 3)
-    single = Increment(Impulses(4, 1), torch.zeros(4, 1, dtype=F64), t, s)(t, s)
+    single = Increment(Impulses(4, 1), torch.zeros(4, 1, dtype=F64), t, s)(*ends)
     assert float(single.square().sum()) == pytest.approx(1)  # type: ignore[union-attr]

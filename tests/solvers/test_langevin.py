@@ -14,8 +14,8 @@ from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Noise, Seeds
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.reverse_diffusion import ReverseDiffusion
+from sde_diffusion.solvers.step import Ask, walk
 from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
 from tests.solvers.conftest import SDES
 
@@ -60,7 +60,7 @@ def check_the_chain(name: str, predict: bool, norm: str, seed: int = 0) -> None:
     denoiser = GaussianDenoiser(VARIANCE.repeat_interleave(HALF))
     start = 4 * (sde.alpha(times[0]) ** 2 * denoiser.variance + sde.sigma(times[0]) ** 2)
     noise = Seeds().batch(range(seed * ROWS, (seed + 1) * ROWS), denoiser.shape, torch.float64)
-    x = solver.solve(Reverse(sde, denoiser), start.sqrt() * noise.fresh(), times, noise)
+    x = solver.solve(Ask(sde, denoiser), start.sqrt() * noise.fresh(), times, noise)
     expected = chain_variances(name, 0.3, 4, predict)
     found = x.reshape(ROWS, 2, HALF).square().mean((0, 2))
     z = (found / expected - 1) * (ROWS * HALF / 2) ** 0.5
@@ -83,7 +83,7 @@ class Recorded(Noise):
     def fresh(self) -> Tensor:
         return self.draws.pop(0)
 
-    def normal(self, t: Tensor, s: Tensor) -> Tensor:
+    def normal(self, t: float, s: float) -> Tensor:
         raise AssertionError("a corrector's noise belongs to no interval")
 
     def entropy(self) -> list[int]:
@@ -95,10 +95,11 @@ class Recorded(Noise):
 def test_one_move_is_the_published_formula(norm: str) -> None:
     """x + e score + sqrt(2 e) z with e = 2 a (snr |z| / |score|)^2, number by number."""
     sde = SDES["vp"]
-    t, s = Karras().times(sde, 10)[4:6]
+    step = walk(sde, Karras().times(sde, 10))[4]
+    t, s = (torch.tensor(at.t, dtype=torch.float64) for at in (step.a, step.b))
     x, z = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     denoiser = GaussianDenoiser(VARIANCE)
-    moved = Langevin(0.2, 1, norm).correct(Reverse(sde, denoiser), x, t, s, Recorded(z[None]))
+    moved = Langevin(0.2, 1, norm).correct(Ask(sde, denoiser), x, step, Recorded(z[None]))
     total = [float(sde.alpha(t) ** 2 * v + sde.sigma(t) ** 2) for v in VARIANCE]
     score = [[-float(row[k]) / total[k] for k in (0, 1)] for row in x]
     sizes = [sum(v**2 for v in row) ** 0.5 for row in score]
@@ -115,19 +116,20 @@ def test_one_move_is_the_published_formula(norm: str) -> None:
 
 @torch.no_grad()
 def test_corrector_comes_first_and_the_last_state_is_the_predictors_mean() -> None:
-    sde, reverse = SDES["edm"], Reverse(SDES["edm"], GaussianDenoiser(VARIANCE))
+    sde, ask = SDES["edm"], Ask(SDES["edm"], GaussianDenoiser(VARIANCE))
     times = Karras().times(sde, 2)
     x = torch.tensor([[5.0, -3.0]], dtype=torch.float64)
     corrector, predictor = Langevin(), ReverseDiffusion()
     found = PredictorCorrector(predictor, corrector).solve(
-        reverse, x, times, Seeds().batch([4], (2,), torch.float64)
+        ask, x, times, Seeds().batch([4], (2,), torch.float64)
     )
     noise = Seeds().batch([4], (2,), torch.float64)
-    x = corrector.correct(reverse, x, times[0], times[1], noise)
-    x, _ = predictor.step(reverse, x, times[0], times[1], None, noise)
-    x = corrector.correct(reverse, x, times[1], times[2], noise)
+    first, second = walk(sde, times)
+    x = corrector.correct(ask, x, first, noise)
+    x, _ = predictor.step(ask, x, first, None, noise)
+    x = corrector.correct(ask, x, second, noise)
     b2 = times[1] ** 2 - times[2] ** 2
-    assert torch.allclose(found, x + b2 * reverse.score(x, times[1]), rtol=0, atol=1e-12)
+    assert torch.allclose(found, x + b2 * ask.score(x, second.a), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

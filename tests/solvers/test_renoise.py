@@ -19,8 +19,8 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.sa_solver import SASolver
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 from sde_diffusion.solvers.wrappers.renoise import Renoise
 from sde_diffusion.solvers.wrappers.restart import Restart
@@ -35,7 +35,7 @@ def states(solver: StepSolver[Any], sde: str, n: int = 8) -> list[Tensor]:
     x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
     seen: list[Tensor] = []
     noise = Seeds().batch([7, 8, 9], (4,), F64)
-    solver.solve(Reverse(SDES[sde], mixture()), x, times, noise, lambda t, x: seen.append(x))
+    solver.solve(Ask(SDES[sde], mixture()), x, times, noise, lambda at, x: seen.append(x))
     return seen
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_asked_below_the_last_level(sde: str) -> None:
     denoiser = Listening(inner.weights, inner.means, inner.variances)
     times = SDES[sde].time_at(torch.tensor([2.0, 0.9, 0.4, 0.3], dtype=F64))
     noise = Seeds().batch([1], (4,), F64)
-    Renoise(Heun()).solve(Reverse(SDES[sde], denoiser), torch.ones(1, 4).to(F64), times, noise)
+    Renoise(Heun()).solve(Ask(SDES[sde], denoiser), torch.ones(1, 4).to(F64), times, noise)
     assert min(asked) == pytest.approx(0.3)
 
 

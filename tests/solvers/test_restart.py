@@ -20,7 +20,7 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.langevin import Langevin
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 from sde_diffusion.solvers.wrappers.restart import Restart
 from tests.solvers.conftest import SDES, Forbidden, error, mixture
@@ -34,7 +34,7 @@ MANY = ([0.06, 0.3, 0.59], [0.3, 0.59, 1.09], [3, 4, 5], [4, 0, 2])
 def end(solver: StepSolver[Any], noise: Noise, sde: str = "vp", n: int = 12) -> Tensor:
     times = Karras().times(SDES[sde], n)
     x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
-    return solver.solve(Reverse(SDES[sde], mixture()), x, times, noise)
+    return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
 
 @pytest.mark.parametrize("inner", [DDIM(), Heun(), UniPC()], ids=lambda s: type(s).__name__)
@@ -52,20 +52,20 @@ def test_it_is_the_stated_loop(inner: StepSolver[Any]) -> None:
     """At alpha = 1: four steps, two restarts after the second, two steps; history is new."""
     levels, denoiser, sde = [2.0, 1.0, 0.5, 0.3, 0.2], mixture(), SDES["edm"]
     restart = Restart(inner, [0.6], [1.5], [3], [2], s_noise=1.1)
-    reverse, times = Reverse(sde, denoiser), torch.tensor(levels, dtype=F64)
+    ask, times = Ask(sde, denoiser), torch.tensor(levels, dtype=F64)
     x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
-    found = restart.solve(reverse, x, times, Seeds().batch([1, 2], (4,), F64))
+    found = restart.solve(ask, x, times, Seeds().batch([1, 2], (4,), F64))
 
     draws = Seeds().batch([1, 2], (4,), F64)
     a, b = 1.5 ** (1 / 7), 0.5 ** (1 / 7)
     piece = torch.tensor([(a + k / 3 * (b - a)) ** 7 for k in range(4)], dtype=F64)
     seen: list[Tensor] = []
-    inner.solve(reverse, x, times, Forbidden(), lambda t, x: seen.append(x))
+    inner.solve(ask, x, times, Forbidden(), lambda at, x: seen.append(x))
     x = seen[2]
     for _ in range(2):
         x = x + 1.1 * math.sqrt(1.5**2 - 0.5**2) * draws.fresh()
-        x = inner.solve(reverse, x, piece, draws)
-    x = inner.solve(reverse, x, times[2:], draws)
+        x = inner.solve(ask, x, piece, draws)
+    x = inner.solve(ask, x, times[2:], draws)
     assert torch.allclose(found, x, rtol=1e-11)
 
 
@@ -74,13 +74,29 @@ def test_any_number_of_steps_has_the_restart(n: int) -> None:
     """r_l is the first level at or below low, the last of the grid if there is no other."""
     sde = SDES["vp"]
     times = Karras().times(sde, n)
-    state = Restart(Heun()).init(Reverse(sde, mixture()), torch.zeros(1, 4, dtype=F64), times)
-    ((index, piece),) = state.pieces.items()
+    ask = Ask(sde, mixture()).along(times)
+    state = Restart(Heun()).init(ask, torch.zeros(1, 4, dtype=F64), ask.steps)
+    ((before, piece),) = state.pieces.items()
+    index = before + 1
     levels = sde.noise_level(times)
     assert float(levels[index]) <= 0.06 < float(levels[index - 1])
     assert float(sde.noise_level(piece.times[0])) == pytest.approx(0.3, rel=1e-12)
     assert piece.times[-1] == times[index]
     assert len(piece.times) == 3
+
+
+@pytest.mark.parametrize("k", [0, 2, 4])
+@torch.no_grad()
+def test_what_is_left_of_a_grid_is_walked_as_if_it_were_all(k: int) -> None:
+    """A history of three images and a restart near the end, begun at step k of 8."""
+    sde, restart = SDES["vp"], Restart(UniPC(order=3), [0.06], [0.3])
+    times = Karras().times(sde, 8)
+    ask, x = Ask(sde, mixture()).along(times), torch.ones(2, 4, dtype=F64)
+    expected = restart.solve(ask, x, times[k:], Seeds().batch([1, 2], (4,), F64))
+    noise, state = Seeds().batch([1, 2], (4,), F64), restart.init(ask, x, ask.steps[k:])
+    for step in ask.steps[k:]:
+        x, state = restart.step(ask, x, step, state, noise)
+    assert torch.equal(x, expected)
 
 
 def test_a_level_of_the_grid_is_low_whatever_its_time_rounds_to() -> None:
@@ -89,9 +105,10 @@ def test_a_level_of_the_grid_is_low_whatever_its_time_rounds_to() -> None:
     levels = LogSNR(0.01, 10.0).times(SDES["edm"], 30)
     times = sde.time_at(levels)
     assert bool((sde.noise_level(times) > levels).any())
+    ask = Ask(sde, mixture()).along(times)
     for k in range(1, 30):
         restart = Restart(DDIM(), [float(levels[k])], [9.0])
-        assert list(restart.init(Reverse(sde, mixture()), x, times).pieces) == [k]
+        assert list(restart.init(ask, x, ask.steps).pieces) == [k - 1]
 
 
 class Odd(EulerMaruyama):
@@ -116,7 +133,7 @@ def test_the_budget_counts_every_repeat(inner: StepSolver[Any]) -> None:
     times = Karras().times(SDES["vp"], n)
     x = torch.ones(3, 4, dtype=F64)
     noise = Seeds().batch(range(3), (4,), F64)
-    solver.solve(Reverse(SDES["vp"], denoiser), x, times, noise)
+    solver.solve(Ask(SDES["vp"], denoiser), x, times, noise)
     assert denoiser.evaluations == 3 * nfe
     with pytest.raises(InputError, match=rf"^nfe=10.*\+{22 * inner.evaluations} in all"):
         solver.steps(10)
@@ -177,7 +194,7 @@ def test_two_restarts_of_one_level_are_refused_and_not_overwritten() -> None:
     assert end(solver, Seeds().batch([7, 8, 9], (4,), F64), n=20).isfinite().all()
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.001, 0.3), (0.06, 90.0)])
+@pytest.mark.parametrize(("low", "high"), [(0.001, 0.3), (0.06, 90.0), (80 - 1e-8, 80.0)])
 def test_an_interval_beyond_the_grid_is_refused(low: float, high: float) -> None:
     with pytest.raises(InputError, match=r"^solver\.low=.*beyond the grid.*move"):
         end(Restart(Heun(), [low], [high]), Forbidden(), sde="edm")

@@ -15,8 +15,8 @@ from sde_diffusion.process.noise import Seeds
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
-from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.sa_solver import SASolver, integrals
+from sde_diffusion.solvers.step import Ask, walk
 from tests.solvers.conftest import SDES, error, mixture
 
 F64 = torch.float64
@@ -27,7 +27,7 @@ def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
     x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
     noise = Seeds().batch([7, 8, 9], (4,), F64)
-    return solver.solve(Reverse(SDES[sde], mixture()), x, times, noise)
+    return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -61,7 +61,7 @@ def test_two_nodes_are_the_stated_recursion(published: bool) -> None:
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     solver = SASolver(2, 2, tau, 0.6, 1.5, published)
     noise = Seeds().batch([1, 2, 3], (4,), F64)
-    found = solver.solve(Reverse(SDES["edm"], denoiser), x, times, noise)
+    found = solver.solve(Ask(SDES["edm"], denoiser), x, times, noise)
 
     draws, zero = Seeds().batch([1, 2, 3], (4,), F64), torch.zeros_like(x)
 
@@ -90,13 +90,13 @@ def test_two_nodes_are_the_stated_recursion(published: bool) -> None:
 def test_lower_final_orders_take_one_node_in_the_last_step() -> None:
     """A flow of one step before the last: the last is DDIM's, whatever the history holds."""
     sde, times = SDES["edm"], torch.tensor([2.0, 1.0, 0.5], dtype=F64)
-    reverse = Reverse(sde, mixture())
+    ask = Ask(sde, mixture())
     noise = Seeds().batch([1], (4,), F64)
     seen: list[Tensor] = []
     solver = SASolver(3, 0, 0.0, lower_order_final=True)
     x = torch.ones(1, 4, dtype=F64)
-    end = solver.solve(reverse, x, times, noise, lambda t, x: seen.append(x))
-    last, _ = DDIM().step(reverse, seen[1], times[1], times[2], None, noise)
+    end = solver.solve(ask, x, times, noise, lambda at, x: seen.append(x))
+    last, _ = DDIM().step(ask, seen[1], walk(sde, times)[1], None, noise)
     assert torch.allclose(end, last, rtol=1e-12)
 
 

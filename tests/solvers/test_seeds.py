@@ -14,8 +14,8 @@ from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.ancestral import Ancestral
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.solvers.reverse import Reverse
 from sde_diffusion.solvers.seeds_method import SEEDS, StageInterval
+from sde_diffusion.solvers.step import Ask, Step
 from tests.solvers.conftest import SDES, mixture
 
 F64 = torch.float64
@@ -25,9 +25,7 @@ F64 = torch.float64
 def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
     x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
-    return solver.solve(
-        Reverse(SDES[sde], mixture()), x, times, Seeds().batch([7, 8, 9], (4,), F64)
-    )
+    return solver.solve(Ask(SDES[sde], mixture()), x, times, Seeds().batch([7, 8, 9], (4,), F64))
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -38,19 +36,20 @@ def test_one_stage_on_the_image_is_ancestral_sampling(sde: str) -> None:
 @torch.no_grad()
 def test_one_stage_on_the_noise_is_twice_the_step_of_the_flow_and_a_brownian_motion_in_r2() -> None:
     sde = SDES["edm"]
-    reverse = Reverse(sde, mixture())
+    ask = Ask(sde, mixture())
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     t, s = torch.tensor(0.9, dtype=F64), torch.tensor(0.4, dtype=F64)
     z = Seeds().batch([1, 2, 3], (4,), F64).fresh()
-    found, _ = SEEDS(1, "noise").step(reverse, x, t, s, None, Seeds().batch([1, 2, 3], (4,), F64))
-    expected = x + 2 * (s - t) * reverse.noise(x, t) + (t**2 - s**2).sqrt() * z
+    step = Step(ask.at(0.9), ask.at(0.4), 0, 2)
+    found, _ = SEEDS(1, "noise").step(ask, x, step, None, Seeds().batch([1, 2, 3], (4,), F64))
+    expected = x + 2 * (s - t) * ask.noise(x, step.a) + (t**2 - s**2).sqrt() * z
     assert torch.allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("data", [True, False])
 def test_an_interval_holds_the_integrals_that_it_stands_for(data: bool) -> None:
     """Against 20,000 midpoints in lam: kernel e^(-2 (lam_s - lam)) of the image, r of the noise."""
-    found = StageInterval.between(Marginal(1.0, 1.3), Marginal(1.0, 0.5), data)
+    found = StageInterval.between(Marginal(1.3, 1.0, 1.3), Marginal(0.5, 1.0, 0.5), data)
     h = math.log(1.3 / 0.5)
     u = (torch.arange(20000, dtype=F64) + 0.5) / 20000
     r = 1.3 * torch.exp(-h * u)
@@ -67,7 +66,7 @@ def test_an_interval_holds_the_integrals_that_it_stands_for(data: bool) -> None:
 @pytest.mark.parametrize("data", [True, False])
 def test_two_intervals_make_one(data: bool) -> None:
     """w(s) = a w(m) + sd z has the variance of the whole: the stages share one path."""
-    t, m, s = (Marginal(1.0, r) for r in (7.0, 1.5, 0.2))
+    t, m, s = (Marginal(r, 1.0, r) for r in (7.0, 1.5, 0.2))
     first, second, whole = (StageInterval.between(*ends, data) for ends in ((t, m), (m, s), (t, s)))
     assert second.a * first.a == pytest.approx(whole.a, rel=1e-12)
     variance = second.a**2 * first.sd**2 + second.sd**2
@@ -79,10 +78,13 @@ def test_two_intervals_make_one(data: bool) -> None:
 def test_two_and_three_stages_are_the_stated_recursion(prediction: str) -> None:
     """In y at alpha = 1, with the formulas of the docstring written out."""
     sde, data = SDES["edm"], prediction == "data"
-    reverse = Reverse(sde, mixture())
+    ask = Ask(sde, mixture())
     y = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     t, s = torch.tensor(1.7, dtype=F64), torch.tensor(0.6, dtype=F64)
-    predict = reverse.denoise if data else reverse.noise
+    step = Step(ask.at(1.7), ask.at(0.6), 0, 2)
+
+    def predict(x: Tensor, level: Tensor) -> Tensor:
+        return (ask.denoise if data else ask.noise)(x, ask.at(float(level)))
 
     def parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         d = torch.log(a / b)
@@ -100,9 +102,7 @@ def test_two_and_three_stages_are_the_stated_recursion(prediction: str) -> None:
     a_2, _, _, sd_2 = parts(m, s)
     a, one, _, _ = parts(t, s)
     expected = a * y + one * predict(u, m) + a_2 * w + sd_2 * draws.fresh()
-    found, _ = SEEDS(2, prediction).step(
-        reverse, y, t, s, None, Seeds().batch([1, 2, 3], (4,), F64)
-    )
+    found, _ = SEEDS(2, prediction).step(ask, y, step, None, Seeds().batch([1, 2, 3], (4,), F64))
     assert torch.allclose(found, expected, rtol=1e-11)
 
     draws = Seeds().batch([1, 2, 3], (4,), F64)
@@ -119,9 +119,7 @@ def test_two_and_three_stages_are_the_stated_recursion(prediction: str) -> None:
     w = a_2 * w + sd_2 * draws.fresh()
     a, one, two, _ = parts(t, s)
     expected = a * y + one * f_t + 1.5 * two * (f_v - f_t) + w
-    found, _ = SEEDS(3, prediction).step(
-        reverse, y, t, s, None, Seeds().batch([1, 2, 3], (4,), F64)
-    )
+    found, _ = SEEDS(3, prediction).step(ask, y, step, None, Seeds().batch([1, 2, 3], (4,), F64))
     assert torch.allclose(found, expected, rtol=1e-11)
 
 

@@ -15,7 +15,7 @@ from sde_diffusion.process.noise import RevealedPath, Seeds
 from sde_diffusion.solvers.adaptive.adaptive_sde import AdaptiveSDE
 from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
 from sde_diffusion.solvers.adaptive.dormand_prince import dormand_prince
-from sde_diffusion.solvers.reverse import Reverse
+from sde_diffusion.solvers.step import Ask
 from tests.solvers.conftest import SDES
 from tests.solvers.laws import posterior_mean, scalar_mixture
 
@@ -82,7 +82,7 @@ def test_dopri_within_local_tolerances_is_that_recursion(sde: str) -> None:
     times = Karras().times(process, 1)
     start = Seeds().batch(range(3), (1,), F64).fresh()
     x = process.prior(start, times[0])
-    found = DoPri(rtol=rtol, atol=atol).solve(Reverse(process, denoiser), x, times, None)  # type: ignore[arg-type]
+    found = DoPri(rtol=rtol, atol=atol).solve(Ask(process, denoiser), x, times, None)  # type: ignore[arg-type]
     levels, evaluations = process.noise_level(times).log().tolist(), 0
     for k in range(3):
         y, asked = again(
@@ -103,7 +103,7 @@ def test_the_flow_for_a_requested_error_is_that_recursion(up: bool, error: float
     the root up; the first step tried is error^(1/5)."""
     levels = torch.tensor([0.05, 4.0] if up else [4.0, 0.05], dtype=F64)
     denoiser, y = scalar_mixture(), torch.tensor([[0.3], [-0.9]], dtype=F64)
-    found = flow(Reverse(SDES["edm"], denoiser), y, levels, error, "error=1")
+    found = flow(Ask(SDES["edm"], denoiser), y, levels, error, "error=1")
     share = 0.025 * error * max(error, 1e-6) ** -0.2
 
     def allowed(u: float, y: float) -> float:
@@ -159,7 +159,7 @@ def test_the_adaptive_sde_is_that_recursion_on_its_path(sde: str, eta: float) ->
     noise = Seeds().batch(seeds, (1,), F64)
     x = process.prior(noise.fresh(), times[0])
     solver = AdaptiveSDE(RTOL, ATOL, eta)
-    found = solver.solve(Reverse(process, scalar_mixture()), x, times, noise)
+    found = solver.solve(Ask(process, scalar_mixture()), x, times, noise)
     noise = Seeds().batch(seeds, (1,), F64)
     noise.fresh()
     first, last = process.lam(times).tolist()

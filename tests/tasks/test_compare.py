@@ -112,9 +112,9 @@ def test_a_solver_that_diverges_is_left_out_and_named(
     """With NaN from the second block on: none of its blocks is shown, all others are."""
     step = Heun.step
 
-    def broken(self: Heun, reverse: Any, x: Tensor, *rest: Any) -> Any:
-        made, state = step(self, reverse, x, *rest)
-        return (made * math.nan if reverse.cond.parts["label"].value[0] == 8 else made), state
+    def broken(self: Heun, ask: Any, x: Tensor, *rest: Any) -> Any:
+        made, state = step(self, ask, x, *rest)
+        return (made * math.nan if ask.cond.parts["label"].value[0] == 8 else made), state
 
     monkeypatch.setattr(Heun, "step", broken)
     words = ["solvers=[ddim,heun]", "nfe=[2,4]", "repeats=2", "metrics=[]"]

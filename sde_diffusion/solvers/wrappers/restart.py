@@ -42,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class RestartState:
-    """The inner solver's state, the grid's steps, and the pieces by the step that they follow."""
+    """The inner solver's state, the steps to be taken, and the pieces by the step they follow."""
 
     inner: Any
     steps: Sequence[Step]
@@ -115,13 +115,14 @@ class Restart(StepSolver[RestartState]):
         pieces: dict[int, Piece] = {}
         for interval in (part for part in self.intervals if part.repeats > 0):
             low, high = interval.low, interval.high
-            if low < last * (1 - ROUNDING) or high > first * (1 + ROUNDING):
+            index = int((levels > low * (1 + ROUNDING)).sum())
+            if index == 0 or low < last * (1 - ROUNDING) or high > first * (1 + ROUNDING):
                 raise InputError(
                     f"solver.low={low}, high={high}: beyond the grid, which has {last:.4g} .. "
                     f"{first:.4g}; move one or the other"
                 )
-            index = int((levels > low * (1 + ROUNDING)).sum())
-            if index in pieces:
+            before = steps[index - 1].i
+            if before in pieces:
                 raise InputError(
                     f"solver.low={low}: {len(steps)} steps have one level for two restarts; "
                     "give a larger nfe, or one interval in place of two"
@@ -130,7 +131,7 @@ class Restart(StepSolver[RestartState]):
             top = torch.full_like(levels[0], high)
             piece = sde.time_at(power_spaced(top, levels[index], unit, self.rho))
             piece[-1] = times[index]
-            pieces[index] = Piece(piece, interval.repeats)
+            pieces[before] = Piece(piece, interval.repeats)
         return RestartState(self.inner.init(ask, x, steps), steps, pieces)
 
     def step(
@@ -142,14 +143,14 @@ class Restart(StepSolver[RestartState]):
         noise: Noise,
     ) -> tuple[Tensor, RestartState]:
         x, inner = self.inner.step(ask, x, step, state.inner, noise)
-        piece = state.pieces.get(step.i + 1)
+        piece = state.pieces.get(step.i)
         if piece is not None:
             high = ask.at(float(piece.times[0]))
             for _ in range(piece.repeats):
                 x = self._jump(x, step.b, high, noise)
                 x = self.inner.solve(ask, x, piece.times, noise)
             if not step.last:
-                inner = self.inner.init(ask, x, state.steps[step.i + 1 :])
+                inner = self.inner.init(ask, x, [rest for rest in state.steps if rest.i > step.i])
         return x, replace(state, inner=inner)
 
     def _jump(self, x: Tensor, a: Marginal, b: Marginal, noise: Noise) -> Tensor:

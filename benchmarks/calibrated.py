@@ -34,7 +34,8 @@ from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.process.sde import EDM
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.system.storage import asset, fingerprint, write_atomically
@@ -104,7 +105,7 @@ def calibrated(case: Case, block: int, calls: int, n: int | None = None) -> Tens
     def make() -> dict[str, Tensor]:
         sampler = Sampler.build(EDM(), case.denoiser, solver, None)
         nfe = calls * case.denoiser.cost
-        return {"x": sampler.sample(seeds, nfe, case.condition(seeds), 100).x}
+        return {"x": sampler.sample(Request(seeds, nfe, case.condition(seeds)), Execution(100)).x}
 
     name = f"calibrated-{fingerprint(path)}-{calls}-{block}-{len(seeds)}"
     return kept(FOLDER / case.draws / f"{name}.safetensors", make)["x"]

@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.config.compose import build, compose_task
-from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser, NetworkDenoiser
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import EpsilonPrediction
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise

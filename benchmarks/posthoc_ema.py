@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.data import digits
-from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.models.file import Spec, read_checkpoint
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks.common import machine

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sde_diffusion.exact import Gaussian, exact_error
     from sde_diffusion.models.model import Model, load, wrap
-    from sde_diffusion.sampling.sampler import Sampler, Samples
+    from sde_diffusion.sampling.sampler import Sampler
+    from sde_diffusion.sampling.samples import Samples
 
 __all__ = [
     "Gaussian", "Model", "Sampler", "Samples", "__version__", "exact_error", "load", "wrap",
@@ -25,7 +26,7 @@ _HOME = {
     "load": "models.model",
     "wrap": "models.model",
     "Sampler": "sampling.sampler",
-    "Samples": "sampling.sampler",
+    "Samples": "sampling.samples",
     "Gaussian": "exact",
     "exact_error": "exact",
 }

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.solvers.base import StepSolver
 
 TEXT = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text()
@@ -33,7 +34,9 @@ def test_the_example_is_a_solver_of_its_declared_order() -> None:
     errors = []
     for nfe in (128, 256):
         sampler = Sampler.build(EDM(), denoiser, solver, Karras())
-        drawn = sampler.sample([0, 1], nfe, dtype=torch.float64, trajectory=True)
+        drawn = sampler.sample(
+            Request([0, 1], nfe), Execution(dtype=torch.float64), Watch(trajectory=True)
+        )
         assert drawn.nfe == nfe
         assert drawn.trajectory is not None
         ends = torch.tensor([80.0, 0.002], dtype=torch.float64)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras, LogSNR, TimeGrid, VPTime
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import EDM
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.solvers.ddim import DDIM
@@ -63,7 +65,8 @@ def standard_ends(
             sampler.steps(calls * denoiser.cost)
         except InputError:  # Heun buys no whole step with an odd number of calls
             continue
-        drawn = sampler.sample(seeds, calls * denoiser.cost, cond, batch_size, device=device)
+        request = Request(seeds, calls * denoiser.cost, cond)
+        drawn = sampler.sample(request, Execution(batch_size, device=device))
         found[name, grid] = drawn.x
     return found
 

@@ -13,7 +13,8 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 
 LARGEST = 4096  # pixels an image: above, the covariances are not worth their memory
 MODES = 64  # in which images are clustered

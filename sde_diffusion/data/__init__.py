@@ -10,7 +10,8 @@ from sde_diffusion.data.mnist import mnist
 from sde_diffusion.data.npz import image_npz
 from sde_diffusion.data.toy import toy
 from sde_diffusion.data.vectors import vectors
-from sde_diffusion.images.image_set import ImageSet, to_float, to_uint8
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float, to_uint8
 
 __all__ = [
     "ImageSet", "cifar10", "digits", "fashion_mnist", "huggingface", "image_folder", "image_npz",

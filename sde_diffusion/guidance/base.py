@@ -17,7 +17,7 @@ class Guidance(Denoiser):
     def __init__(self, inner: Denoiser) -> None:
         super().__init__()
         self.inner = inner
-        self.shape = inner.shape
+        self.space = inner.space
         self.sigma_min = inner.sigma_min
         self.sigma_max = inner.sigma_max
 

@@ -1,14 +1,13 @@
-"""A set of images in memory, and the one place where pixels change between uint8 and float."""
+"""A set of images in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,25 +43,3 @@ class ImageSet:
         if self.images.is_floating_point():
             raise InputError(f"data={self.name}: holds vectors; this task takes images")
         return self
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 0 .. 255 -> float32 -1 .. 1; vectors, which are floats, as they are."""
-    if images.is_floating_point():
-        return images
-    return images.to(torch.float32) / 127.5 - 1
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated).
-
-    DivergedError for values that are no numbers: as pixels they would be black, and count as such.
-    """
-    missing = x.isnan()
-    if bool(missing.any()):
-        wrong = int(missing.reshape(len(x), -1).any(1).sum())
-        raise DivergedError(
-            f"samples: {wrong} of {len(x)} hold values that are no numbers; the solver diverged: "
-            "give a larger nfe or another grid, or check the model"
-        )
-    return ((x.to(torch.float64).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

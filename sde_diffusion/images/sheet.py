@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from sde_diffusion.images.image_set import to_uint8
+from sde_diffusion.images.pixels import to_uint8
 
 
 def image_grid(images: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:

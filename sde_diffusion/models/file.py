@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sde_diffusion import networks
-from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.processes import rank, whole

@@ -13,16 +13,19 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
-from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Guidance
-from sde_diffusion.images.image_set import to_float
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.encode import ProbabilityFlow
-from sde_diffusion.sampling.sampler import Sampler, Samples
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler, Watch
+from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.system.storage import asset, fingerprint
 
@@ -105,7 +108,9 @@ class Model:
         self.denoiser.to(device)
         sampler = self.sampler(**options)
         return sampler.sample(
-            seeds, nfe, cond, batch_size, dtype, device, trajectory, recorded=n * trajectory
+            Request(seeds, nfe, cond),
+            Execution(batch_size, dtype, device),
+            Watch(trajectory, n * trajectory),
         )
 
     def flow(

@@ -5,6 +5,7 @@ The ends are noise levels, so that one comparison shares them across all SDEs an
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -34,6 +35,17 @@ class TimeGrid(ABC):
         if n < 1:
             raise InputError(f"grid: {n} steps; give a larger nfe")
         return self._times(sde, n)
+
+    def starting_at(self, level: float) -> TimeGrid:
+        """The same grid from noise level ``level`` down; InputError outside its own range."""
+        if not self.sigma_min < level <= self.sigma_max:
+            raise InputError(
+                f"start.level={level:g}: outside the grid, {self.sigma_min:g} .. "
+                f"{self.sigma_max:g}; give a level within it"
+            )
+        shorter = copy.copy(self)
+        shorter.sigma_max = level
+        return shorter
 
     @final
     def _unit(self, n: int) -> Tensor:
@@ -117,6 +129,10 @@ class Explicit(TimeGrid):
             raise InputError("grid.levels: give at least two strictly decreasing noise levels")
         super().__init__(levels[-1], levels[0])
         self.levels = list(levels)
+
+    def starting_at(self, level: float) -> TimeGrid:
+        """From ``level`` through those of the list that are below it."""
+        return Explicit([level, *(known for known in self.levels if known < level)])
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         if n != len(self.levels) - 1:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import to_uint8
+from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.images.sheet import image_grid
 from sde_diffusion.sampling.recorder import Calls
 

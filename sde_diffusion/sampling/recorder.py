@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.guidance import Guidance
+from sde_diffusion.denoisers.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Calls:
         return cls(known[0].levels, asked, torch.cat([part.answered for part in known], dim=1))
 
 
-class Recorder(Guidance):
+@final
+class Recorder(Wrapper):
     """``inner``, with its calls on the first ``rows`` of a batch kept; asks nothing itself."""
 
     def __init__(self, inner: Denoiser, rows: int) -> None:

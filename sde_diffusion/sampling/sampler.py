@@ -1,69 +1,71 @@
-"""Seeds -> images, in batches: the one place that wires SDE, denoiser, grid, solver and noise."""
+"""Seeds -> states, in batches: the one place that wires SDE, denoiser, grid, solver and noise."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
-from sde_diffusion.images.image_set import to_uint8
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource, Seeds
 from sde_diffusion.process.sde import SDE, Marginal
-from sde_diffusion.sampling.film import Film, draw, encode
-from sde_diffusion.sampling.recorder import Calls, Recorder
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.recorder import Recorder
+from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
-from sde_diffusion.system.storage import write_atomically
+
+# What a noise level may lose on its way to a time and back.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Samples:
-    """What a sampler made.
+class Request:
+    """What is to be drawn.
 
     Attributes:
-        x: images [N, *shape] on the CPU, about -1 .. 1, in the order of the seeds.
-        nfe: network evaluations a sample, counted at the network.
-        seconds: wall time of sampling.
-        trajectory: x_t / alpha_t of every step [T, N, *shape] if it was asked for.
-        times: the T times of the trajectory, float64.
-        calls: what the denoiser was asked and answered, of the first images, if it was asked for
-            and the solver takes the same steps for all.
+        seeds: one a row. nfe: network evaluations a sample; None for an adaptive solver.
+        cond: the condition of the rows. start: where each begins.
+        size: shape of a state, where the model takes several.
     """
 
-    x: Tensor
-    nfe: float
-    seconds: float
-    trajectory: Tensor | None = None
-    times: Tensor | None = None
-    calls: Calls | None = None
+    seeds: Sequence[int]
+    nfe: int | None
+    cond: Condition | None = None
+    start: Start = PRIOR
+    size: tuple[int, ...] | None = None
 
-    @property
-    def images(self) -> Tensor:
-        """The images as uint8 [N, C, H, W], clipped and rounded."""
-        return to_uint8(self.x)
+    def rows(self, rows: slice) -> Request:
+        """What is to be drawn of some rows."""
+        cond = None if self.cond is None else self.cond[rows]
+        return Request(self.seeds[rows], self.nfe, cond, self.start.rows(rows), self.size)
 
-    @property
-    def film(self) -> Film:
-        """How the first images formed; InputError if their calls were not recorded."""
-        if self.calls is None:
-            raise InputError(
-                "trajectory: the calls of the denoiser were not recorded; give trajectory=True "
-                "and a solver of fixed steps"
-            )
-        return Film.of(self.calls, self.x)
 
-    def save_animation(self, path: str | Path) -> None:
-        """Write x_t beside the denoised estimate, call by call, as .webp or .gif."""
-        write_atomically(Path(path), encode(draw({"": self.film}), Path(path).suffix))
+@dataclass(frozen=True)
+class Watch:
+    """What is kept, and who hears of it, on the way.
+
+    Attributes:
+        trajectory: keep the states of all rows. recorded: keep the denoiser's calls of the first
+            so many rows.
+        progress: label of a bar. on_batch(rows): hears of each batch that is done.
+        on_step(at, x): hears of every state x_t [n, *shape] of a batch, at the marginal ``at``.
+    """
+
+    trajectory: bool = False
+    recorded: int = 0
+    progress: str | None = None
+    on_batch: Callable[[int], None] | None = None
+    on_step: Callable[[Marginal, Tensor], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Sampler:
     grid: TimeGrid
     noise: NoiseSource
     denoise_last: bool = False
+    codec: Codec = PIXELS
 
     @classmethod
     def build(
@@ -99,7 +102,7 @@ class Sampler:
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")
         low, high = denoiser.sigma_min, denoiser.sigma_max
-        if grid.sigma_min < low * (1 - 1e-6) or grid.sigma_max > high * (1 + 1e-6):
+        if grid.sigma_min < low * (1 - ROUNDING) or grid.sigma_max > high * (1 + ROUNDING):
             raise InputError(
                 f"grid.sigma_min={grid.sigma_min:g}, grid.sigma_max={grid.sigma_max:g}: outside "
                 f"the model's training range {low:g} .. {high:g}; give noise levels within it"
@@ -127,80 +130,61 @@ class Sampler:
             raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
 
     def sample(
-        self,
-        seeds: Sequence[int],
-        nfe: int | None,
-        cond: Condition | None = None,
-        batch_size: int = 128,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        trajectory: bool = False,
-        progress: str | None = None,
-        on_batch: Callable[[int], None] | None = None,
-        recorded: int = 0,
+        self, request: Request, execution: Execution | None = None, watch: Watch | None = None
     ) -> Samples:
-        """One image a seed. ``progress`` labels a bar; ``on_batch(rows)`` hears of each batch.
+        """One row a seed, all batches joined."""
+        return Samples.join(list(self.stream(request, execution, watch)))
 
-        ``trajectory`` keeps the states of all images, ``recorded`` the calls of the first so many.
-        """
-        if not seeds or batch_size < 1:
-            raise InputError(f"n={len(seeds)}, batch_size={batch_size}: give numbers >= 1")
-        self.solver.check_condition(cond)
-        times = self.grid.times(self.sde, self.steps(nfe))
-        before, start = self.denoiser.evaluations, time.perf_counter()
-        images: list[Tensor] = []
-        paths: list[list[tuple[float, Tensor]]] = []
-        calls: list[Calls | None] = []
-        bar = tqdm(total=len(seeds), desc=progress, unit="image", disable=progress is None)
-        for first in range(0, len(seeds), batch_size):
-            rows = slice(first, first + batch_size)
-            path: list[tuple[float, Tensor]] = []
-            part = None if cond is None else cond[rows].to(device)
-            asked = Recorder(self.denoiser, recorded - first) if first < recorded else None
-            x = self._batch(asked or self.denoiser, seeds[rows], times, part, dtype, device,
-                            path if trajectory else None)  # fmt: skip
-            images.append(x.cpu())
-            calls += [] if asked is None else [asked.calls]
-            paths.append(path)
-            bar.update(len(x))
-            if on_batch is not None:
-                on_batch(len(x))
-        bar.close()
-        return Samples(
-            torch.cat(images),
-            (self.denoiser.evaluations - before) / len(seeds),
-            time.perf_counter() - start,
-            *_join(paths),
-            Calls.join(calls),
-        )
+    def stream(
+        self, request: Request, execution: Execution | None = None, watch: Watch | None = None
+    ) -> Iterator[Samples]:
+        """The batches one after the other, as they are done."""
+        run, watch, n = execution or Execution(), watch or Watch(), len(request.seeds)
+        if not n:
+            raise InputError("n=0: give at least one seed")
+        self.solver.check_condition(request.cond)
+        level = request.start.level
+        grid = self.grid if level is None else self.grid.starting_at(level)
+        times = grid.times(self.sde, self.steps(request.nfe))
+        with tqdm(
+            total=n, desc=watch.progress, unit="image", disable=watch.progress is None
+        ) as bar:
+            for first in range(0, n, run.batch_size):
+                part = request.rows(slice(first, first + run.batch_size))
+                yield self._batch(part, times, run, watch, watch.recorded - first)
+                bar.update(len(part.seeds))
+                if watch.on_batch is not None:
+                    watch.on_batch(len(part.seeds))
 
     @torch.no_grad()
     def _batch(
-        self,
-        denoiser: Denoiser,
-        seeds: Sequence[int],
-        times: Tensor,
-        cond: Condition | None,
-        dtype: torch.dtype,
-        device: torch.device | str,
-        path: list[tuple[float, Tensor]] | None,
-    ) -> Tensor:
-        ask = Ask(self.sde, denoiser, cond)
-        noise = self.noise.batch(seeds, denoiser.shape, dtype, device)
+        self, request: Request, times: Tensor, run: Execution, watch: Watch, recorded: int
+    ) -> Samples:
+        began, before = time.perf_counter(), self.denoiser.evaluations
+        recorder = Recorder(self.denoiser, recorded) if recorded > 0 else None
+        cond = None if request.cond is None else request.cond.to(run.device)
+        ask = Ask(self.sde, recorder or self.denoiser, cond)
+        shape = request.size or self.denoiser.space.shape
+        noise = self.noise.batch(request.seeds, shape, run.dtype, run.device)
+        path: list[tuple[float, Tensor]] = []
 
         def observe(at: Marginal, x: Tensor) -> None:
-            if path is not None:
+            if watch.trajectory:
                 path.append((at.t, (x / at.alpha).cpu()))
+            if watch.on_step is not None:
+                watch.on_step(at, x)
 
-        x = self.sde.prior(noise.fresh(), times[0])
+        x = request.start.state(self.sde, noise, times[0])
         x = self.solver.solve(ask, x, times, noise, observe)
-        if self.denoise_last:
-            return ask.denoise(x, ask.at(float(times[-1])))
-        return x / self.sde.alpha(times[-1])
-
-
-def _join(paths: list[list[tuple[float, Tensor]]]) -> tuple[Tensor | None, Tensor | None]:
-    if not paths[0]:
-        return None, None
-    states = torch.cat([torch.stack([x for _, x in path]) for path in paths], dim=1)
-    return states, torch.tensor([t for t, _ in paths[0]], dtype=torch.float64)
+        end = ask.at(float(times[-1]))
+        x = ask.denoise(x, end) if self.denoise_last else x / end.alpha
+        return Samples(
+            x.cpu(),
+            tuple(request.seeds),
+            (self.denoiser.evaluations - before) / len(request.seeds),
+            time.perf_counter() - began,
+            torch.stack([state for _, state in path]) if path else None,
+            torch.tensor([t for t, _ in path], dtype=torch.float64) if path else None,
+            None if recorder is None else recorder.calls,
+            self.codec,
+        )

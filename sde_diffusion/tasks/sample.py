@@ -15,7 +15,9 @@ from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes, shown
 from sde_diffusion.models.model import DTYPES, PRECISIONS, build_sampler, load
-from sde_diffusion.sampling.sampler import Samples
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Watch
+from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import choice, job, provenance, usable_device
@@ -94,9 +96,10 @@ def run(config: DictConfig, folder: Path) -> float:
     with tracker:
         tracker.start(job(config, folder))
         drawn = sampler.sample(
-            seeds, nfe, cond, task.batch_size, dtype, device, task.trajectory, progress="sample",
-            recorded=ANIMATED if task.animation else 0,
-        )  # fmt: skip
+            Request(seeds, nfe, cond),
+            Execution(task.batch_size, dtype, device),
+            Watch(task.trajectory, ANIMATED if task.animation else 0, "sample"),
+        )
         arrays = {**content(drawn), "seeds": np.array(seeds)}
         if drawn.trajectory is not None and drawn.times is not None:
             arrays |= {"trajectory": drawn.trajectory.numpy(), "times": drawn.times.numpy()}

@@ -20,7 +20,8 @@ from sde_diffusion.models.file import Spec
 from sde_diffusion.models.model import Model
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.processes import local_device, rank
@@ -120,7 +121,8 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
         cond = Model(denoiser, "training", classes=classes).condition("all", seeds)
         grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
         sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
-        drawn = sampler.sample(seeds, 16, cond, batch_size=128 if len(seeds) == DRAWN else POINTS)
+        batch = 128 if len(seeds) == DRAWN else POINTS
+        drawn = sampler.sample(Request(seeds, 16, cond), Execution(batch))
         # Labels are in rotation: a column a class, where a row holds them all.
         return png_bytes(shown(drawn.x, classes if 1 < classes <= DRAWN // 2 else None))
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition, Part
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.levels import NoiseLevels
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
-from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.training.batch import Batch
 from sde_diffusion.training.weighting import Weighting
 

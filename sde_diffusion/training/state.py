@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.system.processes import spread_like
 from sde_diffusion.training.ema import EMA, Averaged
 from sde_diffusion.training.posthoc import Snapshots

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import NetworkDenoiser
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 
 
 @torch.no_grad()

@@ -18,8 +18,8 @@ from sde_diffusion.calibration.trajectory import trajectories
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.data import digits
-from sde_diffusion.denoisers.base import FunctionDenoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.process.noise import Seeds

@@ -11,7 +11,7 @@ from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.deis import DEIS
 
@@ -38,5 +38,5 @@ def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver()
     errors = []
     for solver, grid in ((Calibrated(), None), (DEIS(), Karras())):
         sampler = Sampler.build(EDM(), model.denoiser, solver, grid)
-        errors.append(float((sampler.sample(seeds, 5, cond).x - exact).norm()))
+        errors.append(float((sampler.sample(Request(seeds, 5, cond)).x - exact).norm()))
     assert errors[0] < 0.5 * errors[1]

@@ -22,7 +22,8 @@ from sde_diffusion.data import (
 )  # fmt: skip
 from sde_diffusion.data.idx import read_idx
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float, to_uint8
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float, to_uint8
 
 ALL = torch.arange(256, dtype=torch.uint8)
 

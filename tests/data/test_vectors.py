@@ -11,7 +11,8 @@ import torch
 
 from sde_diffusion.data import toy, vectors
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.images.sheet import cloud
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import FunctionDenoiser, NetworkDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import KarrasPreconditioning
 from sde_diffusion.errors import InputError
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import NetworkDenoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import (
     PARAMETERIZATIONS,
     KarrasPreconditioning,

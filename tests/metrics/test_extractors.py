@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sde_diffusion.data import ImageSet, digits
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import to_uint8
+from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.extractors.cnn import KEY, train_cnn
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features

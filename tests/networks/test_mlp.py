@@ -10,7 +10,8 @@ from sde_diffusion.models.file import Spec
 from sde_diffusion.networks import MLP
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.heun import Heun
 
 
@@ -44,7 +45,7 @@ def test_it_learns_to_sample_a_line() -> None:
         optimizer.step()
     sampler = Sampler.build(EDM(), denoiser.eval(), Heun(), Karras(sigma_min=0.01, sigma_max=10.0))
     with torch.no_grad():
-        x = sampler.sample(list(range(200)), 20, batch_size=200).x
+        x = sampler.sample(Request(range(200), 20), Execution(200)).x
     sign = x @ point / point.square().sum()
     assert 0.3 < float((sign > 0).float().mean()) < 0.7  # 0.5 +- 4 standard errors, and bias
     assert float((x - sign.sign()[:, None] * point).square().mean().sqrt()) < 0.15

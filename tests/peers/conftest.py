@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.denoisers.base import FunctionDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.process.grids import Explicit
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP

@@ -28,7 +28,8 @@ from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.base import Solver
 from tests import noise_v1
 from tests.revisions import machine
@@ -81,7 +82,7 @@ def draw(group: str, solver: str, sde: str, dtype: torch.dtype, nfe: int | None)
         denoise_last=group == "guided",
     )
     cond = None if labels is None else Condition.label(labels)
-    return sampler.sample(FACTS["seeds"], nfe, cond, dtype=dtype).x
+    return sampler.sample(Request(FACTS["seeds"], nfe, cond), Execution(dtype=dtype)).x
 
 
 def grid_times(sde: str, grid: str, steps: int) -> Tensor:

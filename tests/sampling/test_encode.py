@@ -55,12 +55,14 @@ def test_there_and_back(target: type[Denoiser], error: float) -> None:
 
 def test_decoding_the_noise_of_a_seed_is_sampling_it() -> None:
     from sde_diffusion.process.grids import Karras
-    from sde_diffusion.sampling.sampler import Sampler
+    from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 
     z = Seeds().batch([4, 5], (4,), F64).fresh()
     decoded = ProbabilityFlow.build(mixture(), 1e-6).decode(z)
     for sde in SDES.values():
-        drawn = Sampler.build(sde, mixture(), DoPri(1e-6), Karras()).sample([4, 5], None, dtype=F64)
+        sampler = Sampler.build(sde, mixture(), DoPri(1e-6), Karras())
+        drawn = sampler.sample(Request([4, 5], None), Execution(dtype=F64))
         assert torch.allclose(drawn.x, decoded, rtol=0, atol=1e-6)
 
 

@@ -14,15 +14,17 @@ from sde_diffusion.guidance import ClassifierFree
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import VP
+from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import draw, encode
 from sde_diffusion.sampling.recorder import Calls
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
 from tests.conftest import Run
 
+F64 = Execution(dtype=torch.float64)
 POINTS = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -32,8 +34,8 @@ def sampler(solver: Solver) -> Sampler:
 
 def test_recording_costs_no_evaluation_and_changes_no_image() -> None:
     s = sampler(Heun())
-    plain = s.sample(range(5), 8, batch_size=2, dtype=torch.float64)
-    seen = s.sample(range(5), 8, batch_size=2, dtype=torch.float64, recorded=3)
+    plain = s.sample(Request(range(5), 8), Execution(2, torch.float64))
+    seen = s.sample(Request(range(5), 8), Execution(2, torch.float64), Watch(recorded=3))
     assert plain.nfe == seen.nfe == 8
     assert torch.equal(plain.x, seen.x)
     assert plain.calls is None
@@ -44,7 +46,7 @@ def test_recording_costs_no_evaluation_and_changes_no_image() -> None:
 
 def test_the_answers_are_the_denoisers_own() -> None:
     s = sampler(DDIM())
-    calls = s.sample([0, 1], 4, dtype=torch.float64, recorded=2).calls
+    calls = s.sample(Request([0, 1], 4), F64, Watch(recorded=2)).calls
     assert calls is not None
     for level, asked, answered in zip(calls.levels, calls.asked, calls.answered, strict=True):
         assert torch.equal(s.denoiser(asked, level), answered)
@@ -53,14 +55,14 @@ def test_the_answers_are_the_denoisers_own() -> None:
 def test_a_guided_answer_is_one_call_of_two_evaluations() -> None:
     model = load("mnist")
     s = Sampler.build(VP(), ClassifierFree(model.denoiser, 2.0), DDIM(), Karras())
-    drawn = s.sample([0], 4, model.condition(7, [0]), recorded=1)
+    drawn = s.sample(Request([0], 4, model.condition(7, [0])), watch=Watch(recorded=1))
     assert drawn.nfe == 4
     assert drawn.calls is not None
     assert len(drawn.calls.levels) == 2
 
 
 def test_steps_of_ones_own_make_no_film() -> None:
-    drawn = sampler(DoPri(0.1)).sample([0, 1], None, dtype=torch.float64, recorded=2)
+    drawn = sampler(DoPri(0.1)).sample(Request([0, 1], None), F64, Watch(recorded=2))
     assert drawn.calls is None
     with pytest.raises(InputError, match="solver of fixed steps"):
         drawn.save_animation("x.webp")
@@ -70,7 +72,7 @@ def test_steps_of_ones_own_make_no_film() -> None:
 
 
 def test_a_film_ends_on_the_image_and_starts_as_grey_noise() -> None:
-    drawn = sampler(DDIM()).sample(range(4), 5, dtype=torch.float64, recorded=4)
+    drawn = sampler(DDIM()).sample(Request(range(4), 5), F64, Watch(recorded=4))
     film = drawn.film
     assert torch.equal(film.states[-1], drawn.images)
     assert torch.equal(film.estimates[-1], drawn.images)
@@ -92,7 +94,7 @@ def test_every_frame_is_there_and_the_last_one_stays(tmp_path: Path, kind: str) 
 
 def test_a_shorter_film_waits_for_the_longer() -> None:
     films = {
-        name: sampler(DDIM()).sample([0], nfe, dtype=torch.float64, recorded=1).film
+        name: sampler(DDIM()).sample(Request([0], nfe), F64, Watch(recorded=1)).film
         for name, nfe in (("wide", 2), ("thin", 4))
     }
     assert len(draw(films)) == 5

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import FunctionDenoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Clip
 from sde_diffusion.process.sde import EDM

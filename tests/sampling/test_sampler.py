@@ -15,11 +15,14 @@ from sde_diffusion.models.model import Model, load, wrap
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Brownian, Seeds
 from sde_diffusion.process.sde import EDM, VP, RectifiedFlow
-from sde_diffusion.sampling.sampler import Sampler, Samples
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler, Watch
+from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
 
+F64 = Execution(dtype=torch.float64)
 POINTS = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -41,7 +44,7 @@ def test_a_refused_budget_names_those_that_the_user_may_give(
     with pytest.raises(InputError, match=rf"^nfe={nfe}: .*; give one of {re.escape(str(near))}$"):
         s.steps(nfe)
     for n in near:
-        drawn = s.sample([0], n, Condition.label([0]), dtype=torch.float64)
+        drawn = s.sample(Request([0], n, Condition.label([0])), F64)
         assert drawn.nfe == n
     free = Sampler.build(EDM(), denoiser, DoPri(), Karras(), denoise_last=denoise_last)
     with pytest.raises(InputError, match=rf"^nfe={nfe}: .*solver\.error"):
@@ -51,11 +54,11 @@ def test_a_refused_budget_names_those_that_the_user_may_give(
 @pytest.mark.parametrize("noise", [Seeds(), Brownian()])
 def test_sample_k_does_not_depend_on_its_batch(noise: Seeds) -> None:
     s = sampler(noise=noise)
-    together = s.sample(range(7), 6, batch_size=64, dtype=torch.float64).x
+    together = s.sample(Request(range(7), 6), Execution(64, torch.float64)).x
     for size in (1, 3):
-        alone = s.sample(range(7), 6, batch_size=size, dtype=torch.float64).x
+        alone = s.sample(Request(range(7), 6), Execution(size, torch.float64)).x
         assert (alone - together).abs().max() <= 1e-10
-    assert (s.sample([5], 6, dtype=torch.float64).x[0] - together[5]).abs().max() <= 1e-10
+    assert (s.sample(Request([5], 6), F64).x[0] - together[5]).abs().max() <= 1e-10
 
 
 def test_through_the_network_in_float32() -> None:
@@ -73,20 +76,20 @@ def test_a_bfloat16_network_draws_the_same_picture() -> None:
 
 
 def test_nfe_is_counted_at_the_network() -> None:
-    assert sampler().sample([0, 1], 5, dtype=torch.float64).nfe == 5
-    drawn = sampler(denoise_last=True).sample([0, 1], 5, dtype=torch.float64)
+    assert sampler().sample(Request([0, 1], 5), F64).nfe == 5
+    drawn = sampler(denoise_last=True).sample(Request([0, 1], 5), F64)
     assert drawn.nfe == 5
     guided = Sampler.build(EDM(), ClassifierFree(load("mnist").denoiser, 2.0), DDIM(), Karras())
     cond = load("mnist").condition(7, [0, 1])
-    assert guided.sample([0, 1], 4, cond).nfe == 4
+    assert guided.sample(Request([0, 1], 4, cond)).nfe == 4
     with pytest.raises(InputError, match="nfe=3"):
-        guided.sample([0, 1], 3, cond)
+        guided.sample(Request([0, 1], 3, cond))
 
 
 def test_the_same_model_under_any_sde_gives_the_same_sample() -> None:
     d = GaussianDenoiser(torch.tensor([1.0, 0.1], dtype=torch.float64))
     drawn = [
-        Sampler.build(sde, d, DDIM(), Karras()).sample([0, 1], 9, dtype=torch.float64)
+        Sampler.build(sde, d, DDIM(), Karras()).sample(Request([0, 1], 9), F64)
         for sde in (EDM(), VP(), RectifiedFlow())
     ]
     for other in drawn[1:]:
@@ -94,7 +97,9 @@ def test_the_same_model_under_any_sde_gives_the_same_sample() -> None:
 
 
 def test_trajectory_runs_from_noise_to_image() -> None:
-    drawn = sampler().sample([0, 1, 2], 6, batch_size=2, dtype=torch.float64, trajectory=True)
+    drawn = sampler().sample(
+        Request([0, 1, 2], 6), Execution(2, torch.float64), Watch(trajectory=True)
+    )
     assert drawn.trajectory is not None
     assert drawn.times is not None
     assert drawn.trajectory.shape == (7, 3, 1, 4, 4)
@@ -135,5 +140,5 @@ def test_images_are_rounded_and_the_test_sees_truncation() -> None:
         """Mean error in grey levels; rounding has a standard error of 0.29 / sqrt(39200)."""
         return float((images.double() - (x.double() + 1) * 127.5).mean())
 
-    assert abs(shift(Samples(x, 1.0, 1.0).images)) < 5 * 0.29 / 39200**0.5
+    assert abs(shift(Samples(x, tuple(range(50)), 1.0, 1.0).images)) < 5 * 0.29 / 39200**0.5
     assert shift(truncated(x)) == pytest.approx(-0.5, abs=0.01)

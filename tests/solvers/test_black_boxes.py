@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.denoisers.base import FunctionDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Seeds

@@ -10,16 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import FunctionDenoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Clip
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import EDM, VP
+from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.bands import DctBands, PcaBands
 from sde_diffusion.solvers.calibrated.file import KEY, Calibration
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -203,9 +204,9 @@ def test_it_walks_its_own_grid_whatever_is_asked_for(tmp_path: Path) -> None:
     solver = Calibrated(written(tmp_path / "a"), allow_other_model=True)
     sampler = Sampler.build(EDM(), GaussianDenoiser(VARIANCE), solver, Karras())
     assert sampler.grid is solver.grid
-    drawn = sampler.sample(range(3), 4, dtype=torch.float64)
+    drawn = sampler.sample(Request(range(3), 4), Execution(dtype=torch.float64))
     assert drawn.nfe == 4
-    for ask in (solver.steps, lambda n: sampler.sample(range(3), n)):
+    for ask in (solver.steps, lambda n: sampler.sample(Request(range(3), n))):
         with pytest.raises(InputError, match=r"nfe=3: .*one of \[2, 4\]"):
             ask(3)
     x, times, noise = torch.zeros(1, 4).double(), Karras().times(EDM(), 4), Seeds().batch([0], (4,))
@@ -240,7 +241,7 @@ def test_another_condition_is_refused_unless_allowed(tmp_path: Path) -> None:
 
     sampler = Sampler.build(EDM(), Named(VARIANCE), Calibrated(written(tmp_path / "a")), None)
     with pytest.raises(InputError, match="made with label=null"):
-        sampler.sample(range(2), 4, Condition.label([0, 1]))
+        sampler.sample(Request(range(2), 4, Condition.label([0, 1])))
 
 
 def test_a_model_is_known_by_its_file_and_its_guidance() -> None:

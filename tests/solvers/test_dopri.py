@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.data import digits, to_float
-from sde_diffusion.denoisers.base import Denoiser, FunctionDenoiser
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from sde_diffusion.sampling.film import Film
-from sde_diffusion.sampling.sampler import Samples
+from sde_diffusion.sampling.sampler import Request, Watch
+from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.tasks.compare.cell import Cell, cell_of, load_cell, save_cell
 from tests.conftest import Run
 
@@ -70,15 +71,18 @@ class Stub:
     def __init__(self, stop_at: int | None = None) -> None:
         self.sampler, self.stop_at, self.asked = self, stop_at, list[int]()
 
-    def sample(self, seeds: range, *rest: object, on_batch: Any, recorded: int) -> Samples:
+    def sample(self, request: Request, execution: object, watch: Watch) -> Samples:
         """Calls are recorded of the first part alone; a kill comes before image ``stop_at``."""
-        assert recorded == (4 if seeds[0] == 20 else 0)
+        seeds = request.seeds
+        assert watch.recorded == (4 if seeds[0] == 20 else 0)
         if self.stop_at is not None and self.stop_at in seeds:
             raise KeyboardInterrupt
         self.asked += seeds
-        on_batch(len(seeds))
+        assert watch.on_batch is not None
+        watch.on_batch(len(seeds))
         grey = (torch.tensor(list(seeds)) % 256).float() / 127.5 - 1
-        return Samples(grey[:, None, None, None].expand(-1, 1, 2, 2), 3.0, 0.5 * len(seeds))
+        x = grey[:, None, None, None].expand(-1, 1, 2, 2)
+        return Samples(x, tuple(seeds), 3.0, 0.5 * len(seeds))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return images[:, 0, 0, :1].double()

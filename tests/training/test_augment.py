@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import to_float
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Flip, Geometric
 
 SIDE = 16

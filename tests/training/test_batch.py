@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.training.augment import Augment, Dequantise, Flip, Geometric
 from sde_diffusion.training.batch import (
     AUGMENT,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import NetworkDenoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import DataPrediction
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.training.validation import validation_losses

@@ -13,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
 from sde_diffusion.system.storage import asset, fingerprint, write_atomically

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import to_float
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.weights import content_hash
 

@@ -30,6 +30,12 @@ class CalibratedGrid(TimeGrid):
         super().__init__(calibration.sigma_min, calibration.sigma_max)
         self.calibration = calibration
 
+    def starting_at(self, level: float) -> TimeGrid:
+        raise InputError(
+            f"start.level={level:g}: a calibrated rule starts where it was fitted to; choose "
+            "another solver, solver=unipc, say"
+        )
+
     def levels(self, n: int) -> Tensor:
         """[n + 1] float64; InputError for a number of evaluations that was not calibrated."""
         rules = self.calibration.rules

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import Gaussian
-from sde_diffusion.images.image_set import ImageSet, to_float
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.process.spectrum import Spectrum
 

@@ -16,10 +16,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import to_uint8
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.models.model import DTYPES
+from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
+from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.storage import checksum, write_atomically
 from sde_diffusion.tasks.common import choice, machine
@@ -173,11 +174,12 @@ def _sampled(
     rows: slice,
     progress: Callable[[int], None],
 ) -> Cell:
+    cond = None if plan.cond is None else plan.cond[rows]
     drawn = plan.sampler.sample(
-        plan.seeds[rows], plan.nfe, None if plan.cond is None else plan.cond[rows],
-        task.batch_size, DTYPES[choice("dtype", task.dtype, DTYPES)], task.device,
-        on_batch=progress, recorded=FILMED if plan.filmed and rows.start == 0 else 0,
-    )  # fmt: skip
-    images = to_uint8(drawn.x)
+        Request(plan.seeds[rows], plan.nfe, cond),
+        Execution(task.batch_size, DTYPES[choice("dtype", task.dtype, DTYPES)], task.device),
+        Watch(recorded=FILMED if plan.filmed and rows.start == 0 else 0, on_batch=progress),
+    )
+    images = drawn.images
     film = None if drawn.calls is None else drawn.film
     return Cell(extractor(images), images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)

@@ -1,0 +1,40 @@
+"""Between a model's space and pictures: nothing for pixels, an autoencoder for latents."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+from torch import Tensor
+
+
+class Codec(ABC):
+    """Encodes pictures into states of a model and decodes them.
+
+    Attributes:
+        identity: what pictures depend on beside the states; empty for the identity.
+    """
+
+    identity: str = ""
+
+    @abstractmethod
+    def decode(self, x: Tensor) -> Tensor:
+        """States [N, *shape] -> pictures [N, C, H, W], about -1 .. 1."""
+
+    @abstractmethod
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, C, H, W], -1 .. 1 -> states [N, *shape]."""
+
+
+@final
+class Identity(Codec):
+    """States are the pictures themselves; so it is for vectors, which have none."""
+
+    def decode(self, x: Tensor) -> Tensor:
+        return x
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+
+PIXELS = Identity()

@@ -1,0 +1,81 @@
+"""Class labels: a whole number or the name of a class, never truncated, never read by letters."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.conditions.conditioner import Conditioner
+from sde_diffusion.errors import InputError
+
+ALL = "all"
+SHOWN = 20  # names that a message lists
+
+
+@final
+class Labels(Conditioner):
+    """``label=7``, ``label=cat``, ``label=[3,1,4]``, ``label=all`` (seed mod classes), or null.
+
+    Args:
+        classes: how many there are; 0 for a model that knows none.
+        names: of classes 0, 1, ..., where the data had any.
+        model: what a message calls the model.
+    """
+
+    def __init__(self, classes: int, names: Sequence[str] = (), model: str = "this model") -> None:
+        self.classes, self.names, self.model = classes, tuple(names), model
+        self.words = (LABEL,) if classes else ()
+
+    def encode(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
+        label = wishes.get(LABEL)
+        if label is None or (isinstance(label, str) and label == ALL and not self.classes):
+            return None
+        if not self.classes:
+            raise InputError(f"label={label}: {self.model} knows no labels; use label=null")
+        if isinstance(label, str) and label == ALL and ALL not in self.names:
+            return Condition.label([seed % self.classes for seed in seeds])
+        one = isinstance(label, str) or not hasattr(label, "__len__") or _is_scalar(label)
+        values = [label] * len(seeds) if one else list(label)
+        if len(values) != len(seeds):
+            raise InputError(
+                f"label: {len(values)} labels for {len(seeds)} images; give one label, or one "
+                "for each image"
+            )
+        return Condition.label([self._number(value) for value in values])
+
+    def _number(self, value: Any) -> int:
+        """The class that ``value`` names or numbers; InputError with the choices."""
+        if isinstance(value, str):
+            if value in self.names:
+                return self.names.index(value)
+            raise self._refusal(value)
+        if isinstance(value, bool):
+            raise self._refusal(value)
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise self._refusal(value) from None
+        if not 0 <= number < self.classes:
+            raise self._refusal(value)
+        named = self.names.index(str(number)) if str(number) in self.names else number
+        if named != number:
+            raise InputError(
+                f"label={number}: class {number} is called {self.names[number]!r}, and {number} "
+                f"is the name of class {named}; give the name in quotes, label='\"{number}\"'"
+            )
+        return number
+
+    def _refusal(self, value: Any) -> InputError:
+        names = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
+        said = f" or a name ({names})" if self.names else ""
+        return InputError(
+            f"label={value}: give a class, 0 .. {self.classes - 1}{said}, a list of one for each "
+            "image, all, or null"
+        )
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether it is an array of no dimensions, which has a length in name only."""
+    return getattr(value, "ndim", 1) == 0

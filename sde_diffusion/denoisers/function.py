@@ -1,0 +1,131 @@
+"""Any callable as a denoiser, under a contract that is checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Parameterization
+from sde_diffusion.denoisers.space import Space
+from sde_diffusion.errors import InputError
+
+PREDICTS = ("x0", "epsilon", "v", "flow", "score")
+Extra = Callable[[Condition | None, Tensor], tuple[Any, ...]]
+
+
+class FunctionDenoiser(CountedDenoiser):
+    """D = c_skip(sigma) x + c_out(sigma) F(x, sigma, *extra) for a callable F.
+
+    The callable is given a copy of x = x_0 + sigma n [N, *shape] and sigma [N] of the dtype of x,
+    by every solver, and answers with the shape of x. Outside of modules ``sigma`` stands for its
+    row in arithmetic with x, so that ``x / (1 + sigma**2)`` means what it says for any N.
+
+    Args:
+        model: F. space: of x, a shape or a ``Space``.
+        sigma_min, sigma_max: noise levels that it may be asked at.
+        predicts: what F answers: ``x0``, ``epsilon`` (the noise n), ``v`` (alpha n - s x_0 with
+            alpha^2 + s^2 = 1, s / alpha = sigma), ``flow`` (n - x_0) or ``score``.
+        extra: what F is given beside, from the condition of the rows and x; nothing as it stands.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Tensor],
+        space: Sequence[int] | Space,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        predicts: str = "x0",
+        extra: Extra = lambda cond, x: (),
+    ) -> None:
+        super().__init__(space, sigma_min, sigma_max)
+        if not callable(model):
+            raise InputError(f"model={model!r}: give a callable model(x, sigma)")
+        if predicts not in PREDICTS:
+            raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
+        self.model, self.predicts, self.extra = model, predicts, extra
+        self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
+
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
+        given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
+        answer = self._checked(self.model(x.clone(), given, *self.extra(cond, x)), x)
+        if self.predicts == "x0":
+            return answer
+        column = levels.reshape(-1, *[1] * (x.ndim - 1))
+        p = self._prediction
+        return p.c_skip(column) * x + p.c_out(column) * answer
+
+    @staticmethod
+    def _checked(answer: Any, x: Tensor) -> Tensor:
+        if not isinstance(answer, Tensor):
+            raise InputError(
+                f"model: it answered a {type(answer).__name__}; return a tensor "
+                f"{tuple(x.shape)}, the shape of x"
+            )
+        if answer.shape != x.shape or not answer.is_floating_point():
+            raise InputError(
+                f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
+                f"{tuple(x.shape)}, the shape of x, in floating point"
+            )
+        return answer.as_subclass(Tensor)
+
+
+def null_label(classes: int) -> Extra:
+    """The label int64 [N] of each row; ``classes``, one more than the last, where there is none."""
+
+    def read(cond: Condition | None, x: Tensor) -> tuple[Tensor]:
+        if cond is None:
+            return (torch.full((len(x),), classes, dtype=torch.int64, device=x.device),)
+        label = cond.parts[LABEL]
+        return (torch.where(label.keep, label.value, classes),)
+
+    return read
+
+
+def whole_condition(cond: Condition | None, x: Tensor) -> tuple[Condition | None]:
+    """The condition itself."""
+    return (cond,)
+
+
+class RowLevels(Tensor):
+    """One number a row, [N], which in arithmetic with [N, ...] multiplies its own row.
+
+    Plain broadcasting aligns the last sides: [N] against [N, C, W] would pair rows with columns
+    where N = W, without a word, or be an error.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        aligned = ALIGNED.fullmatch(getattr(func, "__name__", "")) is not None
+        with torch._C.DisableTorchFunctionSubclass():
+            rank = max((a.ndim for a in args if isinstance(a, Tensor)), default=0)
+            if aligned and rank > 1:
+                args = [_column(a, rank) if isinstance(a, RowLevels) else a for a in args]
+            answer = func(*args, **(kwargs or {}))
+            if not isinstance(answer, Tensor):
+                return answer
+            one_a_row = aligned and rank == 1 and answer.ndim == 1
+            return answer.as_subclass(cls if one_a_row else Tensor)
+
+
+# Operations of one and two operands, after which one number a row is still that.
+ALIGNED = re.compile(
+    r"(__[ir]?)?(add|sub|mul|(true)?div|true_divide|pow|neg)_{0,2}|rsub|exp|log|log1p|expm1|sqrt|"
+    r"rsqrt|square|reciprocal|abs|clamp|tanh|atan|sigmoid|to|float|double|half"
+)
+
+
+def _column(levels: Tensor, rank: int) -> Tensor:
+    return levels.as_subclass(Tensor).reshape(-1, *[1] * (rank - 1))

@@ -1,0 +1,64 @@
+"""A network F and a parameterization as a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.parameterization import Parameterization
+from sde_diffusion.denoisers.space import Space
+
+
+class NetworkDenoiser(CountedDenoiser):
+    """D = c_skip x + c_out F(c_in x, c_noise, cond) for a network F and a parameterization.
+
+    The state may be float64 while the network works in its own dtype, as in EDM. ``source`` is
+    the fingerprint of the file that its weights came from.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        parameterization: Parameterization,
+        space: Sequence[int] | Space,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        source: str = "",
+    ) -> None:
+        super().__init__(space, sigma_min, sigma_max)
+        self.network = network
+        self.parameterization = parameterization
+        self.source = source
+
+    @property
+    def identity(self) -> str:
+        return self.source
+
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        dtype = next(self.network.parameters()).dtype
+        p = self.parameterization
+        if sigma.ndim == 0:
+            at = p.scalars(float(sigma))
+            label = torch.full((x.shape[0],), at.c_noise, dtype=dtype, device=x.device)
+            raw = self.network((at.c_in * x).to(dtype), label, cond).to(x.dtype)
+            return torch.add(x if at.c_skip == 1 else at.c_skip * x, raw, alpha=at.c_out)
+        label = p.c_noise(sigma).to(x.device, dtype).reshape(-1).expand(x.shape[0])
+        raw = self.network((p.c_in(sigma) * x).to(dtype), label, cond)
+        return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)
+
+    def squared_error(
+        self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None
+    ) -> Tensor:
+        """|D(x_0 + sigma n) - x_0|^2, the mean over pixels, [N]; sigma [N]."""
+        column = sigma.reshape(-1, *[1] * (x_0.ndim - 1))
+        error = self(x_0 + column * noise, sigma, cond) - x_0
+        return error.square().flatten(1).mean(1)
+
+    def loss(self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None) -> Tensor:
+        """Denoising score matching, weight(sigma) |D(x_0 + sigma n) - x_0|^2 a pixel, [N]."""
+        error = self.squared_error(x_0, sigma, noise, cond)
+        return self.parameterization.weight(sigma) * error

@@ -1,0 +1,32 @@
+"""A denoiser around another one."""
+
+from __future__ import annotations
+
+from sde_diffusion.denoisers.base import Denoiser
+
+
+class Wrapper(Denoiser):
+    """Asks ``inner``; space, range, cost and the count of evaluations are inner's."""
+
+    def __init__(self, inner: Denoiser) -> None:
+        super().__init__()
+        self.inner = inner
+        self.space = inner.space
+        self.sigma_min = inner.sigma_min
+        self.sigma_max = inner.sigma_max
+
+    @property
+    def evaluations(self) -> int:
+        return self.inner.evaluations
+
+    @property
+    def cost(self) -> int:
+        return self.inner.cost
+
+    @property
+    def invertible(self) -> bool:
+        return self.inner.invertible
+
+    @property
+    def identity(self) -> str:
+        return self.inner.identity

@@ -18,6 +18,8 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Clip
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.sampling.encode import ProbabilityFlow, slerp
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from tests.conftest import Run
 from tests.solvers.conftest import SDES, gaussian, mixture
@@ -55,8 +57,6 @@ def test_there_and_back(target: type[Denoiser], error: float) -> None:
 
 def test_decoding_the_noise_of_a_seed_is_sampling_it() -> None:
     from sde_diffusion.process.grids import Karras
-    from sde_diffusion.sampling.execute import Execution
-from sde_diffusion.sampling.sampler import Request, Sampler
 
     z = Seeds().batch([4, 5], (4,), F64).fresh()
     decoded = ProbabilityFlow.build(mixture(), 1e-6).decode(z)

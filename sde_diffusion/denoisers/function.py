@@ -122,8 +122,9 @@ class RowLevels(Tensor):
 
 # Operations of one and two operands, after which one number a row is still that.
 ALIGNED = re.compile(
-    r"(__[ir]?)?(add|sub|mul|(true)?div|true_divide|pow|neg)_{0,2}|rsub|exp|log|log1p|expm1|sqrt|"
-    r"rsqrt|square|reciprocal|abs|clamp|tanh|atan|sigmoid|to|float|double|half"
+    r"(__[ir]?)?(add|sub|mul|(true)?div|true_divide|pow|neg|lt|gt|le|ge|eq|ne)_{0,2}|rsub|exp|log|"
+    r"log1p|expm1|sqrt|rsqrt|square|reciprocal|abs|clamp|maximum|minimum|where|tanh|atan|sigmoid|"
+    r"to|float|double|half"
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import compare
-from sde_diffusion.tasks.common import revision
+from sde_diffusion.tasks.common import machine, revision
 
 HERE = Path(__file__).resolve().parent
 
@@ -67,6 +67,18 @@ def write(
         f"- model {facts['model']} {facts['model_fingerprint']}, extractor {facts['extractor']} "
         f"{facts['extractor_fingerprint']}, reference {facts['reference']} "
         f"(n = {facts['reference_n']}), seeds {facts['seeds']}",
+    ]
+    page = [f"# {title}", *text, "## Where the numbers come from", "\n".join(provenance)]
+    write_atomically(HERE / f"{name}.md", ("\n\n".join(page) + "\n").encode())
+
+
+def plain(name: str, title: str, text: list[str]) -> None:
+    """Write a page that no comparison stands behind."""
+    here = machine()
+    provenance = [
+        f"- command: `python benchmarks/{Path(sys.argv[0]).name}`",
+        f"- machine: {here['machine']}",
+        f"- date: {here['date']}, revision: {here['revision']}",
     ]
     page = [f"# {title}", *text, "## Where the numbers come from", "\n".join(provenance)]
     write_atomically(HERE / f"{name}.md", ("\n\n".join(page) + "\n").encode())

@@ -14,8 +14,8 @@ from sde_diffusion.denoisers.parameterization import (
     Parameterization,
 )
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.sde import SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.process.sde import EDM as EDMProcess
+from sde_diffusion.process.sde import SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.training.levels import FromSDE, Importance, LogNormal, LogUniform, NoiseLevels
 from sde_diffusion.training.weighting import (
     EDMWeighting,

@@ -74,9 +74,7 @@ def mixture() -> MixtureDenoiser:
     variance = torch.tensor([1.0, 0.25, 0.04, 0.0025], dtype=torch.float64)
     weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
     return MixtureDenoiser(
-        weights,
-        torch.stack([mean, -mean.flip(0)]),
-        torch.stack([variance, 0.1 * variance.flip(0)]),
+        weights, torch.stack([mean, -mean.flip(0)]), torch.stack([variance, 0.1 * variance.flip(0)])
     )
 
 

@@ -37,13 +37,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.frechet import (
-    Reference,
-    above_rounding,
-    check_width,
-    congruent,
-    root_of,
-)
+from sde_diffusion.metrics.frechet import Reference, above_rounding, check_width, congruent, root_of
 from sde_diffusion.metrics.jackknife import (
     Change,
     GaussianReference,

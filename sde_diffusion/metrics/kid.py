@@ -66,7 +66,4 @@ class KID(Metric[Blocks]):
         own = torch.stack([within(x) for x in parts])
         both = zip(parts, prepared.parts, strict=True)
         values = own + prepared.within - 2 * torch.stack([across(x, y) for x, y in both])
-        return {
-            "kid": float(values.mean()),
-            "kid_error": float(values.std()) / self.blocks**0.5,
-        }
+        return {"kid": float(values.mean()), "kid_error": float(values.std()) / self.blocks**0.5}

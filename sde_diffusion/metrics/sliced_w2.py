@@ -53,7 +53,4 @@ class SlicedW2(Metric[Tensor]):
         root = float(squared.mean().sqrt())
         # d sqrt(m) = dm / (2 sqrt(m)); at exactly zero distance there is no error either.
         error = float(squared.std()) / self.lines**0.5
-        return {
-            "sliced_w2": root,
-            "sliced_w2_error": error / (2 * root) if root > 0 else 0.0,
-        }
+        return {"sliced_w2": root, "sliced_w2_error": error / (2 * root) if root > 0 else 0.0}

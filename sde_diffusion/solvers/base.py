@@ -70,12 +70,7 @@ class Solver(ABC):
 
     @abstractmethod
     def solve(
-        self,
-        ask: Ask,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
+        self, ask: Ask, x: Tensor, times: Tensor, noise: Noise, observe: Observer | None = None
     ) -> Tensor:
         """x at times[0] [N, *shape] -> x at times[-1]; ``observe(at, x)`` sees every state."""
 
@@ -104,12 +99,7 @@ class StepSolver(Solver, Generic[State]):
 
     @abstractmethod
     def step(
-        self,
-        ask: Ask,
-        x: Tensor,
-        step: Step,
-        state: State,
-        noise: Noise,
+        self, ask: Ask, x: Tensor, step: Step, state: State, noise: Noise
     ) -> tuple[Tensor, State]:
         """One step from ``step.a`` down to ``step.b``; the last one adds no noise."""
 
@@ -135,12 +125,7 @@ class StepSolver(Solver, Generic[State]):
 
     @final
     def solve(
-        self,
-        ask: Ask,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
+        self, ask: Ask, x: Tensor, times: Tensor, noise: Noise, observe: Observer | None = None
     ) -> Tensor:
         ask = ask.along(times)
         state = self.init(ask, x, ask.steps)
@@ -196,12 +181,7 @@ class BlackBox(Solver):
 
     @final
     def solve(
-        self,
-        ask: Ask,
-        x: Tensor,
-        times: Tensor,
-        noise: Noise,
-        observe: Observer | None = None,
+        self, ask: Ask, x: Tensor, times: Tensor, noise: Noise, observe: Observer | None = None
     ) -> Tensor:
         if observe is not None:
             observe(ask.at(float(times[0])), x)

@@ -54,12 +54,7 @@ class UniPC(StepSolver[UniPCState]):
         return UniPCState(History(), None)
 
     def step(
-        self,
-        ask: Ask,
-        x: Tensor,
-        step: Step,
-        state: UniPCState,
-        noise: Noise,
+        self, ask: Ask, x: Tensor, step: Step, state: UniPCState, noise: Noise
     ) -> tuple[Tensor, UniPCState]:
         denoised = ask.denoise(x, step.a)
         if state.move is not None:

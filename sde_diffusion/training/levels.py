@@ -115,11 +115,7 @@ class Importance(NoiseLevels):
     """
 
     def __init__(
-        self,
-        sde: SDE,
-        sigma_flat: float = 0.01,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        self, sde: SDE, sigma_flat: float = 0.01, sigma_min: float = 0.002, sigma_max: float = 80.0
     ) -> None:
         reach = math.inf
         if math.isfinite(sde.t_max):

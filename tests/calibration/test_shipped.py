@@ -17,8 +17,7 @@ from sde_diffusion.solvers.deis import DEIS
 
 
 @pytest.mark.parametrize(
-    ("name", "scale"),
-    [("mnist-calibrated", None), ("mnist-cfg2-calibrated", 2.0)],
+    ("name", "scale"), [("mnist-calibrated", None), ("mnist-cfg2-calibrated", 2.0)]
 )
 def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: float | None) -> None:
     denoiser: Denoiser = load("mnist").denoiser

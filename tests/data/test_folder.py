@@ -13,11 +13,7 @@ import torch
 from PIL import Image
 
 from sde_diffusion.config.compose import compose_task
-from sde_diffusion.data import (
-    cifar10,
-    image_folder,
-    load_images,
-)  # fmt: skip
+from sde_diffusion.data import cifar10, image_folder, load_images  # fmt: skip
 from sde_diffusion.data import folder as folder_module
 from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.errors import InputError

@@ -13,13 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sde_diffusion.data import (
-    digits,
-    fashion_mnist,
-    image_npz,
-    mnist,
-    vectors,
-)  # fmt: skip
+from sde_diffusion.data import digits, fashion_mnist, image_npz, mnist, vectors  # fmt: skip
 from sde_diffusion.data.idx import read_idx
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -99,10 +93,7 @@ def test_torn_gzip_is_named(tmp_path: Path) -> None:
     ("named", "variable"), [(mnist, "MNIST_ROOT"), (fashion_mnist, "FASHION_MNIST_ROOT")]
 )
 def test_idx_sets_ask_for_their_folder(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    named: Callable[..., ImageSet],
-    variable: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Callable[..., ImageSet], variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path))
     with pytest.raises(InputError, match=rf"folder of {named.__name__} .*data\.download=true"):

@@ -17,15 +17,7 @@ from sde_diffusion.metrics.frechet import (
 )
 from sde_diffusion.metrics.stats import FeatureStats
 
-from .gaussians import (
-    D,
-    covariance,
-    generator,
-    rotation,
-    spectrum,
-    stats_of,
-    transported,
-)
+from .gaussians import D, covariance, generator, rotation, spectrum, stats_of, transported
 
 CONDITIONS = [1e0, 1e2, 1e4, 1e6]
 

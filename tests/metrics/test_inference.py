@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.frechet import (
-    Reference,
-    frechet_distance,
-    frechet_of_features,
-    root_of,
-)
+from sde_diffusion.metrics.frechet import Reference, frechet_distance, frechet_of_features, root_of
 from sde_diffusion.metrics.inference import (
     GAUSSIAN,
     MEASURED,

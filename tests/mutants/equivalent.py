@@ -62,11 +62,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "growth = (0.9 * error.clamp_min(1e-10) ** (-0.2)).clamp(0.2, 5.0)",
         "growth = (0.9 * error.clamp_min(2e-10) ** (-0.2)).clamp(0.2, 5.0)",
     ): LARGEST,
-    (
-        "torchsde",
-        "super().__init__()",
-        "pass",
-    ): "the base class has no constructor of its own",
+    ("torchsde", "super().__init__()", "pass"): "the base class has no constructor of its own",
     (
         "torchsde",
         "return (flat[-1].reshape(x.shape), None)",

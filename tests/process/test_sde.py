@@ -47,10 +47,7 @@ def growth(t: Tensor) -> Tensor:
 PUBLISHED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "vp": (lambda t: -beta(t) / 2, beta),
     "subvp": (lambda t: -beta(t) / 2, lambda t: beta(t) * (1 - growth(t))),
-    "ve": (
-        torch.zeros_like,
-        lambda t: 0.002**2 * 50000.0 ** (2 * t) * 2 * math.log(50000.0),
-    ),
+    "ve": (torch.zeros_like, lambda t: 0.002**2 * 50000.0 ** (2 * t) * 2 * math.log(50000.0)),
     "cosine": (lambda t: -beta_cosine(t) / 2, beta_cosine),
     "edm": (torch.zeros_like, lambda t: 2 * t),
     "flow": (lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),

@@ -207,10 +207,7 @@ def training_is_not_begun_anew(done: Done, folder: Path) -> None:
     assert "1/6" not in done.stderr
 
 
-SHOWS = {
-    "compare": a_cell_is_joined_of_its_old_part,
-    "train-vectors": training_is_not_begun_anew,
-}
+SHOWS = {"compare": a_cell_is_joined_of_its_old_part, "train-vectors": training_is_not_begun_anew}
 
 
 @pytest.mark.parametrize("command", FACTS["unfinished"])

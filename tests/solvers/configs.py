@@ -17,7 +17,7 @@ Case = tuple[str, ...]  # a name, and overrides
 
 # Fields that a yaml leaves open (``???``), or whose default is made for a model.
 FIXTURES: dict[str, list[str]] = {
-    "calibrated": [f"solver.path={rules.path()}", "solver.allow_other_model=true"],
+    "calibrated": [f"solver.path={rules.path()}", "solver.allow_other_model=true"]
 }
 
 # Choices beside the defaults whose law or order is another.

@@ -127,12 +127,7 @@ class Calibrated(StepSolver[CalibratedState]):
         return CalibratedState(made.rules[n], made.bands, Seen())
 
     def step(
-        self,
-        ask: Ask,
-        x: Tensor,
-        step: Step,
-        state: CalibratedState,
-        noise: Noise,
+        self, ask: Ask, x: Tensor, step: Step, state: CalibratedState, noise: Noise
     ) -> tuple[Tensor, CalibratedState]:
         rule, made = state.rule, self.calibration
         i = len(state.seen.residuals)

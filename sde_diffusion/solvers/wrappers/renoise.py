@@ -46,12 +46,7 @@ class Renoise(StepSolver[Any]):
         return self.inner.init(ask, x, steps), steps[-1].b.noise_level
 
     def step(
-        self,
-        ask: Ask,
-        x: Tensor,
-        step: Step,
-        state: tuple[Any, float],
-        noise: Noise,
+        self, ask: Ask, x: Tensor, step: Step, state: tuple[Any, float], noise: Noise
     ) -> tuple[Tensor, tuple[Any, float]]:
         inner, lowest = state
         a, b = step.a, step.b

@@ -135,12 +135,7 @@ class Restart(StepSolver[RestartState]):
         return RestartState(self.inner.init(ask, x, steps), steps, pieces)
 
     def step(
-        self,
-        ask: Ask,
-        x: Tensor,
-        step: Step,
-        state: RestartState,
-        noise: Noise,
+        self, ask: Ask, x: Tensor, step: Step, state: RestartState, noise: Noise
     ) -> tuple[Tensor, RestartState]:
         x, inner = self.inner.step(ask, x, step, state.inner, noise)
         piece = state.pieces.get(step.i)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -11,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
-from tqdm import tqdm
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.reference import FORMAT, KEEP, ReferenceSet
-from sde_diffusion.system.storage import cache_folder, write_atomically
+from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet
+from sde_diffusion.system.notice import optional
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.storage import cache_folder
 
+# Of what is kept: to be raised with any change of what the same images give.
+STATISTICS = 2
 # A batch that took longer is worth a file until the reference is whole.
 SLOW_SECONDS = 2.0
+BATCH = SealedKind("batch of features", 1, "run the same command again")
 
 
 def cache_path(
@@ -31,53 +31,67 @@ def cache_path(
 ) -> Path:
     """Where the reference of these very pixels and this very extractor is kept."""
     depends = {"data": data.fingerprint, "held_out": held_out and held_out.fingerprint,
-               "extractor": extractor.fingerprint, "keep": keep, "format": FORMAT}  # fmt: skip
+               "extractor": extractor.fingerprint, "keep": keep, "format": STATISTICS}  # fmt: skip
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "references" / f"{key}.safetensors"
 
 
 @final
 class Kept(Extractor):
-    """An extractor whose slow batches are kept in ``folder``, so that a killed run goes on."""
+    """An extractor whose batches are kept in ``folder`` if they took more than ``slow`` seconds,
+    so that a killed run goes on."""
 
-    def __init__(self, inner: Extractor, folder: Path) -> None:
-        self.inner, self.folder = inner, folder
+    def __init__(self, inner: Extractor, folder: Path, slow: float) -> None:
+        self.inner, self.folder, self.slow = inner, folder, slow
         self.name, self.dim, self.fingerprint = inner.name, inner.dim, inner.fingerprint
         self.batch_size = inner.batch_size
+        self.writable = True
 
     def extract(self, images: Tensor) -> Tensor:
         pixels = f"{tuple(images.shape)}".encode() + images.contiguous().numpy().tobytes()
         path = self.folder / f"{hashlib.sha256(pixels).hexdigest()[:32]}.safetensors"
-        if path.is_file():
-            with contextlib.suppress(SafetensorError, KeyError):
-                return load_file(path)["features"]
+        kept = BATCH.recall(path, lambda facts, tensors: tensors["features"])
+        if kept is not None:
+            return kept
         began = time.perf_counter()
-        features = self.inner.extract(images).cpu().contiguous()
-        if time.perf_counter() - began > SLOW_SECONDS:
-            write_atomically(path, save({"features": features}))
+        features = self.inner.extract(images).cpu()
+        if self.writable and time.perf_counter() - began > self.slow:
+            self.writable = False  # unless it works: one line, not one a batch
+            with optional("features kept for a restart"):
+                BATCH.write(path, {"features": features}, {})
+                self.writable = True
         return features
 
 
 def cached_reference(
-    extractor: Extractor, data: ImageSet, held_out: ImageSet | None = None, keep: int = KEEP
+    extractor: Extractor,
+    data: ImageSet,
+    held_out: ImageSet | None = None,
+    keep: int = KEEP,
+    slow: float = SLOW_SECONDS,
 ) -> ReferenceSet:
     """``ReferenceSet.of`` its arguments, made once on this machine.
 
-    What is found is verified (whole, its checksum, its fingerprints); a file that fails is made
-    again, after a line that says so.
+    Until it is whole, batches of features that took more than ``slow`` seconds are kept too.
+
+    What an earlier run left is verified (its checksum, its fingerprints); a file that fails is
+    made again, after a line that says so. Where none can be written, a line says that too.
     """
+
+    def parse(facts: Facts, tensors: Tensors) -> ReferenceSet:
+        kept = ReferenceSet.parse(facts, tensors)
+        if kept.extractor_fingerprint != extractor.fingerprint:
+            raise ValueError(f"of extractor {kept.extractor_fingerprint}")
+        if kept.data_fingerprint != data.fingerprint:
+            raise ValueError(f"of other images, {kept.data_fingerprint}")
+        return replace(kept, name=data.name)  # the same pixels may go by another name now
+
     path = cache_path(extractor, data, held_out, keep)
-    if path.is_file():
-        try:
-            found = ReferenceSet.load(path, extractor)
-            if found.data_fingerprint != data.fingerprint:
-                raise InputError(f"reference={path}: of other images, {found.data_fingerprint}")
-            # The same pixels may go by another name now.
-            return replace(found, name=data.name)
-        except InputError as error:
-            tqdm.write(f"{error}; made again")
-    partial = path.with_suffix(".partial")
-    made = ReferenceSet.of(Kept(extractor, partial), data, held_out, keep)
-    made.save(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    return made
+    reference = REFERENCE.recall(path, parse)
+    if reference is None:
+        partial = path.with_suffix(".partial")
+        reference = ReferenceSet.of(Kept(extractor, partial, slow), data, held_out, keep)
+        with optional("reference kept in the cache"):
+            reference.save(path)
+        shutil.rmtree(partial, ignore_errors=True)
+    return reference

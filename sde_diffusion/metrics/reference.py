@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -17,13 +15,25 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.frechet import Reference
 from sde_diffusion.metrics.stats import FeatureStats
-from sde_diffusion.system.storage import checksum, write_atomically
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 
-# 2: features of the reference beside its statistics, and a checksum.
-FORMAT = 2
-KEY = "sde_diffusion_reference"
 KEEP = 20_000
 TENSORS = ("mean", "M2", "features", "held_out")
+
+
+def _first_reference(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    facts: Facts = strict_json.loads(metadata["sde_diffusion_reference"])
+    if facts["format"] != 2:
+        raise ValueError(f"format {facts['format']}")
+    if facts["checksum"] != first_checksum({name: tensors[name] for name in TENSORS}):
+        raise ValueError("its checksum is wrong")
+    return facts
+
+
+REFERENCE = SealedKind(
+    "reference", 3, "make one with 'sde-diffusion reference', or give images", _first_reference
+)
 
 
 @dataclass(frozen=True)
@@ -106,49 +116,42 @@ class ReferenceSet:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        tensors = self._tensors()
-        facts = {"format": FORMAT, "name": self.name, "data_fingerprint": self.data_fingerprint,
-                 "held_out_fingerprint": self.held_out_fingerprint,
-                 "shape": list(self.shape), "n": self.stats.n,
-                 "extractor": self.extractor, "extractor_fingerprint": self.extractor_fingerprint,
-                 "checksum": checksum(tensors)}  # fmt: skip
-        write_atomically(path, save(tensors, {KEY: json.dumps(facts)}))
+        names = (
+            "name", "data_fingerprint", "held_out_fingerprint", "shape", "extractor",
+            "extractor_fingerprint",
+        )  # fmt: skip
+        facts = {"n": self.stats.n, **{name: getattr(self, name) for name in names}}
+        REFERENCE.write(path, self._tensors(), facts)
 
     @classmethod
     def load(cls, path: Path, extractor: Extractor) -> ReferenceSet:
         """Read a file made with this very extractor; InputError otherwise."""
-        if not path.is_file():
+        known = REFERENCE.read(path, "reference", cls.parse)
+        if known.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
-                f"reference={path}: no such file; make one with 'sde-diffusion reference', "
-                "or give images"
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})[KEY])
-                if facts["format"] != FORMAT:
-                    raise ValueError(f"format {facts['format']}, not {FORMAT}")
-                tensors = {name: file.get_tensor(name) for name in TENSORS}
-            if facts["checksum"] != checksum(tensors):
-                raise ValueError("the checksum is another one")
-            mean, m2, features, held_out = tensors.values()
-            found = cls(facts["name"], facts["data_fingerprint"], facts["held_out_fingerprint"],
-                        tuple(map(int, facts["shape"])),
-                        facts["extractor"], facts["extractor_fingerprint"],
-                        FeatureStats(int(facts["n"]), mean, m2), features, held_out)  # fmt: skip
-            found._check()
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"reference={path}: torn, or not reference statistics of this version ({reason}); "
-                "make them again with 'sde-diffusion reference'"
-            ) from error
-        if found.extractor_fingerprint != extractor.fingerprint:
-            raise InputError(
-                f"reference={path}: made with extractor {found.extractor} "
-                f"{found.extractor_fingerprint}, not {extractor.name} {extractor.fingerprint}; "
+                f"reference={path}: made with extractor {known.extractor} "
+                f"{known.extractor_fingerprint}, not {extractor.name} {extractor.fingerprint}; "
                 "make it again with 'sde-diffusion reference'"
             )
-        return found
+        return known
+
+    @classmethod
+    def parse(cls, facts: Facts, tensors: Tensors) -> ReferenceSet:
+        """The reference in a file's content; ValueError if there is none in it."""
+        mean, m2, features, held_out = (tensors[name] for name in TENSORS)
+        known = cls(
+            str(facts["name"]),
+            str(facts["data_fingerprint"]),
+            str(facts["held_out_fingerprint"]),
+            tuple(map(int, facts["shape"])),
+            str(facts["extractor"]),
+            str(facts["extractor_fingerprint"]),
+            FeatureStats(int(facts["n"]), mean, m2),
+            features,
+            held_out,
+        )
+        known._check()
+        return known
 
     def _check(self) -> None:
         mean, m2, features, held_out = self._tensors().values()
@@ -161,6 +164,8 @@ class ReferenceSet:
             raise ValueError("statistics of other types")
         if not all(bool(t.isfinite().all()) for t in (mean, m2, features, held_out)):
             raise ValueError("statistics that are not finite")
+        if bool((m2.diagonal() < 0).any()) or not torch.allclose(m2, m2.T):
+            raise ValueError("second moments that are none")
 
 
 def shuffled(n: int) -> Tensor:

@@ -1,23 +1,19 @@
-"""Checkpoints: safetensors with JSON metadata; a file can name registered networks only.
+"""Checkpoints: sealed files whose facts are a ``Spec``; one can name registered networks only.
 
-Metadata key ``sde_diffusion`` holds the fields of ``Spec``, ``"format": 1`` and ``"crc32"`` as one
-JSON object: a checksum of each tensor, so that a file damaged on its disk is told from a whole
-one; old files have none. Tensors ``model.*`` are the (EMA) weights that everybody loads;
-``train.*`` are the raw weights and the optimizer state from which training resumes.
+Tensors ``model.*`` are the (EMA) weights that everybody loads; ``train.*`` are the raw weights and
+the optimizer state from which training resumes.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -25,12 +21,11 @@ from sde_diffusion import networks
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.errors import InputError
+from sde_diffusion.system import strict_json
 from sde_diffusion.system.processes import rank, whole
-from sde_diffusion.system.storage import fingerprint, write_atomically
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.storage import fingerprint
 
-FORMAT = 1
-KEY = "sde_diffusion"
-CHECKSUMS = "crc32"
 # A small file cannot ask for much: values of one image, and counts.
 MAX_VALUES = 64 * 2**20
 MAX_COUNT = 2**53
@@ -73,12 +68,8 @@ class Spec:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Spec:
-        """The spec of a file's JSON metadata; ValueError names the entry that is wrong."""
-        entries = json.loads(text)
-        if type(entries) is not dict or entries.pop("format", None) != FORMAT:
-            raise ValueError(f"metadata is not of format {FORMAT}")
-        entries.pop(CHECKSUMS, None)
+    def parse(cls, entries: Facts) -> Spec:
+        """The spec in a file's facts; ValueError names the entry that is wrong."""
         wanted = {f.name for f in fields(cls)}
         if set(entries) != wanted:
             raise ValueError(f"metadata entries {sorted(wanted ^ set(entries))} missing or unknown")
@@ -118,45 +109,44 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+def _first_checkpoint(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    """The facts of a file of format 1; the oldest have no checksums."""
+    facts: Facts = strict_json.loads(metadata.get("sde_diffusion", "null"), finite=False)
+    if type(facts) is not dict or facts.pop("format", None) != 1:
+        raise ValueError("metadata is not of format 1")
+    for name, known in facts.pop("crc32", {}).items():
+        if name in tensors and known != _crc32(tensors[name]):
+            raise ValueError(f"tensor {name} is damaged")
+    return facts
+
+
+def _crc32(tensor: Tensor) -> int:
+    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)
+
+
+CHECKPOINT = SealedKind(
+    "checkpoint", 1, "give 'mnist' or a file written by 'sde-diffusion train'", _first_checkpoint
+)
+
+
 def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
     """Write tensors and spec, atomically; of several processes, all call this and one writes."""
     content: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         gathered = whole(tensor.detach())
         if rank() == 0:
-            content[name] = gathered.cpu().contiguous()
+            content[name] = gathered.cpu()
     if rank() == 0:
-        sums = {name: _crc32(t) for name, t in sorted(content.items())}
-        # One key: of several, the order in the file would be anybody's guess.
-        entries = {"format": FORMAT, CHECKSUMS: sums, **asdict(spec)}
-        write_atomically(path, save(content, {KEY: json.dumps(entries)}))
-
-
-def _crc32(tensor: Tensor) -> int:
-    return zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        CHECKPOINT.write(path, content, asdict(spec))
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tensor]]:
     """The spec and the tensors whose names start with ``prefix``; InputError if not ours."""
-    if not path.is_file():
-        raise InputError(f"checkpoint={path}: no such file; give a .safetensors file or 'mnist'")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY, "null")
-            spec = Spec.parse(text)
-            sums = json.loads(text).get(CHECKSUMS, {})
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names}
-        for name, tensor in tensors.items():
-            if name in sums and sums[name] != _crc32(tensor):
-                raise ValueError(f"tensor {name} is damaged")
-        return spec, {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"checkpoint={path}: torn, or not a checkpoint of this package ({reason}); "
-            "give a file written by 'sde-diffusion train'"
-        ) from error
+
+    def parse(facts: Facts, tensors: Tensors) -> tuple[Spec, dict[str, Tensor]]:
+        return Spec.parse(facts), {k.removeprefix(prefix): v for k, v in tensors.items()}
+
+    return CHECKPOINT.read(path, "checkpoint", parse, prefix)
 
 
 class _WithoutInit(TorchFunctionMode):

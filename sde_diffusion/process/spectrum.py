@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
-from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 
-FORMAT = "1"
+
+def _first_spectrum(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    if metadata["format"] != "1":
+        raise ValueError(f"format {metadata['format']}")
+    return dict(metadata)
+
+
+SPECTRUM = SealedKind("spectrum", 2, "make one with 'sde-diffusion analyse'", _first_spectrum)
 
 
 @dataclass(frozen=True)
@@ -32,24 +37,23 @@ class Spectrum:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        facts = {"format": FORMAT, "name": self.name, "kind": self.kind}
-        write_atomically(path, save({"variance": self.variance, "mean": self.mean}, facts))
+        tensors = {"variance": self.variance, "mean": self.mean}
+        SPECTRUM.write(path, tensors, {"name": self.name, "kind": self.kind})
 
     @classmethod
     def load(cls, path: Path, key: str) -> Spectrum:
         """Read one that ``save`` wrote; InputError names ``key``."""
-        remedy = "make one with 'sde-diffusion analyse'"
-        if not path.is_file():
-            raise InputError(f"{key}={path}: no such file; {remedy}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts = file.metadata() or {}
-                variance, mean = file.get_tensor("variance"), file.get_tensor("mean")
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{key}={path}: not a spectrum; {remedy}") from error
-        if facts.get("format") != FORMAT or variance.ndim != 1 or mean.shape != variance.shape:
-            raise InputError(f"{key}={path}: not a spectrum of format {FORMAT}; {remedy}")
-        return cls(variance.double(), mean.double(), facts["name"], facts["kind"])
+        return SPECTRUM.read(path, key, cls.parse)
+
+    @classmethod
+    def parse(cls, facts: Facts, tensors: Tensors) -> Spectrum:
+        """The spectrum in a file's content; ValueError if there is none in it."""
+        variance, mean = tensors["variance"].double(), tensors["mean"].double()
+        if variance.ndim != 1 or mean.shape != variance.shape or not len(variance):
+            raise ValueError("variance and mean are not of the same modes")
+        if not bool((variance >= 0).all() & variance.isfinite().all() & mean.isfinite().all()):
+            raise ValueError("variances that are no finite numbers >= 0")
+        return cls(variance, mean, str(facts["name"]), str(facts["kind"]))
 
 
 def natural_image_variances(side: int = 8) -> Tensor:

@@ -7,8 +7,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from torch import Tensor
-
 from sde_diffusion.errors import InputError
 
 
@@ -48,15 +46,6 @@ def fingerprint(path: Path) -> str:
     """First 16 hex digits of the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def checksum(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the names and bytes of ``tensors``."""
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def asset(name: str) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,11 +26,13 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.model import guided, load
-from sde_diffusion.solvers.calibrated.file import FIELDS, Calibration
+from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
+from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.resume import in_parts
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.common import job, provenance, usable_device
@@ -139,9 +140,11 @@ def run(config: DictConfig, folder: Path) -> float:
         made: dict[int, Made] = {}
         for n in calls:
             path = folder / "parts" / f"{digest(depends)}-rule{n}.safetensors"
-            if not path.is_file():
-                save_rule(path, one_rule(task, denoiser, known, n, normal, device))
-            made[n] = load_rule(path)
+            fitted = load_rule(path, n)
+            if fitted is None:
+                fitted = one_rule(task, denoiser, known, n, normal, device)
+                save_rule(path, fitted)
+            made[n] = fitted
             print(line(n * network.cost, made[n]))
             tracker.log({"error": made[n].errors["joint"]}, n * network.cost)
         kind, edges = bands_for(task.mode, network.shape, len(normal.variances))
@@ -210,20 +213,31 @@ def one_rule(
     return Made(found.rule, {"start": found.start_error, "joint": found.error}, found.standard)
 
 
+def _first_rule(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    return {k: strict_json.loads(metadata[k], finite=False) for k in ("errors", "standard")}
+
+
+RULE = SealedKind("rule", 2, "run the same command again", _first_rule)
+
+
 def save_rule(path: Path, made: Made) -> None:
     """Write one rule with its errors."""
-    tensors = {k: v.contiguous() for k in FIELDS if (v := getattr(made.rule, k)) is not None}
-    facts = {"errors": json.dumps(made.errors), "standard": json.dumps(made.standard)}
-    write_atomically(path, save(tensors, facts))
+    RULE.write(path, rule_tensors(made.rule), {"errors": made.errors, "standard": made.standard})
 
 
-def load_rule(path: Path) -> Made:
-    """Read what ``save_rule`` wrote."""
-    with safe_open(path, framework="pt") as file:
-        facts = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    rule = Rule(**tensors)
-    return Made(rule, json.loads(facts["errors"]), json.loads(facts["standard"]))
+def load_rule(path: Path, n: int) -> Made | None:
+    """Read what ``save_rule`` wrote of ``n`` evaluations; None if it is not there or torn."""
+
+    def parse(facts: Facts, tensors: Tensors) -> Made:
+        errors, standard = (
+            {str(of): float(error) for of, error in facts[name].items()}
+            for name in ("errors", "standard")
+        )
+        if not {"start", "joint"} <= set(errors) or not standard:
+            raise ValueError("errors are missing")
+        return Made(parse_rule(n, tensors), errors, standard)
+
+    return RULE.recall(path, parse)
 
 
 def line(nfe: int, made: Made) -> str:

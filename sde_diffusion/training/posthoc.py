@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
@@ -173,13 +174,31 @@ def reconstruct(
 
 
 def write_average(run: Path, sigma_rel: float, path: Path, step: int | None = None) -> None:
-    """Write ``reconstruct``'s weights as a model to sample from, in float16, atomically."""
+    """Write ``reconstruct``'s weights as a model to sample from, in float16, atomically.
+
+    A file that holds the very same already is left as it is: what was made with it knows it by its
+    bytes.
+    """
     spec, weights = reconstruct(run, sigma_rel, step)
     half = {
         f"model.{name}": value.half() if value.is_floating_point() else value
         for name, value in weights.items()
     }
-    save_checkpoint(path, spec, half)
+    if not _holds(path, spec, half):
+        save_checkpoint(path, spec, half)
+
+
+def _holds(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> bool:
+    """Whether a checkpoint is there, with this content."""
+    try:
+        there, known = read_checkpoint(path)
+    except InputError:
+        return False
+    return (
+        there == spec
+        and known.keys() == tensors.keys()
+        and all(torch.equal(known[name], value) for name, value in tensors.items())
+    )
 
 
 def _marked(spec: Spec, sigma_rel: float) -> Spec:

@@ -37,12 +37,13 @@ def test_to_uint8_clips_before_it_rounds() -> None:
     assert to_uint8(torch.tensor([-3.0, 3.0, 0.0])).tolist() == [0, 255, 128]
 
 
-def test_values_that_are_no_numbers_are_not_black() -> None:
+def test_values_that_are_not_finite_are_neither_black_nor_white() -> None:
     x = torch.zeros(3, 1, 2, 2)
     x[1, 0, 0, 1] = torch.nan
-    with pytest.raises(InputError, match="samples: 1 of 3 hold values that are no numbers"):
+    with pytest.raises(InputError, match="samples: 1 of 3 hold values that are not finite"):
         to_uint8(x)
-    assert to_uint8(torch.tensor([-torch.inf, torch.inf])).tolist() == [0, 255]
+    with pytest.raises(InputError, match="samples: 2 of 2"):
+        to_uint8(torch.tensor([-torch.inf, torch.inf]))
 
 
 def test_fingerprint_is_of_content_and_shape_not_of_name() -> None:

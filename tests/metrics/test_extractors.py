@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,11 @@ from sde_diffusion.data import ImageSet, digits
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
-from sde_diffusion.metrics.extractors.cnn import KEY, train_cnn
+from sde_diffusion.metrics.extractors.cnn import train_cnn
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.system.storage import asset
+from tests.sealed_files import resealed, unsealed
 
 from .gaussians import generator
 
@@ -82,19 +82,13 @@ def test_fingerprint_is_of_the_weights_and_not_of_the_name(trained: Path, tmp_pa
     assert CnnExtractor(str(copy)).fingerprint == known
     tensors = load_file(trained)
     tensors["hidden.weight"][0, 0] += 1e-3
-    save_file(tensors, copy, metadata=facts_of(trained))
+    resealed(copy, tensors=tensors)
     assert CnnExtractor(str(copy)).fingerprint != known
-
-
-def facts_of(path: Path, **changes: object) -> dict[str, str]:
-    content = path.read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return {KEY: json.dumps({**json.loads(header["__metadata__"][KEY]), **changes})}
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"format": 2}, {"dim": 17}, {"dim": 10**9}, {"shape": [1, 10**6, 10**6]}, {"shape": 8},
+    [{"dim": 17}, {"dim": 10**9}, {"shape": [1, 10**6, 10**6]}, {"shape": 8},
      {"shape": [3, 8, 8]}, {"classes": 9}, {"architecture": "residual"},
      {"architecture": 3}, {"classes": "ten"}, {"shape": [1, "8", 8]}],
     ids=str,
@@ -103,22 +97,34 @@ def test_files_with_other_facts_are_refused(
     trained: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     path = tmp_path / "changed.safetensors"
-    save_file(load_file(trained), path, metadata=facts_of(trained, **changes))
-    with pytest.raises(InputError, match=r"extractor\.file=.*not an extractor") as found:
+    path.write_bytes(trained.read_bytes())
+    resealed(path, changes)
+    with pytest.raises(InputError, match=r"extractor\.file=.*no extractor.*diffusion extractor"):
         CnnExtractor(str(path))
-    assert "\n" not in str(found.value)
+
+
+def test_files_of_revision_7a19cb7_are_read(trained: Path, tmp_path: Path) -> None:
+    """The oldest say no architecture: it is the strided one."""
+    path, x = tmp_path / "old.safetensors", images(3, side=8)
+    path.write_bytes(trained.read_bytes())
+    resealed(path, drop=("architecture",))
+    unsealed(path, "sde_diffusion_extractor", {"format": 1})
+    assert torch.equal(CnnExtractor(str(path))(x), CnnExtractor(str(trained))(x))
+    path.write_bytes(trained.read_bytes())
+    unsealed(path, "sde_diffusion_extractor", {"format": 2})
+    with pytest.raises(InputError, match="format 2"):
+        CnnExtractor(str(path))
 
 
 def test_files_that_are_torn_foreign_or_missing(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "torn").write_bytes(trained.read_bytes()[:-100])
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
-    tensors = load_file(trained)
-    del tensors["head.bias"]
-    save_file(tensors, tmp_path / "partial", metadata=facts_of(trained))
-    save_file({k: v.half() for k, v in load_file(trained).items()}, tmp_path / "half",
-              metadata=facts_of(trained))  # fmt: skip
+    for name in ("partial", "half"):
+        (tmp_path / name).write_bytes(trained.read_bytes())
+    resealed(tmp_path / "partial", drop=("head.bias",))
+    resealed(tmp_path / "half", tensors={k: v.half() for k, v in load_file(trained).items()})
     for name in ("torn", "foreign", "partial", "half"):
-        with pytest.raises(InputError, match="not an extractor of this package"):
+        with pytest.raises(InputError, match="no extractor of this version"):
             CnnExtractor(str(tmp_path / name))
     with pytest.raises(InputError, match="no such file"):
         CnnExtractor(str(tmp_path / "missing"))

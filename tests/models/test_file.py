@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
+import zlib
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import sde_diffusion
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import (
-    KEY,
-    Spec,
-    load_denoiser,
-    read_checkpoint,
-    save_checkpoint,
-    shapes,
-)
+from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint, save_checkpoint, shapes
+from tests.sealed_files import resealed
 
 ARGS = {
     "channels": 1,
@@ -62,10 +58,18 @@ def refusal(path: Path) -> str:
 
 def rewrite(path: Path, change: dict[str, Any], drop: str = "") -> None:
     """Change the metadata of a checkpoint, keeping its tensors."""
-    _, tensors = read_checkpoint(path)
+    resealed(path, change, drop=(drop,))
+
+
+def unsealed_with(path: Path, change: dict[str, Any], drop: str = "") -> None:
+    """The same in a file as revision 7a19cb7 wrote it."""
     entries = {"format": 1, **asdict(SPEC), **change}
     entries.pop(drop, None)
-    save_file(tensors, path, {KEY: json.dumps(entries)})
+    save_file(load_file(path), path, {"sde_diffusion": json.dumps(entries)})
+
+
+CONTAINERS = pytest.mark.parametrize("write", [rewrite, unsealed_with], ids=["sealed", "first"])
+Write = Callable[..., None]
 
 
 def test_round_trip(path: Path) -> None:
@@ -102,19 +106,24 @@ def test_other_files_are_one_line(path: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "other.safetensors"
     save_file({"w": torch.zeros(2)}, foreign)
     assert "format" in refusal(foreign)
+    foreign.write_bytes(path.read_bytes())
+    resealed(foreign, number=9)
+    assert "format 9" in refusal(foreign)
     foreign.write_bytes(b"\x80\x04" + b"cos\nsystem\n(S'true'\ntR." * 20)  # a pickle
     assert "torn" in refusal(foreign)
     assert "no such file" in refusal(tmp_path / "missing.safetensors")
 
 
 @pytest.mark.parametrize("name", ["os.system", "sde_diffusion.networks.unet.UNet", "", "eval"])
-def test_a_network_outside_the_registry_is_refused(path: Path, name: str) -> None:
-    rewrite(path, {"network": name, "network_args": {"command": "true"}})
+@CONTAINERS
+def test_a_network_outside_the_registry_is_refused(write: Write, path: Path, name: str) -> None:
+    write(path, {"network": name, "network_args": {"command": "true"}})
     assert "not a registered network" in refusal(path)
 
 
-def test_a_parameterization_outside_the_registry_is_refused(path: Path) -> None:
-    rewrite(path, {"parameterization": "os.system"})
+@CONTAINERS
+def test_a_parameterization_outside_the_registry_is_refused(write: Write, path: Path) -> None:
+    write(path, {"parameterization": "os.system"})
     assert "choose one of" in refusal(path)
 
 
@@ -122,8 +131,6 @@ def test_a_parameterization_outside_the_registry_is_refused(path: Path) -> None:
     "change",
     [
         {"extra": 1},
-        {"format": 2},
-        {"format": None},
         {"network": ["unet"]},
         {"network_args": "unet"},
         {"network_args": None},
@@ -158,19 +165,22 @@ def test_a_parameterization_outside_the_registry_is_refused(path: Path) -> None:
     ],
     ids=str,
 )
-def test_wrong_metadata_is_one_line(path: Path, change: dict[str, Any]) -> None:
-    rewrite(path, change)
+@CONTAINERS
+def test_wrong_metadata_is_one_line(write: Write, path: Path, change: dict[str, Any]) -> None:
+    write(path, change)
     refusal(path)
 
 
-def test_unchanged_metadata_loads(path: Path) -> None:
-    rewrite(path, {})
+@CONTAINERS
+def test_unchanged_metadata_loads(write: Write, path: Path) -> None:
+    write(path, {})
     assert load_denoiser(path)[0] == SPEC
 
 
-@pytest.mark.parametrize("drop", ["network", "shape", "sigma_max", "format"])
-def test_missing_metadata_is_one_line(path: Path, drop: str) -> None:
-    rewrite(path, {}, drop)
+@pytest.mark.parametrize("drop", ["network", "shape", "sigma_max"])
+@CONTAINERS
+def test_missing_metadata_is_one_line(write: Write, path: Path, drop: str) -> None:
+    write(path, {}, drop)
     refusal(path)
 
 
@@ -187,9 +197,10 @@ def test_missing_metadata_is_one_line(path: Path, drop: str) -> None:
     ],
     ids=lambda c: next(iter(c)),
 )
-def test_huge_arguments_cost_no_memory(path: Path, change: dict[str, Any]) -> None:
+@CONTAINERS
+def test_huge_arguments_cost_no_memory(write: Write, path: Path, change: dict[str, Any]) -> None:
     """[8192] * 8 is a network of tens of GB: refused by its shapes, before memory is taken."""
-    rewrite(path, {"network_args": {**ARGS, **change}})
+    write(path, {"network_args": {**ARGS, **change}})
     refusal(path)
 
 
@@ -197,12 +208,26 @@ def test_huge_arguments_cost_no_memory(path: Path, change: dict[str, Any]) -> No
     "text", ["", "{", "[" * 100_000, "1", '"text"', "null", '{"format": ' + "9" * 10_000 + "}"]
 )
 def test_metadata_that_is_no_object_is_one_line(path: Path, text: str) -> None:
-    save_file({"w": torch.zeros(2)}, path, {KEY: text})
+    save_file({"w": torch.zeros(2)}, path, {"sde_diffusion": text})
     refusal(path)
 
 
-def test_weights_of_another_network_are_refused(path: Path) -> None:
-    rewrite(path, {"network_args": {**ARGS, "widths": [8, 16]}})
+def test_a_damaged_file_of_the_first_format_is_refused(path: Path) -> None:
+    tensors = load_file(path)
+    sums = {name: zlib.crc32(t.numpy().tobytes()) for name, t in tensors.items()}
+    unsealed_with(path, {"crc32": sums})
+    assert load_denoiser(path)[0] == SPEC
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert "is damaged" in refusal(path)
+    unsealed_with(path, {"format": 2})
+    assert "format 1" in refusal(path)
+
+
+@CONTAINERS
+def test_weights_of_another_network_are_refused(write: Write, path: Path) -> None:
+    write(path, {"network_args": {**ARGS, "widths": [8, 16]}})
     assert "weights do not fit" in refusal(path)
 
 

@@ -120,7 +120,7 @@ def test_what_is_no_spectrum_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"grid\.spectrum=.*no such file.*analyse"):
         Searched(spectrum="missing.safetensors")
     (tmp_path / "text").write_text("nothing")
-    with pytest.raises(InputError, match=r"grid\.spectrum=.*not a spectrum.*analyse"):
+    with pytest.raises(InputError, match=r"grid\.spectrum=.*no spectrum.*analyse"):
         Searched(spectrum=str(tmp_path / "text"))
     with pytest.raises(InputError, match=r"grid\.order=4"):
         Searched(order=4)

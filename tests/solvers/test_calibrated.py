@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
@@ -22,12 +23,13 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.bands import DctBands, PcaBands
-from sde_diffusion.solvers.calibrated.file import KEY, Calibration
+from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.step import Ask
+from tests.sealed_files import resealed, unsealed
 
 VARIANCE = torch.tensor([1.0, 0.25, 0.01, 0.01], dtype=torch.float64)
 
@@ -170,15 +172,16 @@ def test_a_rule_of_the_normal_laws_answers_alone_integrates_its_flow(tmp_path: P
 
 def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
     """Without the answers of the normal law, and one mean for all classes."""
-    from safetensors import safe_open
-
     path = Path(written(tmp_path / "a"))
-    with safe_open(path, framework="pt") as file:
-        old = file.metadata()[KEY].replace('"format": 2', '"format": 1')
-    save_file(load_file(path), path, {KEY: old})
-    found = Calibration.load(path)
-    assert all(rule.normal is None for rule in found.rules.values())
-    save_file(load_file(path), path, {KEY: old.replace('"format": 1', '"format": 3')})
+    sealed = path.read_bytes()
+    for number in (1, 2):
+        path.write_bytes(sealed)
+        unsealed(path, "sde_diffusion_calibration", {"format": number})
+        old = Calibration.load(path)
+        assert all(rule.normal is None for rule in old.rules.values())
+        assert torch.equal(old.normal.modes, made().normal.modes)
+    path.write_bytes(sealed)
+    unsealed(path, "sde_diffusion_calibration", {"format": 3})
     with pytest.raises(InputError, match="format 3"):
         Calibration.load(path)
 
@@ -266,14 +269,24 @@ def test_a_file_that_is_torn_or_no_calibration_is_refused(tmp_path: Path) -> Non
     for name in ("torn", "other"):
         with pytest.raises(InputError, match=r"solver\.path=.*calibrat"):
             Calibrated(str(tmp_path / name))
-    tensors = load_file(path)
-    tensors["4.weights"] = torch.zeros(3, 3)
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        save_file(tensors, tmp_path / "bent", file.metadata())
-    with pytest.raises(InputError, match="rule 4 is not of 4"):
-        Calibrated(str(tmp_path / "bent"))
+    bent = [
+        ({}, {"4.weights": torch.zeros(3, 3)}, "rule 4 is not of 4"),
+        ({}, {"4.levels": torch.tensor([40.0, 10.0, 20.0, 1.0, 0.002])}, "do not fall"),
+        ({}, {"4.asked": torch.tensor([40.0, 10.0, 2.5, -1.0])}, "do not fall"),
+        ({}, {"4.weights": torch.full((4, 4), torch.nan)}, "rule 4 is not finite"),
+        ({}, {"variances": torch.tensor([1.0, -0.25])}, "negative variance"),
+        ({"rest": -0.01}, {}, "negative variance"),
+        ({"rest": math.inf}, {}, "not finite"),
+        ({"sigma_max": 1.0}, {}, "above sigma_max"),
+        ({"rules": []}, {}, "no rules"),
+        ({"kind": "stars"}, {}, "stars"),
+        ({"facts": 3}, {}, "int"),
+    ]
+    for facts, tensors, reason in bent:
+        path.write_bytes(whole)
+        resealed(path, facts, tensors)
+        with pytest.raises(InputError, match=rf"solver\.path=.*{reason}.*sde-diffusion calibrate"):
+            Calibrated(str(path))
 
 
 def test_rings_hold_the_frequencies_of_both_sides() -> None:

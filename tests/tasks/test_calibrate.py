@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sde_diffusion.solvers.calibrated.file import Calibration
 from tests.conftest import Run
@@ -34,6 +35,14 @@ def test_a_calibration_is_made_resumed_and_used(quick_cli: Run, tmp_path: Path) 
     quick_cli(*QUICK, "nfe=[2]")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "parts").iterdir()} == before
     assert sorted(Calibration.load(path).rules) == [2]
+    rule = Calibration.load(path).rules[2]
+    damaged = [part for part in before if "rule3" not in part.name]
+    for part in damaged:  # a bit is flipped
+        whole = part.read_bytes()
+        part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = quick_cli(*QUICK, "nfe=[2]").stderr
+    assert all(f"{part.name}: not usable" in again for part in damaged)
+    assert torch.equal(Calibration.load(path).rules[2].weights, rule.weights)
     path.write_bytes(content)
     given = ["solver=calibrated", f"solver.path={path}", "n=2"]
     quick_cli("sample", *given, "nfe=3", "label=all", "hydra.run.dir=drawn")

@@ -162,13 +162,25 @@ def test_a_damaged_file_is_made_again(
         assert sum(counted) == 40
         assert torch.equal(again.stats.mean, made.stats.mean)
         assert path.read_bytes() == whole
-        assert "made again" in capsys.readouterr().out
+        assert "made again" in capsys.readouterr().err
+
+
+def test_a_cache_that_may_not_be_written_costs_no_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SDE_DIFFUSION_CACHE", "/dev/null/x")
+    monkeypatch.setattr(PixelExtractor, "batch_size", 10)
+    made = cached_reference(PIXELS, squares(256), slow=-1.0)
+    assert torch.equal(made.stats.M2, ReferenceSet.of(PIXELS, squares(256)).stats.M2)
+    batches, reference = capsys.readouterr().err.splitlines()  # one line each, not one a batch
+    assert batches.startswith("features kept for a restart: left out (")
+    assert reference.startswith("reference kept in the cache: left out (")
+    assert "Not a directory" in batches
 
 
 def test_a_killed_run_goes_on_where_it_was(
     cache: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sde_diffusion.metrics.cache.SLOW_SECONDS", -1.0)
     monkeypatch.setattr(PixelExtractor, "batch_size", 10)
     data, held_out = squares(256), squares(30)
     counting = PixelExtractor.extract
@@ -180,11 +192,11 @@ def test_a_killed_run_goes_on_where_it_was(
 
     monkeypatch.setattr(PixelExtractor, "extract", killed)
     with pytest.raises(KeyboardInterrupt):
-        cached_reference(PIXELS, data, held_out)
+        cached_reference(PIXELS, data, held_out, slow=-1.0)
     monkeypatch.setattr(PixelExtractor, "extract", counting)
     next(cache.rglob("*.partial/*")).write_bytes(b"torn")
     counted.clear()
-    made = cached_reference(PIXELS, data, held_out)
+    made = cached_reference(PIXELS, data, held_out, slow=-1.0)
     assert sum(counted) == 80 - 30 + 10  # the torn batch again
     assert not list(cache.rglob("*.partial"))
     assert torch.equal(made.stats.M2, ReferenceSet.of(PIXELS, data, held_out).stats.M2)

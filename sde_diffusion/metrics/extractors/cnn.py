@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,13 +15,27 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
-from sde_diffusion.system.storage import asset, fingerprint, write_atomically
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.storage import asset, fingerprint
 
-# Part of the fingerprint: to be raised with any change of what the same weights compute.
-FORMAT = 1
-KEY = "sde_diffusion_extractor"
 TRAIN_BATCH = 128
 MIN_SIDE = 8
+
+
+def _first_extractor(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    facts: Facts = strict_json.loads(metadata["sde_diffusion_extractor"])
+    if facts["format"] != 1:
+        raise ValueError(f"format {facts['format']}")
+    return {"architecture": "strided", **facts}
+
+
+# Its number is part of the fingerprint, which is the file's: to be raised with any change of what
+# the same weights compute.
+EXTRACTOR = SealedKind(
+    "extractor", 2, "give mnist-cnn, cifar-cnn or a file of 'sde-diffusion extractor'",
+    _first_extractor,
+)  # fmt: skip
 
 
 def _fit(
@@ -64,31 +76,7 @@ class CnnExtractor(Extractor):
 
     def __init__(self, file: str = "mnist-cnn") -> None:
         path = asset(file)
-        if not path.is_file():
-            raise InputError(f"extractor.file={file}: no such file; give mnist-cnn or a path")
-        try:
-            with safe_open(path, framework="pt") as content:
-                facts = json.loads((content.metadata() or {})[KEY])
-                tensors = {k: content.get_tensor(k) for k in content.keys()}  # noqa: SIM118
-            if facts["format"] != FORMAT:
-                raise ValueError(f"another version, not format {FORMAT}")
-            channels, side, _ = self.shape = tuple(facts["shape"])
-            classifier = CLASSIFIERS[facts.get("architecture", "strided")]
-            # No memory is asked for yet: a small file must not name a large network.
-            with torch.device("meta"):
-                self.network = classifier(channels, side, facts["classes"], facts["dim"])
-            expected = self.network.state_dict()
-            if any(v.dtype != expected[k].dtype for k, v in tensors.items()):
-                raise ValueError("weights of another type")
-            self.network.load_state_dict(tensors, assign=True)
-        except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"extractor.file={file}: torn, or not an extractor of this package ({reason}); "
-                "give a file written by 'sde-diffusion extractor'"
-            ) from error
-        self.network.eval()
-        self.dim = int(facts["dim"])
+        self.network, self.shape, self.dim = EXTRACTOR.read(path, "extractor.file", _network)
         self.name = path.stem
         self.fingerprint = fingerprint(path)
 
@@ -134,9 +122,25 @@ def train_cnn(
         torch.manual_seed(seed)
         classifier = CLASSIFIERS[architecture](channels, side, data.classes, dim)
         _fit(classifier, data.images, data.labels, epochs, precision)
-    facts = {"format": FORMAT, "shape": list(data.images.shape[1:]), "classes": data.classes,
-             "dim": dim, "data": data.name, "data_fingerprint": data.fingerprint}  # fmt: skip
-    if architecture != "strided":  # a file without this key is of that kind
-        facts["architecture"] = architecture
-    tensors = {k: v.contiguous() for k, v in classifier.state_dict().items()}
-    write_atomically(path, save(tensors, {KEY: json.dumps(facts)}))
+    facts = {
+        "shape": list(data.images.shape[1:]),
+        "classes": data.classes,
+        "dim": dim,
+        "data": data.name,
+        "data_fingerprint": data.fingerprint,
+        "architecture": architecture,
+    }
+    EXTRACTOR.write(path, classifier.state_dict(), facts)
+
+
+def _network(facts: Facts, tensors: Tensors) -> tuple[Classifier, tuple[int, int, int], int]:
+    """The classifier in a file's content, the shape of its images and its number of features."""
+    channels, side, width = facts["shape"]
+    # No memory is asked for yet: a small file must not name a large network.
+    with torch.device("meta"):
+        network = CLASSIFIERS[facts["architecture"]](channels, side, facts["classes"], facts["dim"])
+    expected = network.state_dict()
+    if any(value.dtype != expected[name].dtype for name, value in tensors.items()):
+        raise ValueError("weights of another type")
+    network.load_state_dict(tensors, assign=True)
+    return network.eval(), (channels, side, width), int(facts["dim"])

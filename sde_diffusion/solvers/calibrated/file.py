@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
-
-from sde_diffusion.errors import InputError
 from sde_diffusion.solvers.calibrated.bands import Bands, DctBands, PcaBands
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
-from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 
-FORMAT = 2
-READ = (1, 2)  # 1 has one mean for all classes, and no "normal" in a rule
-KEY = "sde_diffusion_calibration"
-REMEDY = "make one with 'sde-diffusion calibrate'"
-FIELDS = ("levels", "asked", "weights", "last", "normal")
+FIELDS = tuple(field.name for field in fields(Rule))
+
+
+def _first_calibration(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    facts: Facts = strict_json.loads(metadata["sde_diffusion_calibration"], finite=False)
+    if facts["format"] not in (1, 2):  # 1 has one mean for all classes, no "normal" in a rule
+        raise ValueError(f"format {facts['format']}")
+    return facts
+
+
+CALIBRATION = SealedKind(
+    "calibration", 3, "make one with 'sde-diffusion calibrate'", _first_calibration
+)
 
 
 @dataclass(frozen=True)
@@ -68,71 +71,87 @@ class Calibration:
         if len(self.normal.labels):
             tensors |= {"labels": self.normal.labels, "means": self.normal.means.float()}
         for n, rule in self.rules.items():
-            for name in FIELDS:
-                value = getattr(rule, name)
-                if value is not None:
-                    tensors[f"{n}.{name}"] = value.double()
+            tensors |= {f"{n}.{name}": value for name, value in rule_tensors(rule).items()}
         facts = {
-            "format": FORMAT, "model": self.model, "conditional": self.conditional,
-            "shape": list(self.shape), "sigma_max": self.sigma_max, "rest": self.normal.rest,
-            "rules": list(self.rules), "kind": self.kind, "edges": list(self.edges),
+            "model": self.model,
+            "conditional": self.conditional,
+            "shape": self.shape,
+            "sigma_max": self.sigma_max,
+            "rest": self.normal.rest,
+            "rules": list(self.rules),
+            "kind": self.kind,
+            "edges": self.edges,
             "facts": self.facts,
-        }  # fmt: skip
-        content = {k: v.contiguous() for k, v in tensors.items()}
-        write_atomically(path, save(content, {KEY: json.dumps(facts)}))
+        }
+        CALIBRATION.write(path, tensors, facts)
 
     @classmethod
     def load(cls, path: Path, key: str = "solver.path") -> Calibration:
         """Read one that ``save`` wrote; InputError names ``key`` for anything else."""
-        if not path.is_file():
-            raise InputError(f"{key}={path}: no such file; {REMEDY}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})[KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if facts["format"] not in READ:
-                raise ValueError(f"format {facts['format']}, not one of {READ}")
-            return cls._checked(facts, tensors)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{key}={path}: torn, or not a calibration ({reason}); {REMEDY}"
-            ) from error
+        return CALIBRATION.read(path, key, cls.parse)
 
     @classmethod
-    def _checked(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Calibration:
-        shape, d = tuple(int(side) for side in facts["shape"]), math.prod(facts["shape"])
-        modes = tensors["modes"].double()
-        k = len(tensors["variances"])
-        if tensors["mean"].shape != (d,) or modes.shape != (k, d):
-            raise ValueError("mean and modes are not of the image's shape")
-        normal = Normal(
-            tensors["mean"].double(), modes, tensors["variances"].double(), float(facts["rest"])
+    def parse(cls, facts: Facts, tensors: Tensors) -> Calibration:
+        """The calibration in a file's content; ValueError if there is none in it."""
+        shape = tuple(int(side) for side in facts["shape"])
+        rules = {int(n): parse_rule(int(n), tensors, f"{n}.") for n in facts["rules"]}
+        known = cls(
+            str(facts["model"]),
+            bool(facts["conditional"]),
+            shape,
+            float(facts["sigma_max"]),
+            _parse_normal(facts, tensors, math.prod(shape)),
+            rules,
+            str(facts["kind"]),
+            tuple(facts["edges"]),
+            dict(facts["facts"]),
         )
-        if "labels" in tensors:
-            if tensors["means"].shape != (len(tensors["labels"]), d):
-                raise ValueError("labels and means are not of the image's shape")
-            normal = replace(normal, labels=tensors["labels"], means=tensors["means"].double())
-        rules = {}
-        for n in facts["rules"]:
-            parts = {name: tensors.get(f"{n}.{name}") for name in FIELDS}
-            rule = Rule(**parts)  # type: ignore[arg-type]
-            square = rule.weights if rule.normal is None else rule.normal
-            shapes = rule.levels.shape, rule.asked.shape, rule.weights.shape, square.shape
-            if shapes != ((n + 1,), (n,), (n, n), (n, n)):
-                raise ValueError(f"rule {n} is not of {n} evaluations")
-            rules[int(n)] = rule
-        found = cls(str(facts["model"]), bool(facts["conditional"]), shape,
-                    float(facts["sigma_max"]), normal, rules, str(facts["kind"]),
-                    tuple(facts["edges"]), facts["facts"])  # fmt: skip
-        wide = found.bands
+        bands = 0 if known.bands is None else known.bands.count
         for n, rule in rules.items():
-            rows = 0 if rule.last is None else len(rule.last)
-            if rows and (wide is None or rule.last is None or rule.last.shape != (wide.count, n)):
-                raise ValueError(f"rule {n} has {rows} bands")
+            if rule.last is not None and rule.last.shape != (bands, n):
+                raise ValueError(f"rule {n} has {len(rule.last)} bands")
+            if not float(rule.levels[0]) <= known.sigma_max * (1 + 1e-6) < math.inf:
+                raise ValueError(f"rule {n} starts above sigma_max={known.sigma_max}")
         if not rules:
             raise ValueError("no rules")
-        return found
+        return known
+
+
+def rule_tensors(rule: Rule) -> Tensors:
+    """The coefficients of a rule in float64, by the names of its fields."""
+    values = {name: getattr(rule, name) for name in FIELDS}
+    return {name: value.double() for name, value in values.items() if value is not None}
+
+
+def parse_rule(n: int, tensors: Tensors, prefix: str = "") -> Rule:
+    """The rule of ``n`` evaluations in a file's tensors; ValueError if there is none in them."""
+    known = {name: tensors[prefix + name] for name in FIELDS if prefix + name in tensors}
+    rule = Rule(**known)
+    square = rule.weights if rule.normal is None else rule.normal
+    shapes = rule.levels.shape, rule.asked.shape, rule.weights.shape, square.shape
+    if shapes != ((n + 1,), (n,), (n, n), (n, n)):
+        raise ValueError(f"rule {n} is not of {n} evaluations")
+    if not all(bool(value.isfinite().all()) for value in known.values()):
+        raise ValueError(f"rule {n} is not finite")
+    ends = rule.levels.diff().max(), -rule.levels.min(), -rule.asked.min()
+    if not all(float(end) < 0 for end in ends):
+        raise ValueError(f"rule {n} has noise levels that do not fall to one above 0")
+    return rule
+
+
+def _parse_normal(facts: Facts, tensors: Tensors, d: int) -> Normal:
+    law = {k: tensors[k].double() for k in ("mean", "modes", "variances", "means") if k in tensors}
+    count = len(law["variances"])
+    if law["mean"].shape != (d,) or law["modes"].shape != (count, d):
+        raise ValueError("mean and modes are not of the image's shape")
+    if "means" in law and law["means"].shape != (len(tensors["labels"]), d):
+        raise ValueError("labels and means are not of the image's shape")
+    rest = float(facts["rest"])
+    if not (math.isfinite(rest) and all(bool(value.isfinite().all()) for value in law.values())):
+        raise ValueError("its normal law is not finite")
+    if rest < 0 or bool((law["variances"] < 0).any()):
+        raise ValueError("its normal law has a negative variance")
+    return Normal(**law, rest=rest, **{k: v for k, v in tensors.items() if k == "labels"})
 
 
 def bands_of(

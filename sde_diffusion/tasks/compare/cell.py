@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -21,17 +18,28 @@ from sde_diffusion.models.model import DTYPES
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
+from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import identity
-from sde_diffusion.system.storage import checksum, write_atomically
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 from sde_diffusion.tasks.common import choice, machine
 from sde_diffusion.tasks.compare.plan import CompareTask, Plan
 
-FORMAT = 2
-KEY = "sde_diffusion_cell"
 SHOWN = 10
 FILMED = 4
 PART = 500  # images that a kill may cost
 FILM = tuple(field.name for field in fields(Film))
+
+
+def _first_cell(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    facts: Facts = strict_json.loads(metadata["sde_diffusion_cell"], finite=False)
+    if facts["format"] != 2:
+        raise ValueError(f"format {facts['format']}")
+    if facts["checksum"] != first_checksum({name: tensors[name] for name in facts["tensors"]}):
+        raise ValueError("its checksum is wrong")
+    return facts
+
+
+CELL = SealedKind("cell", 3, "run the same command again", _first_cell)
 
 
 @dataclass(frozen=True)
@@ -72,39 +80,32 @@ class Cell:
 
 
 def save_cell(path: Path, cell: Cell, depends: Mapping[str, Any]) -> None:
-    """Write a cell, whole or not at all, with what it depends on and a checksum."""
+    """Write a cell, whole or not at all, with what it depends on."""
     tensors = {"features": cell.features, "images": cell.images}
     if cell.film is not None:
         tensors |= {f"film_{name}": getattr(cell.film, name) for name in FILM}
-    facts = {"format": FORMAT, "nfe": cell.nfe, "seconds": cell.seconds, "made": cell.made,
-             "depends": depends, "tensors": list(tensors),
-             "checksum": checksum(tensors)}  # fmt: skip
-    write_atomically(
-        path, save({k: x.contiguous() for k, x in tensors.items()}, {KEY: json.dumps(facts)})
-    )
+    facts = {"nfe": cell.nfe, "seconds": cell.seconds, "made": cell.made, "depends": depends}
+    CELL.write(path, tensors, facts)
 
 
 def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
-    """Read a cell; None, with a line that says why, if it is torn or was made of other things."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in facts["tensors"]}
-        if facts["format"] != FORMAT or identity(facts["depends"]) != json.loads(
-            json.dumps(depends)
-        ):
-            raise ValueError("made by another version, or of other things")
-        if facts["checksum"] != checksum(tensors):
-            raise ValueError("its checksum is wrong")
-        film = (
-            Film(*(tensors[f"film_{name}"] for name in FILM)) if "film_levels" in tensors else None
+    """Read a cell; None if there is none, or, after a line that says why, if it is torn or was
+    made of other things."""
+
+    def parse(facts: Facts, tensors: Tensors) -> Cell:
+        if identity(facts["depends"]) != json.loads(json.dumps(depends)):
+            raise ValueError("made of other things")
+        film = {name: tensors[f"film_{name}"] for name in FILM if f"film_{name}" in tensors}
+        return Cell(
+            tensors["features"],
+            tensors["images"],
+            float(facts["nfe"]),
+            float(facts["seconds"]),
+            dict(facts["made"]),
+            Film(**film) if film else None,
         )
-        return Cell(tensors["features"], tensors["images"], facts["nfe"], facts["seconds"],
-                    facts["made"], film)  # fmt: skip
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        print(f"{path.name}: not usable ({reason}); sampled again", file=sys.stderr)
-        return None
+
+    return CELL.recall(path, parse)
 
 
 def features_of(plan: Plan, folder: Path) -> Tensor:
@@ -130,7 +131,7 @@ def cell_of(
     """
     path = folder / "cells" / plan.name
     parts = path.with_suffix("")
-    cell = load_cell(path, plan.depends) if path.is_file() else None
+    cell = load_cell(path, plan.depends)
     if cell is None:
         # Whole batches, so that they are the same ones with parts as without.
         size = task.batch_size * max(1, PART // task.batch_size)
@@ -158,7 +159,7 @@ def _part(
     """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
     path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
     depends = {**plan.depends, "rows": [rows.start, rows.stop]}
-    part = load_cell(path, depends) if path.is_file() else None
+    part = load_cell(path, depends)
     if part is None:
         part = _sampled(plan, task, extractor, rows, progress)
         save_cell(path, part, depends)

@@ -1,0 +1,32 @@
+"""Lines to the user beside the results: what was left out, and why. They never end a job."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+
+def notice(line: str) -> None:
+    """One line on stderr, above whatever bar is drawn there; lost where stderr is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        tqdm.write(printable(line), file=sys.stderr)
+
+
+def printable(text: object, limit: int = 400) -> str:
+    """``text`` in one line of at most ``limit`` characters, control characters escaped."""
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+@contextlib.contextmanager
+def optional(what: str) -> Iterator[None]:
+    """A block that no result needs, a cache or a picture: where it fails, one line says so."""
+    try:
+        yield
+    except Exception as error:  # whatever a library raises: the result is worth more
+        reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        notice(f"{what}: left out ({printable(reason, 200) or type(reason).__name__})")

@@ -29,8 +29,8 @@ from sde_diffusion.solvers.adaptive.dopri import DoPri, flow
 from sde_diffusion.solvers.adaptive.scipy import SciPy
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 F64 = torch.float64
 REQUESTS = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]

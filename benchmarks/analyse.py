@@ -17,9 +17,9 @@ from scipy.stats import spearmanr
 
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.report.exact import Row, best
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import analyse
-from sde_diffusion.tasks.common import machine
 
 FOLDER = page.HERE.parent / "outputs" / "benchmark-analyse"
 

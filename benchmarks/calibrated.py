@@ -38,8 +38,8 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.solver import Calibrated
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import asset, fingerprint, write_atomically
-from sde_diffusion.tasks.common import machine
 
 DOUBLE = (12,)  # beside 4, 5, 6 calibrated: twice as many, standard
 BLOCKS = 3

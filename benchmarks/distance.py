@@ -32,8 +32,8 @@ from sde_diffusion.metrics.frechet import (
     frechet_of_features,
 )
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 D, FEW = 2048, 512
 MIXED = [100, 500, 1000, 2000, 3000, 4000, 7000, 10000]

@@ -17,8 +17,8 @@ import torch
 from sde_diffusion.data.digits import digits
 from sde_diffusion.models.file import Spec, read_checkpoint
 from sde_diffusion.system import processes
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 from sde_diffusion.training.checkpoints import CHECKPOINT
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig

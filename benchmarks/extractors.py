@@ -34,8 +34,8 @@ from sde_diffusion.metrics.extractors import (
 )
 from sde_diffusion.metrics.extractors import inception as inception_module
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 sys.path.insert(0, str(page.HERE.parent))
 from tests.metrics.inception_weights import write_random_weights

@@ -18,8 +18,8 @@ from sde_diffusion.metrics.extrapolation import fd_infinity
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.inference import Z95, debiased
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 D, F64 = 64, torch.float64
 REPLICATES, BOOTSTRAPS = 1000, 20

@@ -22,9 +22,9 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.sampling.likelihood import Likelihood, LogDensity, isotropic, moment_matched
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood
-from sde_diffusion.tasks.common import machine
 
 F64 = torch.float64
 LOW, HIGH = 0.002, 80.0

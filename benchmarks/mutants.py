@@ -13,8 +13,8 @@ from typing import Any
 
 import page
 
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 ROOT = page.HERE.parent
 FOLDER = ROOT / "outputs" / "benchmark-mutants"

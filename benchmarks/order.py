@@ -20,8 +20,8 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.report.exact import Row, best, cells, markdown_table, panels, unique
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 NFE = [4, 5, 6, 8, 10, 20, 50, 100]
 DOUBLINGS = [100, 200, 400, 800, 1600]

@@ -31,8 +31,8 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 SHAPE = (64, 3, 32, 32)
 STEPS, ROUNDS = 20, 31

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sde_diffusion.config.compose import compose_task
+from sde_diffusion.system.provenance import machine, revision
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import compare
-from sde_diffusion.tasks.common import machine, revision
 
 HERE = Path(__file__).resolve().parent
 

@@ -18,8 +18,8 @@ import page
 import pytest
 
 sys.path.insert(0, str(page.HERE.parent))
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 from tests.peers import test_diffusers as diffusers
 from tests.peers import test_k_diffusion as k_diffusion
 from tests.peers.conftest import SHAPE, TOLERANCE, k_sampling

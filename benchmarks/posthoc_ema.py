@@ -17,8 +17,8 @@ from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.data import digits
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 from sde_diffusion.training.ema import Averaged, PowerEMA
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.posthoc import WIDTHS, Snapshots, coefficients, stored

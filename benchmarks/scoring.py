@@ -12,9 +12,10 @@ from torch import Tensor
 
 from sde_diffusion.config.compose import build, compose_task, read
 from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.models.model import load
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.tasks import compare
-from sde_diffusion.tasks.common import machine, reference_for
 from sde_diffusion.tasks.compare.cell import SHOWN, Cell, save_cell
 from sde_diffusion.tasks.compare.plan import CompareTask, plans
 

@@ -30,8 +30,8 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.models.file import Spec
 from sde_diffusion.networks import register
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer

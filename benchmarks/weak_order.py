@@ -22,8 +22,8 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import VE
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import machine
 
 # The steps from 10 to 0.05 are those of twice as many from 80 to 0.002.
 GRID = LogSNR(0.05, 10.0)

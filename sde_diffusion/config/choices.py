@@ -1,12 +1,19 @@
-"""Lists of choices on the command line: names of a group, or labels with fields of their own."""
+"""Choices on the command line: one of a few words, or a list of names of a group."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sde_diffusion.errors import InputError
+
+
+def choice(key: str, value: str, allowed: Iterable[str]) -> str:
+    """``value``, refused unless it is one of ``allowed``."""
+    if value not in allowed:
+        raise InputError(f"{key}={value}: choose one of {sorted(allowed)}")
+    return value
 
 
 def entries(choices: Sequence[Any], group: str) -> Iterator[tuple[str, list[str]]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
@@ -85,7 +86,7 @@ class ReferenceSet:
             raise InputError(f"reference={data.name}: {len(data)} images; give at least 2")
         stats = FeatureStats.empty(extractor.dim)
         # Which images are kept is fixed, and in an order of its own: a prefix is a fair sample.
-        rows = shuffled(len(data))[:keep]
+        rows = fixed_order(len(data))[:keep]
         place = torch.full((len(data),), -1)
         place[rows] = torch.arange(len(rows))
         features = torch.empty(len(rows), extractor.dim, dtype=torch.float16)
@@ -97,7 +98,7 @@ class ReferenceSet:
             first += len(part)
         kept = torch.empty(0, extractor.dim, dtype=torch.float16)
         if held_out is not None:
-            order = shuffled(len(held_out))[:keep]
+            order = fixed_order(len(held_out))[:keep]
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
         found = cls(
             data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
@@ -166,8 +167,3 @@ class ReferenceSet:
             raise ValueError("statistics that are not finite")
         if bool((m2.diagonal() < 0).any()) or not torch.allclose(m2, m2.T):
             raise ValueError("second moments that are none")
-
-
-def shuffled(n: int) -> Tensor:
-    """The fixed random order of n images that references keep features in."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(0))

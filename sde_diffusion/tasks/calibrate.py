@@ -30,12 +30,13 @@ from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import job, provenance, usable_device
+from sde_diffusion.tasks.run import job, provenance
 
 FORMAT = 1
 

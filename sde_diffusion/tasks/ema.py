@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,17 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from sde_diffusion.config.compose import build, read
+from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.report.widths import loss_vs_width
+from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import job, machine, usable_device
-from sde_diffusion.tasks.extractor import both_splits
+from sde_diffusion.tasks.run import job
 from sde_diffusion.training.compatible import check_fit
-from sde_diffusion.training.ema import gamma_of
-from sde_diffusion.training.posthoc import distinct, stored, write_average
+from sde_diffusion.training.posthoc import averages, stored
 from sde_diffusion.training.validation import validation_losses
 
 FORMAT = 1
@@ -39,21 +39,6 @@ class EmaTask:
     noise_levels: int
     images: int
     device: str
-
-
-def models(run: Path, widths: Sequence[float], step: int | None, folder: Path) -> dict[float, Path]:
-    """Models of the post-hoc averages of these widths, written into ``folder``."""
-    if not widths:
-        raise InputError("width=[]: give at least one relative width, 0.1 say")
-    for width in widths:
-        gamma_of(width)
-    if not distinct(widths):
-        raise InputError(f"width={list(widths)}: give widths that differ in six digits")
-    stored(run, step)  # refused before anything is written
-    paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
-    for width, path in tqdm(paths.items(), desc="averages", unit="width", leave=False):
-        write_average(run, width, path, step)
-    return paths
 
 
 def run(config: DictConfig, folder: Path) -> float:
@@ -72,7 +57,7 @@ def run(config: DictConfig, folder: Path) -> float:
     rows: list[dict[str, Any]] = []
     with tracker:
         tracker.start(job(config, folder, [held_out.name]))
-        made = models(source, sorted(set(task.width)), task.step, folder)
+        made = averages(source, sorted(set(task.width)), task.step, folder)
         for number, (width, path) in enumerate(tqdm(made.items(), desc="ema", unit="width")):
             spec, denoiser = load_denoiser(path)
             losses = validation_losses(

@@ -18,10 +18,12 @@ from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.judge import Judge, metrics, score_line
 from sde_diffusion.metrics.memorisation import memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import judged_by, reference_for
 from sde_diffusion.report.comparison import measured
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import job, judged_by, machine, reference_for
+from sde_diffusion.tasks.run import job
 
 FORMAT = 1
 

@@ -8,22 +8,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from sde_diffusion.config.compose import build, read
-from sde_diffusion.data import ImageSet
+from sde_diffusion.config.choices import choice
+from sde_diffusion.config.compose import read
+from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import train_cnn
 from sde_diffusion.metrics.judge import score_line
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.models.model import PRECISIONS
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import choice, machine
-from sde_diffusion.tasks.reference import floor_rows, without
+from sde_diffusion.tasks.reference import floor_rows
 
 FORMAT = 1
-HELD_OUT = 1000
 
 
 @dataclass
@@ -37,23 +37,6 @@ class ExtractorTask:
     precision: str
     keep: int
     seed: int
-
-
-def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
-    """The data set of ``data=`` and its held-out part, ``data.split=test``.
-
-    Of data without splits, a tenth is held out, at most ``HELD_OUT`` images.
-    """
-    data: ImageSet = build(config.data, "data")
-    if config.data.get("split") is None:
-        if len(data) < 2:
-            raise InputError(f"data={data.name}: one image, and one must be held out; give more")
-        return without(data, min(HELD_OUT, -(-len(data) // 10)))
-    held_out = OmegaConf.merge(config.data, {"split": "test"})
-    if data.class_names and "classes" in config.data:
-        # A class that one split lacks must not move the labels of the others.
-        held_out = OmegaConf.merge(held_out, {"classes": list(data.class_names)})
-    return data, build(held_out, "data")
 
 
 def run(config: DictConfig, folder: Path) -> float:

@@ -14,16 +14,18 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.data import load_images, to_float, to_uint8
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.models.model import PRECISIONS, guided, load
 from sde_diffusion.sampling.encode import ProbabilityFlow
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import choice, job, provenance, usable_device
+from sde_diffusion.tasks.run import job, provenance
 
 FORMAT = 1
 

@@ -13,8 +13,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.data import ImageSet
+from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.model import PRECISIONS, guided, load
@@ -27,11 +29,11 @@ from sde_diffusion.sampling.likelihood import (
     isotropic,
     moment_matched,
 )
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import choice, job, provenance, usable_device
-from sde_diffusion.tasks.extractor import both_splits
+from sde_diffusion.tasks.run import job, provenance
 
 FORMAT = 1
 

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sde_diffusion.config.compose import build, read
-from sde_diffusion.data import ImageSet
-from sde_diffusion.errors import InputError
+from sde_diffusion.data.splits import split_off
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.judge import Judge, Row, score_line
-from sde_diffusion.metrics.reference import ReferenceSet, shuffled
+from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from sde_diffusion.tasks.common import judged_by, machine
 
 FORMAT = 1
 FLOOR_COUNTS = (500, 1000, 2000, 5000)
@@ -31,33 +30,6 @@ class ReferenceTask:
 
     held_out: Any
     keep: int
-
-
-def split(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]:
-    """The data of ``data=``, and what is held out of it.
-
-    ``held_out`` is the name of another split, a number of images to keep out of the reference,
-    or None.
-    """
-    data: ImageSet = build(config.data, "data").as_pictures()
-    if held_out is None:
-        return data, None
-    if not str(held_out).isdecimal():
-        if "split" not in config.data:
-            raise InputError(
-                f"held_out={held_out}: these data have no splits; give a number of images, or null"
-            )
-        return data, build(OmegaConf.merge(config.data, {"split": str(held_out)}), "data")
-    n = int(held_out)
-    if not 2 <= n <= len(data) - 2:
-        raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")
-    return without(data, n)
-
-
-def without(data: ImageSet, n: int) -> tuple[ImageSet, ImageSet]:
-    """The data but ``n`` rows, always the same ones of a set of that size, and those rows."""
-    out, kept = shuffled(len(data)).split([n, len(data) - n])
-    return data[torch.sort(kept).values], data[torch.sort(out).values]
 
 
 def floor_rows(reference: ReferenceSet) -> list[Row]:
@@ -72,7 +44,7 @@ def run(config: DictConfig, folder: Path) -> float:
     """Write EXTRACTOR-reference.safetensors and result.json; returns the floor at the largest N."""
     task = read(config, ReferenceTask)
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
-    data, held_out = split(config, task.held_out)
+    data, held_out = split_off(config, task.held_out)
     began = time.perf_counter()
     reference = cached_reference(extractor, data, held_out, task.keep)
     path = folder / f"{extractor.name}-reference.safetensors"

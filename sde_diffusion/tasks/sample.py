@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes, shown
@@ -18,9 +19,10 @@ from sde_diffusion.models.model import DTYPES, PRECISIONS, build_sampler, load
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import choice, job, provenance, usable_device
+from sde_diffusion.tasks.run import job, provenance
 
 FORMAT = 1
 DEFAULT_NFE = 20

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -23,12 +24,12 @@ from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.processes import local_device, rank
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import NoTracker, Tracker
-from sde_diffusion.tasks.common import job, usable_device
-from sde_diffusion.tasks.extractor import both_splits
+from sde_diffusion.tasks.run import job
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.ema import EMA
 from sde_diffusion.training.levels import NoiseLevels

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint, shapes
@@ -186,6 +187,23 @@ def write_average(run: Path, sigma_rel: float, path: Path, step: int | None = No
     }
     if not _holds(path, spec, half):
         save_checkpoint(path, spec, half)
+
+
+def averages(
+    run: Path, widths: Sequence[float], step: int | None, folder: Path
+) -> dict[float, Path]:
+    """Models of the post-hoc averages of these widths, written into ``folder``."""
+    if not widths:
+        raise InputError("width=[]: give at least one relative width, 0.1 say")
+    for width in widths:
+        gamma_of(width)
+    if not distinct(widths):
+        raise InputError(f"width={list(widths)}: give widths that differ in six digits")
+    stored(run, step)  # refused before anything is written
+    paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
+    for width, path in tqdm(paths.items(), desc="averages", unit="width", leave=False):
+        write_average(run, width, path, step)
+    return paths
 
 
 def _holds(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> bool:

@@ -16,8 +16,8 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import cifar10, image_folder, load_images  # fmt: skip
 from sde_diffusion.data import folder as folder_module
 from sde_diffusion.data.cifar10 import CLASSES
+from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
-from sde_diffusion.tasks.extractor import both_splits
 
 
 def picture(level: int, size: int = 4) -> bytes:

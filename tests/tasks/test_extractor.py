@@ -5,17 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import digits
-from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.tasks.extractor import both_splits
 from tests.conftest import Run
 
 
@@ -61,30 +55,3 @@ def test_wrong_input_is_one_line(quick_cli: Run, tmp_path: Path, words: str, nam
     assert len(done.stderr.strip().splitlines()[-1:]) == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / "result.json").exists()
-
-
-def test_data_without_splits_hold_a_tenth_out(tmp_path: Path) -> None:
-    """No row is in both parts, none is lost, and the parts are the same each time."""
-    level = np.arange(30, dtype=np.uint8)
-    np.savez(tmp_path / "x.npz", images=np.broadcast_to(level[:, None, None], (30, 4, 4)))
-    config = compose_task(["task=extractor", "data=npz", f"data.path={tmp_path / 'x.npz'}"])
-    data, held_out = both_splits(config)
-    assert (len(data), len(held_out)) == (27, 3)
-    both = torch.cat([data.images, held_out.images])[:, 0, 0, 0]
-    assert sorted(both.tolist()) == level.tolist()
-    assert torch.equal(both_splits(config)[1].images, held_out.images)
-    np.savez(tmp_path / "x.npz", images=np.zeros((1, 4, 4), np.uint8))
-    with pytest.raises(InputError, match="one must be held out"):
-        both_splits(config)
-
-
-def test_a_folder_is_split_by_its_subfolders_or_by_chance(tmp_path: Path) -> None:
-    for k in range(12):
-        folder = tmp_path / "all" / ("train" if k < 8 else "test") / "cat"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4), k).save(folder / f"{k:02}.png")
-    base = ["task=extractor", "data=folder", f"data.path={tmp_path / 'all'}", "data.grey=true"]
-    data, held_out = both_splits(compose_task([*base, "data.split=train"]))
-    assert (len(data), held_out.images[:, 0, 0, 0].tolist()) == (8, [8, 9, 10, 11])
-    data, held_out = both_splits(compose_task(base))
-    assert (len(data), len(held_out)) == (10, 2)

@@ -16,7 +16,7 @@ from sde_diffusion.metrics.cache import cache_path, cached_reference
 from sde_diffusion.metrics.extractors import PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_of_features
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.tasks.common import reference_for
+from sde_diffusion.metrics.references import reference_for
 from tests.conftest import Run
 
 PIXELS = PixelExtractor(4, 1, 8, 8)

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from sde_diffusion.config.choices import entries
+from sde_diffusion.config.choices import choice, entries
 from sde_diffusion.config.compose import build, compose_task, conf_dir, plain, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import relative_error
@@ -35,10 +35,11 @@ from sde_diffusion.report.exact import (
     unique,
 )
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.analyse.spectra import MODES
-from sde_diffusion.tasks.common import choice, job, machine
+from sde_diffusion.tasks.run import job
 
 FORMAT = 1
 OWN = "default"  # the grid that a solver's yaml names

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sde_diffusion.config.choices import choice
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.models.model import DTYPES
@@ -20,8 +21,8 @@ from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import identity
+from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
-from sde_diffusion.tasks.common import choice, machine
 from sde_diffusion.tasks.compare.plan import CompareTask, Plan
 
 SHOWN = 10

@@ -10,28 +10,24 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.judge import Judge, Row, metrics
+from sde_diffusion.metrics.references import judged_by, reference_for
 from sde_diffusion.models.model import PRECISIONS, Model, load
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import COMPONENT
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.common import (
-    choice,
-    job,
-    judged_by,
-    provenance,
-    reference_for,
-    usable_device,
-)
 from sde_diffusion.tasks.compare.cell import Cell, cell_of
 from sde_diffusion.tasks.compare.plan import PARTS, Budget, CompareTask, Plan, plans
 from sde_diffusion.tasks.compare.verdict import verdict
-from sde_diffusion.tasks.ema import models as averages
+from sde_diffusion.tasks.run import job, provenance
+from sde_diffusion.training.posthoc import averages
 
 FLOORS = ("fd", "fd_debiased")
 

@@ -1,0 +1,65 @@
+"""Data and what is held out of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from sde_diffusion.config.compose import build
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
+
+# Images held out of data without splits, at most.
+HELD_OUT = 1000
+
+
+def fixed_order(n: int) -> Tensor:
+    """A random order of n rows, always the same: any prefix of it is a fair sample."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))
+
+
+def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
+    """The data set of ``data=`` and its held-out part, ``data.split=test``.
+
+    Of data without splits, a tenth is held out, at most ``HELD_OUT`` images.
+    """
+    data: ImageSet = build(config.data, "data")
+    if config.data.get("split") is None:
+        if len(data) < 2:
+            raise InputError(f"data={data.name}: one image, and one must be held out; give more")
+        return without(data, min(HELD_OUT, -(-len(data) // 10)))
+    held_out = OmegaConf.merge(config.data, {"split": "test"})
+    if data.class_names and "classes" in config.data:
+        # A class that one split lacks must not move the labels of the others.
+        held_out = OmegaConf.merge(held_out, {"classes": list(data.class_names)})
+    return data, build(held_out, "data")
+
+
+def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]:
+    """The data of ``data=``, and what is held out of it.
+
+    ``held_out`` is the name of another split, a number of images to keep out of the reference,
+    or None.
+    """
+    data: ImageSet = build(config.data, "data").as_pictures()
+    if held_out is None:
+        return data, None
+    if not str(held_out).isdecimal():
+        if "split" not in config.data:
+            raise InputError(
+                f"held_out={held_out}: these data have no splits; give a number of images, or null"
+            )
+        return data, build(OmegaConf.merge(config.data, {"split": str(held_out)}), "data")
+    n = int(held_out)
+    if not 2 <= n <= len(data) - 2:
+        raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")
+    return without(data, n)
+
+
+def without(data: ImageSet, n: int) -> tuple[ImageSet, ImageSet]:
+    """The data but ``n`` rows, always the same ones of a set of that size, and those rows."""
+    out, kept = fixed_order(len(data)).split([n, len(data) - n])
+    return data[torch.sort(kept).values], data[torch.sort(out).values]

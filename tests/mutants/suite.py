@@ -67,7 +67,9 @@ def files(stem: str) -> list[str]:
         near |= direct if len(direct) <= 10 else set()
     shared = [TESTS / f"test_{name}.py" for name in ("step_control", "formulas")]
     named = [path for path in shared if near & imported(path) - {"base"}]
-    own = [TESTS / f"test_{name}.py" for name in sorted(near)]
+    # Of the file itself, or of the folder that holds the parts of one solver.
+    names = [*sorted(near), *sorted({FILES[name].parent.name for name in near})]
+    own = [TESTS / f"test_{name}.py" for name in dict.fromkeys(names)]
     if stem == "base":  # what every integrator with steps of its own shares
         own.append(TESTS / "test_black_boxes.py")
     return [str(path) for path in [*named, *own] if path.exists()]

@@ -61,6 +61,16 @@ def test_it_is_read_as_it_was_written(path: Path) -> None:
     assert set(KIND.read(path, "key", both, prefix="w")[1]) == {"weights"}
 
 
+def test_views_are_written_as_what_they_show(tmp_path: Path) -> None:
+    """One number of a column, a transpose, every second row, a scalar, nothing."""
+    grid = torch.arange(12.0).reshape(3, 4)
+    views = {"one": grid[1:2, 2], "turned": grid.T, "some": grid[::2], "scalar": grid[2, 1],
+             "none": grid[3:]}  # fmt: skip
+    KIND.write(tmp_path / "views", views, {})
+    written = KIND.read(tmp_path / "views", "key", both)[1]
+    assert all(torch.equal(written[name], views[name]) for name in views)
+
+
 def test_its_json_is_strict(path: Path) -> None:
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")

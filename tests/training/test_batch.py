@@ -147,7 +147,7 @@ def test_what_was_done_to_unlabelled_images_is_told() -> None:
     unlabelled = ImageSet(data(20).images, None, 0, "unlabelled")
     batch = draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Geometric(p=0.9))
     assert batch.cond is not None
-    assert set(batch.cond.values) == {"augment"}
+    assert set(batch.cond.parts) == {"augment"}
     assert bool((batch.cond.parts["augment"].value != 0).any())
     assert draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Flip()).cond is None
 

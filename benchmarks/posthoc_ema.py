@@ -66,9 +66,8 @@ def measure(folder: Path) -> dict[str, Any]:
     """Train with everything tracked, and compare: errors by width and number of snapshots."""
     spec, config = recipe()
     data, test = digits(split="train"), digits(split="test")
-    trainer = Trainer(
-        spec, data, Parts(LogNormal(), InverseSqrt(500), PowerEMA(0.1)), config, folder / "run"
-    )
+    parts = Parts(LogNormal(), schedule=InverseSqrt(500), ema=PowerEMA(0.1))
+    trainer = Trainer(spec, data, parts, config, folder / "run")
     network = trainer.denoiser.network
     snapshots = Snapshots(network)
     direct = {width: Averaged(network, PowerEMA(width)) for width in WANTED}

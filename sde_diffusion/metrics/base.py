@@ -10,11 +10,12 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.stats import checked
+from sde_diffusion.system.identity import Component
 
 P = TypeVar("P")
 
 
-class Metric(ABC, Generic[P]):
+class Metric(Component, ABC, Generic[P]):
     """Features [N, d] and those of the reference [M, d] -> named values.
 
     Attributes:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import SDE, VP
+from sde_diffusion.system.identity import Component
 
 
-class TimeGrid(ABC):
+class TimeGrid(Component, ABC):
     """n + 1 times of an SDE, from noise level sigma_max down to sigma_min > 0."""
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 
 
 class Noise(ABC):
@@ -30,7 +31,7 @@ class Noise(ABC):
         """A fresh seed below 2^62 for each sample, for a library that draws its own numbers."""
 
 
-class NoiseSource(ABC):
+class NoiseSource(Component, ABC):
     """Makes the noise of a batch from its seeds; this is what a config chooses."""
 
     @abstractmethod

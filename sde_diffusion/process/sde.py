@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Marginal:
         return self.sigma / self.alpha
 
 
-class SDE(ABC):
+class SDE(Component, ABC):
     """A linear forward process on 0 < t <= t_max; times are float64 tensors of any shape."""
 
     t_max: float = 1.0

@@ -16,12 +16,13 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.identity import Component
 
 State = TypeVar("State")
 Observer = Callable[[Marginal, Tensor], None]
 
 
-class Solver(ABC):
+class Solver(Component, ABC):
     """Integrates x from times[0] to times[-1].
 
     Class facts, each of which a test measures:
@@ -62,10 +63,10 @@ class Solver(ABC):
         """The only grid that it walks, whatever another is asked for; None if it walks any."""
         return None
 
-    def check(self, denoiser: Denoiser) -> None:  # noqa: B027  most solvers ask any denoiser
+    def check(self, denoiser: Denoiser) -> None:
         """InputError, with the remedy, if the solver cannot ask ``denoiser``."""
 
-    def check_condition(self, cond: Condition | None) -> None:  # noqa: B027  most take any
+    def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, if the solver was made for another kind of condition."""
 
     @abstractmethod

@@ -8,67 +8,113 @@ it, with its package where that is another one.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final, runtime_checkable
 
-OURS = "sde_diffusion"
+from sde_diffusion.system.names import component, first_paths, name_of
+
 TARGET = "_target_"
 COMPONENT = "component"
-# Class paths that earlier revisions wrote into files, of classes that have another name now.
-RENAMED = {
-    "sde_diffusion.weighting.EDM": "EDMWeighting",
-    "sde_diffusion.weighting.Likelihood": "LikelihoodWeighting",
-    "sde_diffusion.weighting.MinSNR": "MinSNRWeighting",
-    "sde_diffusion.weighting.Published": "PublishedWeighting",
-    "sde_diffusion.weighting.Uncertainty": "UncertaintyWeighting",
-}
-# Where the components of revision 7a19cb7 stood in the package. Its digests were of these paths,
-# and name folders, parts and cells that are still to be found.
-FIRST_PATHS = """
-augment.Dequantise augment.Flip augment.Geometric data.cifar10 data.digits data.fashion_mnist
-data.huggingface data.image_folder data.image_npz data.mnist data.toy data.vectors ema.FixedEMA
-ema.PowerEMA ema.WarmupEMA grid.Explicit grid.Karras grid.LogSNR grid.Uniform grid.VPTime
-grid_search.Searched guidance.cfg.ClassifierFree guidance.clip.Clip levels.FromSDE
-levels.Importance levels.LogNormal levels.LogUniform metrics.energy.Energy
-metrics.extractors.cnn.CnnExtractor metrics.extractors.inception.InceptionExtractor
-metrics.extractors.pca.PcaExtractor metrics.extractors.pixel.PixelExtractor
-metrics.extractors.random_conv.RandomConvExtractor
-metrics.extractors.torchscript.TorchScriptExtractor metrics.kid.KID metrics.prdc.PRDC
-metrics.sliced_w2.SlicedW2 noise.Brownian noise.Seeds sde.CosineVP sde.EDM sde.RectifiedFlow
-sde.SubVP sde.VE sde.VP solvers.adaptive_sde.AdaptiveSDE solvers.ancestral.Ancestral
-solvers.calibrated.Calibrated solvers.calibrated.CalibratedGrid solvers.ddim.DDIM
-solvers.deis.DEIS solvers.dopri.DoPri solvers.dpm2.DPM2 solvers.dpmpp_2m.DPMpp2M
-solvers.dpmpp_2m_sde.DPMpp2MSDE solvers.dpmpp_2s.DPMpp2S solvers.dpmpp_3m.DPMpp3M
-solvers.dpmpp_3m_sde.DPMpp3MSDE solvers.er_sde.ERSDE solvers.euler_maruyama.EulerMaruyama
-solvers.heun.Heun solvers.ipndm.IPNDM solvers.langevin.Langevin solvers.lms.LMS
-solvers.predictor_corrector.PredictorCorrector solvers.renoise.Renoise solvers.restart.Restart
-solvers.reverse_diffusion.ReverseDiffusion solvers.sa_solver.SASolver solvers.scipy.SciPy
-solvers.seeds.SEEDS solvers.torchsde.TorchSDE solvers.torchsde_adaptive.TorchSDEAdaptive
-solvers.unipc.UniPC training.schedule.Constant training.schedule.Cosine
-training.schedule.InverseSqrt training.schedule.Linear weighting.EDM weighting.Likelihood
-weighting.MinSNR weighting.Published weighting.Uncertainty
-"""
+# Lists of components, which work one after the other.
+ORDERED, ORDER = ("guidance", "augment"), "order"
+Self = TypeVar("Self", bound="Component")
 
 
-def component(path: str) -> str:
-    """The name of the component at a class path: ``UniPC``, or ``fancy:Midpoint`` of another
-    package."""
-    if path in RENAMED:
-        return RENAMED[path]
-    package, name = path.split(".")[0], path.rpartition(".")[2]
-    return name if package == OURS else f"{package}:{name}"
+class Component:
+    """A part that a user can choose: known by its class and the arguments that it was made with.
+
+    These are kept as they were given, whatever the constructor makes of them, so that an object can
+    be shown, told from another and made again. A class has nothing to do for it but to name its
+    arguments: ``*args`` and ``**kwargs`` cannot be read back.
+    """
+
+    if not TYPE_CHECKING:  # a checker shall see the constructors alone
+
+        def __new__(cls, *args, **kwargs):
+            new = super().__new__(cls)
+            try:
+                given = _signature(cls).bind_partial(*args, **kwargs).arguments
+            except TypeError as error:
+                raise TypeError(f"{cls.__name__}: {error}") from None
+            # Not by name: a torch module takes attributes only after its own constructor.
+            vars(new)["_given"] = {k: list(v) if type(v) is list else v for k, v in given.items()}
+            return new
+
+    @final
+    def fields(self) -> dict[str, Any]:
+        """The constructor's arguments by name, defaults included."""
+        given: dict[str, Any] = vars(self)["_given"]
+        return {name: given.get(name, p.default) for name, p in parameters(type(self)).items()}
+
+    @final
+    def changed(self: Self, **fields: Any) -> Self:
+        """Another object of the same class and fields, those that are named here excepted."""
+        return type(self)(**{**self.fields(), **fields})
+
+    @final
+    def identity(self) -> dict[str, Any]:
+        """Its name and fields as plain values: {"component": "UniPC", "order": 2, ...}."""
+        return {COMPONENT: name_of(type(self)), **identity(self.fields())}
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.fields().items())
+        return f"{type(self).__name__}({fields})"
+
+
+@cache
+def _signature(cls: type) -> inspect.Signature:
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return inspect.Signature()
+    own = inspect.signature(cls.__init__)  # type: ignore[misc]
+    return own.replace(parameters=list(own.parameters.values())[1:])
+
+
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The constructor's parameters by name, without self."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: p for name, p in _signature(cls).parameters.items() if p.kind in named}
+
+
+@runtime_checkable
+class Listable(Protocol):
+    """numpy's and torch's numbers and arrays."""
+
+    def tolist(self) -> Any: ...
 
 
 def identity(value: Any) -> Any:
-    """``value``, plain containers, with the component's name in the place of each class path."""
+    """``value``, plain containers, with the component's name in the place of each class path.
+
+    A component is its name and fields; numbers and arrays of libraries become Python's.
+    """
+    if isinstance(value, Component):
+        return value.identity()
     if isinstance(value, Mapping):
         renamed = {COMPONENT: component(str(value[TARGET]))} if TARGET in value else {}
-        return renamed | {k: identity(v) for k, v in value.items() if k != TARGET}
+        return renamed | {
+            k: _in_order(v) if k in ORDERED and isinstance(v, Mapping) else identity(v)
+            for k, v in value.items()
+            if k != TARGET
+        }
     if isinstance(value, list | tuple):
         return [identity(entry) for entry in value]
-    return value
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return value.tolist() if isinstance(value, Listable) else value
+
+
+def _in_order(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The components of a list by name, and their order where it is not that of the names.
+
+    What 7a19cb7 had beside them, the scale of guidance, is a field of one of them.
+    """
+    order = chosen.get(ORDER) or [k for k, v in chosen.items() if isinstance(v, Mapping)]
+    parts = {name: identity(chosen[name]) for name in order}
+    return parts if order == sorted(order) else {**parts, ORDER: list(order)}
 
 
 def digest(value: Any) -> str:
@@ -80,12 +126,9 @@ def digest(value: Any) -> str:
 def _hashed(value: Any) -> Any:
     """An identity as 7a19cb7 hashed it: its components by the paths that they had."""
     if isinstance(value, Mapping):
-        path = _first_paths().get(str(value.get(COMPONENT)))
-        known = {} if path is None else {TARGET: path}
-        return known | {k: _hashed(v) for k, v in value.items() if not (known and k == COMPONENT)}
+        path = first_paths().get(str(value.get(COMPONENT)))
+        known: dict[str, Any] = {} if path is None else {TARGET: path}
+        if (guidance := value.get("cfg")) and guidance[COMPONENT] == "ClassifierFree":
+            known["scale"] = guidance["scale"]
+        return known | {k: _hashed(v) for k, v in value.items() if not (path and k == COMPONENT)}
     return [_hashed(entry) for entry in value] if isinstance(value, list) else value
-
-
-@cache
-def _first_paths() -> dict[str, str]:
-    return {component(path): path for path in (f"{OURS}.{entry}" for entry in FIRST_PATHS.split())}

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 from sde_diffusion.system.storage import write_atomically
 
 T = TypeVar("T", bound="Tracker")
@@ -32,7 +33,7 @@ class Job:
     tags: Sequence[str] = ()
 
 
-class Tracker(ABC):
+class Tracker(Component, ABC):
     """A run's log. ``start`` once, then any of the others; a ``with`` block finishes it."""
 
     @abstractmethod

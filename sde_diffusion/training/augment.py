@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 
 
-class Augment(ABC):
+class Augment(Component, ABC):
     """Augmentation in two parts: what is drawn for all rows, and the work on some of them.
 
     Attributes:

@@ -11,9 +11,10 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 
 
-class EMA(ABC):
+class EMA(Component, ABC):
     """theta_ema <- (1 - share_t) theta_ema + share_t theta after optimizer step t = 1, 2, ..."""
 
     @abstractmethod

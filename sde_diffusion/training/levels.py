@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.system.identity import Component
 
 
-class NoiseLevels(ABC):
+class NoiseLevels(Component, ABC):
     """A distribution of sigma: its quantile function of u ~ U(0, 1), and its density."""
 
     @abstractmethod

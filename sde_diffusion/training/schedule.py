@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from typing import final
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 
 
-class Schedule(ABC):
+class Schedule(Component, ABC):
     """lr_k = lr min(1, k / warmup) decay_k for step k = 1 .. steps."""
 
     @abstractmethod

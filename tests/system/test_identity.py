@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sde_diffusion.system.identity import FIRST_PATHS, component, digest, identity
+from sde_diffusion.system.identity import digest, identity
+from sde_diffusion.system.names import FIRST_PATHS, component
 
 
 def first_digest(value: Any) -> str:
@@ -44,3 +45,24 @@ def test_others_go_by_name() -> None:
 def test_no_two_first_paths_are_one_component() -> None:
     paths = FIRST_PATHS.split()
     assert len({component(f"sde_diffusion.{path}") for path in paths}) == len(paths)
+
+
+CFG = {"_target_": "sde_diffusion.guidance.cfg.ClassifierFree", "scale": 2.0}
+CLIP = {"_target_": "sde_diffusion.guidance.clip.Clip", "low": -1.0, "high": 1.0}
+
+
+def test_the_order_of_guidance_is_part_of_what_it_is() -> None:
+    one, two = {"guidance": {"cfg": CFG, "clip": CLIP}}, {"guidance": {"clip": CLIP, "cfg": CFG}}
+    assert identity(one) != identity(two)
+    assert digest(one) != digest(two)
+    for given in (one, two):
+        assert identity(identity(given)) == identity(given)
+        again = json.loads(json.dumps(identity(given), sort_keys=True))
+        assert identity(again) == identity(given)
+        assert digest(again) == digest(given)
+
+
+def test_the_scale_that_stood_beside_guidance_is_its_own() -> None:
+    first = {"guidance": {"cfg": CFG, "scale": 2.0, "clip": CLIP}}
+    assert identity(first) == identity({"guidance": {"cfg": CFG, "clip": CLIP}})
+    assert digest({"guidance": {"cfg": CFG, "clip": CLIP}}) == first_digest(first)

@@ -13,7 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from sde_diffusion.config.compose import compose_task, conf_dir
+from sde_diffusion.config.compose import compose_task
+from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, WandbTracker
 from tests.conftest import Run

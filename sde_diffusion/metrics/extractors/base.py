@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.stats import checked
+from sde_diffusion.system.identity import Component
 
 
-class Extractor(ABC):
+class Extractor(Component, ABC):
     """Images uint8 [N, C, H, W] -> features float64 [N, d], in batches.
 
     Attributes:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
+from sde_diffusion.system.names import name_of
 
 
 class Scalars(NamedTuple):
@@ -29,7 +31,7 @@ class Scalars(NamedTuple):
     c_noise: float
 
 
-class Parameterization(ABC):
+class Parameterization(Component, ABC):
     """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma."""
 
     @abstractmethod
@@ -66,7 +68,7 @@ class KarrasPreconditioning(Parameterization):
 
     def __init__(self, sigma_data: float = 0.5) -> None:
         if not sigma_data > 0:
-            raise InputError(f"denoiser.args.sigma_data={sigma_data}: give a number > 0")
+            raise InputError(f"parameterization.sigma_data={sigma_data}: give a number > 0")
         self.sigma_data = sigma_data
 
     def c_skip(self, sigma: Tensor) -> Tensor:
@@ -155,6 +157,7 @@ class ScorePrediction(Parameterization):
         return sigma**-2
 
 
+# By the names that checkpoints store.
 PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "karras": KarrasPreconditioning,
     "epsilon": EpsilonPrediction,
@@ -163,3 +166,14 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "x0": DataPrediction,
     "score": ScorePrediction,
 }
+
+
+def registered(parameterization: Parameterization) -> str:
+    """The name that checkpoints store for it; InputError for a class of another package."""
+    for name, known in PARAMETERIZATIONS.items():
+        if type(parameterization) is known:
+            return name
+    raise InputError(
+        f"parameterization={name_of(type(parameterization))}: has no name that a checkpoint could "
+        f"store; choose one of {', '.join(PARAMETERIZATIONS)}"
+    )

@@ -1,47 +1,68 @@
-"""What guidance is: a denoiser made of another denoiser."""
+"""What guidance is: a way to ask a denoiser, and the denoiser that asks so."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.wrapper import Wrapper
+from sde_diffusion.system.identity import Component
+from sde_diffusion.system.names import name_of
 
 
-class Guidance(Denoiser):
-    """A denoiser that asks ``inner``; range, shape and the count of evaluations are inner's."""
+class Guidance(Component, ABC):
+    """A way to ask any denoiser, free of noise and of the step that is taken; an object by itself.
 
-    def __init__(self, inner: Denoiser) -> None:
-        super().__init__()
-        self.inner = inner
-        self.space = inner.space
-        self.sigma_min = inner.sigma_min
-        self.sigma_max = inner.sigma_max
+    Attributes:
+        calls: evaluations of the inner denoiser a row that one call spends.
+        invertible: whether the probability flow can be run back under it.
+    """
 
-    @final
-    @property
-    def evaluations(self) -> int:
-        return self.inner.evaluations
-
-    @property
-    def cost(self) -> int:
-        return self.inner.cost
-
-    @property
-    def invertible(self) -> bool:
-        return self.inner.invertible
-
-    @property
-    def identity(self) -> str:
-        return f"{self.inner.identity} {self.label}".rstrip() if self.inner.identity else ""
+    calls: int = 1
+    invertible: bool = True
 
     @property
     def label(self) -> str:
-        """Its name and numbers, if it changes what is answered."""
-        return ""
+        """Its name and numbers, as the identity of a guided denoiser has them."""
+        fields = ", ".join(f"{name}={value}" for name, value in self.fields().items())
+        return f"{name_of(type(self))}({fields})"
 
     @abstractmethod
-    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor: ...
+    def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        """x [N, *shape], sigma 0-dim or [N] -> what is answered in inner's place [N, *shape]."""
+
+
+@final
+class Guided(Wrapper):
+    """``inner``, asked as ``guidance`` says; space, range and evaluations are inner's."""
+
+    def __init__(self, inner: Denoiser, guidance: Guidance) -> None:
+        super().__init__(inner)
+        self.guidance = guidance
+
+    @property
+    def cost(self) -> int:
+        return self.guidance.calls * self.inner.cost
+
+    @property
+    def invertible(self) -> bool:
+        return self.guidance.invertible and self.inner.invertible
+
+    @property
+    def identity(self) -> str:
+        return f"{self.inner.identity} {self.guidance.label}" if self.inner.identity else ""
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
+        return self.guidance(self.inner, x, sigma, cond)
+
+
+def guided(denoiser: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:
+    """The denoiser under all of them, the first one innermost."""
+    for each in guidance:
+        denoiser = Guided(denoiser, each)
+    return denoiser

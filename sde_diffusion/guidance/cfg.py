@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import final
+
 import torch
 from torch import Tensor
 
@@ -11,28 +13,26 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
 
 
+@final
 class ClassifierFree(Guidance):
     """D = D(x, empty) + scale (D(x, cond) - D(x, empty)); the pair in one batch, two evaluations.
 
     scale = 1 is the conditional denoiser, > 1 sharpens; InputError without a condition.
     """
 
-    def __init__(self, inner: Denoiser, scale: float = 1.5) -> None:
-        super().__init__(inner)
-        self.scale = scale
+    calls = 2
 
-    @property
-    def cost(self) -> int:
-        return 2 * self.inner.cost
+    def __init__(self, scale: float = 1.5) -> None:
+        self.scale = scale
 
     @property
     def label(self) -> str:
         return f"cfg({self.scale:g})"
 
-    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
+    def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         if cond is None:
             raise InputError("guidance=cfg: needs a condition; set label=7, say, or guidance=[]")
         both = Condition.cat([cond, cond.empty])
         pair_sigma = sigma if sigma.ndim == 0 else sigma.repeat(2)
-        given, empty = self.inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
+        given, empty = inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
         return empty + self.scale * (given - empty)

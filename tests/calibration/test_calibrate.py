@@ -17,11 +17,11 @@ from sde_diffusion.calibration.search import Search, karras, searched, snapped
 from sde_diffusion.calibration.trajectory import trajectories
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.data import digits
+from sde_diffusion.data import Digits
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -266,7 +266,7 @@ def test_bands_are_kept_only_if_held_out_noises_gain(known: Trajectories) -> Non
 
 def test_a_twin_is_the_denoiser_of_its_data() -> None:
     """One component: the Gaussian of the data; more come nearer to the data at low noise."""
-    data = replace(digits(), labels=None)
+    data = replace(Digits().load(), labels=None)
     x = data.images.flatten(1).double() / 127.5 - 1
     one = mixture_twin(data, 1, 0.002, 80.0)
     variance, basis = torch.linalg.eigh(torch.cov(x.T, correction=0))
@@ -284,7 +284,7 @@ def test_a_twin_is_the_denoiser_of_its_data() -> None:
 
 
 def test_a_twin_of_labelled_data_answers_a_label_as_the_twin_of_that_class_would() -> None:
-    data = digits()
+    data = Digits().load()
     assert data.labels is not None
     both = mixture_twin(data, 2, 0.002, 80.0)
     y = 2 * torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -298,7 +298,7 @@ def test_a_twin_of_labelled_data_answers_a_label_as_the_twin_of_that_class_would
     assert torch.equal(plain, dropped)
     given = both(y, level, Condition.label([0, 1, 2, 3]))
     assert float((given - plain).norm()) > 0.1
-    guided = ClassifierFree(both, 2.0)(y, level, Condition.label([0, 1, 2, 3]))
+    guided = Guided(both, ClassifierFree(2.0))(y, level, Condition.label([0, 1, 2, 3]))
     assert torch.allclose(guided, 2 * given - plain, atol=1e-5)
     with pytest.raises(InputError, match=r"^label=10: .*one of \[0, 1, 2"):
         both(y, level, Condition.label([10] * 4))

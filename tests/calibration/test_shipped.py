@@ -7,7 +7,7 @@ import pytest
 from sde_diffusion.calibration import trajectories
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
@@ -22,7 +22,7 @@ from sde_diffusion.solvers.deis import DEIS
 def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: float | None) -> None:
     denoiser: Denoiser = load("mnist").denoiser
     solver = Calibrated(name)
-    solver.check(denoiser if scale is None else ClassifierFree(denoiser, scale))
+    solver.check(denoiser if scale is None else Guided(denoiser, ClassifierFree(scale)))
     solver.check_condition(Condition.label([0]))
     assert sorted(solver.calibration.rules) == [4, 5, 6, 8, 10]
     for n, found in solver.calibration.facts["held_out"].items():

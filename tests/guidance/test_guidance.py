@@ -1,4 +1,4 @@
-"""Guidance wrappers: their formulas, their cost, and that they compose."""
+"""Guidance: formulas, their cost, and that they compose."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree, Clip
+from sde_diffusion.guidance import ClassifierFree, Clip, Guidance, Guided, guided
 
 
 class Labelled(CountedDenoiser):
@@ -39,31 +39,31 @@ SIGMAS = [torch.tensor(0.5), torch.tensor([0.5, 1.0, 2.0])]
 def test_classifier_free_is_its_formula(scale: float, sigma: Tensor) -> None:
     inner = Labelled()
     given, empty = inner(X, sigma, COND), inner(X, sigma, None)
-    guided = ClassifierFree(inner, scale)(X, sigma, COND)
-    assert torch.allclose(guided, empty + scale * (given - empty), atol=1e-6)
+    answer = ClassifierFree(scale)(inner, X, sigma, COND)
+    assert torch.allclose(answer, empty + scale * (given - empty), atol=1e-6)
 
 
 def test_a_pair_is_one_batch_and_two_evaluations_a_row() -> None:
     inner = Labelled()
-    guided = ClassifierFree(inner, 2.0)
-    guided(X, torch.tensor(0.5), COND)
+    pair = Guided(inner, ClassifierFree(2.0))
+    pair(X, torch.tensor(0.5), COND)
     assert inner.batches == [6]
-    assert guided.evaluations == 6
-    assert guided.cost == 2
+    assert pair.evaluations == 6
+    assert pair.cost == 2
 
 
 def test_rows_without_a_label_are_not_guided() -> None:
-    guided = ClassifierFree(Labelled(), 7.0)(X, torch.tensor(0.5), COND)
-    assert torch.allclose(guided[2], X[2] / 1.25)
+    answer = ClassifierFree(7.0)(Labelled(), X, torch.tensor(0.5), COND)
+    assert torch.allclose(answer[2], X[2] / 1.25)
 
 
 def test_classifier_free_needs_a_condition() -> None:
     with pytest.raises(InputError, match=r"guidance=cfg: needs a condition; set label="):
-        ClassifierFree(Labelled())(X, torch.tensor(0.5))
+        ClassifierFree()(Labelled(), X, torch.tensor(0.5), None)
 
 
 def test_clip_clips_and_costs_nothing() -> None:
-    clip = Clip(Labelled(), -1.0, 1.0)
+    clip = Guided(Labelled(), Clip(-1.0, 1.0))
     out = clip(4 * X, torch.tensor(0.5))
     assert torch.equal(out, (4 * X / 1.25).clamp(-1, 1))
     assert (clip.cost, clip.evaluations) == (1, 3)
@@ -72,8 +72,37 @@ def test_clip_clips_and_costs_nothing() -> None:
 def test_wrappers_compose_in_order_and_keep_what_the_model_says() -> None:
     inner = Labelled()
     sigma = torch.tensor(0.5)
-    outer = Clip(ClassifierFree(inner, 3.0))
+    outer = guided(inner, [ClassifierFree(3.0), Clip()])
     assert (outer.shape, outer.sigma_min, outer.sigma_max) == ((2,), 0.01, 10.0)
     assert outer.cost == 2
     assert float(outer(X, sigma, COND).abs().max()) <= 1
-    assert float(ClassifierFree(Clip(inner), 3.0)(X, sigma, COND).abs().max()) > 1
+    assert float(guided(inner, [Clip(), ClassifierFree(3.0)])(X, sigma, COND).abs().max()) > 1
+
+
+def test_none_leaves_the_denoiser_as_it_is() -> None:
+    inner = Labelled()
+    assert guided(inner, []) is inner
+
+
+class Known(Labelled):
+    """Of a known identity."""
+
+    @property
+    def identity(self) -> str:
+        return "network"
+
+
+def test_guidance_without_a_label_is_known_by_its_fields() -> None:
+    class Halved(Guidance):
+        def __init__(self, share: float = 0.5) -> None:
+            self.share = share
+
+        def __call__(
+            self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None
+        ) -> Tensor:
+            return self.share * inner(x, sigma, cond)
+
+    one, two = (Guided(Known(), Halved(share)).identity for share in (0.5, 0.25))
+    assert one.startswith("network ")
+    assert one != two
+    assert Guided(Labelled(), Halved()).identity == ""

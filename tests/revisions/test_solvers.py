@@ -23,7 +23,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree, Clip
+from sde_diffusion.guidance import ClassifierFree, Clip, guided
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
@@ -72,7 +72,7 @@ def draw(group: str, solver: str, sde: str, dtype: torch.dtype, nfe: int | None)
     denoiser: Denoiser = _shipped() if group == "mnist" else Mixture()
     labels = {"mnist": [7, 7], "guided": [0, 1]}.get(group)
     if group == "guided":
-        denoiser = Clip(ClassifierFree(denoiser, 1.5))
+        denoiser = guided(denoiser, [ClassifierFree(1.5), Clip()])
     sampler = Sampler.build(
         _sde(sde),
         denoiser,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from sde_diffusion import load
-from sde_diffusion.data import digits
+from sde_diffusion.data import Digits
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree, Clip
+from sde_diffusion.guidance import ClassifierFree, Clip, guided
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.sampling.encode import ProbabilityFlow, slerp
 from sde_diffusion.sampling.execute import Execution
@@ -88,7 +88,7 @@ def test_interpolation_ends_where_it_should_and_each_pair_alone() -> None:
 
 def test_what_has_no_way_back_is_refused() -> None:
     with pytest.raises(InputError, match=r"^guidance: clipped"):
-        ProbabilityFlow.build(ClassifierFree(Clip(gaussian())))
+        ProbabilityFlow.build(guided(gaussian(), [Clip(), ClassifierFree()]))
     with pytest.raises(InputError, match=r"^error="):
         ProbabilityFlow.build(gaussian(), 0.0)
     with pytest.raises(InputError, match=r"^sigma_min="):
@@ -110,7 +110,7 @@ def test_the_shipped_model_there_and_back() -> None:
     """One of its own digits, guided by its label, to an RMS error of 0.06: 8 grey levels."""
     model = load("mnist")
     x = model.sample(n=1, seed=1, nfe=10, label=7).x.double()
-    options = {"label": 7, "guidance": ["cfg"], "guidance__scale": 1.5, "error": 0.03}
+    options = {"label": 7, "guidance": ["cfg"], "guidance__cfg__scale": 1.5, "error": 0.03}
     z = model.encode(x, **options)
     assert z.shape == x.shape
     assert float(rms(z) - 1) == pytest.approx(0, abs=0.1)
@@ -121,7 +121,9 @@ def test_the_shipped_model_there_and_back() -> None:
 
 def test_the_task(quick_cli: Run, tmp_path: Path, tiny_model: str) -> None:
     """Files, the error there and back, and a second run that reads the parts of the first."""
-    np.savez(tmp_path / "five.npz", images=digits("test").images[:5].permute(0, 2, 3, 1).numpy())
+    np.savez(
+        tmp_path / "five.npz", images=Digits("test").load().images[:5].permute(0, 2, 3, 1).numpy()
+    )
     words = ["interpolate", f"checkpoint={tiny_model}", "images=five.npz", "pairs=2", "steps=3",
              "error=1e-4", "batch_size=3", "label=7", "guidance=cfg",
              "hydra.run.dir=out"]  # fmt: skip
@@ -132,7 +134,7 @@ def test_the_task(quick_cli: Run, tmp_path: Path, tiny_model: str) -> None:
     assert result["evaluations_a_pair"] > 5 * 2 * 7
     made = np.load(tmp_path / "out/interpolation.npz")["images"]
     assert made.shape == (2, 3, 8, 8, 1)
-    assert (made[0, 0] == digits("test").images[0].permute(1, 2, 0).numpy()).all()
+    assert (made[0, 0] == Digits("test").load().images[0].permute(1, 2, 0).numpy()).all()
     assert (tmp_path / "out/grid.png").stat().st_size > 0
     parts = sorted((tmp_path / "out/parts").iterdir())
     written = [part.stat().st_mtime_ns for part in parts]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import VP
@@ -54,7 +54,7 @@ def test_the_answers_are_the_denoisers_own() -> None:
 
 def test_a_guided_answer_is_one_call_of_two_evaluations() -> None:
     model = load("mnist")
-    s = Sampler.build(VP(), ClassifierFree(model.denoiser, 2.0), DDIM(), Karras())
+    s = Sampler.build(VP(), Guided(model.denoiser, ClassifierFree(2.0)), DDIM(), Karras())
     drawn = s.sample(Request([0], 4, model.condition(7, [0])), watch=Watch(recorded=1))
     assert drawn.nfe == 4
     assert drawn.calls is not None

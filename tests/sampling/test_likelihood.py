@@ -14,7 +14,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import Clip
+from sde_diffusion.guidance import Clip, Guided
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.likelihood import (
     Likelihood,
@@ -160,7 +160,7 @@ def test_what_cannot_be_asked_for() -> None:
         with pytest.raises(InputError, match=r"^images: "):
             build(wrong)
     with pytest.raises(InputError, match=r"^guidance: clipped"):
-        Likelihood.build(EDM(), Clip(gaussian()), isotropic(4), 0.002, 80.0)
+        Likelihood.build(EDM(), Guided(gaussian(), Clip()), isotropic(4), 0.002, 80.0)
 
 
 def test_the_task(quick_cli: Run, tmp_path: Path, tiny_model: str) -> None:

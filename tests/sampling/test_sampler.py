@@ -10,7 +10,7 @@ import torch
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.models.model import Model, load, wrap
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Brownian, Seeds
@@ -39,7 +39,7 @@ def test_a_refused_budget_names_those_that_the_user_may_give(
 ) -> None:
     """In evaluations of the network, whatever guidance and a last denoising take of them."""
     inner = EmpiricalDenoiser(POINTS, 0.1)
-    denoiser = ClassifierFree(inner) if guided else inner
+    denoiser = Guided(inner, ClassifierFree()) if guided else inner
     s = Sampler.build(EDM(), denoiser, Heun(), Karras(), denoise_last=denoise_last)
     with pytest.raises(InputError, match=rf"^nfe={nfe}: .*; give one of {re.escape(str(near))}$"):
         s.steps(nfe)
@@ -79,7 +79,9 @@ def test_nfe_is_counted_at_the_network() -> None:
     assert sampler().sample(Request([0, 1], 5), F64).nfe == 5
     drawn = sampler(denoise_last=True).sample(Request([0, 1], 5), F64)
     assert drawn.nfe == 5
-    guided = Sampler.build(EDM(), ClassifierFree(load("mnist").denoiser, 2.0), DDIM(), Karras())
+    guided = Sampler.build(
+        EDM(), Guided(load("mnist").denoiser, ClassifierFree(2.0)), DDIM(), Karras()
+    )
     cond = load("mnist").condition(7, [0, 1])
     assert guided.sample(Request([0, 1], 4, cond)).nfe == 4
     with pytest.raises(InputError, match="nfe=3"):

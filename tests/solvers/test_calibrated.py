@@ -14,7 +14,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree, Clip
+from sde_diffusion.guidance import ClassifierFree, Clip, Guided
 from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Seeds
@@ -251,11 +251,14 @@ def test_a_model_is_known_by_its_file_and_its_guidance() -> None:
     model = load("mnist")
     plain = model.denoiser.identity
     assert plain == model.fingerprint != ""
-    guided = ClassifierFree(model.denoiser, 2.0).identity
+    guided = Guided(model.denoiser, ClassifierFree(2.0)).identity
     assert guided == f"{plain} cfg(2)"
-    assert Clip(ClassifierFree(model.denoiser, 2.0)).identity == f"{guided} clip(-1, 1)"
+    assert (
+        Guided(Guided(model.denoiser, ClassifierFree(2.0)), Clip()).identity
+        == f"{guided} clip(-1, 1)"
+    )
     assert Recorder(model.denoiser, 2).identity == plain
-    assert ClassifierFree(GaussianDenoiser(VARIANCE)).identity == ""
+    assert Guided(GaussianDenoiser(VARIANCE), ClassifierFree()).identity == ""
 
 
 def test_a_file_that_is_torn_or_no_calibration_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from weak_order import mixture
 from weak_order import statistics as statistics
 
-from sde_diffusion.data import digits, to_float
+from sde_diffusion.data import Digits, to_float
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.process.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 
@@ -23,7 +23,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def of_digits() -> tuple[GaussianDenoiser, MixtureDenoiser]:
     """The Gaussian of the 8 x 8 digits, and a mixture with a component a class, d = 64."""
-    data = digits()
+    data = Digits().load()
     x = to_float(data.images).flatten(1).to(F64)
     mean, variance, basis = moments(x)
     assert data.labels is not None

@@ -14,10 +14,10 @@ from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
-from sde_diffusion.data import digits, to_float
+from sde_diffusion.data import DataSource, Digits, to_float
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
-from sde_diffusion.guidance import ClassifierFree
+from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.model import Model, load
 from sde_diffusion.solvers.calibrated.file import Calibration
@@ -53,7 +53,7 @@ def model_case(name: str, title: str, model: Model, scale: float | None, path: s
                picked: int) -> Case:  # fmt: skip
     denoiser: Denoiser = model.denoiser
     if scale is not None:
-        denoiser = ClassifierFree(denoiser, scale)
+        denoiser = Guided(denoiser, ClassifierFree(scale))
     return Case(name, name, title, denoiser, lambda seeds: model.condition("all", seeds),
                 lambda: asset(path), n, picked, features=True)  # fmt: skip
 
@@ -108,18 +108,18 @@ def calibrated_here(
 
 def mixture_of_digits() -> Denoiser:
     """Ten components, whatever the labels."""
-    return mixture_twin(replace(digits(), labels=None), 10, *SIGMA)
+    return mixture_twin(replace(Digits().load(), labels=None), 10, *SIGMA)
 
 
 def empirical_digits() -> EmpiricalDenoiser:
-    return EmpiricalDenoiser(to_float(digits().images).double(), 0.1)
+    return EmpiricalDenoiser(to_float(Digits().load().images).double(), 0.1)
 
 
 def mnist_images() -> ImageSet:
     """The training images, as ``data=mnist`` finds them (MNIST_ROOT)."""
     config = compose_task(["task=calibrate", "data=mnist"])
-    found: ImageSet = build(config.data, "data")
-    return found
+    source: DataSource = build(config.data, "data", DataSource)
+    return source.load()
 
 
 def shipped() -> Case:
@@ -144,7 +144,7 @@ def cases() -> dict[str, Callable[[], Case]]:
             "mnist-twin", f"Shipped MNIST model by {TWIN}", shipped(), mnist_images, Settings()),
         "digits": second_case,
         "digits-twin": lambda: twin_case(
-            "digits-twin", f"The same model by {TWIN}", second_case(), digits, EXACT),
+            "digits-twin", f"The same model by {TWIN}", second_case(), Digits().load, EXACT),
         "mixture": lambda: own_case(
             "mixture", "Exact: a mixture of ten Gaussians fitted to the digits",
             mixture_of_digits()),

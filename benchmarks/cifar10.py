@@ -28,7 +28,7 @@ from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import evaluate, sample, train
 from sde_diffusion.training.checkpoints import CHECKPOINT
-from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.settings import BESIDE, TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
 from sde_diffusion.training.validation import validation_losses
 
@@ -61,7 +61,7 @@ def speed(spec: Spec, data: ImageSet, given: list[str]) -> float:
         train.augmentation(config),
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(spec, data, parts, read(config, TrainConfig, "device"), Path(folder))
+        trainer = Trainer(spec, data, parts, read(config, TrainConfig, *BESIDE), Path(folder))
         stamps = [time.perf_counter()]
         for _ in trainer.run():
             stamps.append(time.perf_counter())

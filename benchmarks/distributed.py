@@ -14,7 +14,7 @@ from pathlib import Path
 import page
 import torch
 
-from sde_diffusion.data.digits import digits
+from sde_diffusion.data.digits import Digits
 from sde_diffusion.models.file import Spec, read_checkpoint
 from sde_diffusion.system import processes
 from sde_diffusion.system.provenance import machine
@@ -46,7 +46,7 @@ SPEC = Spec(
 def train(folder: Path, name: str, kill_at: int = 0) -> list[float]:
     """The losses of run ``name`` below ``folder``; rank 1 dies after step ``kill_at``."""
     parts = Parts(LogNormal(), UncertaintyWeighting())
-    run = Trainer(SPEC, digits(), parts, RUNS[name], folder / name)
+    run = Trainer(SPEC, Digits().load(), parts, RUNS[name], folder / name)
     losses = []
     for metrics in run.run():
         losses.append(metrics["loss"])
@@ -68,7 +68,11 @@ def one_of_two(folder: Path) -> None:
 def start(folder: Path, name: str) -> Path:
     """The folder of run ``name`` as it is before its first step."""
     run = Trainer(
-        SPEC, digits(), Parts(LogNormal(), UncertaintyWeighting()), RUNS[name], folder / "0" / name
+        SPEC,
+        Digits().load(),
+        Parts(LogNormal(), UncertaintyWeighting()),
+        RUNS[name],
+        folder / "0" / name,
     )
     run.save()
     return folder / "0" / name

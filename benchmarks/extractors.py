@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sde_diffusion.data import cifar10
+from sde_diffusion.data import CIFAR10
 from sde_diffusion.metrics.extractors import (
     CnnExtractor,
     Extractor,
@@ -115,7 +115,7 @@ def main() -> None:
     """Write extractors.md."""
     if len(sys.argv) > 1:
         os.environ["CIFAR10_ROOT"] = sys.argv[1]
-    images = cifar10(split="test").images[:: 10_000 // TIMED]
+    images = CIFAR10(split="test").load().images[:: 10_000 // TIMED]
     named = os.environ.get(inception_module.VARIABLE)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(named) if named else write_random_weights(Path(folder) / "weights.pth")

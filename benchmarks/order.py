@@ -13,7 +13,8 @@ import order_reference
 import page
 import torch
 
-from sde_diffusion.config.compose import build, compose_task, conf_dir
+from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import natural_image_variances, relative_error
 from sde_diffusion.process.grids import TimeGrid

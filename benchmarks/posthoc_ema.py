@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.config.compose import compose_task, plain
-from sde_diffusion.data import digits
+from sde_diffusion.data import Digits
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.models.file import Spec, read_checkpoint
 from sde_diffusion.system.provenance import machine
@@ -35,9 +35,9 @@ COUNTS = [10, 20, 40, 80]  # snapshots of each width
 def recipe() -> tuple[Spec, TrainConfig]:
     """The digits recipe in fewer steps, at a rate that does not fall to nothing."""
     config = compose_task(["task=train", "experiment=digits"])
+    fields = {k: v for k, v in plain(config.network).items() if k != "_target_"}
     spec = Spec(
-        str(config.network.name),
-        {**plain(config.network.args), "channels": 1, "classes": 10},
+        "unet", {**fields, "channels": 1, "classes": 10},
         "karras", {"sigma_data": 1.0}, (1, 8, 8), classes=10, data="digits",
     )  # fmt: skip
     return spec, TrainConfig(
@@ -65,7 +65,7 @@ def plain_coefficients(steps: list[int], widths: list[float], wanted: float) -> 
 def measure(folder: Path) -> dict[str, Any]:
     """Train with everything tracked, and compare: errors by width and number of snapshots."""
     spec, config = recipe()
-    data, test = digits(split="train"), digits(split="test")
+    data, test = Digits(split="train").load(), Digits(split="test").load()
     parts = Parts(LogNormal(), schedule=InverseSqrt(500), ema=PowerEMA(0.1))
     trainer = Trainer(spec, data, parts, config, folder / "run")
     network = trainer.denoiser.network

@@ -33,7 +33,7 @@ from sde_diffusion.networks import register
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.training.levels import LogNormal
-from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.settings import BESIDE, TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
 
 BATCH, ROUNDS, WARM = 8, 12, 2
@@ -148,10 +148,11 @@ def recipe(name: str) -> Trainer:
     config = compose_task(["task=train", f"experiment={name}"])
     side = {"digits": 8, "mnist": 28}[name]
     images = IMAGES[:, :1, :side, :side].contiguous()
-    args = {**plain(config.network.args), "channels": 1, "classes": 10}
-    spec = Spec(config.network.name, args, "karras", {}, (1, side, side), classes=10)
+    fields = {k: v for k, v in plain(config.network).items() if k != "_target_"}
+    args = {**fields, "channels": 1, "classes": 10}
+    spec = Spec("unet", args, "karras", {}, (1, side, side), classes=10)
     data = ImageSet(images, torch.arange(len(images)) % 10, 10, "random pixels")
-    settings = replace(read(config, TrainConfig, "device"), save_every=STEPS)
+    settings = replace(read(config, TrainConfig, *BESIDE), save_every=STEPS)
     return Trainer(spec, data, Parts(LogNormal()), settings, Path(tempfile.mkdtemp()))
 
 

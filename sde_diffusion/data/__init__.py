@@ -1,19 +1,21 @@
 """Data sets: uint8 images, or vectors, with optional labels, identified by their content."""
 
-from sde_diffusion.data.cifar10 import cifar10
-from sde_diffusion.data.digits import digits
-from sde_diffusion.data.fashion_mnist import fashion_mnist
-from sde_diffusion.data.folder import image_folder
-from sde_diffusion.data.huggingface import huggingface
+from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.cifar10 import CIFAR10
+from sde_diffusion.data.digits import Digits
+from sde_diffusion.data.fashion_mnist import FashionMNIST
+from sde_diffusion.data.folder import ImageFolder, image_folder
+from sde_diffusion.data.huggingface import HuggingFace
 from sde_diffusion.data.load import load_held_out, load_images
-from sde_diffusion.data.mnist import mnist
-from sde_diffusion.data.npz import image_npz
-from sde_diffusion.data.toy import toy
-from sde_diffusion.data.vectors import vectors
+from sde_diffusion.data.mnist import MNIST
+from sde_diffusion.data.npz import ImageNpz, image_npz
+from sde_diffusion.data.toy import Toy
+from sde_diffusion.data.vectors import Vectors
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float, to_uint8
 
 __all__ = [
-    "ImageSet", "cifar10", "digits", "fashion_mnist", "huggingface", "image_folder", "image_npz",
-    "load_held_out", "load_images", "mnist", "to_float", "to_uint8", "toy", "vectors",
+    "CIFAR10", "MNIST", "DataSource", "Digits", "FashionMNIST", "HuggingFace", "ImageFolder",
+    "ImageNpz", "ImageSet", "Toy", "Vectors", "image_folder", "image_npz", "load_held_out",
+    "load_images", "to_float", "to_uint8",
 ]  # fmt: skip

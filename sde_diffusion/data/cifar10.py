@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.folder import image_folder
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -13,7 +14,7 @@ CLASSES = (
 )  # fmt: skip
 
 
-def cifar10(root: str | None = None, split: str = "train", on_error: str = "refuse") -> ImageSet:
+class CIFAR10(DataSource):
     """Colour images uint8 [N, 3, 32, 32] of ten classes: ``train/CLASS/*`` or ``test/CLASS/*``.
 
     Stored as JPEG, as in ``cifar10-jpeg.zip``, they are not the published pixels: distances made
@@ -25,12 +26,21 @@ def cifar10(root: str | None = None, split: str = "train", on_error: str = "refu
         split: ``train`` or ``test``.
         on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"data.split={split}: choose train or test")
-    path = root or os.environ.get("CIFAR10_ROOT") or "data/cifar10-jpeg.zip"
-    found = image_folder(path, split, on_error=on_error, classes=CLASSES, key="data.root")
-    if found.images.shape[1:] != (3, 32, 32):
-        raise InputError(
-            f"data.root={path}: images of {tuple(found.images.shape[1:])}, not (3, 32, 32)"
+
+    def __init__(
+        self, root: str | None = None, split: str = "train", on_error: str = "refuse"
+    ) -> None:
+        if split not in ("train", "test"):
+            raise InputError(f"data.split={split}: choose train or test")
+        self.root, self.split, self.on_error = root, split, on_error
+
+    def load(self) -> ImageSet:
+        path = self.root or os.environ.get("CIFAR10_ROOT") or "data/cifar10-jpeg.zip"
+        images = image_folder(
+            path, self.split, on_error=self.on_error, classes=CLASSES, key="data.root"
         )
-    return found
+        if images.images.shape[1:] != (3, 32, 32):
+            raise InputError(
+                f"data.root={path}: images of {tuple(images.images.shape[1:])}, not (3, 32, 32)"
+            )
+        return images

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.idx import idx_set
 from sde_diffusion.images.image_set import ImageSet
 
 MIRROR = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
 
 
-def fashion_mnist(
-    root: str | None = None, split: str = "train", download: bool = False
-) -> ImageSet:
+class FashionMNIST(DataSource):
     """60,000 training (``train``) or 10,000 test (``test``) images, uint8 [N, 1, 28, 28].
 
     Args:
@@ -22,5 +21,12 @@ def fashion_mnist(
         split: ``train`` or ``test``.
         download: fetch files that are missing there, after saying what and from where.
     """
-    folder = Path(root or os.environ.get("FASHION_MNIST_ROOT") or "data/fashion_mnist")
-    return idx_set(folder, split, "fashion_mnist", MIRROR if download else None)
+
+    def __init__(
+        self, root: str | None = None, split: str = "train", download: bool = False
+    ) -> None:
+        self.root, self.split, self.download = root, split, download
+
+    def load(self) -> ImageSet:
+        folder = Path(self.root or os.environ.get("FASHION_MNIST_ROOT") or "data/fashion_mnist")
+        return idx_set(folder, self.split, "fashion_mnist", MIRROR if self.download else None)

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
@@ -22,6 +23,34 @@ MAX_PIXELS = 64 * 2**20
 MAX_SIZE = 4096
 # Pillow's modes of 16 and 32 bits, which it would clip at 255: all white.
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+class ImageFolder(DataSource):
+    """All images below a folder or inside a zip, as ``image_folder`` reads them.
+
+    Args:
+        path: the folder or zip file.
+        split: a first-level folder (``train``, say); null: all.
+        size: resize to size x size; null: all images must have one size.
+        grey: one channel in place of three.
+        on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
+        classes: names of the class folders in the order of labels; null: those found, sorted.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        split: str | None = None,
+        size: int | None = None,
+        grey: bool = False,
+        on_error: str = "refuse",
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        self.path, self.split, self.size, self.grey = path, split, size, grey
+        self.on_error, self.classes = on_error, classes
+
+    def load(self) -> ImageSet:
+        return image_folder(**self.fields())
 
 
 def image_folder(

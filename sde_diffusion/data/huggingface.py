@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.folder import broken, on_error_choice, pixels, size_choice, stacked
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -13,17 +15,7 @@ from sde_diffusion.images.image_set import ImageSet
 EXTRA = "pip install 'sde_diffusion[datasets]'"
 
 
-def huggingface(
-    name: str,
-    config: str | None = None,
-    split: str = "train",
-    held_out: str = "test",
-    image: str = "image",
-    label: str | None = "label",
-    size: int | None = None,
-    grey: bool = False,
-    on_error: str = "refuse",
-) -> ImageSet:
+class HuggingFace(DataSource):
     """Images uint8 [N, C, H, W] of one split, with labels if ``label`` names a column of classes.
 
     Args:
@@ -37,33 +29,58 @@ def huggingface(
         grey: one channel in place of three.
         on_error: ``refuse`` a broken image, or ``skip`` it; either names its row.
     """
-    on_error_choice(on_error)
-    size_choice(size)
-    split = held_out if split == "test" else split
-    where = f"data.name={name}"
-    rows = _opened(name, config, split, where)
-    for key, column in (("image", image), ("label", label)):
-        if column is not None and column not in rows.column_names:
-            raise InputError(f"data.{key}={column}: {name} has the columns {rows.column_names}")
-    arrays, kept = [], []
-    # Column by column: what is not asked for is not decoded.
-    pictures = rows.select_columns([image])
-    for k in range(len(rows)):
-        try:
-            arrays.append(pixels(pictures[k][image], size, "L" if grey else "RGB"))
-            kept.append(k)
-        except Exception as error:  # every decoder has its own
-            broken(where, f"row {k} of {split}", error, on_error)
-    images = stacked(arrays, where)
-    shown = f"{name.rsplit('/', 1)[-1]}-{split}"
-    if label is None:
-        return ImageSet(images, None, 0, shown)
-    values = list(rows[label])
-    if not all(type(value) is int and value >= 0 for value in values):
-        raise InputError(f"data.label={label}: not a column of classes; give another, or null")
-    names = getattr(rows.features[label], "names", None)
-    classes = len(names) if names else max(values) + 1
-    return ImageSet(images, torch.tensor(values)[kept], classes, shown)
+
+    def __init__(
+        self,
+        name: str,
+        config: str | None = None,
+        split: str = "train",
+        held_out: str = "test",
+        image: str = "image",
+        label: str | None = "label",
+        size: int | None = None,
+        grey: bool = False,
+        on_error: str = "refuse",
+    ) -> None:
+        on_error_choice(on_error)
+        size_choice(size)
+        self.name, self.config, self.image, self.label = name, config, image, label
+        self.split = held_out if split == "test" else split
+        self.size, self.grey, self.on_error = size, grey, on_error
+
+    def load(self) -> ImageSet:
+        rows = _opened(self.name, self.config, self.split, f"data.name={self.name}")
+        for key, column in (("image", self.image), ("label", self.label)):
+            if column is not None and column not in rows.column_names:
+                raise InputError(
+                    f"data.{key}={column}: {self.name} has the columns {rows.column_names}"
+                )
+        images, kept = self._pictures(rows)
+        shown = f"{self.name.rsplit('/', 1)[-1]}-{self.split}"
+        if self.label is None:
+            return ImageSet(images, None, 0, shown)
+        values = list(rows[self.label])
+        if not all(type(value) is int and value >= 0 for value in values):
+            raise InputError(
+                f"data.label={self.label}: not a column of classes; give another, or null"
+            )
+        names = getattr(rows.features[self.label], "names", None)
+        classes = len(names) if names else max(values) + 1
+        return ImageSet(images, torch.tensor(values)[kept], classes, shown)
+
+    def _pictures(self, rows: Any) -> tuple[Tensor, list[int]]:
+        """The images [N, C, H, W], and the rows that they are of."""
+        where, mode = f"data.name={self.name}", "L" if self.grey else "RGB"
+        arrays, kept = [], []
+        # Column by column: what is not asked for is not decoded.
+        pictures = rows.select_columns([self.image])
+        for k in range(len(rows)):
+            try:
+                arrays.append(pixels(pictures[k][self.image], self.size, mode))
+                kept.append(k)
+            except Exception as error:  # every decoder has its own
+                broken(where, f"row {k} of {self.split}", error, self.on_error)
+        return stacked(arrays, where), kept
 
 
 def _opened(name: str, config: str | None, split: str, where: str) -> Any:

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sde_diffusion.data.cifar10 import cifar10
-from sde_diffusion.data.digits import digits
-from sde_diffusion.data.fashion_mnist import fashion_mnist
+from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.cifar10 import CIFAR10
+from sde_diffusion.data.digits import Digits
+from sde_diffusion.data.fashion_mnist import FashionMNIST
 from sde_diffusion.data.folder import image_folder
-from sde_diffusion.data.mnist import mnist
+from sde_diffusion.data.mnist import MNIST
 from sde_diffusion.data.npz import image_npz
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
 # Data sets that a name alone opens, with their splits train and test.
-NAMED: dict[str, Callable[..., ImageSet]] = {
-    "cifar10": cifar10,
-    "digits": digits,
-    "fashion_mnist": fashion_mnist,
-    "mnist": mnist,
+NAMED: dict[str, Callable[..., DataSource]] = {
+    "cifar10": CIFAR10,
+    "digits": Digits,
+    "fashion_mnist": FashionMNIST,
+    "mnist": MNIST,
 }
 
 
@@ -31,7 +32,7 @@ def load_images(path: str, key: str) -> ImageSet:
     """
     if path in NAMED:
         try:
-            return NAMED[path]()
+            return NAMED[path]().load()
         except InputError as error:
             raise InputError(f"{key}={path}: {error}; or set {path.upper()}_ROOT") from error
     if not Path(path).exists():
@@ -50,4 +51,4 @@ def load_images(path: str, key: str) -> ImageSet:
 
 def load_held_out(path: str) -> ImageSet | None:
     """The test split of a data set that ``load_images`` opens by its name; None of any other."""
-    return NAMED[path](split="test") if path in NAMED else None
+    return NAMED[path](split="test").load() if path in NAMED else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.idx import idx_set
 from sde_diffusion.images.image_set import ImageSet
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
 
 
-def mnist(root: str | None = None, split: str = "train", download: bool = False) -> ImageSet:
+class MNIST(DataSource):
     """60,000 training (``train``) or 10,000 test (``test``) digits, uint8 [N, 1, 28, 28].
 
     Args:
@@ -19,5 +20,12 @@ def mnist(root: str | None = None, split: str = "train", download: bool = False)
         split: ``train`` or ``test``.
         download: fetch files that are missing there, after saying what and from where.
     """
-    folder = Path(root or os.environ.get("MNIST_ROOT") or "data/mnist")
-    return idx_set(folder, split, "mnist", MIRROR if download else None)
+
+    def __init__(
+        self, root: str | None = None, split: str = "train", download: bool = False
+    ) -> None:
+        self.root, self.split, self.download = root, split, download
+
+    def load(self) -> ImageSet:
+        folder = Path(self.root or os.environ.get("MNIST_ROOT") or "data/mnist")
+        return idx_set(folder, self.split, "mnist", MIRROR if self.download else None)

@@ -10,10 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
 NAMES = ("images", "samples", "arr_0")
+
+
+class ImageNpz(DataSource):
+    """The images of an .npz file, as ``image_npz`` reads them."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def load(self) -> ImageSet:
+        return image_npz(self.path)
 
 
 def image_npz(path: str, key: str = "data.path") -> ImageSet:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from sde_diffusion.config.compose import build
+from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
@@ -26,16 +27,17 @@ def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
 
     Of data without splits, a tenth is held out, at most ``HELD_OUT`` images.
     """
-    data: ImageSet = build(config.data, "data")
-    if config.data.get("split") is None:
+    source: DataSource = build(config.data, "data", DataSource)
+    data, fields = source.load(), source.fields()
+    if fields.get("split") is None:
         if len(data) < 2:
             raise InputError(f"data={data.name}: one image, and one must be held out; give more")
         return without(data, min(HELD_OUT, -(-len(data) // 10)))
-    held_out = OmegaConf.merge(config.data, {"split": "test"})
-    if data.class_names and "classes" in config.data:
+    held_out = source.changed(split="test")
+    if data.class_names and "classes" in fields:
         # A class that one split lacks must not move the labels of the others.
-        held_out = OmegaConf.merge(held_out, {"classes": list(data.class_names)})
-    return data, build(held_out, "data")
+        held_out = held_out.changed(classes=data.class_names)
+    return data, held_out.load()
 
 
 def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]:
@@ -44,15 +46,16 @@ def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | N
     ``held_out`` is the name of another split, a number of images to keep out of the reference,
     or None.
     """
-    data: ImageSet = build(config.data, "data").as_pictures()
+    source: DataSource = build(config.data, "data", DataSource)
+    data = source.load().as_pictures()
     if held_out is None:
         return data, None
     if not str(held_out).isdecimal():
-        if "split" not in config.data:
+        if "split" not in source.fields():
             raise InputError(
                 f"held_out={held_out}: these data have no splits; give a number of images, or null"
             )
-        return data, build(OmegaConf.merge(config.data, {"split": str(held_out)}), "data")
+        return data, source.changed(split=str(held_out)).load()
     n = int(held_out)
     if not 2 <= n <= len(data) - 2:
         raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from sde_diffusion.config.compose import compose_task
-from sde_diffusion.data import cifar10, image_folder, load_images  # fmt: skip
+from sde_diffusion.data import CIFAR10, image_folder, load_images  # fmt: skip
 from sde_diffusion.data import folder as folder_module
 from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.data.splits import both_splits
@@ -82,7 +82,7 @@ def test_cifar10_is_read_by_split_and_class(
     files |= {f"test/{c}/0000.jpg": jpeg(rng) for c in CLASSES if c != "bird"}
     for path in both(tmp_path, files):
         monkeypatch.setenv("CIFAR10_ROOT", path)
-        train, test = cifar10(), cifar10(split="test")
+        train, test = CIFAR10().load(), CIFAR10(split="test").load()
         assert train.images.shape == (20, 3, 32, 32)
         assert train.labels is not None
         assert train.labels.tolist() == [k // 2 for k in range(20)]
@@ -100,15 +100,15 @@ def test_broken_images_of_cifar10_are_refused_or_skipped_by_name(
     files |= {"train/cat/0001.jpg": jpeg(rng)[:300], "train/dog/0001.jpg": b"text"}
     for path in both(tmp_path, files):
         with pytest.raises(InputError, match=r"cat/0001\.jpg is broken .*data\.on_error=skip"):
-            cifar10(path)
-        found = cifar10(path, on_error="skip")
+            CIFAR10(path).load()
+        found = CIFAR10(path, on_error="skip").load()
         assert found.labels is not None
         assert found.labels.tolist() == [3, 5]
         out = capsys.readouterr().out
         assert "skipped train/cat/0001.jpg" in out
         assert "skipped train/dog/0001.jpg: not an image" in out
         with pytest.raises(InputError, match=r"^data\.on_error=mend"):
-            cifar10(path, on_error="mend")
+            CIFAR10(path, on_error="mend").load()
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_cifar10_refuses_in_one_line(
     tmp_path: Path, files: dict[str, bytes], split: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as found:
-        cifar10(both(tmp_path, files)[1], split)
+        CIFAR10(both(tmp_path, files)[1], split).load()
     assert "\n" not in str(found.value)
     with pytest.raises(InputError, match=r"data\.root=nosuch"):
-        cifar10("nosuch")
+        CIFAR10("nosuch").load()
 
 
 def test_broken_images_are_refused_or_skipped_by_name(

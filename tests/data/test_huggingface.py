@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sde_diffusion.data import huggingface
+from sde_diffusion.data import HuggingFace
 from sde_diffusion.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str | None, str],
 
 def test_images_labels_and_names(served: dict[Any, Table]) -> None:
     served["some/set", None, "train"] = table(["a", "b", "c", "never seen"])
-    found = huggingface("some/set")
+    found = HuggingFace("some/set").load()
     assert torch.equal(found.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS))
     assert found.labels is not None
     assert (found.labels.tolist(), found.labels.dtype) == (LABELS, torch.int64)
@@ -75,15 +75,15 @@ def test_images_labels_and_names(served: dict[Any, Table]) -> None:
 
 def test_columns_sizes_and_grey(served: dict[Any, Table]) -> None:
     served["s", "v2", "train"] = table()
-    found = huggingface("s", config="v2", label=None, size=3, grey=True)
+    found = HuggingFace("s", config="v2", label=None, size=3, grey=True).load()
     assert found.images.shape == (5, 1, 3, 3)
     assert (found.labels, found.classes) == (None, 0)
-    assert huggingface("s", config="v2").classes == 3
+    assert HuggingFace("s", config="v2").load().classes == 3
 
 
 def test_the_held_out_split_by_its_name(served: dict[Any, Table]) -> None:
     served["s", None, "validation"] = table()
-    assert huggingface("s", split="test", held_out="validation").name == "s-validation"
+    assert HuggingFace("s", split="test", held_out="validation").load().name == "s-validation"
 
 
 def test_broken_images_are_refused_or_skipped_by_row(
@@ -93,8 +93,8 @@ def test_broken_images_are_refused_or_skipped_by_row(
     broken.columns["image"][1] = lambda: Image.open(io.BytesIO(b"text"))
     broken.columns["image"][3] = None
     with pytest.raises(InputError, match=r"^data\.name=s: row 1 of train is broken \(not an image"):
-        huggingface("s")
-    found = huggingface("s", on_error="skip")
+        HuggingFace("s").load()
+    found = HuggingFace("s", on_error="skip").load()
     assert found.labels is not None
     assert found.labels.tolist() == [2, 1, 2]
     assert torch.equal(found.images[1].permute(1, 2, 0), torch.from_numpy(PIXELS[2]))
@@ -117,14 +117,14 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     served["s", None, "train"] = table()
     with pytest.raises(InputError, match=message) as caught:
-        huggingface("s", **wrong)  # type: ignore[arg-type]
+        HuggingFace("s", **wrong).load()  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"^data=huggingface: .*pip install 'sde_diffusion\[dat"):
-        huggingface("s")
+        HuggingFace("s").load()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="datasets not installed")
@@ -142,11 +142,11 @@ def test_the_package_itself_reads_a_local_set(
     content = {"img": [Image.fromarray(a) for a in PIXELS], "label": LABELS}
     made = datasets.Dataset.from_dict(content, features=features)
     made.to_parquet(str(tmp_path / "set" / "train-00000.parquet"))
-    found = huggingface(str(tmp_path / "set"), image="img")
+    found = HuggingFace(str(tmp_path / "set"), image="img").load()
     assert torch.equal(found.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS))
     assert found.labels is not None
     assert (found.labels.tolist(), found.classes, found.name) == (LABELS, 3, "set-train")
     with pytest.raises(InputError, match=r"^data\.name=.*split test: "):
-        huggingface(str(tmp_path / "set"), split="test", image="img")
+        HuggingFace(str(tmp_path / "set"), split="test", image="img").load()
     with pytest.raises(InputError, match=r"^data\.name=nosuch-set"):
-        huggingface("nosuch-set")
+        HuggingFace("nosuch-set").load()

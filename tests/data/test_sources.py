@@ -8,12 +8,13 @@ import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from sde_diffusion.data import digits, fashion_mnist, image_npz, mnist, vectors  # fmt: skip
+from sde_diffusion.data import MNIST, DataSource, Digits, FashionMNIST, Vectors, image_npz
 from sde_diffusion.data.idx import read_idx
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -54,14 +55,18 @@ def test_fingerprint_is_of_content_and_shape_not_of_name() -> None:
 
 
 def test_digits_are_embedded() -> None:
-    train, test = digits(), digits("test")
+    train, test = Digits().load(), Digits("test").load()
     assert tuple(train.images.shape) == (1500, 1, 8, 8)
     assert len(test) == 297
     assert train.labels is not None
     assert train.labels.bincount().min() > 140
     assert train.images.max() == 255
     with pytest.raises(InputError, match=r"data\.split=all"):
-        digits("all")
+        Digits("all").load()
+
+
+def called(source: Any) -> str:
+    return {MNIST: "mnist", FashionMNIST: "fashion_mnist"}[source]
 
 
 def idx(array: np.ndarray, magic: bytes = b"\x00\x00\x08") -> bytes:
@@ -91,28 +96,28 @@ def test_torn_gzip_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "variable"), [(mnist, "MNIST_ROOT"), (fashion_mnist, "FASHION_MNIST_ROOT")]
+    ("named", "variable"), [(MNIST, "MNIST_ROOT"), (FashionMNIST, "FASHION_MNIST_ROOT")]
 )
 def test_idx_sets_ask_for_their_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Callable[..., ImageSet], variable: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Callable[..., DataSource], variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path))
-    with pytest.raises(InputError, match=rf"folder of {named.__name__} .*data\.download=true"):
-        named()
+    with pytest.raises(InputError, match=rf"folder of {called(named)} .*data\.download=true"):
+        named().load()
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(2, np.uint8)))
     with pytest.raises(InputError, match="60000"):
-        named()
+        named().load()
     with pytest.raises(InputError, match=r"data\.split=all"):
-        named(split="all")
+        named(split="all").load()
 
 
-@pytest.mark.parametrize("named", [mnist, fashion_mnist])
+@pytest.mark.parametrize("named", [MNIST, FashionMNIST])
 def test_idx_sets_are_fetched_once_from_where_they_say(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    named: Callable[..., ImageSet],
+    named: Callable[..., DataSource],
 ) -> None:
     labels = np.arange(10_000) % 10
     images = (labels * 20)[:, None, None] + np.zeros((1, 28, 28), int)
@@ -128,8 +133,8 @@ def test_idx_sets_are_fetched_once_from_where_they_say(
 
     monkeypatch.setattr("urllib.request.urlopen", open_url)
     for _ in range(2):
-        found = named(root=str(tmp_path), split="test", download=True)
-        assert found.name == f"{named.__name__}-test"
+        found = named(root=str(tmp_path), split="test", download=True).load()
+        assert found.name == f"{called(named)}-test"
         assert found.labels is not None
         assert torch.equal(found.images[:, 0, 5, 5].long(), found.labels * 20)
     assert len(asked) == 2
@@ -140,7 +145,7 @@ def test_idx_sets_are_fetched_once_from_where_they_say(
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(InputError, match=r"^data\.download: https://.*no route; set data\.root="):
-        named(root=str(tmp_path / "empty"), split="test", download=True)
+        named(root=str(tmp_path / "empty"), split="test", download=True).load()
 
 
 def test_npz(tmp_path: Path) -> None:
@@ -171,7 +176,7 @@ def test_labels_that_number_no_classes_are_named(tmp_path: Path, labels: object)
         image_npz(path)
     np.savez(path, x=np.zeros((2, 3)), labels=np.array(labels))
     with pytest.raises(InputError, match=r"x\.npz: labels are .*; give whole numbers >= 0, \[2\]"):
-        vectors(path)
+        Vectors(path).load()
 
 
 def test_npz_of_images_without_pixels_is_refused(tmp_path: Path) -> None:

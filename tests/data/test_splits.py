@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sde_diffusion.config.compose import compose_task
-from sde_diffusion.data import digits
+from sde_diffusion.data import Digits
 from sde_diffusion.data.splits import both_splits, fixed_order, without
 from sde_diffusion.errors import InputError
 
@@ -22,7 +22,7 @@ def test_a_prefix_of_the_fixed_order_is_a_fair_sample() -> None:
     assert order.sort().values.tolist() == list(range(1000))
     counts = (order[:100] // 100).bincount(minlength=10)
     assert int(counts.min()) >= 3  # each is 10 +- 2.8
-    kept, out = without(digits("test"), 40)
+    kept, out = without(Digits("test").load(), 40)
     assert (len(kept), len(out)) == (257, 40)
 
 

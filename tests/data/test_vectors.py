@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sde_diffusion.data import toy, vectors
+from sde_diffusion.data import Toy, Vectors
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
@@ -17,7 +17,7 @@ from sde_diffusion.images.sheet import cloud
 
 
 def test_two_moons_are_half_circles() -> None:
-    moons = toy("two_moons", n=2000, noise=0.0)
+    moons = Toy("two_moons", n=2000, noise=0.0).load()
     assert moons.labels is not None
     for label, centre, sign in ((0, (-0.5, -0.25), 1.0), (1, (0.5, 0.25), -1.0)):
         x = moons.images[moons.labels == label] - torch.tensor(centre)
@@ -30,7 +30,7 @@ def test_two_moons_are_half_circles() -> None:
 
 
 def test_swiss_roll_is_a_spiral_without_labels() -> None:
-    roll = toy("swiss_roll", n=2000, noise=0.0)
+    roll = Toy("swiss_roll", n=2000, noise=0.0).load()
     r = roll.images.norm(dim=1)
     assert torch.allclose(roll.images[:, 0], r * torch.cos(10 * r), atol=1e-4)
     assert float(r.min()) == pytest.approx(0.15 * math.pi, rel=0.01)
@@ -39,7 +39,7 @@ def test_swiss_roll_is_a_spiral_without_labels() -> None:
 
 
 def test_pinwheel_arms_are_turns_of_one_another() -> None:
-    wheel = toy("pinwheel", n=20000, noise=0.0)
+    wheel = Toy("pinwheel", n=20000, noise=0.0).load()
     assert wheel.labels is not None
     assert wheel.labels.bincount().tolist() == pytest.approx([4000] * 5, rel=0.1)
     z = torch.view_as_complex(wheel.images.double())
@@ -51,11 +51,11 @@ def test_pinwheel_arms_are_turns_of_one_another() -> None:
 
 
 def test_noise_is_added_and_splits_and_seeds_share_no_draw() -> None:
-    clean, noisy = toy(n=5000, noise=0.0).images, toy(n=5000, noise=0.2).images
+    clean, noisy = Toy(n=5000, noise=0.0).load().images, Toy(n=5000, noise=0.2).load().images
     assert float((noisy - clean).std()) == pytest.approx(0.2, rel=4 / (2 * 10000) ** 0.5)
-    sets = [toy(n=5), toy(n=5, split="test"), toy(n=5, seed=1)]
+    sets = [Toy(n=5).load(), Toy(n=5, split="test").load(), Toy(n=5, seed=1).load()]
     assert len({s.fingerprint for s in sets}) == 3
-    assert toy(n=5).fingerprint == toy(n=5).fingerprint
+    assert Toy(n=5).load().fingerprint == Toy(n=5).load().fingerprint
     assert sets[0].images.dtype == torch.float32
 
 
@@ -63,25 +63,25 @@ def test_archives_are_read_as_they_are(tmp_path: Path) -> None:
     path = str(tmp_path / "v.npz")
     x = np.random.default_rng(0).standard_normal((6, 3))
     np.savez(path, x=x, labels=[0, 2, 1, 0, 0, 2])
-    found = vectors(path)
+    found = Vectors(path).load()
     assert torch.equal(found.images, torch.from_numpy(x).float())
     assert torch.equal(to_float(found.images), found.images)
     assert found.labels is not None
     assert (found.labels.tolist(), found.classes) == ([0, 2, 1, 0, 0, 2], 3)
     np.savez(path, y=x)
-    assert vectors(path, array="y").labels is None
+    assert Vectors(path, array="y").load().labels is None
     with pytest.raises(InputError, match=r"^data\.array=x: .*no array"):
-        vectors(path)
+        Vectors(path).load()
     for wrong in (x[0], x.astype(int), x[:, :0], np.where(x > 1, np.nan, x)):
         np.savez(path, x=wrong)
         with pytest.raises(InputError, match=r"^data\.path=.*v\.npz"):
-            vectors(path)
+            Vectors(path).load()
     np.savez(path, x=x, labels=[0])
     with pytest.raises(InputError, match=r"labels are int64 \(1,\)"):
-        vectors(path)
+        Vectors(path).load()
     np.savez(path, x=np.array([{}], dtype=object))
     with pytest.raises(InputError, match="plain arrays"):
-        vectors(path)
+        Vectors(path).load()
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_archives_are_read_as_they_are(tmp_path: Path) -> None:
 )
 def test_a_wrong_argument_is_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^data\..*{next(iter(wrong))}"):
-        toy(**wrong)  # type: ignore[arg-type]
+        Toy(**wrong).load()  # type: ignore[arg-type]
 
 
 def test_vectors_are_no_pictures() -> None:
     with pytest.raises(InputError, match=r"^data=two_moons-train: holds vectors"):
-        toy().as_pictures()
+        Toy().load().as_pictures()
     images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, 0, "a")
     assert images.as_pictures() is images
 

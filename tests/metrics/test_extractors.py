@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sde_diffusion.data import ImageSet, digits
+from sde_diffusion.data import Digits, ImageSet
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
@@ -32,25 +32,25 @@ def images(n: int, side: int = 28, seed: int = 0) -> Tensor:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small classifier of the embedded digits."""
     path = tmp_path_factory.mktemp("extractor") / "digits-cnn.safetensors"
-    train_cnn(digits("train"), path, epochs=8, dim=16, seed=1)
+    train_cnn(Digits("train").load(), path, epochs=8, dim=16, seed=1)
     return path
 
 
 def test_training_learns_and_is_named_after_its_file(trained: Path) -> None:
     extractor = CnnExtractor(str(trained))
-    assert extractor.accuracy(digits("test")) > 0.85
+    assert extractor.accuracy(Digits("test").load()) > 0.85
     assert (extractor.name, extractor.dim) == ("digits-cnn", 16)
     assert extractor.metric == "FD[digits-cnn]"
 
 
 def test_the_residual_classifier_learns_and_loads(tmp_path: Path) -> None:
     path = tmp_path / "residual.safetensors"
-    train_cnn(digits("train"), path, 4, 16, 0, "residual", torch.bfloat16)
+    train_cnn(Digits("train").load(), path, 4, 16, 0, "residual", torch.bfloat16)
     extractor = CnnExtractor(str(path))
-    assert extractor.accuracy(digits("test")) > 0.5
-    assert extractor(digits("test").images).shape == (297, 16)
+    assert extractor.accuracy(Digits("test").load()) > 0.5
+    assert extractor(Digits("test").load().images).shape == (297, 16)
     again = tmp_path / "again.safetensors"
-    train_cnn(digits("train"), again, 4, 16, 0, "residual", torch.bfloat16)
+    train_cnn(Digits("train").load(), again, 4, 16, 0, "residual", torch.bfloat16)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -59,7 +59,7 @@ def test_training_is_of_its_seed_and_leaves_the_global_one_alone(tmp_path: Path)
     before = torch.get_rng_state()
     contents = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train_cnn(digits("train")[:256], tmp_path / name, epochs=1, dim=4, seed=seed)
+        train_cnn(Digits("train").load()[:256], tmp_path / name, epochs=1, dim=4, seed=seed)
         contents.append((tmp_path / name).read_bytes())
     assert torch.equal(torch.get_rng_state(), before)
     assert contents[0] == contents[1]

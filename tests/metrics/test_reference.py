@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sde_diffusion.data import digits
+from sde_diffusion.data import Digits
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_curve
@@ -25,15 +25,15 @@ EXTRACTOR = PixelExtractor(2, 1, 8, 8)
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     path = tmp_path / "digits-reference.safetensors"
-    ReferenceSet.of(EXTRACTOR, digits("train"), digits("test")).save(path)
+    ReferenceSet.of(EXTRACTOR, Digits("train").load(), Digits("test").load()).save(path)
     return path
 
 
 def test_a_file_holds_the_whole_reference(made: Path) -> None:
-    before = ReferenceSet.of(EXTRACTOR, digits("train"), digits("test"))
+    before = ReferenceSet.of(EXTRACTOR, Digits("train").load(), Digits("test").load())
     after = ReferenceSet.load(made, EXTRACTOR)
     assert (after.name, after.stats.n) == ("digits-train", 1500)
-    assert after.data_fingerprint == digits("train").fingerprint
+    assert after.data_fingerprint == Digits("train").load().fingerprint
     assert after.extractor_fingerprint == EXTRACTOR.fingerprint
     assert torch.equal(after.stats.mean, before.stats.mean)
     assert torch.equal(after.stats.M2, before.stats.M2)
@@ -49,9 +49,9 @@ def rows(features: torch.Tensor) -> list[tuple[float, ...]]:
 def test_streamed_statistics_are_those_of_all_features_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    exact = EXTRACTOR(digits("train").images)
+    exact = EXTRACTOR(Digits("train").load().images)
     monkeypatch.setattr(PixelExtractor, "batch_size", 64)
-    known = ReferenceSet.of(EXTRACTOR, digits("train"))
+    known = ReferenceSet.of(EXTRACTOR, Digits("train").load())
     whole = FeatureStats.of(exact)
     torch.testing.assert_close(known.stats.mean, whole.mean, rtol=1e-13, atol=0)
     torch.testing.assert_close(known.stats.M2, whole.M2, rtol=0, atol=1e-12 * float(whole.M2.max()))
@@ -60,12 +60,12 @@ def test_streamed_statistics_are_those_of_all_features_at_once(
 
 
 def test_kept_features_are_a_fair_sample_in_any_prefix() -> None:
-    data = digits("train")
+    data = Digits("train").load()
     assert data.labels is not None
     sorted_by_class = data[data.labels.argsort(stable=True)]
-    known = ReferenceSet.of(EXTRACTOR, sorted_by_class, digits("test"), keep=400)
+    known = ReferenceSet.of(EXTRACTOR, sorted_by_class, Digits("test").load(), keep=400)
     assert len(known.held_out) == 297
-    assert len(ReferenceSet.of(EXTRACTOR, data, digits("test"), keep=100).held_out) == 100
+    assert len(ReferenceSet.of(EXTRACTOR, data, Digits("test").load(), keep=100).held_out) == 100
     exact = EXTRACTOR(sorted_by_class.images).half()
     assert known.features.shape == (400, 16)
     assert set(rows(known.features)) <= set(rows(exact))
@@ -83,16 +83,16 @@ def test_features_that_overflow_half_precision_are_refused() -> None:
     with pytest.raises(
         InputError, match="extractor=pixel2: of digits-test: statistics that are not"
     ):
-        ReferenceSet.of(Large(2, 1, 8, 8), digits("test"))
+        ReferenceSet.of(Large(2, 1, 8, 8), Digits("test").load())
     with pytest.raises(InputError, match="1 images; give at least 2"):
-        ReferenceSet.of(EXTRACTOR, digits("test")[:1])
+        ReferenceSet.of(EXTRACTOR, Digits("test").load()[:1])
     with pytest.raises(InputError, match="keep=1"):
-        ReferenceSet.of(EXTRACTOR, digits("test"), keep=1)
+        ReferenceSet.of(EXTRACTOR, Digits("test").load(), keep=1)
 
 
 def test_half_precision_moves_the_floor_by_little(made: Path) -> None:
     known = ReferenceSet.load(made, EXTRACTOR)
-    exact = EXTRACTOR(digits("test").images)
+    exact = EXTRACTOR(Digits("test").load().images)
     half, full = (frechet_curve(x, known.reference, [297])[0] for x in (known.held_out, exact))
     assert half.value == pytest.approx(full.value, rel=1e-3)
 

@@ -51,14 +51,15 @@ class Spec:
         """A denoiser with fresh weights; InputError for a name outside the registries."""
         if self.parameterization not in PARAMETERIZATIONS:
             raise InputError(
-                f"denoiser={self.parameterization}: choose one of {sorted(PARAMETERIZATIONS)}"
+                f"parameterization={self.parameterization}: choose one of "
+                f"{sorted(PARAMETERIZATIONS)}"
             )
         try:
             parameterization = PARAMETERIZATIONS[self.parameterization](
                 **self.parameterization_args
             )
         except TypeError as error:
-            raise InputError(f"denoiser={self.parameterization}: {error}") from error
+            raise InputError(f"parameterization={self.parameterization}: {error}") from error
         return NetworkDenoiser(
             networks.build(self.network, self.network_args),
             parameterization,

@@ -9,7 +9,7 @@ from sde_diffusion.networks.dit import DiT
 from sde_diffusion.networks.layers.magnitude import force_norms
 from sde_diffusion.networks.mlp import MLP
 from sde_diffusion.networks.ncsnpp import NCSNpp
-from sde_diffusion.networks.registry import build, names, register
+from sde_diffusion.networks.registry import Network, build, names, register
 from sde_diffusion.networks.unet import UNet
 
-__all__ = ["MLP", "DiT", "NCSNpp", "UNet", "build", "force_norms", "names", "register"]
+__all__ = ["MLP", "DiT", "NCSNpp", "Network", "UNet", "build", "force_norms", "names", "register"]

@@ -104,7 +104,7 @@ class DiT(Embedded):
         )
         if width % 4 or width % heads:
             raise InputError(
-                f"network.args.width={width}: must divide by 4 and by network.args.heads={heads}"
+                f"network.width={width}: must divide by 4 and by network.heads={heads}"
             )
         super().__init__(Plain(embedding), positional(), classes, augment)
         self.patch = patch
@@ -126,7 +126,7 @@ class DiT(Embedded):
         checks.images(x)
         if x.shape[-1] % self.patch or x.shape[-2] % self.patch:
             raise InputError(
-                f"network.args.patch={self.patch}: image sides {tuple(x.shape[-2:])} must be "
+                f"network.patch={self.patch}: image sides {tuple(x.shape[-2:])} must be "
                 "multiples of it"
             )
         emb = self.embed(x, c_noise, cond)

@@ -74,7 +74,7 @@ class MLP(Embedded):
         """x [N, d], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, d]."""
         if x.shape[1:] != (self.channels,):
             raise InputError(
-                f"network.args.channels={self.channels}: data of shape {tuple(x.shape[1:])}; "
+                f"network.channels={self.channels}: data of shape {tuple(x.shape[1:])}; "
                 "network=mlp is for vectors of that length, the others are for images"
             )
         emb = self.embed(x, c_noise, cond)

@@ -82,7 +82,7 @@ class UNet(UShape):
         if magnitude_preserving:
             if skip_scaling or not scale_shift:
                 raise InputError(
-                    "network.args.magnitude_preserving=True: its blocks have their own sums and "
+                    "network.magnitude_preserving=True: its blocks have their own sums and "
                     "scales; give skip_scaling=false scale_shift=true"
                 )
             kit = Magnitude(embedding, dropout, head_width)

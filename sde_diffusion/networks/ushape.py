@@ -107,9 +107,9 @@ class UShape(Embedded, ABC):
         checks.images(x)
         if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
             raise InputError(
-                f"network.args: image sides {tuple(x.shape[-2:])} must be multiples of "
-                f"{self.multiple} = patch x 2^(widths - 1); lower network.args.patch or give "
-                "fewer network.args.widths"
+                f"network: image sides {tuple(x.shape[-2:])} must be multiples of "
+                f"{self.multiple} = patch x 2^(widths - 1); lower network.patch or give "
+                "fewer network.widths"
             )
         emb = self.embed(x, c_noise, cond)
         image = F.pixel_unshuffle(x, self.patch)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from sde_diffusion import networks
 from sde_diffusion.conditions.condition import Condition, Part
-from sde_diffusion.config.compose import conf_dir
+from sde_diffusion.config.groups import conf_dir
+from sde_diffusion.config.schema import located
+from sde_diffusion.networks.registry import Network, registered
 
 YAMLS = sorted((Path(conf_dir()) / "network").glob("*.yaml"))
 SIDE, D = 16, 5
@@ -23,12 +25,22 @@ def load(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def fields(path: Path) -> dict[str, Any]:
+    """What the preset gives its network."""
+    return {key: value for key, value in load(path).items() if key != "_target_"}
+
+
+def name(path: Path) -> str:
+    """What a checkpoint calls the network of the preset."""
+    return registered(located(load(path)["_target_"], "network", Network))
+
+
 def small_args(path: Path, **given: Any) -> dict[str, Any]:
     """The preset's arguments with its widths divided by 32, one block a resolution.
 
     The Fourier frequencies are low ones, since random weights do not smooth the high ones.
     """
-    args: dict[str, Any] = {**load(path)["args"], **given}
+    args: dict[str, Any] = {**fields(path), **given}
     sizes = {
         "blocks": 1,
         "depth": 2,
@@ -47,14 +59,14 @@ def small_args(path: Path, **given: Any) -> dict[str, Any]:
 
 def shape_of(path: Path) -> tuple[int, ...]:
     """The shape of the data that the twin is for: vectors or images."""
-    return (D,) if load(path)["name"] == "mlp" else (3, SIDE, SIDE)
+    return (D,) if name(path) == "mlp" else (3, SIDE, SIDE)
 
 
 def build(path: Path, **given: Any) -> nn.Module:
     """The fresh twin, in evaluation mode, from seed 0."""
     torch.manual_seed(0)
     args = small_args(path, channels=shape_of(path)[0], **given)
-    return networks.build(load(path)["name"], args).eval()
+    return networks.build(name(path), args).eval()
 
 
 def shaken(path: Path, **given: Any) -> nn.Module:

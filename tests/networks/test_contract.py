@@ -10,10 +10,10 @@ from torch import nn
 
 from sde_diffusion import networks
 from sde_diffusion.conditions.condition import Condition, Part
-from sde_diffusion.config.compose import parameters
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.registry import find
-from tests.networks.small import YAMLS, build, inputs, load, shaken, small_args, told
+from sde_diffusion.system.identity import parameters
+from tests.networks.small import YAMLS, build, inputs, name, shaken, small_args, told
 
 every = pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
 
@@ -126,24 +126,23 @@ def test_training_mode_with_dropout_learns(path: Path) -> None:
 @every
 def test_hostile_arguments_are_one_line(path: Path) -> None:
     """Each argument with values that are of a wrong type or size, under the meta device."""
-    node = load(path)
     good = small_args(path, channels=3, classes=0, augment=0)
-    assert set(good) == set(parameters(find(node["name"])))
+    assert set(good) == set(parameters(find(name(path))))
     bad = [-1, 10**30, float("nan"), "x", [-1], ["x"], [10**30], [[8]]]
     with torch.device("meta"):
-        networks.build(node["name"], good)
-        for name in good:
+        networks.build(name(path), good)
+        for key in good:
             for value in bad:
                 with pytest.raises(InputError) as caught:
-                    networks.build(node["name"], {**good, name: value})
+                    networks.build(name(path), {**good, key: value})
                 assert "\n" not in str(caught.value)
                 assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("name", [name for name in networks.names() if name != "mlp"])
-def test_vectors_are_refused_by_networks_for_images(name: str) -> None:
+@pytest.mark.parametrize("network", [network for network in networks.names() if network != "mlp"])
+def test_vectors_are_refused_by_networks_for_images(network: str) -> None:
     with pytest.raises(InputError, match=r"data of shape \(2,\).*network=mlp is for vectors"):
-        networks.build(name, {"channels": 2})(torch.zeros(4, 2), torch.zeros(4))
+        networks.build(network, {"channels": 2})(torch.zeros(4, 2), torch.zeros(4))
 
 
 def relative(error: torch.Tensor, value: torch.Tensor) -> float:
@@ -152,4 +151,4 @@ def relative(error: torch.Tensor, value: torch.Tensor) -> float:
 
 
 def test_every_registered_network_has_a_yaml() -> None:
-    assert {load(path)["name"] for path in YAMLS} == set(networks.names())
+    assert {name(path) for path in YAMLS} == set(networks.names())

@@ -162,7 +162,7 @@ def test_works_in_float64_and_bfloat16() -> None:
 
 def test_sides_that_do_not_divide_name_the_remedy() -> None:
     x, c_noise = inputs(side=10)
-    with pytest.raises(InputError, match=r"multiples of 4 .* lower network\.args\.patch"):
+    with pytest.raises(InputError, match=r"multiples of 4 .* lower network\.patch"):
         unet(widths=[8, 8], patch=2)(x, c_noise)
 
 
@@ -191,7 +191,7 @@ def test_sides_that_do_not_divide_name_the_remedy() -> None:
     ],
 )
 def test_impossible_sizes_are_named(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"network.args.{name}"):
+    with pytest.raises(InputError, match=rf"network\.{name}"):
         unet(**{name: value})
 
 

@@ -23,20 +23,20 @@ def within(ranges: Mapping[str, tuple[Any, float, float]]) -> None:
     """InputError unless each ``name: (value, low, high)`` is a number from low to high."""
     for name, (value, low, high) in ranges.items():
         if not low <= value <= high:
-            raise InputError(f"network.args.{name}={value}: give {low:g} to {high:g}")
+            raise InputError(f"network.{name}={value}: give {low:g} to {high:g}")
 
 
 def flags(values: Mapping[str, Any]) -> None:
     """InputError unless each value is true or false: other values would pass for one of them."""
     for name, value in values.items():
         if type(value) is not bool:
-            raise InputError(f"network.args.{name}={value}: give true or false")
+            raise InputError(f"network.{name}={value}: give true or false")
 
 
 def resolutions(widths: Sequence[int], attention: Sequence[int]) -> None:
     """InputError unless ``widths`` are 1 to 8 sizes and ``attention`` indexes them."""
     if not 1 <= len(widths) <= RESOLUTIONS:
-        raise InputError(f"network.args.widths: {len(widths)} resolutions; give 1 to {RESOLUTIONS}")
+        raise InputError(f"network.widths: {len(widths)} resolutions; give 1 to {RESOLUTIONS}")
     within({f"widths[{i}]": (width, *WIDTH) for i, width in enumerate(widths)})
     within({f"attention[{i}]": (k, 0, len(widths) - 1) for i, k in enumerate(attention)})
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
 from sde_diffusion.networks.layers.kit import Kit
+from sde_diffusion.networks.registry import Network
 
 
 class NoiseFeatures(nn.Module):
@@ -44,7 +45,7 @@ def fourier(scale: float, count: int = 128) -> NoiseFeatures:
     return NoiseFeatures((2 * math.pi * scale * torch.special.ndtri(0.5 + 0.5 * p)).float())
 
 
-class Embedded(nn.Module, ABC):
+class Embedded(Network, ABC):
     """A network with an embedding [N, E] of noise level, class label and augmentation labels.
 
     Args:

@@ -51,11 +51,11 @@ def check_filter(taps: Sequence[int]) -> None:
     """InputError unless the taps are an even number, 2 to 16, of numbers 0 to 1000, not all 0."""
     if not 2 <= len(taps) <= 16 or len(taps) % 2:
         raise InputError(
-            f"network.args.resample: {len(taps)} taps; give an even number of them from 2 to 16, "
+            f"network.resample: {len(taps)} taps; give an even number of them from 2 to 16, "
             "[1,1] or [1,3,3,1]"
         )
     for i, tap in enumerate(taps):
         if not 0 <= tap <= 1000:
-            raise InputError(f"network.args.resample[{i}]={tap}: give 0 to 1000")
+            raise InputError(f"network.resample[{i}]={tap}: give 0 to 1000")
     if not sum(taps):
-        raise InputError("network.args.resample: all taps are 0; give [1,1] or [1,3,3,1]")
+        raise InputError("network.resample: all taps are 0; give [1,1] or [1,3,3,1]")

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sde_diffusion.config.compose import ROOT, conf_dir, job_digest, one_line
+from sde_diffusion.config import groups, renamed
+from sde_diffusion.config.compose import ROOT, find_packages, folders, one_line
+from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
 from sde_diffusion.errors import InputError
 
@@ -48,6 +50,8 @@ class UserError(CompactHydraException):
 SHARED = ("train",)
 # The fault of a single job. Raised from the job, Hydra would add a line of its own.
 _faults: list[str] = []
+# The folder of a single job, and whether an earlier revision named it.
+_chosen: dict[str, tuple[Path, bool]] = {}
 
 
 def run_task(config: DictConfig) -> Any:
@@ -57,7 +61,11 @@ def run_task(config: DictConfig) -> Any:
         name = str(config.task)
         if processes() > 1 and name not in SHARED:
             raise InputError(f"task={name}: torchrun is for {', '.join(SHARED)}; start one process")
-        return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
+        older = [path for path, named_before in _chosen.values() if named_before]
+        if folder in (path.absolute() for path in older) and process() == 0:
+            print(f"{folder}: an earlier revision named it for this job, which goes on there")
+        with groups.searching(folders()):
+            return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
         line = str(error) if isinstance(error, InputError) else one_line(error)
         if HydraConfig.get().mode == RunMode.RUN:
@@ -70,6 +78,21 @@ def run_task(config: DictConfig) -> Any:
             sys.exit(2)
         print(f"job {HydraConfig.get().job.num}: {line}", file=sys.stderr)
         raise UserError(line) from error
+
+
+def job_folder(config: DictConfig) -> str:
+    """The folder of a single job, the same one for all processes."""
+    job = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    key = repr(job)
+    if key not in _chosen:  # asked for several times
+        first = folder_of(job) if process() == 0 else None
+        if processes() > 1:
+            from sde_diffusion.system.processes import from_first
+
+            first = from_first(first)
+        assert first is not None
+        _chosen[key] = first
+    return str(_chosen[key][0])
 
 
 def _forget(folder: Path) -> None:
@@ -113,6 +136,7 @@ def with_task(argv: list[str]) -> list[str]:
             flags.append(word)
         else:
             overrides.append(f"task={word}" if word.isidentifier() else word)
+    overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     if processes() > 1:
         # Hydra's own ``now`` is the time of each process.
         overrides = [word.replace("${now:", "${started:") for word in overrides]
@@ -123,25 +147,30 @@ def with_task(argv: list[str]) -> list[str]:
 def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
-    sys.argv[1:] = with_task(sys.argv[1:])
+    find_packages()
     OmegaConf.register_new_resolver(
-        "config_digest", lambda *, _root_: job_digest(_root_), replace=True
+        "job_folder", lambda *, _root_: job_folder(_root_), replace=True
     )
     OmegaConf.register_new_resolver("help_tasks", tasks, replace=True)
     OmegaConf.register_new_resolver("help_keys", keys, replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
     _faults.clear()
+    _chosen.clear()
     try:
+        sys.argv[1:] = with_task(sys.argv[1:])
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
-            hydra.main(config_path=conf_dir(), config_name=ROOT, version_base="1.3")(run_task)()
+            hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")(
+                run_task
+            )()
             if _faults:
                 raise UserError(_faults[0])
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise
-        line = str(error) if isinstance(error, InputError) else one_line(error)
+        words = [word for word in sys.argv[1:] if "=" in word]
+        line = str(error) if isinstance(error, InputError) else one_line(error, words)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)
     except BrokenPipeError:  # '| head' has seen enough

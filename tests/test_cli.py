@@ -15,7 +15,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from sde_diffusion.cli import with_task
-from sde_diffusion.config.compose import compose_task, conf_dir
+from sde_diffusion.config.compose import compose_task
+from sde_diffusion.config.groups import conf_dir
 from tests.conftest import Run
 
 QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
@@ -67,7 +68,7 @@ def test_sample_writes_images_seeds_and_measured_nfe(quick_cli: Run, tmp_path: P
 
 
 def test_guidance_counts_the_pair(quick_cli: Run, tmp_path: Path) -> None:
-    quick_cli(*QUICK, "label=7", "guidance=[cfg,clip]", "guidance.scale=2", "nfe=4")
+    quick_cli(*QUICK, "label=7", "guidance=[cfg,clip]", "guidance.cfg.scale=2", "nfe=4")
     assert json.loads((tmp_path / "out" / "result.json").read_text())["nfe"] == 4
 
 

@@ -64,7 +64,7 @@ def test_guided_sevens_are_sevens() -> None:
     from sde_diffusion.metrics.extractors import CnnExtractor
 
     drawn = load("mnist").sample(
-        n=12, nfe=24, label=7, solver="unipc", guidance=["cfg"], guidance__scale=2
+        n=12, nfe=24, label=7, solver="unipc", guidance=["cfg"], guidance__cfg__scale=2
     )
     assert drawn.nfe == 24
     network = CnnExtractor("mnist-cnn").network

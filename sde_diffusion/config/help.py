@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from sde_diffusion.config.compose import conf_dir
+from sde_diffusion.config.groups import conf_dir
 
 WIDTH = 98
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from sde_diffusion.config.choices import entries
-from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.config.compose import build
 from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.frechet import Reference, frechet_curve
 from sde_diffusion.metrics.inference import MIN_RATIO, debiased
@@ -17,14 +16,9 @@ from sde_diffusion.metrics.inference import MIN_RATIO, debiased
 Row = dict[str, Any]
 
 
-def metrics(choices: Sequence[Any]) -> list[Metric[Any]]:
-    """The metrics beside the Frechet distance."""
-    found = []
-    for label, overrides in entries(choices, "metric"):
-        # The group is in no task's defaults: its choice is added, its keys are then there.
-        chosen = compose_task(["task=sample", f"+{overrides[0]}", *overrides[1:]])
-        found.append(build(chosen.metric, f"metrics.{label}", Metric))
-    return found
+def metrics(nodes: Mapping[str, Any] | None) -> list[Metric[Any]]:
+    """The metrics beside the Frechet distance: the nodes of a config's ``metric``, by name."""
+    return [build(node, f"metric.{name}", Metric) for name, node in (nodes or {}).items()]
 
 
 def score_line(metric: str, row: Row) -> str:

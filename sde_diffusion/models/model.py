@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.config.compose import build, compose_task
+from sde_diffusion.config.compose import build
+from sde_diffusion.config.options import Options, default_grid
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Guidance
+from sde_diffusion.guidance import guided as guided_by
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.process.grids import TimeGrid
@@ -70,21 +71,33 @@ class Model:
 
     def sampler(
         self,
-        solver: str = "unipc",
-        sde: str = "edm",
-        grid: str | None = None,
-        guidance: Sequence[str] = (),
+        solver: Any = "unipc",
+        sde: Any = "edm",
+        grid: Any = None,
+        guidance: Any = (),
+        noise: Any = "seeds",
+        denoise_last: bool = False,
         **options: Any,
     ) -> Sampler:
-        """A sampler from names of ``conf/``; options as on the command line.
+        """A sampler of components: objects, or names of ``conf/``.
 
-        ``options`` are further keys, dots written as ``__``: ``solver__order=3``.
+        Args:
+            solver, sde, noise: one of each. grid: None is the one that goes with the solver.
+            guidance: several, the first one innermost.
+            denoise_last: one more denoising at the last noise level, counted.
+            options: fields of what is given by name: ``solver__order=3``,
+                ``guidance__cfg__scale=2``.
         """
-        overrides = ["task=sample", f"solver={solver}", f"sde={sde}"]
-        overrides += [f"grid={grid}"] if grid else []
-        overrides += [f"guidance=[{','.join(guidance)}]"]
-        overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
-        return build_sampler(compose_task(overrides), self.denoiser)
+        fields = Options.of(options, ("solver", "sde", "grid", "guidance", "noise"))
+        chosen = default_grid(solver) if grid is None else grid
+        return Sampler.build(
+            fields.one("sde", sde),
+            guided_by(self.denoiser, fields.several("guidance", guidance)),
+            fields.one("solver", solver),
+            None if chosen is None else fields.one("grid", chosen),
+            fields.one("noise", noise),
+            denoise_last,
+        )
 
     def sample(
         self,
@@ -114,15 +127,23 @@ class Model:
         )
 
     def flow(
-        self, error: float = 1e-3, guidance: Sequence[str] = (), **options: Any
+        self,
+        error: float = 1e-3,
+        guidance: Any = (),
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        **options: Any,
     ) -> ProbabilityFlow:
-        """The map between images and latents, to a requested ``error``; options as on the command
-        line of ``interpolate``: ``sigma_min=0.01``, ``guidance__scale=2``."""
-        overrides = ["task=interpolate", f"guidance=[{','.join(guidance)}]"]
-        overrides += [f"{k.replace('__', '.')}={v}" for k, v in options.items()]
-        config = compose_task(overrides)
-        denoiser = guided(config, self.denoiser)
-        return ProbabilityFlow.build(denoiser, error, config.sigma_min, config.sigma_max)
+        """The map between images and latents, to a requested ``error``.
+
+        Args:
+            error: RMS error a pixel. guidance: as for ``sampler``.
+            sigma_min, sigma_max: noise level taken for an image's, and of the latents.
+            options: fields of guidance by name: ``guidance__cfg__scale=2``.
+        """
+        guides = Options.of(options, ("guidance",)).several("guidance", guidance)
+        denoiser = guided_by(self.denoiser, guides)
+        return ProbabilityFlow.build(denoiser, error, sigma_min, sigma_max)
 
     def encode(
         self,
@@ -193,11 +214,9 @@ def wrap(
 
 
 def guided(config: Any, denoiser: Denoiser) -> Denoiser:
-    """The denoiser inside the guidance of a composed config, in the order listed."""
-    for name, node in (config.get("guidance") or {}).items():
-        if OmegaConf.is_dict(node):  # the other entries are shared knobs, such as guidance.scale
-            denoiser = build(node, f"guidance.{name}", Guidance, inner=denoiser)
-    return denoiser
+    """The denoiser under the guidance of a composed config, in the order listed."""
+    nodes = (config.get("guidance") or {}).items()
+    return guided_by(denoiser, [build(node, f"guidance.{name}", Guidance) for name, node in nodes])
 
 
 def build_sampler(config: Any, denoiser: Denoiser) -> Sampler:

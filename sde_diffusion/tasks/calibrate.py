@@ -22,9 +22,9 @@ from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.model import guided, load
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -119,7 +119,7 @@ def run(config: DictConfig, folder: Path) -> float:
     calls = task.check(network.cost)
     denoiser: Denoiser = network
     if task.twin is not None:
-        data: ImageSet = build(config.data, "data")
+        data = build(config.data, "data", DataSource).load()
         if tuple(data.images.shape[1:]) != network.shape:
             raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {network.shape}")
         twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -35,7 +34,6 @@ class EvaluateTask:
     images: str
     reference: str | None
     samples: list[int] | None
-    metrics: list[Any]
     train: str | None
 
 
@@ -72,7 +70,7 @@ def run(config: DictConfig, folder: Path) -> float:
     counts = task.samples or [len(images)]
     if min(counts) < 2 or max(counts) > len(images):
         raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
-    judge = Judge(known.reference, known.features, metrics(task.metrics))
+    judge = Judge(known.reference, known.features, metrics(config.get("metric")))
     training = None if task.train is None else _training(task.train, known)
     features = extractor(images.images)
     floors = judge.floors(known.held_out, counts)

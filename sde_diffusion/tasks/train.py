@@ -6,19 +6,24 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from sde_diffusion.config import groups
 from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.config.schema import converted
 from sde_diffusion.data.splits import both_splits
+from sde_diffusion.denoisers import parameterization as parameterizations
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.denoisers.parameterization import Parameterization
+from sde_diffusion.errors import DivergedError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.sheet import png_bytes, shown
 from sde_diffusion.models.file import Spec
 from sde_diffusion.models.model import Model
+from sde_diffusion.networks import Network, registry
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.execute import Execution
@@ -34,7 +39,7 @@ from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.ema import EMA
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
-from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.settings import BESIDE, TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
 from sde_diffusion.training.validation import validation_losses
 from sde_diffusion.training.weighting import Weighting
@@ -42,6 +47,8 @@ from sde_diffusion.training.weighting import Weighting
 LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000
 DESCRIBED = ("weighting", "augment", "schedule", "ema")
+FROM_DATA = ("channels", "classes", "augment")  # what a network is told by the data
+RANGE = ("sigma_min", "sigma_max")  # noise levels that the model may be asked at
 
 
 class MetricLog(Protocol):
@@ -130,22 +137,33 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
     return draw
 
 
-def _arguments(node: Any, key: str) -> dict[str, Any]:
-    if not OmegaConf.is_dict(node):
-        raise InputError(f"{key}={node}: give arguments, {{NAME:VALUE}}, or {{}} for none")
-    return cast(dict[str, Any], plain(node))
-
-
-def _number(value: Any, key: str) -> float:
-    if type(value) not in (int, float):
-        raise InputError(f"{key}={value}: give a number")
-    return float(value)
-
-
 def augmentation(config: DictConfig) -> AugmentChain:
     """The changes that ``augment=`` lists, in its order."""
     listed = (config.get("augment") or {}).items()
     return AugmentChain([build(node, f"augment.{name}", Augment) for name, node in listed])
+
+
+def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
+    """The model that ``config`` describes, of the shape and with the labels of the data."""
+    parameterization = build(config.parameterization, "parameterization", Parameterization)
+    network, arguments = groups.read(plain(config.network), "network", Network, without=FROM_DATA)
+    shape = tuple(data.images.shape[1:])
+    given: dict[str, Any] = {"channels": shape[0], "classes": data.classes}
+    if augment.labels:
+        given["augment"] = augment.labels
+    low, high = (converted(config[key], float, key) for key in RANGE)
+    return Spec(
+        network=registry.registered(network),
+        network_args={**arguments, **given},
+        parameterization=parameterizations.registered(parameterization),
+        parameterization_args=parameterization.fields(),
+        shape=shape,
+        sigma_min=low,
+        sigma_max=high,
+        classes=data.classes,
+        data=data.name,
+        config=_recorded(config),
+    )
 
 
 def _recorded(config: DictConfig) -> dict[str, Any]:
@@ -158,7 +176,7 @@ def _recorded(config: DictConfig) -> dict[str, Any]:
 
 def run(config: DictConfig, folder: Path) -> float:
     """Train in ``folder``, or go on where it stopped; returns the last validation loss."""
-    train_config: TrainConfig = read(config, TrainConfig, "device")
+    train_config: TrainConfig = read(config, TrainConfig, *BESIDE)
     device = local_device(usable_device(str(config.device)))
     parts = Parts(
         build(config.levels, "levels", NoiseLevels),
@@ -166,26 +184,11 @@ def run(config: DictConfig, folder: Path) -> float:
         augmentation(config),
         build(config.schedule, "schedule", Schedule),
         build(config.ema, "ema", EMA),
-        {name: identity(plain(config[name])) if config.get(name) else {} for name in DESCRIBED},
+        identity({name: plain(config.get(name)) or {} for name in DESCRIBED}),
     )
     sde: SDE = build(config.sde, "sde", SDE)
     data, held_out = both_splits(config)
-    shape = tuple(data.images.shape[1:])
-    given = {"channels": shape[0], "classes": data.classes}
-    if parts.augment.labels:
-        given["augment"] = parts.augment.labels
-    spec = Spec(
-        network=str(config.network.name),
-        network_args={**_arguments(config.network.args, "network.args"), **given},
-        parameterization=str(config.denoiser.name),
-        parameterization_args=_arguments(config.denoiser.args, "denoiser.args"),
-        shape=shape,
-        sigma_min=_number(config.denoiser.sigma_min, "denoiser.sigma_min"),
-        sigma_max=_number(config.denoiser.sigma_max, "denoiser.sigma_max"),
-        classes=data.classes,
-        data=data.name,
-        config=_recorded(config),
-    )
+    spec = specified(config, data, parts.augment)
     tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder, [data.name]))

@@ -19,8 +19,8 @@ def check_fit(spec: Spec, data: ImageSet) -> None:
     """
     if not 0 < spec.sigma_min < spec.sigma_max < math.inf:
         raise InputError(
-            f"denoiser.sigma_min={spec.sigma_min:g}, sigma_max={spec.sigma_max:g}: give "
-            "0 < sigma_min < sigma_max"
+            f"sigma_min={spec.sigma_min:g}, sigma_max={spec.sigma_max:g}: give 0 < sigma_min < "
+            "sigma_max"
         )
     if not len(data):
         raise InputError(f"data={data.name}: holds no images")
@@ -32,7 +32,7 @@ def check_fit(spec: Spec, data: ImageSet) -> None:
     if spec.classes and (data.labels is None or spec.classes != data.classes):
         raise InputError(
             f"data={data.name}: has {data.classes if data.labels is not None else 0} classes, "
-            f"the network expects {spec.classes}; set network.args.classes={data.classes}"
+            f"the network expects {spec.classes}; give it classes={data.classes}"
         )
 
 
@@ -47,8 +47,8 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
         raise InputError(f"init={init}: {error}") from error
     if other.network != spec.network or other.parameterization != spec.parameterization:
         raise InputError(
-            f"init={init}: is network={other.network}, denoiser={other.parameterization}, not "
-            f"network={spec.network}, denoiser={spec.parameterization}; choose the same"
+            f"init={init}: is network={other.network}, parameterization={other.parameterization}, "
+            f"not {spec.network}, {spec.parameterization}; choose the same"
         )
     own: dict[str, Tensor] = network.state_dict()
     wrong = sorted(
@@ -58,7 +58,7 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
     )
     if wrong:
         raise InputError(
-            f"init={init}: its weights do not fit network.args ({wrong[0]}, {len(wrong)} in all); "
+            f"init={init}: its weights do not fit ({wrong[0]}, {len(wrong)} in all); "
             f"it was built with {other.network_args}"
         )
     if not all(bool(value.isfinite().all()) for value in tensors.values()):

@@ -14,6 +14,8 @@ from sde_diffusion.training.ema import gamma_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 STRATEGIES = ("ddp", "fsdp")
+# Keys of the task that are of the model and of the machine.
+BESIDE = ("sigma_min", "sigma_max", "device")
 LOWEST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "save_every": 1, "keep": 1,
           "snapshot_every": 0, "patience": 1, "seed": 0, "weight_decay": 0}  # fmt: skip
 # What may change when a run is resumed: nothing that it computes, up to rounding.

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
 from sde_diffusion.training.levels import NoiseLevels
 
 
-class Weighting(nn.Module, ABC):
+class Weighting(Component, nn.Module, ABC):
     """The loss of each row; one with parameters is trained by the network's own optimizer."""
 
     @abstractmethod
@@ -69,7 +70,7 @@ class LikelihoodWeighting(Weighting):
         if self.low * slack < sigma_min or self.high > sigma_max * slack:
             raise InputError(
                 f"weighting=likelihood: levels run from {self.low:.4g} to {self.high:.4g}, outside "
-                f"denoiser.sigma_min={sigma_min:g} .. sigma_max={sigma_max:g}; set the ends of "
+                f"sigma_min={sigma_min:g} .. sigma_max={sigma_max:g}; set the ends of "
                 "levels= within it, or widen it"
             )
 

@@ -1,4 +1,4 @@
-"""Somebody else's package adds ``solver=fancy`` and runs; without its entry point it may not."""
+"""Somebody else's package adds ``solver=fancy``; without its entry point it may not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sde_diffusion.models.file import read_checkpoint
 from tests.conftest import Run
 
 SOLVER = """
@@ -15,7 +16,19 @@ from sde_diffusion.solvers.ddim import DDIM
 
 class Fancy(DDIM):
     def __init__(self, colour: str = "red") -> None:
-        self.colour = colour
+        pass
+"""
+NETWORK = """
+from torch import nn
+from sde_diffusion.networks import Network
+
+class Tiny(Network):
+    def __init__(self, channels: int = 1, width: int = 3, classes: int = 0) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(channels, channels, width, padding="same")
+
+    def forward(self, x, c_noise, cond=None):
+        return self.net(x)
 """
 PLUGIN = """
 from hydra.core.config_search_path import ConfigSearchPath
@@ -31,23 +44,29 @@ defaults:
 _target_: fancy_solvers.solver.Fancy
 colour: green
 """
+ENTRY_POINTS = """[sde_diffusion.components]
+fancy = fancy_solvers
+[sde_diffusion.networks]
+tiny = fancy_solvers.network:Tiny
+"""
 
 
-def install(site: Path, entry_point: bool) -> dict[str, str]:
+def install(site: Path, entry_point: bool, plugin: bool = False) -> dict[str, str]:
     """Lay the package out as an installer would; the environment that finds it."""
     files = {
         "fancy_solvers/__init__.py": "",
         "fancy_solvers/solver.py": SOLVER,
+        "fancy_solvers/network.py": NETWORK,
         "fancy_solvers/conf/__init__.py": "",
         "fancy_solvers/conf/solver/fancy.yaml": YAML,
-        "hydra_plugins/fancy/__init__.py": PLUGIN,
+        "fancy_solvers/conf/network/tiny.yaml": "_target_: fancy_solvers.network.Tiny\nwidth: 5\n",
         "fancy_solvers-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: fancy-solvers\n"
         "Version: 1.0\n",
     }
     if entry_point:
-        files["fancy_solvers-1.0.dist-info/entry_points.txt"] = (
-            "[sde_diffusion.components]\nfancy = fancy_solvers\n"
-        )
+        files["fancy_solvers-1.0.dist-info/entry_points.txt"] = ENTRY_POINTS
+    if plugin:
+        files["hydra_plugins/fancy/__init__.py"] = PLUGIN
     for name, text in files.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text)
@@ -57,15 +76,36 @@ def install(site: Path, entry_point: bool) -> dict[str, str]:
 COMMAND = ["sample", "solver=fancy", "solver.colour=blue", "n=2", "nfe=2", "hydra.run.dir=out"]
 
 
-def test_a_third_party_solver_runs(cli: Run, tmp_path: Path) -> None:
-    cli(*COMMAND, env=install(tmp_path / "site", entry_point=True))
+@pytest.mark.parametrize("plugin", [False, True])
+def test_a_third_party_solver_runs(cli: Run, tmp_path: Path, plugin: bool) -> None:
+    """By its entry point alone; a search path of the package's own does no harm."""
+    cli(*COMMAND, env=install(tmp_path / "site", entry_point=True, plugin=plugin))
     config = json.loads((tmp_path / "out" / "result.json").read_text())["config"]
     assert config["solver"]["colour"] == "blue"
 
 
+def test_a_third_party_solver_among_others(cli: Run, tmp_path: Path, tiny_model: str) -> None:
+    solvers = "solvers=[ddim,{mine:{solver:fancy}}]"
+    words = ["compare", f"checkpoint={tiny_model}", solvers, "nfe=[2]",
+             "samples=[8]", "metric=[]", "animation=false", "extractor=pixel", "extractor.height=8",
+             "extractor.width=8", "reference=digits", "hydra.run.dir=out"]  # fmt: skip
+    cli(*words, env=install(tmp_path / "site", entry_point=True))
+    cells = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["cells"]
+    parts = {cell["solver"]: cell["parts"]["solver"] for cell in cells}
+    assert parts["mine"] == {"component": "fancy_solvers:Fancy", "colour": "green"}
+
+
+def test_a_third_party_network_trains_under_its_registered_name(cli: Run, tmp_path: Path) -> None:
+    words = ["train", "data=digits", "network=tiny", "network.width=3", "steps=2", "save_every=2",
+             "batch_size=4", "warmup=1", "hydra.run.dir=out"]  # fmt: skip
+    cli(*words, env=install(tmp_path / "site", entry_point=True))
+    spec, _ = read_checkpoint(tmp_path / "out" / "model.safetensors")
+    assert (spec.network, spec.network_args) == ("tiny", {"channels": 1, "width": 3, "classes": 10})
+
+
 @pytest.mark.parametrize("word", ["fancy_solvers", "sde_diffusion.components"])
 def test_without_the_entry_point_it_is_refused(cli: Run, tmp_path: Path, word: str) -> None:
-    done = cli(*COMMAND, ok=False, env=install(tmp_path / "site", entry_point=False))
+    done = cli(*COMMAND, ok=False, env=install(tmp_path / "site", entry_point=False, plugin=True))
     assert done.returncode != 0
     assert word in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from sde_diffusion.config.compose import locate
+from sde_diffusion.config.schema import located
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, compose, title
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,4 +146,4 @@ def warm(stems: list[str]) -> None:
     for stem in stems:
         for case in [*cases(stem), *COUPLED]:
             compose(*case)
-    locate("sde_diffusion.process.grids.Karras", "grid")
+    located("sde_diffusion.process.grids.Karras", "grid")

@@ -225,6 +225,12 @@ def test_unfinished_work_goes_on(command: str, rerun: Any, tmp_path: Path) -> No
     SHOWS.get(command, lambda done, folder: None)(done, tmp_path / folder)
 
 
+def test_a_folder_that_the_revision_named_is_told_once(rerun: Any) -> None:
+    """Its digest was of keys that have other names now; where none has, the name is the same."""
+    assert rerun("finished", "train-vectors").stdout.count("an earlier revision named it") == 1
+    assert "earlier revision" not in rerun("finished", "ema").stdout
+
+
 @pytest.mark.parametrize("name", ["model", "best", "ema-*", "tiny"])
 def test_models_open(name: str) -> None:
     paths = sorted((HERE / "folders" / "finished").rglob(f"{name}.safetensors"))

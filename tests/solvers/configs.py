@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sde_diffusion.config.compose import compose_task, conf_dir, plain
+from sde_diffusion.config.compose import compose_task, plain
+from sde_diffusion.config.groups import conf_dir
 from tests.solvers import rules
 
 NAMES = sorted(p.stem for p in Path(conf_dir(), "solver").glob("*.yaml"))

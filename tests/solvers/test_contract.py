@@ -12,12 +12,14 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from sde_diffusion.config.compose import conf_dir, locate, parameters
+from sde_diffusion.config.groups import conf_dir
+from sde_diffusion.config.schema import located
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.identity import parameters
 from tests.solvers import checks, laws
 from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, title
 from tests.solvers.conftest import SDES, make
@@ -68,7 +70,7 @@ def test_a_yaml_holds_every_constructor_argument_and_no_other(name: str) -> None
     assert found
     for node in found:
         keys = {str(key) for key in node} - {"_target_", "defaults"}
-        assert keys == set(parameters(locate(node["_target_"], "solver")))
+        assert keys == set(parameters(located(node["_target_"], "solver")))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,7 +78,7 @@ def test_a_yaml_states_the_constructor_defaults(name: str) -> None:
     """The library face and the command line mean the same by a solver's name."""
     config = OmegaConf.load(Path(conf_dir(), "solver", f"{name}.yaml"))
     for node in nodes(config):
-        for key, parameter in parameters(locate(node["_target_"], "solver")).items():
+        for key, parameter in parameters(located(node["_target_"], "solver")).items():
             if parameter.default is not inspect.Parameter.empty:
                 assert node[key] == parameter.default, key
 

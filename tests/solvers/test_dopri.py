@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.data import digits, to_float
+from sde_diffusion.data import Digits, to_float
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
@@ -34,7 +34,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @lru_cache
 def target(name: str) -> Denoiser:
     """The Gaussian of 8 x 8 digits, and a mixture with a component a class."""
-    data = digits()
+    data = Digits().load()
     x = to_float(data.images).flatten(1).to(F64)
     assert data.labels is not None
     mean, variance, basis = moments(x)

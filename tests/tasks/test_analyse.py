@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sde_diffusion import exact_error
-from sde_diffusion.data import ImageSet, digits, to_float
+from sde_diffusion.data import Digits, ImageSet, to_float
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.spectrum import Spectrum
 from sde_diffusion.tasks.analyse.spectra import dct, pca
@@ -33,7 +33,7 @@ def test_rows_are_the_exact_errors_on_the_covariance_of_the_data(
     printed = quick_cli(*QUICK, "solvers=[ddim,heun,{sde2m:{solver:dpmpp_2m_sde,eta:0.5}}]").stdout
     found = {(r["solver"], r["grid"], r["nfe"]): float(r["error"]) for r in rows(tmp_path / "out")}
     assert len(found) == 3 * 2 * 2 - 2  # Heun spends two evaluations a step: not five
-    x = to_float(digits().images).flatten(1).double()
+    x = to_float(Digits().load().images).flatten(1).double()
     cov, mean = torch.cov(x.T), x.mean(0)
     expected = exact_error("ddim", 5, cov, mean)
     assert found["ddim", "default", "5"] == pytest.approx(expected, rel=1e-6)
@@ -47,7 +47,7 @@ def test_rows_are_the_exact_errors_on_the_covariance_of_the_data(
     assert (tmp_path / "out" / "analyse.png").stat().st_size > 10000
     result = json.loads((tmp_path / "out" / "analyse.json").read_text())
     assert result["provenance"]["d"] == 64
-    assert result["provenance"]["data_fingerprint"] == digits().fingerprint
+    assert result["provenance"]["data_fingerprint"] == Digits().load().fingerprint
 
 
 def test_the_last_line_is_a_command_that_runs(quick_cli: Run, tmp_path: Path) -> None:

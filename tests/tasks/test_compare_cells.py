@@ -21,7 +21,7 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.tasks.compare.cell import Cell, cell_of, load_cell, save_cell
 from tests.conftest import Run
 
-WORDS = ["compare", "solvers=[ddim,dpmpp_2m,unipc]", "nfe=[8]", "samples=[24,48]", "metrics=[kid]",
+WORDS = ["compare", "solvers=[ddim,dpmpp_2m,unipc]", "nfe=[8]", "samples=[24,48]", "metric=[kid]",
          "tracker=csv"]  # fmt: skip
 DEPENDS = {"seeds": [0, 4], "nfe": 3}
 

@@ -60,7 +60,7 @@ def test_a_row_of_widths(run: Path, quick_cli: Run, tmp_path: Path) -> None:
 def test_widths_are_an_axis_of_a_comparison(run: Path, quick_cli: Run, tmp_path: Path) -> None:
     # The extractor's reference must be of 8 x 8 images: the digits themselves.
     words = ["compare", "checkpoint=run", "ema_width=[0.05,0.2]", "solvers=[ddim]", "nfe=[2]",
-             "samples=[8]", "metrics=[]", "extractor=pixel", "extractor.height=8",
+             "samples=[8]", "metric=[]", "extractor=pixel", "extractor.height=8",
              "extractor.width=8", "reference=digits", "animation=false",
              "hydra.run.dir=cmp"]  # fmt: skip
     quick_cli(*words)

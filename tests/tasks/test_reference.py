@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sde_diffusion.data import ImageSet, digits
+from sde_diffusion.data import Digits, ImageSet
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.cache import cache_path, cached_reference
 from sde_diffusion.metrics.extractors import PixelExtractor
@@ -52,12 +52,12 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     assert (found.stats.n, len(found.features), len(found.held_out)) == (1500, 1000, 297)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     (floor,) = result["floor"]
-    held_out = frechet_of_features(PIXELS(digits("test").images), found.reference)
+    held_out = frechet_of_features(PIXELS(Digits("test").load().images), found.reference)
     assert (floor["samples"], floor["fd"]) == (297, pytest.approx(held_out.value, rel=1e-2))
     assert floor["fd_low"] < floor["fd_debiased"] < floor["fd_high"]
-    assert result["reference_fingerprint"] == digits().fingerprint
+    assert result["reference_fingerprint"] == Digits().load().fingerprint
     assert f"floor of FD[pixel4]  N=297: {floor['fd']:.4g}  without bias" in done.stdout
-    np.savez(tmp_path / "a.npz", images=digits("test").images.permute(0, 2, 3, 1).numpy())
+    np.savez(tmp_path / "a.npz", images=Digits("test").load().images.permute(0, 2, 3, 1).numpy())
     quick_cli("evaluate", f"images={tmp_path / 'a.npz'}", f"reference={path}", *OVERRIDES)
     scored = json.loads((tmp_path / "out" / "result.json").read_text())["rows"][0]
     assert scored["fd"] == pytest.approx(floor["fd"], rel=1e-2)  # float16 in the file

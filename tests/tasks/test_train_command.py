@@ -10,7 +10,7 @@ import numpy as np
 from tests.conftest import Run
 
 TRAIN = [
-    "train", "experiment=digits", "network.args.widths=[8,16]", "network.args.embedding=16",
+    "train", "experiment=digits", "network.widths=[8,16]", "network.embedding=16",
     "steps=6", "save_every=3", "batch_size=8", "warmup=2", "tracker=csv", "hydra.run.dir=out",
 ]  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_another_schedule_in_the_same_folder_is_refused(quick_cli: Run) -> None:
 
 def test_another_network_in_the_same_folder_is_refused(quick_cli: Run) -> None:
     quick_cli(*TRAIN)
-    done = quick_cli(*TRAIN, "network.args.widths=[8,8]", ok=False)
+    done = quick_cli(*TRAIN, "network.widths=[8,8]", ok=False)
     assert done.returncode != 0
     assert "hydra.run.dir" in done.stderr
 

@@ -14,8 +14,8 @@ from sde_diffusion.tasks import analyse, likelihood
 from tests.conftest import Run
 
 TRAIN = [
-    "train", "data=toy", "network=mlp", "network.args.width=64", "network.args.blocks=2",
-    "network.args.embedding=32", "steps=400", "save_every=400", "batch_size=128", "lr=3e-3",
+    "train", "data=toy", "network=mlp", "network.width=64", "network.blocks=2",
+    "network.embedding=32", "steps=400", "save_every=400", "batch_size=128", "lr=3e-3",
     "warmup=20", "hydra.run.dir=out",
 ]  # fmt: skip
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.config.compose import compose_task, plain
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.file import read_checkpoint, save_checkpoint
 from sde_diffusion.models.model import load
+from sde_diffusion.tasks.train import specified
+from sde_diffusion.training.augment import AugmentChain
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from sde_diffusion.training.compatible import start_from
 from tests.training.small import ARGS, CONFIG, SPEC, finish, tensors, trainer
@@ -60,8 +63,11 @@ def test_a_resumed_run_does_not_start_again(tmp_path: Path, parent: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parameterization": "v", "parameterization_args": {}}, "denoiser=karras, not network=u"),
-        ({"network_args": {**ARGS, "widths": [8, 16]}}, "do not fit network.args"),
+        (
+            {"parameterization": "v", "parameterization_args": {}},
+            "parameterization=karras, not unet, v",
+        ),
+        ({"network_args": {**ARGS, "widths": [8, 16]}}, "its weights do not fit"),
     ],
 )
 def test_weights_of_another_model_are_refused(
@@ -79,8 +85,8 @@ def test_the_shipped_model_does_not_fit_any_network(tmp_path: Path) -> None:
 
 def test_the_shipped_model_fits_the_network_of_its_recipe() -> None:
     config = compose_task(["task=train", "experiment=mnist"])
-    args = {**plain(config.network.args), "channels": 1, "classes": 10}
-    spec = Spec(config.network.name, args, config.denoiser.name, {}, (1, 28, 28), classes=10)
+    data = ImageSet(torch.zeros(1, 1, 28, 28), torch.zeros(1, dtype=torch.int64), 10, "empty")
+    spec = specified(config, data, AugmentChain())
     network = spec.build().network
     start_from("mnist", spec, network)
     shipped = load("mnist").denoiser.network.state_dict()

@@ -108,7 +108,7 @@ def launch(folder: Path, words: list[list[str]]) -> list[tuple[int, str, str]]:
 
 
 TRAIN = [
-    "train", "experiment=digits", "network.args.widths=[8,8]", "network.args.embedding=16",
+    "train", "experiment=digits", "network.widths=[8,8]", "network.embedding=16",
     "steps=2", "batch_size=8", "warmup=1", "tracker=csv", "hydra.run.dir=out/${now:%H%M%S%f}",
 ]  # fmt: skip
 

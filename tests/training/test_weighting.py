@@ -135,9 +135,7 @@ def test_likelihood_refuses_levels_beyond_the_denoiser() -> None:
     LikelihoodWeighting(LogUniform(0.002, 80.0)).check(0.002 * (1 + 1e-7), 80.0 * (1 - 1e-7))
     LikelihoodWeighting(FromSDE(RectifiedFlow(), 0.002)).check(0.002, 80.0)
     for levels in (FromSDE(RectifiedFlow()), LogUniform(0.002, 81.0)):
-        with pytest.raises(
-            InputError, match=r"outside denoiser\.sigma_min=0\.002 \.\. sigma_max=80"
-        ):
+        with pytest.raises(InputError, match=r"outside sigma_min=0\.002 \.\. sigma_max=80"):
             LikelihoodWeighting(levels).check(0.002, 80.0)
 
 

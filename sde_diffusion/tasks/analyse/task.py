@@ -10,15 +10,19 @@ import json
 import math
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from sde_diffusion.config.choices import choice, entries
-from sde_diffusion.config.compose import build, compose_task, conf_dir, plain, read
+from sde_diffusion.config import groups
+from sde_diffusion.config.choices import Choice, choice, entries
+from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.config.schema import MISSING
+from sde_diffusion.data import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.exact import relative_error
 from sde_diffusion.images.image_set import ImageSet
@@ -43,6 +47,7 @@ from sde_diffusion.tasks.run import job
 
 FORMAT = 1
 OWN = "default"  # the grid that a solver's yaml names
+DEFAULT_SDE = "edm"  # of the task sample
 
 
 @dataclass
@@ -64,15 +69,15 @@ class Pair:
     solver_label: str
     grid_label: str
     solver: Solver
-    grid: Any  # a config node
+    grid: TimeGrid
     words: list[str]
 
     def on(self, spectrum: Path) -> Pair:
         """A searched grid that names no spectrum takes this one."""
-        if self.grid.get("spectrum", "") is not None:
+        if self.grid.fields().get("spectrum", "") is not None:
             return self
         file = os.path.relpath(spectrum)
-        grid = OmegaConf.merge(self.grid, {"spectrum": file})
+        grid = self.grid.changed(spectrum=file)
         return replace(self, grid=grid, words=[*self.words, f"grid.spectrum={file}"])
 
 
@@ -87,7 +92,7 @@ def run(config: DictConfig, folder: Path) -> float:
     sde = build(config.sde, "sde", SDE)
     _reach(sde, task)
     checked = pairs(config, task)
-    images: ImageSet = build(config.data, "data").as_pictures()
+    images: ImageSet = build(config.data, "data", DataSource).load().as_pictures()
     spectrum, path = known_spectrum(images, task.modes, folder)
     todo = [pair.on(path) for pair in checked]
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
@@ -111,7 +116,7 @@ def run(config: DictConfig, folder: Path) -> float:
         f"each solver on its best grid; * the best at that NFE\n\n{text_table(rows)}\n\n"
         f"page: {folder / 'analyse.md'}\n"
     )
-    if len(images) <= facts["d"]:
+    if len(images) <= len(spectrum.variance):
         print(
             f"{len(images)} images in {facts['d']} dimensions: the directions that they do not "
             "span count as constant; give more images, if you have them\n"
@@ -149,60 +154,73 @@ def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[Spectrum,
 
 def pairs(config: DictConfig, task: AnalyseTask) -> list[Pair]:
     """Every solver on every grid, checked before the data are read."""
-    process = sde_words(config)
-    grids = {label: (words, None if label == OWN else compose_task(["task=sample", *words]).grid)
-             for label, words in entries(task.grids, "grid")}  # fmt: skip
-    for label, (words, other) in grids.items():
-        missing = [key for key in other or {} if OmegaConf.is_missing(other, key)]
-        if missing:
-            fields = f"grid: {words[0].removeprefix('grid=')}, {missing[0]}: VALUE"
-            raise InputError(
-                f"grids: {label} needs {', '.join(missing)}; give {{LABEL: {{{fields}}}}}"
-            )
+    process = sde_words(build(config.sde, "sde", SDE))
+    grids = {entry.label: entry for entry in entries(task.grids, "grid")}
+    for asked in grids.values():
+        _check_complete(asked)
     found = []
-    for label, words in entries(task.solvers, "solver"):
-        node = compose_task(["task=sample", *words])
-        solver: Solver = build(node.solver, "solver", Solver)
-        if solver.grid is not None:
-            raise InputError(
-                f"solvers: {label} was fitted to one network; a Gaussian says nothing of it: leave "
-                "it out, or use 'compare'"
-            )
-        if not solver.linear:
-            raise InputError(
-                f"solvers: {label} is no linear map (norms of the state, or error control): its "
-                "error is not known exactly; leave it out, or use 'compare'"
-            )
-        for grid_label, (grid_words, other) in grids.items():
-            grid = node.get("grid") if other is None else other
-            if grid is None:
-                raise InputError(f"grids: {label} names no default grid; leave 'default' out")
-            own = [w for w in words if other is None or not w.startswith("grid=")]
-            chosen = [*process, *own, *(grid_words if other is not None else [])]
-            found.append(Pair(label, grid_label, solver, *_between(grid, chosen, task)))
+    for entry in entries(task.solvers, "solver"):
+        solver: Solver = entry.component()
+        _check_known(entry.label, solver)
+        for label, asked in grids.items():
+            own = label == OWN
+            name = entry.default_grid() if own else asked.name
+            if name is None:
+                raise InputError(f"grids: {entry.label} names no default grid; leave 'default' out")
+            grid, ends = _between(name, {} if own else asked.fields, task)
+            words = (entry if own else replace(entry, grid=None)).words()
+            words = [*process, *words, *([] if own else asked.words()), *ends]
+            found.append(Pair(entry.label, label, solver, grid, words))
     return found
 
 
-def _between(grid: Any, words: list[str], task: AnalyseTask) -> tuple[Any, list[str]]:
-    """The grid between the ends of the task, and the words that say so."""
-    ends = {k: getattr(task, k) for k in ("sigma_min", "sigma_max") if k in grid}
-    node = OmegaConf.merge(grid, ends)
-    build(node, "grid", TimeGrid)
-    return node, [*words, *(f"grid.{k}={v:g}" for k, v in ends.items() if grid[k] != v)]
+def _check_complete(grid: Choice) -> None:
+    """InputError for a grid that lacks a field which only a user can give."""
+    if grid.label == OWN:
+        return
+    stated = {**groups.node("grid", grid.name), **grid.fields}
+    missing = [key for key, value in stated.items() if value == MISSING]
+    if missing:
+        raise InputError(
+            f"grids: {grid.label} needs {', '.join(missing)}; give {{LABEL: {{grid: "
+            f"{grid.name}, {missing[0]}: VALUE}}}}"
+        )
 
 
-def sde_words(config: DictConfig) -> list[str]:
-    """The words that choose the process of ``config`` in ``sample``, whose own they leave out."""
-    if config.sde == compose_task(["task=sample"]).sde:
-        return []
-    for path in sorted(Path(conf_dir(), "sde").glob("*.yaml")):
-        node = compose_task(["task=sample", f"sde={path.stem}"]).sde
-        if node._target_ == config.sde._target_:
-            return [
-                f"sde={path.stem}",
-                *(f"sde.{k}={v}" for k, v in config.sde.items() if node[k] != v),
-            ]
-    return [f"++sde.{k}={v}" for k, v in config.sde.items()]  # another package's
+def _check_known(label: str, solver: Solver) -> None:
+    """InputError unless the solver's error on a Gaussian is known exactly."""
+    if solver.grid is not None:
+        raise InputError(
+            f"solvers: {label} was fitted to one network; a Gaussian says nothing of it: leave "
+            "it out, or use 'compare'"
+        )
+    if not solver.linear:
+        raise InputError(
+            f"solvers: {label} is no linear map (norms of the state, or error control): its "
+            "error is not known exactly; leave it out, or use 'compare'"
+        )
+
+
+def _between(name: str, fields: Mapping[str, Any], task: AnalyseTask) -> tuple[TimeGrid, list[str]]:
+    """A grid between the ends of the task, and the words that say so where it has others."""
+    stated: dict[str, Any] = {**groups.node("grid", name), **fields}
+    ends: dict[str, Any] = {
+        key: getattr(task, key) for key in ("sigma_min", "sigma_max") if key in stated
+    }
+    given = dict(fields) | ends
+    grid: TimeGrid = groups.make("grid", name, **given)
+    return grid, [f"grid.{key}={v:g}" for key, v in ends.items() if stated[key] != v]
+
+
+def sde_words(sde: SDE) -> list[str]:
+    """The words that choose a process in ``sample``, whose own they leave out."""
+    try:
+        name = groups.choice_of("sde", sde)
+    except InputError:  # of another package, without a yaml
+        return [f"++sde.{key}={value}" for key, value in sde.fields().items()]
+    usual: SDE = groups.make("sde", name)
+    others = [f"sde.{k}={v}" for k, v in sde.fields().items() if usual.fields()[k] != v]
+    return [f"sde={name}", *others] if name != DEFAULT_SDE or others else []
 
 
 def measure(todo: list[Pair], task: AnalyseTask, sde: SDE, spectrum: Spectrum) -> list[Row]:
@@ -212,11 +230,10 @@ def measure(todo: list[Pair], task: AnalyseTask, sde: SDE, spectrum: Spectrum) -
     budgets = sorted(set(task.nfe))
     bar = tqdm(total=len(todo) * len(budgets), desc="analyse", unit="cell")
     for pair in todo:
-        grid: TimeGrid = build(pair.grid, "grid", TimeGrid)
         for nfe in budgets:
             bar.update()
             try:
-                times = grid.times(sde, pair.solver.steps(nfe))
+                times = pair.grid.times(sde, pair.solver.steps(nfe))
             except InputError as no_whole_step:
                 refused.append(no_whole_step)
                 continue

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import LABEL, Condition
-from sde_diffusion.config.choices import entries
-from sde_diffusion.config.compose import compose_task, plain
+from sde_diffusion.config import groups
+from sde_diffusion.config.choices import Choice, entries
+from sde_diffusion.config.compose import build, plain
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.models.model import Model, build_sampler
+from sde_diffusion.models.model import Model, guided
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import NoiseSource
+from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.sampler import Sampler
-from sde_diffusion.system.identity import COMPONENT, component, digest, identity
+from sde_diffusion.system.identity import COMPONENT, digest, identity
+from sde_diffusion.system.names import name_of
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
@@ -33,7 +38,6 @@ class CompareTask:
     nfe: list[int]
     samples: list[int]
     repeats: int
-    metrics: list[Any]
     seed: int
     label: Any
     batch_size: int
@@ -129,8 +133,8 @@ def plans(
     samplers: dict[str, tuple[Sampler, dict[str, Any], Model]] = {}
     for mark, model in models.items():
         chosen = usual(config, task, model) if task.solvers is None else task.solvers
-        for label, overrides in entries(chosen, "solver"):
-            samplers[label + mark] = (*_sampler(config, overrides, model), model)
+        for choice in entries(chosen, "solver"):
+            samplers[choice.label + mark] = (*_sampler(config, choice, model), model)
     found = []
     for block in range(task.repeats):
         for label, (sampler, parts, model) in samplers.items():
@@ -155,7 +159,7 @@ def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
     """The solvers of a comparison that names none."""
     found = list(USUAL)
     try:
-        shipped, _ = _sampler(config, ["solver=calibrated"], model)
+        shipped, _ = _sampler(config, Choice("calibrated", "solver", "calibrated"), model)
         shipped.solver.check_condition(model.condition(task.label, task.seeds(0)))
         for nfe in task.nfe:
             shipped.steps(nfe)
@@ -164,17 +168,25 @@ def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
     return [*found, "calibrated"]
 
 
-def _sampler(
-    config: DictConfig, overrides: Sequence[str], model: Model
-) -> tuple[Sampler, dict[str, Any]]:
-    """The sampler of one entry, and the fields of all its parts."""
-    chosen = compose_task(["task=sample", *overrides])
-    own = OmegaConf.create({**config, "solver": chosen.solver})
-    own.grid = config.get("grid") or chosen.get("grid")
-    sampler = build_sampler(own, model.denoiser)
-    parts = {n: identity(plain(own[n])) for n in PARTS if own.get(n) is not None}
-    grid = sampler.solver.grid
-    if grid is not None:  # walked whatever was asked for, and read from a file
-        path = f"{type(grid).__module__}.{type(grid).__qualname__}"
-        parts["grid"] = {COMPONENT: component(path), "content": sampler.solver.content}
+def _sampler(config: DictConfig, choice: Choice, model: Model) -> tuple[Sampler, dict[str, Any]]:
+    """The sampler of one entry, and the identity of all its parts."""
+    asked = config.get("grid")  # one for all, in place of each solver's own
+    default = choice.default_grid() if asked is None else None
+    grid = groups.make("grid", default) if default else None
+    sampler = Sampler.build(
+        build(config.sde, "sde", SDE),
+        guided(config, model.denoiser),
+        choice.component(),
+        grid if asked is None else build(asked, "grid", TimeGrid),
+        build(config.noise, "noise", NoiseSource),
+        bool(config.denoise_last),
+    )
+    parts: dict[str, Any] = {
+        "solver": sampler.solver.identity(), "grid": sampler.grid.identity(),
+        "sde": sampler.sde.identity(), "noise": sampler.noise.identity(),
+    }  # fmt: skip
+    if config.get("guidance"):
+        parts |= identity({"guidance": plain(config.guidance)})
+    if sampler.solver.grid is not None:  # walked whatever was asked for, and read from a file
+        parts["grid"] = {COMPONENT: name_of(type(sampler.grid)), "content": sampler.solver.content}
     return sampler, parts

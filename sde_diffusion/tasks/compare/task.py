@@ -40,7 +40,7 @@ def run(config: DictConfig, folder: Path) -> float:
     models = _models(task, folder)
     extractor: Extractor = build(config.extractor, "extractor", Extractor)
     reference = reference_for(extractor, task.reference)
-    judge = Judge(reference.reference, reference.features, metrics(task.metrics))
+    judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
     for model in models.values():
         model.denoiser.to(device)
     todo = plans(config, task, models, extractor)

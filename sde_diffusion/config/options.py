@@ -1,0 +1,76 @@
+"""Keywords of the library: a component by name or as an object, its fields as GROUP__FIELD."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sde_diffusion.config import groups, renamed
+from sde_diffusion.config.schema import did_you_mean
+from sde_diffusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fields by group: ``solver__order=3`` is {"solver": {"order": 3}}."""
+
+    fields: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], takes: Collection[str]) -> Options:
+        """The fields that keywords give to the groups that a call ``takes``; no other is let in."""
+        fields: dict[str, dict[str, Any]] = {}
+        for keyword, value in given.items():
+            key = keyword.replace("__", ".")
+            name = renamed.now(key) or key
+            if name != key:
+                renamed.tell(f"{key} is called {name} now: give {name.replace('.', '__')}")
+            group, _, field = name.partition(".")
+            if group not in takes or not field:
+                near = did_you_mean(group, takes)
+                raise InputError(
+                    f"{keyword}: unknown keyword; {near}fields of {', '.join(sorted(takes))} are "
+                    "given as solver__order=3, say"
+                )
+            fields.setdefault(group, {})[field] = value
+        return cls(fields)
+
+    def one(self, group: str, choice: Any) -> Any:
+        """The component of a group: ``choice``, with the fields that were given beside it."""
+        return _with(group, choice, self.fields.get(group, {}), group)
+
+    def several(self, group: str, choices: Any) -> list[Any]:
+        """The components of a list, whose fields are given as GROUP__NAME__FIELD."""
+        if choices is None:
+            choices = []
+        elif isinstance(choices, str) or not isinstance(choices, Sequence):
+            choices = [choices]
+        own: dict[str, dict[str, Any]] = {}
+        for key, value in self.fields.get(group, {}).items():
+            name, _, field = key.partition(".")
+            if name not in choices or not field:
+                raise InputError(
+                    f"{group}__{key.replace('.', '__')}: {name} is not among {group}={choices}, so "
+                    "it would change nothing; leave it out"
+                )
+            own.setdefault(name, {})[field] = value
+        return [
+            _with(group, choice, own.get(choice, {}) if isinstance(choice, str) else {}, group)
+            for choice in choices
+        ]
+
+
+def _with(group: str, choice: Any, fields: Mapping[str, Any], key: str) -> Any:
+    if fields and not isinstance(choice, str):
+        names = ", ".join(f"{group}__{name}" for name in fields)
+        raise InputError(f"{names}: {key} is an object already; give it its fields")
+    return groups.resolve(group, {choice: fields} if isinstance(choice, str) else choice, key)
+
+
+def default_grid(solver: Any) -> str | None:
+    """The name of the grid that goes with a solver: a name, {name: fields}, or an object."""
+    if isinstance(solver, Mapping):
+        solver = next(iter(solver))
+    name = solver if isinstance(solver, str) else groups.choice_of("solver", solver)
+    return groups.brings("solver", name).get("grid")

@@ -1,0 +1,232 @@
+"""What a yaml or a user may give: names that are known, values of the right type, trusted classes.
+
+A value is checked against the annotation of the parameter that it fills. What is a component there
+is left to ``groups``; anywhere else a mapping with a ``_target_`` is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import TARGET, Component, Listable
+from sde_diffusion.system.names import OURS, name_of
+
+ENTRY_POINTS = ("sde_diffusion.components", "sde_diffusion.networks")
+MISSING = "???"
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+T = TypeVar("T")
+
+
+class Unfit(ValueError):
+    """A value is not of the type that is asked for."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean X? `` if something known is spelt much like it, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def unknown(key: str, name: str, known: Iterable[str]) -> InputError:
+    """The refusal of field ``name`` of ``key``, which takes those ``known``."""
+    names = sorted(known)
+    takes = f"takes {', '.join(names)}" if names else "takes no fields"
+    return InputError(
+        f"{key}.{name}: unknown key; {did_you_mean(name, names)}{key.split('.')[-1]} {takes}"
+    )
+
+
+@cache
+def trusted_packages() -> frozenset[str]:
+    """Top-level packages whose classes a yaml may name; read once, from every installed package."""
+    points = [point for group in ENTRY_POINTS for point in entry_points(group=group)]
+    return frozenset({OURS, *(point.module.split(".")[0] for point in points)})
+
+
+def located(target: Any, key: str, base: type[Any] = Component) -> type[Any]:
+    """The component class that a ``_target_`` names.
+
+    InputError unless it is a class of a trusted package that derives from ``base`` and is whole.
+    """
+    trusted = trusted_packages()
+    where = f"{key}.{TARGET}={target}"
+    if type(target) is not str or target.split(".")[0] not in trusted:
+        raise InputError(
+            f"{where}: not a class of {', '.join(sorted(trusted))}; "
+            f"other packages declare the entry point {ENTRY_POINTS[0]}"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        named = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{where}: not found ({' '.join(str(error).split())})") from error
+    # A trusted module also holds what it imports (os, torch): only its own classes count.
+    if not (inspect.isclass(named) and issubclass(named, base) and _owner(named) in trusted):
+        kind = "component" if base is Component else base.__name__
+        raise InputError(f"{where}: not a {kind}; choose one with {key}=NAME")
+    if inspect.isabstract(named):
+        raise InputError(f"{where}: what others derive from; choose one with {key}=NAME")
+    return typing.cast(type[Any], named)
+
+
+def _owner(named: type) -> str:
+    return named.__module__.split(".")[0]
+
+
+def hints(owner: Any) -> dict[str, Any]:
+    """Annotations of a class's constructor, or of a dataclass's fields."""
+    function = owner if dataclasses.is_dataclass(owner) else owner.__init__
+    return typing.get_type_hints(function)
+
+
+def component_of(annotation: Any) -> type[Component] | None:
+    """The component class that an annotation asks for, alone or or-else-None; None for others."""
+    for choice in _choices(annotation):
+        named = typing.get_origin(choice) or choice
+        if inspect.isclass(named) and issubclass(named, Component):
+            return named
+    return None
+
+
+def items_of(annotation: Any) -> Any:
+    """The annotation of the entries of a list, None if the annotation is no list."""
+    for choice in _choices(annotation):
+        if typing.get_origin(choice) in (list, tuple, Sequence):
+            return (*typing.get_args(choice), Any)[0]
+    return None
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the annotation alone."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def converted(value: Any, annotation: Any, key: str) -> Any:
+    """``value`` as the type that ``annotation`` names; InputError says what to give."""
+    try:
+        return _converted(value, annotation)
+    except Unfit:
+        raise InputError(f"{key}={shown(value)}: give {wanted(annotation)}") from None
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: in one line that is not long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _converted(value: Any, annotation: Any) -> Any:
+    if isinstance(value, Listable):  # numpy's and torch's numbers and arrays
+        value = value.tolist()
+    choices = _choices(annotation)
+    if value is None or isinstance(value, Component):
+        if annotation is Any or (type(None) in choices and value is None):
+            return value
+        raise Unfit
+    for choice in choices:
+        try:
+            return _as(choice, value)
+        except Unfit:
+            continue
+    raise Unfit
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """``value`` as one type, None and unions excepted."""
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return _of(value, value in typing.get_args(kind))
+    if origin in (list, tuple, Sequence):
+        entry = (*typing.get_args(kind), Any)[0]
+        return [_converted(v, entry) for v in _of(value, isinstance(value, list | tuple))]
+    if kind in WORDS:
+        return _plain(kind, value)
+    if kind is Path:
+        return Path(_of(value, isinstance(value, str | Path)))
+    return _of(value, kind is not type(None) and not _names_a_class(value))
+
+
+def _plain(kind: type, value: Any) -> Any:
+    """A number, a truth value or text; digits in quotes are numbers, and numbers are text."""
+    if kind is bool:
+        word = {"true": True, "false": False}.get(str(value).lower())
+        return _of(word, word is not None and type(value) in (bool, str))
+    if kind is str:
+        text = isinstance(value, str | int | float | Path) and type(value) is not bool
+        return str(_of(value, text))
+    given = (int, str) if kind is int else (int, float, str)
+    try:
+        number = kind(_of(value, type(value) in given))
+    except (ValueError, OverflowError):
+        raise Unfit from None
+    return value if type(value) is int else number  # 1 for 1.0 stays as it was typed
+
+
+def _of(value: T, fits: bool) -> T:
+    if not fits:
+        raise Unfit
+    return value
+
+
+def _names_a_class(value: Any) -> bool:
+    """Whether a ``_target_`` stands in it at any depth: there, where no component is asked for."""
+    if isinstance(value, Mapping):
+        return TARGET in value or any(map(_names_a_class, value.values()))
+    return isinstance(value, list | tuple) and any(map(_names_a_class, value))
+
+
+def wanted(annotation: Any) -> str:
+    """What to give for a value of this type, for a message."""
+    choices = [choice for choice in _choices(annotation) if choice is not type(None)]
+    words = list(dict.fromkeys(map(_wanted, choices)))
+    return ", or ".join([*words, *["null"] * (type(None) in _choices(annotation))])
+
+
+def _wanted(kind: Any) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin in (list, tuple, Sequence):
+        entry = WORDS.get(args[0] if args else Any, "").removeprefix("a ")
+        return f"a list of {entry}s, [A,B]" if entry else "a list, [A,B]"
+    if inspect.isclass(origin or kind) and issubclass(origin or kind, Component):
+        return f"a {name_of(origin or kind)}"
+    return WORDS.get(kind, "a plain value")
+
+
+def read(config: Mapping[str, Any], schema: type[T]) -> T:
+    """The entries of ``config`` as an instance of the dataclass ``schema``.
+
+    InputError names an entry that is missing, of another type, or no field.
+    """
+    fields = dataclasses.fields(schema)  # type: ignore[arg-type]  # T is a dataclass
+    names = [field.name for field in fields]
+    for key in config:
+        if key not in names:
+            near = did_you_mean(key, names)
+            raise InputError(f"{key}: unknown key here; {near}this task takes {', '.join(names)}")
+    values = {}
+    for field in fields:
+        if config.get(field.name, MISSING) != MISSING:
+            annotation = hints(schema)[field.name]
+            values[field.name] = converted(config[field.name], annotation, field.name)
+        elif field.name in config or _has_no_default(field):
+            raise InputError(f"{field.name}: required; give {field.name}=...")
+    return schema(**values)
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING

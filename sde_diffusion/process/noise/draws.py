@@ -1,0 +1,192 @@
+"""Random numbers as a function of (seed, stream, index, position), for many rows at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sde_diffusion.process.noise.box_muller import box_muller
+from sde_diffusion.process.noise.engines import Array, engine_for
+from sde_diffusion.process.noise.philox import philox, round_keys
+from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds
+from sde_diffusion.process.noise.streams import Kind, Stream, stream_word
+
+
+@final
+class Draws:
+    """Numbers of N rows: each has a seed of its own, or all share one and have their numbers.
+
+    Philox4x32-10 is keyed by the row's seed. Its counter has four words of 32 bits:
+
+        position // 4 of a normal (// 2 of others) in the row, flattened,
+        index (which draw, or step, or node: its low half), row number or high half of the index,
+        and the stream: purpose, form, part.
+
+    So a number does not depend on the other rows, their order, the shape beyond its position, the
+    dtype, the device or the number of threads. Nothing is read from the device, and after the
+    construction nothing is copied to it.
+
+    Attributes:
+        device: of what is returned.
+        place: where it is made: the CPU in the place of a device that knows no float64.
+    """
+
+    def __init__(
+        self, keys: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device | str
+    ) -> None:
+        self.device = torch.device(device)
+        self.engine = engine_for(self.device)
+        self.place = self.engine.device
+        self.count = len(rows)
+        self.keys = self.engine.array(keys)
+        self.rows = self.engine.array(rows[:, None] << 32)
+
+    @classmethod
+    def of_seeds(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> Draws:
+        """A row for each of ``seeds``, whole numbers 0 .. 2^64 - 1; else InputError."""
+        keys = round_keys(checked_seeds(seeds))
+        return cls(keys, np.zeros(keys.shape[2], dtype=np.int64), device)
+
+    @classmethod
+    def of_rows(cls, seed: int, rows: range, device: torch.device | str = "cpu") -> Draws:
+        """Rows ``rows`` of a batch that has one ``seed``: the same in every part of the batch."""
+        keys = round_keys([checked_seed(seed, "seed")])
+        return cls(keys, np.array(rows, dtype=np.int64), device)
+
+    def normal(
+        self,
+        stream: Stream,
+        index: int,
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float64,
+        part: int = 0,
+    ) -> Tensor:
+        """Standard normals [N, *shape]; made in float64, then rounded to ``dtype``.
+
+        Args:
+            stream: what they are for.
+            index: 0 .. 2^32 - 1, which draw of the stream.
+            part: 0 .. 2^22 - 1, which user of the stream.
+        """
+        word, column = stream_word(stream, Kind.NORMAL, part), self._index(index)
+
+        def values(rows: slice, columns: range) -> Array:
+            return self._normals(word, column, rows, columns)
+
+        return self._gathered(values, 4, shape, dtype).to(self.device)
+
+    def uniform(
+        self,
+        stream: Stream,
+        index: int,
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float64,
+        part: int = 0,
+    ) -> Tensor:
+        """(n + 1/2) / 2^52 with n of 52 bits, [N, *shape]: in float64 neither 0 nor 1."""
+        word, column = stream_word(stream, Kind.UNIFORM, part), self._index(index)
+
+        def values(rows: slice, columns: range) -> Array:
+            n = self.engine.real((self._words(word, column, rows, columns) >> 12) & (2**52 - 1))
+            n += 0.5
+            n *= 2.0**-52
+            return n
+
+        return self._gathered(values, 2, shape, dtype).to(self.device)
+
+    def whole(
+        self, stream: Stream, index: int, shape: Sequence[int], high: int, part: int = 0
+    ) -> Tensor:
+        """Whole numbers 0 .. ``high`` - 1, int64 [N, *shape]: n mod high with n of 63 bits."""
+        word, column = stream_word(stream, Kind.WHOLE, part), self._index(index)
+
+        def values(rows: slice, columns: range) -> Array:
+            return ((self._words(word, column, rows, columns) >> 1) & (2**63 - 1)) % high
+
+        return self._gathered(values, 2, shape, torch.int64).to(self.device)
+
+    def combination(
+        self, stream: Stream, index: Tensor, weights: Tensor, shape: Sequence[int]
+    ) -> Tensor:
+        """sum_l weights_l z_l, float64 [N, *shape] at ``place``, z_l the normals of draw index_l.
+
+        Only one block at a time is held of the z_l.
+
+        Args:
+            index: int64 [L, N], or [L, 1] for the same in all rows, 0 .. 2^63 - 1.
+            weights: float64, shaped like ``index``.
+        """
+        word = stream_word(stream, Kind.NORMAL)
+        index, weights = (self.engine.array(v[:, :, None]) for v in (index, weights))
+
+        def values(rows: slice, columns: range) -> Array:
+            z = self._normals(word, _part(index, rows), rows, columns)
+            z *= _part(weights, rows)
+            total = z[0]
+            for term in z[1:]:  # one after the other: a sum's order is torch's own affair
+                total += term
+            return total
+
+        return self._gathered(values, 4, shape, torch.float64, len(index))
+
+    def _index(self, index: int) -> Array:
+        if not 0 <= index < 2**32:
+            raise ValueError(f"index={index}: 0 .. 2^32 - 1")
+        return self.engine.filled(index)
+
+    def _normals(self, word: int, index: Array, rows: slice, columns: range) -> Array:
+        """float64 [..., n, 4 c] of n rows and c counters."""
+        words = self._words(word, index, rows, columns)
+        z = self.engine.empty(*words.shape, 2)
+        box_muller(self.engine, words, z)
+        return z.reshape(*words.shape[:-1], -1)
+
+    def _words(self, word: int, index: Array, rows: slice, columns: range) -> Array:
+        """int64 [n, 2 c], all 64 bits random."""
+        pair = self._philox(word, index, rows, columns)
+        out = self.engine.bits(self.engine.empty(*pair[0].shape, 2))
+        out[..., 0], out[..., 1] = pair
+        return out.reshape(*out.shape[:-2], -1)
+
+    def _philox(self, word: int, index: Array, rows: slice, columns: range) -> tuple[Array, Array]:
+        index = index + _part(self.rows, rows)
+        position = self.engine.arange(columns.start, columns.stop)
+        keys = _part(self.keys, rows)
+        return philox(position, index & (2**32 - 1), index >> 32, self.engine.filled(word), keys)
+
+    def _gathered(
+        self,
+        values: Callable[[slice, range], Array],
+        lanes: int,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        levels: int = 1,
+    ) -> Tensor:
+        """[N, *shape] by blocks: ``values(rows, columns)`` has ``lanes`` numbers a counter."""
+        size = math.prod(shape)
+        out = torch.empty(self.count, size, dtype=dtype, device=self.place)
+        for rows, columns in _blocks(self.count, -(-size // lanes), self.engine.block // levels):
+            first, last = lanes * columns.start, min(lanes * columns.stop, size)
+            block = values(rows, columns)[:, : last - first]
+            self.engine.store(block, out[rows, first:last])
+        return out.reshape(self.count, *shape)
+
+
+def _part(array: Array, rows: slice) -> Array:
+    """``rows`` of [..., N, 1], or all of [..., 1, 1]."""
+    return array if array.shape[-2] == 1 else array[..., rows, :]
+
+
+def _blocks(rows: int, columns: int, size: int) -> Iterator[tuple[slice, range]]:
+    """Parts of a table of ``rows`` x ``columns`` that have about ``size`` entries at most."""
+    width = max(1, min(columns, size))
+    height = max(1, size // width)
+    for top in range(0, rows, height):
+        for left in range(0, columns, width):
+            yield slice(top, top + height), range(left, min(left + width, columns))

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 import sde_diffusion
-from sde_diffusion.files import write_atomically
 from sde_diffusion.process.noise import (
     BatchDraws,
     Brownian,
@@ -28,7 +27,8 @@ from sde_diffusion.process.noise import (
     Stream,
     permutation,
 )
-from sde_diffusion.tasks.common import machine
+from sde_diffusion.system.provenance import machine
+from sde_diffusion.system.storage import write_atomically
 
 ROUNDS = 15
 # The promise: at most this many times the processor time of one generator a sample.

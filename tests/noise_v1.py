@@ -92,6 +92,16 @@ class PathDraws(Draws):
 class Seeds:
     """Independent normals at each step, from one seed a sample."""
 
+    def start(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """The normals of x_T: the first draw, after which those of ``batch`` go on."""
+        return Draws(seeds, shape, dtype, device).fresh()
+
     def batch(
         self,
         seeds: Sequence[int],
@@ -99,11 +109,13 @@ class Seeds:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Draws:
-        return Draws(seeds, shape, dtype, device)
+        noise = Draws(seeds, shape, dtype, device)
+        noise.fresh()
+        return noise
 
 
 @dataclass(frozen=True)
-class Brownian:
+class Brownian(Seeds):
     """One Brownian path a sample, in the time of the SDE."""
 
     t_max: float = 100.0
@@ -115,7 +127,9 @@ class Brownian:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> PathDraws:
-        return PathDraws(seeds, shape, dtype, device, self.t_max)
+        noise = PathDraws(seeds, shape, dtype, device, self.t_max)
+        noise.fresh()
+        return noise
 
 
 class RevealedPath:
@@ -154,3 +168,32 @@ class RevealedPath:
         for t in gone:
             del self.known[t]
         self.clock = self.clock[len(gone) :]
+
+
+class RevealedPaths:
+    """A path a row, each at its own clock, asked as the package asks its own."""
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        clock: Tensor,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.now = self.asked = clock.tolist()
+        rows = zip(seeds, self.now, strict=True)
+        self.paths = [RevealedPath(seed, shape, start) for seed, start in rows]
+
+    def ahead(self, clock: Tensor, known: int | None = None) -> Tensor:
+        self.asked = clock.tolist()
+        rows = zip(self.paths, self.now, self.asked, strict=True)
+        return torch.stack([path.at(b) - path.at(a) for path, a, b in rows])
+
+    def advance(self, kept: Tensor) -> Tensor:
+        for k in kept.nonzero().flatten().tolist():
+            self.now[k] = self.asked[k]
+            self.paths[k].forget(self.now[k])
+        return torch.tensor([len(path.clock) for path in self.paths])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.paths, self.now = [self.paths[k] for k in rows], [self.now[k] for k in rows]

@@ -24,7 +24,7 @@ def fit_last(
     Ridge regression of the converged image, band by band; no network is asked. Only the last step:
     bands in every step learn the noises of the calibration by heart.
     """
-    i = rule.n - 1
+    i, bands = rule.n - 1, bands.to(problem.target)
     scalar = rule.weights[i]
     # What the row for all leaves, but for the network's answers, which each band weighs anew.
     bare = replace(rule, weights=torch.zeros_like(rule.weights), last=None)

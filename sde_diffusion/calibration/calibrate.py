@@ -165,7 +165,7 @@ def times(grid: str, sigma_min: float, known: Trajectories, calls: int) -> Tenso
 
 def _banded_error(judged: LeastSquares, rule: Rule, bands: Bands) -> Callable[[Rule], float]:
     """The error of rules that differ from ``rule`` in their last step alone."""
-    path = judged.walk(rule)
+    path, bands = judged.walk(rule), bands.to(judged.target)
 
     def error(rule: Rule) -> float:
         end: Tensor = rule.advance(rule.n - 1, path.states[-2], path.seen, bands)

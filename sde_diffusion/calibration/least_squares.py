@@ -11,7 +11,7 @@ from torch import Tensor
 from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.normal import Normal, NormalRows
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 
 KNEE = 2.0  # medians of the errors
@@ -53,7 +53,7 @@ class LeastSquares:
     """
 
     denoiser: Denoiser
-    normal: Normal
+    normal: NormalRows
     sigma_max: float
     noise: Tensor
     target: Tensor
@@ -71,15 +71,20 @@ class LeastSquares:
         heard: Callable[[int], None],
         device: torch.device | str = "cpu",
     ) -> LeastSquares:
+        normal.check(known.cond)
+        noise = known.noise.to(device)
+        cond = None if known.cond is None else known.cond.to(device)
         return cls(
-            denoiser, normal, float(known.levels[0]), known.noise.to(device),
-            known.images.to(device), None if known.cond is None else known.cond.to(device),
-            batch_size, heard,
+            denoiser, normal.rows(noise, cond), float(known.levels[0]), noise,
+            known.images.to(device), cond, batch_size, heard,
         )  # fmt: skip
 
     def __getitem__(self, rows: slice) -> LeastSquares:
         cond = None if self.cond is None else self.cond[rows]
-        return replace(self, noise=self.noise[rows], target=self.target[rows], cond=cond)
+        return replace(
+            self, normal=self.normal[rows], noise=self.noise[rows], target=self.target[rows],
+            cond=cond,
+        )  # fmt: skip
 
     def ask(self, rule: Rule, i: int, y: Tensor) -> Seen:
         """The answers to y_i [N, *shape], in batches."""
@@ -87,7 +92,7 @@ class LeastSquares:
         for first in range(0, len(y), self.batch_size):
             rows = slice(first, first + self.batch_size)
             cond = None if self.cond is None else self.cond[rows]
-            parts.append(rule.ask(i, y[rows], self.denoiser, self.normal, cond))
+            parts.append(rule.ask(i, y[rows], self.denoiser, self.normal[rows], cond))
         self.heard(self.denoiser.cost * len(y))
         return Seen(
             (torch.cat([part.residuals[0] for part in parts]),),
@@ -96,7 +101,7 @@ class LeastSquares:
 
     def begin(self, level: float) -> Tensor:
         """y_0 [N, *shape] at noise level ``level``."""
-        return self.normal.flow(self.noise, self.sigma_max, level, self.cond)
+        return self.normal.flow(self.noise, self.sigma_max, level)
 
     def walk(self, rule: Rule, known: Path | None = None, keep: int = -1) -> Path:
         """All states of ``rule``; ``known`` is trusted up to state y_keep and the answers before

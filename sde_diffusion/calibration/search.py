@@ -69,7 +69,7 @@ class Search:
 
     def grids(self, n: int) -> None:
         """A pattern search over first level, last level asked and rho."""
-        scale, levels = self.problem.normal.scale, self.known.levels
+        scale, levels = self.problem.normal.law.scale, self.known.levels
         at = (1.0, 1.0, 1.0)
         for shape in product((float(levels[0]) / scale, *FIRST), LAST, RHO):
             if self.tried(karras(levels, n, shape[0] * scale, shape[1] * scale, shape[2])):

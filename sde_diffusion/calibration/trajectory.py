@@ -16,6 +16,7 @@ from sde_diffusion.process.sde import EDM, Marginal
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.unipc import UniPC
 
+SOURCE = Seeds()
 # A set of trajectories larger than this is kept in half precision.
 LARGE = 2**29
 
@@ -73,13 +74,14 @@ def trajectories(
     for first in range(0, len(seeds), batch_size):
         rows = slice(first, first + batch_size)
         part = None if cond is None else cond[rows].to(device)
-        noise = Seeds().batch(seeds[rows], denoiser.shape, torch.float32, device)
+        drawn = seeds[rows], denoiser.shape, torch.float32, device
+        noise = SOURCE.batch(*drawn)
         states: list[Tensor] = []
 
         def observe(at: Marginal, x: Tensor, states: list[Tensor] = states) -> None:
             states.append(x.half().cpu() if half else x.cpu())
 
-        x = sde.prior(noise.fresh(), levels[0])
+        x = sde.prior(SOURCE.start(*drawn), levels[0])
         UniPC(order=3).solve(Ask(sde, denoiser, part), x, levels, noise, observe)
         kept.append(torch.stack(states))
         heard(nodes * denoiser.cost * len(x))

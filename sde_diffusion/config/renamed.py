@@ -71,4 +71,6 @@ def hint(key: str) -> str | None:
         return "this group is called parameterization now, and its args are fields of it"
     if group == "network" and field == "args":
         return "its args are fields of network now: network.widths=[64,128]"
+    if (group, field) == ("noise", "t_max"):
+        return "it is not needed any more, a path goes over all times; leave it out"
     return None

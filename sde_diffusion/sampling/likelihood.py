@@ -13,9 +13,10 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import Draws, Stream
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.solvers.adaptive.dormand_prince import dormand_prince
-from sde_diffusion.solvers.base import finite, root_mean_square
+from sde_diffusion.solvers.adaptive.dormand_prince import Slope, dormand_prince
+from sde_diffusion.solvers.base import finite_rows, root_mean_square
 
 # How much of the requested error a step may spend, fitted on small mixtures: one part in so many,
 # on the state in units of its standard deviation, and on the log density a dimension.
@@ -109,25 +110,30 @@ class Likelihood:
         if not bool(x.isfinite().all()):
             raise InputError("images: not all values are finite; give about -1 .. 1")
         n, d = len(x), x[0].numel()
-        v = self._vectors(range(n) if seeds is None else seeds, d).to(x.device)
-        low, high = self.levels
+        v = self._vectors(range(n) if seeds is None else seeds, d, x.device)
+        low, high = self.levels.tolist()
         before, calls = self.denoiser.evaluations, 0
 
-        def slope(rows: Tensor, state: Tensor, u: Tensor) -> Tensor:
-            nonlocal calls
-            calls += len(rows)
-            sigma = u.exp().clamp(low, high)
-            total = self.prior.variance + sigma.to(x.device)[:, None] ** 2
-            gain = self.prior.variance / total
-            z = total.sqrt() * state[:, :d]  # y - m in the modes of the prior
-            y = self.prior.from_modes(z).unflatten(1, x.shape[1:])
+        def field(rows: slice | Tensor) -> Slope:
             part = None if cond is None else cond[rows]
-            probes = v[:, rows] if self.probes else v.expand(-1, len(rows), -1)
-            found, products = traced(self.denoiser, y, sigma, part, probes)
-            finite(found, sigma)
-            dw = (gain * z - self.prior.to_modes(found.flatten(1))) / total.sqrt()
-            traces = (gain * self._in_modes(probes).square()).sum(2).T - products
-            return torch.cat([dw, traces if self.probes else traces.sum(1, keepdim=True)], 1)
+            probes = v[:, rows] if self.probes else v
+
+            def slope(state: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+                nonlocal calls
+                calls += len(state)
+                sigma = u.exp().clamp(low, high)
+                total = self.prior.variance + sigma[:, None] ** 2
+                gain = self.prior.variance / total
+                z = total.sqrt() * state[:, :d]  # y - m in the modes of the prior
+                y = self.prior.from_modes(z).unflatten(1, x.shape[1:])
+                along = probes.expand(-1, len(state), -1)
+                found, products = traced(self.denoiser, y, sigma, part, along)
+                dw = (gain * z - self.prior.to_modes(found.flatten(1))) / total.sqrt()
+                traces = (gain * self._in_modes(along).square()).sum(2).T - products
+                traces = traces if self.probes else traces.sum(1, keepdim=True)
+                return torch.cat([dw, traces], 1), finite_rows(found)
+
+            return slope
 
         def size(error: Tensor, state: Tensor, new: Tensor, u: Tensor) -> Tensor:
             trace = TRACE_SHARE / d * error[:, d:].abs().amax(1)
@@ -138,7 +144,7 @@ class Likelihood:
         w = self.prior.to_modes(x.flatten(1).double()) / total.sqrt()
         start = torch.cat([w, w.new_zeros(n, self.probes or 1)], 1)
         key = f"error={self.error}"
-        end = dormand_prince(slope, start, self.levels.log(), size, self.error**0.2, key)
+        end = dormand_prince(field, start, self.levels.log(), size, self.error**0.2, key)
         integrals = end[:, d:]
         gauss = end[:, :d].square() + (2 * math.pi * total).log()
         return LogDensity(
@@ -159,14 +165,12 @@ class Likelihood:
     def _in_modes(self, v: Tensor) -> Tensor:
         return v if self.prior.basis is None else v @ self.prior.basis
 
-    def _vectors(self, seeds: Sequence[int], d: int) -> Tensor:
-        """Rademacher vectors [K, N, d], or all unit vectors [d, 1, d]."""
+    def _vectors(self, seeds: Sequence[int], d: int, device: torch.device) -> Tensor:
+        """Rademacher vectors [K, N, d], or all unit vectors [d, 1, d], float64."""
         if self.probes is None:
-            return torch.eye(d, dtype=torch.float64)[:, None]
-        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        size = (self.probes, d)
-        bits = [torch.randint(2, size, generator=g, dtype=torch.float64) for g in generators]
-        return 2 * torch.stack(bits, 1) - 1
+            return torch.eye(d, dtype=torch.float64, device=device)[:, None]
+        bits = Draws.of_seeds(seeds, device).whole(Stream.PROBES, 0, (self.probes, d), 2)
+        return (2 * bits - 1).double().transpose(0, 1)
 
 
 def traced(
@@ -196,15 +200,13 @@ def moment_matched(mean: Tensor, covariance: Tensor) -> GaussianDenoiser:
 
 
 def dequantise(images: Tensor, seeds: Sequence[int]) -> Tensor:
-    """uint8 images [N, *shape] -> (k + u) / 128 - 1, float64, u uniform on 0 .. 1 of each seed.
+    """uint8 images [N, *shape] -> (k + u) / 128 - 1, float64, u uniform on (0, 1) of each seed.
 
     The density of these is a lower bound on the probability of the grey levels k (Theis et al.,
     arXiv:1511.01844); levels are 2 / 256 apart, so the offset of bits a dimension is 7.
     """
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    shape = images.shape[1:]
-    u = [torch.rand(shape, generator=g, dtype=torch.float64) for g in generators]
-    return (images.double() + torch.stack(u).to(images.device)) / 128 - 1
+    u = Draws.of_seeds(seeds, images.device).uniform(Stream.DEQUANTISE, 0, images.shape[1:])
+    return (images.double() + u) / 128 - 1
 
 
 def bits_per_dim(nats: Tensor, d: int, spacing: float = 2 / 256) -> Tensor:

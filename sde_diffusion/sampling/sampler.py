@@ -165,7 +165,9 @@ class Sampler:
         cond = None if request.cond is None else request.cond.to(run.device)
         ask = Ask(self.sde, recorder or self.denoiser, cond)
         shape = request.size or self.denoiser.space.shape
-        noise = self.noise.batch(request.seeds, shape, run.dtype, run.device)
+        drawn = request.seeds, shape, run.dtype, run.device
+        noise, own = self.noise.batch(*drawn), request.start.n
+        n = self.noise.start(*drawn) if own is None else own.to(run.device, run.dtype)
         path: list[tuple[float, Tensor]] = []
 
         def observe(at: Marginal, x: Tensor) -> None:
@@ -174,7 +176,7 @@ class Sampler:
             if watch.on_step is not None:
                 watch.on_step(at, x)
 
-        x = request.start.state(self.sde, noise, times[0])
+        x = request.start.state(self.sde, n, times[0])
         x = self.solver.solve(ask, x, times, noise, observe)
         end = ask.at(float(times[-1]))
         x = ask.denoise(x, end) if self.denoise_last else x / end.alpha

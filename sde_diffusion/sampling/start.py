@@ -7,7 +7,6 @@ from typing import final
 
 from torch import Tensor
 
-from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import SDE
 
 
@@ -16,25 +15,33 @@ class Start(ABC):
 
     Attributes:
         level: the noise level sigma / alpha at which it stands; None: where the grid begins.
+        n: noise of one's own [N, *shape], about N(0, I); None: that of the seeds, which is drawn
+            only then.
     """
 
     level: float | None = None
+    n: Tensor | None = None
 
     def rows(self, rows: slice) -> Start:
         """The starts of some rows."""
         return self
 
     @abstractmethod
-    def state(self, sde: SDE, noise: Noise, t: Tensor) -> Tensor:
-        """x_t [N, *shape] at the first time t of the grid."""
+    def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
+        """x_t [N, *shape] at the first time t of the grid.
+
+        Args:
+            n: the noise [N, *shape], one's own or that of the seeds.
+            t: float64, 0-dim.
+        """
 
 
 @final
 class Prior(Start):
     """x_t = sigma_t n, n from the seeds."""
 
-    def state(self, sde: SDE, noise: Noise, t: Tensor) -> Tensor:
-        return sde.prior(noise.fresh(), t)
+    def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
+        return sde.prior(n, t)
 
 
 @final
@@ -49,11 +56,11 @@ class FromNoise(Start):
         self.n = n
 
     def rows(self, rows: slice) -> Start:
+        assert self.n is not None
         return FromNoise(self.n[rows])
 
-    def state(self, sde: SDE, noise: Noise, t: Tensor) -> Tensor:
-        drawn = noise.fresh()  # so that later draws are what they are without a noise of one's own
-        return sde.prior(self.n.to(drawn), t)
+    def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
+        return sde.prior(n, t)
 
 
 @final
@@ -72,9 +79,8 @@ class FromImage(Start):
         assert self.level is not None
         return FromImage(self.x_0[rows], self.level)
 
-    def state(self, sde: SDE, noise: Noise, t: Tensor) -> Tensor:
-        drawn = noise.fresh()
-        return sde.perturb(self.x_0.to(drawn), t, drawn)
+    def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
+        return sde.perturb(self.x_0.to(n), t, n)
 
 
 PRIOR = Prior()

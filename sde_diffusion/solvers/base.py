@@ -36,6 +36,7 @@ class Solver(Component, ABC):
             of the state, no error control. Then ``sde_diffusion.exact`` knows its law.
         covariant: whether it sees x / alpha and noise levels only, so that on one list of noise
             levels it makes the same sample on every SDE; false if it works in the SDE's own time.
+        on_cpu: whether it works on the CPU alone; a state elsewhere is refused.
     An instance may sharpen them in its constructor (an order that is a choice, say).
     """
 
@@ -45,6 +46,7 @@ class Solver(Component, ABC):
     adaptive: bool = False
     linear: bool = True
     covariant: bool = True
+    on_cpu: bool = False
 
     @abstractmethod
     def steps(self, nfe: int | None) -> int:
@@ -184,6 +186,12 @@ class BlackBox(Solver):
     def solve(
         self, ask: Ask, x: Tensor, times: Tensor, noise: Noise, observe: Observer | None = None
     ) -> Tensor:
+        if self.on_cpu and x.device.type != "cpu":
+            other = "adaptive_sde" if self.stochastic else "dopri"
+            raise InputError(
+                f"device={x.device}: {type(self).__name__} works on the CPU alone; set device=cpu, "
+                f"or choose solver={other}"
+            )
         if observe is not None:
             observe(ask.at(float(times[0])), x)
         x = self.integrate(ask, x, times, noise)
@@ -199,13 +207,21 @@ def finite(answer: Tensor, sigma: Tensor) -> Tensor:
     for one to no end, and blame its tolerances.
     """
     if not bool(answer.isfinite().all()):
-        rows = ~answer.flatten(1).isfinite().all(1).cpu()
-        level = float(sigma.expand(len(answer)).cpu()[rows][0])
-        raise InputError(
-            f"denoiser: its answer at noise level {level:.4g} is not finite; check the model's "
-            "weights and its dtype"
-        )
+        raise not_finite(float(sigma.expand(len(answer))[~finite_rows(answer)][0]))
     return answer
+
+
+def finite_rows(answer: Tensor) -> Tensor:
+    """Whether each row of ``answer`` [N, *shape] is finite, bool [N]."""
+    return answer.flatten(1).isfinite().all(1)
+
+
+def not_finite(level: float) -> InputError:
+    """What to say of an answer at noise level ``level`` that is not finite."""
+    return InputError(
+        f"denoiser: its answer at noise level {level:.4g} is not finite; check the model's "
+        "weights and its dtype"
+    )
 
 
 def expand(value: Tensor, x: Tensor) -> Tensor:

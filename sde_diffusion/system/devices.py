@@ -13,3 +13,8 @@ def usable_device(name: str, key: str = "device") -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"{key}={name}: not usable here; use {key}=cpu") from error
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that knows no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -21,6 +21,9 @@ TARGET = "_target_"
 COMPONENT = "component"
 # Lists of components, which work one after the other.
 ORDERED, ORDER = ("guidance", "augment"), "order"
+# Fields that components of revision 7a19cb7 had and that say nothing any more, with the values that
+# its digests were of.
+RETIRED: dict[str, dict[str, Any]] = {"Brownian": {"t_max": 100.0}}
 Self = TypeVar("Self", bound="Component")
 
 
@@ -95,10 +98,11 @@ def identity(value: Any) -> Any:
         return value.identity()
     if isinstance(value, Mapping):
         renamed = {COMPONENT: component(str(value[TARGET]))} if TARGET in value else {}
+        gone = {TARGET, *RETIRED.get(str({**value, **renamed}.get(COMPONENT)), ())}
         return renamed | {
             k: _in_order(v) if k in ORDERED and isinstance(v, Mapping) else identity(v)
             for k, v in value.items()
-            if k != TARGET
+            if k not in gone
         }
     if isinstance(value, list | tuple):
         return [identity(entry) for entry in value]
@@ -126,8 +130,9 @@ def digest(value: Any) -> str:
 def _hashed(value: Any) -> Any:
     """An identity as 7a19cb7 hashed it: its components by the paths that they had."""
     if isinstance(value, Mapping):
-        path = first_paths().get(str(value.get(COMPONENT)))
-        known: dict[str, Any] = {} if path is None else {TARGET: path}
+        name = str(value.get(COMPONENT))
+        path = first_paths().get(name)
+        known = {} if path is None else {TARGET: path, **RETIRED.get(name, {})}
         if (guidance := value.get("cfg")) and guidance[COMPONENT] == "ClassifierFree":
             known["scale"] = guidance["scale"]
         return known | {k: _hashed(v) for k, v in value.items() if not (path and k == COMPONENT)}

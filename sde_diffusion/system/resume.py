@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.system.identity import digest
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 
 
@@ -21,6 +22,8 @@ def _first_part(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 
 
 PART = SealedKind("part", 2, "run the same command again", _first_part)
+# Names the version of the noise among what numbers depend on; what names none is of version 1.
+NOISE = "noise_version"
 
 
 def in_parts(
@@ -36,16 +39,58 @@ def in_parts(
     A part that ``folder`` has whole is read, not made again: its name holds a digest of
     ``depends``, which must say all that the numbers depend on. Returns the parts joined, by name.
     """
-    key = digest(depends)
     made: list[Tensors] = []
+    noise = {NOISE: depends[NOISE]} if NOISE in depends else {}
     with tqdm(total=rows, desc=progress, unit="image") as bar:
-        for first in range(0, rows, chunk):
-            last = min(first + chunk, rows)
-            path = folder / "parts" / f"{key}-{first:06d}-{last:06d}.safetensors"
+        for path, own in _paths(folder, depends, rows, chunk).items():
             part = PART.recall(path, lambda facts, tensors: tensors)
             if part is None:
-                part = work(slice(first, last))
-                PART.write(path, part, {})
+                part = work(own)
+                PART.write(path, part, noise)
             made.append(part)
-            bar.update(last - first)
+            bar.update(own.stop - own.start)
     return {name: torch.cat([part[name] for part in made]) for name in made[0]}
+
+
+def settled(
+    folder: Path,
+    depends: Mapping[str, Any],
+    rows: int,
+    chunk: int,
+    others: Mapping[str, SealedKind] | None = None,
+) -> Mapping[str, Any]:
+    """What the parts of ``folder`` depend on: ``depends``, or what work depends on that version 1
+    of the noise has finished.
+
+    Parts of version 1 that are not all there are made again, and a line says so: they and those
+    still to be made would not belong together.
+
+    Args:
+        depends: has the version of the noise under ``NOISE``.
+        rows, chunk: as for ``in_parts``.
+        others: the kinds of further files, KEY-NAME.safetensors, by name.
+    """
+    earlier = {name: value for name, value in depends.items() if name != NOISE}
+    old, new = (
+        {
+            **dict.fromkeys(_paths(folder, content, rows, chunk), PART),
+            **{_path(folder, content, name): kind for name, kind in (others or {}).items()},
+        }
+        for content in (earlier, depends)
+    )
+    if not any(path.is_file() for path in old) or any(path.is_file() for path in new):
+        return depends
+    if all(kind.recall(path, lambda *content: True) for path, kind in old.items()):
+        return earlier
+    notice(f"{folder}: parts of version 1 of the noise are made again")
+    return depends
+
+
+def _paths(folder: Path, depends: Mapping[str, Any], rows: int, chunk: int) -> dict[Path, slice]:
+    """The files of all parts, with the rows that each holds."""
+    slices = [slice(first, min(first + chunk, rows)) for first in range(0, rows, chunk)]
+    return {_path(folder, depends, f"{own.start:06d}-{own.stop:06d}"): own for own in slices}
+
+
+def _path(folder: Path, depends: Mapping[str, Any], name: str) -> Path:
+    return folder / "parts" / f"{digest(depends)}-{name}.safetensors"

@@ -26,13 +26,14 @@ from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.model import guided, load
+from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import digest
-from sde_diffusion.system.resume import in_parts
+from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
@@ -132,7 +133,10 @@ def run(config: DictConfig, folder: Path) -> float:
     denoiser.to(device).requires_grad_(False)
     began = time.perf_counter()
     kept = {k: v for k, v in plain(config).items() if k not in ("tracker", "nfe", "name", "hydra")}
-    depends = {**kept, "model": model.fingerprint}
+    depends = settled(
+        folder, {**kept, "model": model.fingerprint, NOISE: VERSION}, len(task.seeds),
+        task.batch_size, {f"rule{n}": RULE for n in calls},
+    )  # fmt: skip
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder))
@@ -144,12 +148,13 @@ def run(config: DictConfig, folder: Path) -> float:
             fitted = load_rule(path, n)
             if fitted is None:
                 fitted = one_rule(task, denoiser, known, n, normal, device)
-                save_rule(path, fitted)
+                save_rule(path, fitted, VERSION)
             made[n] = fitted
             print(line(n * network.cost, made[n]))
             tracker.log({"error": made[n].errors["joint"]}, n * network.cost)
         kind, edges = bands_for(task.mode, network.shape, len(normal.variances))
         facts = {
+            NOISE: depends.get(NOISE, 1),
             "settings": {k: v for k, v in vars(task).items() if k not in ("device", "name")},
             "guidance": plain(config).get("guidance"),
             "held_out": {n: {**m.errors, "standard": m.standard} for n, m in made.items()},
@@ -175,7 +180,7 @@ def reference(
     denoiser: Denoiser,
     cond: Condition | None,
     folder: Path,
-    depends: dict[str, Any],
+    depends: Mapping[str, Any],
     device: torch.device | str,
 ) -> Trajectories:
     """The converged trajectories of all noises, in parts on disk."""
@@ -221,9 +226,10 @@ def _first_rule(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 RULE = SealedKind("rule", 2, "run the same command again", _first_rule)
 
 
-def save_rule(path: Path, made: Made) -> None:
-    """Write one rule with its errors."""
-    RULE.write(path, rule_tensors(made.rule), {"errors": made.errors, "standard": made.standard})
+def save_rule(path: Path, made: Made, noise: int) -> None:
+    """Write one rule with its errors, and the version of the noise that it was fitted to."""
+    facts = {"errors": made.errors, "standard": made.standard, NOISE: noise}
+    RULE.write(path, rule_tensors(made.rule), facts)
 
 
 def load_rule(path: Path, n: int) -> Made | None:

@@ -16,9 +16,11 @@ from sde_diffusion.config.compose import build, read
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import load_denoiser
+from sde_diffusion.process.noise import VERSION
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.provenance import machine
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.run import job
@@ -71,7 +73,7 @@ def run(config: DictConfig, folder: Path) -> float:
         result = {
             "format": FORMAT, "checkpoint": task.checkpoint, "step": spec.step, "rows": rows,
             "best": best["width"], "data": held_out.name,
-            "data_fingerprint": held_out.fingerprint, **machine(),
+            "data_fingerprint": held_out.fingerprint, NOISE: VERSION, **machine(),
         }  # fmt: skip
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.model import PRECISIONS, guided, load
+from sde_diffusion.process.noise import VERSION
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN
 from sde_diffusion.sampling.likelihood import (
@@ -30,7 +32,7 @@ from sde_diffusion.sampling.likelihood import (
     moment_matched,
 )
 from sde_diffusion.system.devices import usable_device
-from sde_diffusion.system.resume import in_parts
+from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.run import job, provenance
@@ -103,10 +105,12 @@ def run(config: DictConfig, folder: Path) -> float:
         return {"log_p": found.log_p, "standard_error": found.standard_error, "spent": spent}
 
     start = time.perf_counter()
-    depends = {
+    depends: Mapping[str, Any] = {
         **{key: value for key, value in plain(config).items() if key not in ("tracker", "n")},
         "model": model.fingerprint, "train": data.fingerprint, "test": test.fingerprint,
+        NOISE: VERSION,
     }  # fmt: skip
+    depends = settled(folder, depends, task.n, task.batch_size)
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     with tracker:
         tracker.start(job(config, folder))
@@ -125,6 +129,7 @@ def run(config: DictConfig, folder: Path) -> float:
             "evaluations": float(made["spent"][:, 0].mean()),
             "products": float(made["spent"][:, 1].mean()),
             "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
+            NOISE: depends.get(NOISE, 1),
             "prior": task.prior,
             "data": test.name,
             "data_fingerprint": test.fingerprint,

@@ -16,10 +16,12 @@ from sde_diffusion.config.compose import build, read
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes, shown
 from sde_diffusion.models.model import DTYPES, PRECISIONS, build_sampler, load
+from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Tracker
 from sde_diffusion.tasks.run import job, provenance
@@ -102,7 +104,7 @@ def run(config: DictConfig, folder: Path) -> float:
             Execution(task.batch_size, dtype, device),
             Watch(task.trajectory, ANIMATED if task.animation else 0, "sample"),
         )
-        arrays = {**content(drawn), "seeds": np.array(seeds)}
+        arrays = {**content(drawn), "seeds": np.array(seeds), NOISE: np.array(VERSION)}
         if drawn.trajectory is not None and drawn.times is not None:
             arrays |= {"trajectory": drawn.trajectory.numpy(), "times": drawn.times.numpy()}
         buffer = io.BytesIO()
@@ -112,6 +114,7 @@ def run(config: DictConfig, folder: Path) -> float:
             "nfe": drawn.nfe,
             "seconds": drawn.seconds,
             "n": len(seeds),
+            NOISE: VERSION,
             **provenance(model, config),
         }
         write_atomically(folder / "samples.npz", buffer.getvalue())

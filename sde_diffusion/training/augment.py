@@ -15,75 +15,66 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from sde_diffusion.conditions.condition import AUGMENT
 from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import BatchDraws, Stream
 from sde_diffusion.system.identity import Component
 
 
 class Augment(Component, ABC):
-    """Augmentation in two parts: what is drawn for all rows, and the work on some of them.
+    """Random changes of the rows of a batch, on the device where they are.
 
     Attributes:
-        draws: P, the number of values a row that are drawn.
         labels: K, the number of values a row that the network is told; 0 for a leaky one.
     """
 
-    draws: int
     labels: int = 0
 
     @abstractmethod
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of n rows, float32 [n, P], zeros meaning nothing."""
+    def __call__(
+        self, x_0: Tensor, draws: BatchDraws, part: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images x_0 [B, C, H, W] changed at random, and what is told: {"augment": [B, K]} or {}.
 
-    @abstractmethod
-    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Do ``drawn`` [B, P] to x_0 [B, C, H, W]: the images, ``{"augment": [B, K]}`` or {}."""
-
-    @final
-    def __call__(self, x_0: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images x_0 [B, C, H, W] changed at random, and the condition values that say how."""
-        return self.apply(x_0, self.draw(len(x_0), generator))
+        Args:
+            draws: of the same rows, on the device of x_0.
+            part: the number of this augmentation among those of a batch.
+        """
 
 
 @final
 class AugmentChain(Augment):
     """One after the other, in the order given, their labels side by side; none leaves data as is.
 
-    Without any, data of every shape pass.
+    Without any, data of every shape pass. Each draws numbers of its own.
     """
 
     def __init__(self, parts: Sequence[Augment] = ()) -> None:
         self.parts = list(parts)
-        self.draws = sum(part.draws for part in self.parts)
         self.labels = sum(part.labels for part in self.parts)
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        drawn = [part.draw(n, generator) for part in self.parts]
-        return torch.cat(drawn, dim=1) if drawn else torch.zeros(n, 0)
-
-    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, x_0: Tensor, draws: BatchDraws, part: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         told = []
-        own = drawn.split([part.draws for part in self.parts], dim=1) if self.parts else ()
-        for part, its in zip(self.parts, own, strict=True):
-            x_0, values = part.apply(x_0, its)
+        for number, augment in enumerate(self.parts, part):
+            x_0, values = augment(x_0, draws, number)
             told += list(values.values())
-        return x_0, {"augment": torch.cat(told, dim=1)} if told else {}
+        return x_0, {AUGMENT: torch.cat(told, dim=1)} if told else {}
 
 
 @final
 class Flip(Augment):
     """Mirrored left to right with probability p, and the network is not told: leaky by intent."""
 
-    draws = 1
-
     def __init__(self, p: float = 0.5) -> None:
         self.p = _probability("flip.p", p)
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        return (torch.rand(n, 1, generator=generator) < self.p).float()
-
-    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, x_0: Tensor, draws: BatchDraws, part: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         _check_images(x_0)
-        return _mirrored(x_0, drawn[:, 0]), {}
+        return _mirrored(x_0, draws.uniform(Stream.AUGMENT, (), torch.float32, part) < self.p), {}
 
 
 @final
@@ -91,22 +82,14 @@ class Dequantise(Augment):
     """Grey levels k spread evenly over their bins, (k + u) / 128 - 1 with u ~ U(0, 1).
 
     What ``likelihood.dequantise`` does to the images whose bits a dimension are asked for (Theis
-    et al., arXiv:1511.01844): a density trained on bare levels is a comb that misses them. Each
-    row has its own stream, so that a process draws for its own rows alone.
+    et al., arXiv:1511.01844): a density trained on bare levels is a comb that misses them.
     """
 
-    draws = 1
-
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        # Whole numbers below 2^24, which float32 holds exactly.
-        return torch.randint(1, 2**24, (n, 1), generator=generator).float()
-
-    def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, x_0: Tensor, draws: BatchDraws, part: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         _check_images(x_0)
-        u = torch.empty_like(x_0)
-        generator = torch.Generator()
-        for row, seed in zip(u, drawn[:, 0].tolist(), strict=True):
-            row.uniform_(generator=generator.manual_seed(int(seed)))
+        u = draws.uniform(Stream.AUGMENT, x_0.shape[1:], x_0.dtype, part)
         return (((x_0 + 1) * 127.5).round() + u) / 128 - 1, {}
 
 
@@ -126,7 +109,6 @@ class Geometric(Augment):
     and moves by fractions of a pixel. p = flip = 0 leaves all images as they are.
     """
 
-    draws = 6
     labels = 7
 
     def __init__(
@@ -141,20 +123,29 @@ class Geometric(Augment):
         self.scale = scale
         self.shift = shift
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """[n, 6]: mirror x, mirror y, quarter turns, w, and shares of ``shift`` to the right, down.
+    def __call__(
+        self, x_0: Tensor, draws: BatchDraws, part: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.apply(x_0, self.draw(draws, part))
 
-        The coins of all rows are drawn first, then the sizes: no draw depends on another.
+    def draw(self, draws: BatchDraws, part: int = 0) -> Tensor:
+        """What happens to each row, float32 [B, 6], zeros meaning nothing.
+
+        Mirror x, mirror y, quarter turns, w, and shares of ``shift`` to the right and down.
         """
-        coins = torch.rand(n, 5, generator=generator)
-        happens = coins < torch.tensor([self.flip, *[self.p] * 4])
-        turns = 1 + torch.randint(3, (n,), generator=generator)
-        w = torch.randn(n, generator=generator)
-        share = 2 * torch.rand(n, 2, generator=generator) - 1
-        sizes = torch.stack([torch.ones(n), torch.ones(n), turns, w, share[:, 0], share[:, 1]], 1)
-        return sizes * happens[:, [0, 1, 2, 3, 4, 4]]
+        u = draws.uniform(Stream.AUGMENT, (7,), torch.float32, part)
+        turns = 1 + draws.whole(Stream.AUGMENT, (), 3, part)
+        w = draws.normal(Stream.AUGMENT, (), torch.float32, part)
+        one = torch.ones_like(w)
+        sizes = torch.stack([one, one, turns, w, *(2 * u[:, 5:] - 1).unbind(1)], 1)
+        happens = torch.cat([u[:, :1] < self.flip, u[:, 1:5] < self.p, u[:, 4:5] < self.p], 1)
+        return sizes * happens
 
     def apply(self, x_0: Tensor, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Do ``drawn`` [B, 6] to x_0 [B, C, H, W]: the images, and what is told of them [B, 7].
+
+        All rows take the same way, so that nothing is read from the device.
+        """
         _check_images(x_0)
         height, width = x_0.shape[-2:]
         if height != width or width < 2:
@@ -165,23 +156,19 @@ class Geometric(Augment):
         mirror_x, mirror_y, turns, w = drawn[:, :4].unbind(1)
         move = (drawn[:, 4:] * self.shift * width).round()
         # cos and sin of whole quarter turns, without rounding errors.
-        cos = torch.tensor([1.0, 0.0, -1.0, 0.0])[turns.long()]
-        sin = torch.tensor([0.0, 1.0, 0.0, -1.0])[turns.long()]
+        cos = (turns == 0).float() - (turns == 2).float()
+        sin = (turns == 1).float() - (turns == 3).float()
         told = move / max(self.shift * width, 1)
         labels = torch.stack([mirror_x, mirror_y, cos - 1, sin, w, told[:, 0], told[:, 1]], 1)
-        out = _mirrored(x_0, mirror_x)
-        more = (labels[:, 1:] != 0).any(1)  # most rows are done
-        if bool(more.any()):
-            shrink = torch.exp2(-self.scale * w)
-            parts = (mirror_x, mirror_y, cos, sin, shrink, move[:, 0], move[:, 1])
-            x, y = _origins(width, *(part[more, None, None] for part in parts))
-            out[more] = _resampled(x_0[more], x, y, w[more] != 0)
-        return out, {"augment": labels}
+        shrink = torch.exp2(-self.scale * w)
+        undone = (mirror_x, mirror_y, cos, sin, shrink, move[:, 0], move[:, 1])
+        x, y = _origins(width, *(value[:, None, None] for value in undone))
+        return _resampled(x_0, x, y, w != 0), {AUGMENT: labels}
 
 
 def _mirrored(x_0: Tensor, where: Tensor) -> Tensor:
-    """New images [B, C, H, W], mirrored left to right in the rows where ``where`` [B] is not 0."""
-    return torch.where(where[:, None, None, None] != 0, x_0.flip(-1), x_0)
+    """New images [B, C, H, W], mirrored left to right in the rows where ``where`` [B] says so."""
+    return torch.where(where[:, None, None, None], x_0.flip(-1), x_0)
 
 
 def _origins(
@@ -199,7 +186,7 @@ def _origins(
     The changes are undone from the last to the first. y points down, so that a turn by +90
     degrees takes right to up.
     """
-    centred = torch.arange(side) - (side - 1) / 2
+    centred = torch.arange(side, device=mirror_x.device) - (side - 1) / 2
     right = (centred[None, None, :] - move_x) * shrink
     down = (centred[None, :, None] - move_y) * shrink
     x = (cos * right - sin * down) * (1 - 2 * mirror_x)
@@ -213,10 +200,9 @@ def _resampled(x_0: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
     column, row = _reflected(x + last / 2, last), _reflected(y + last / 2, last)
     whole = (row.round() * (last + 1) + column.round()).long().flatten(1)
     out = x_0.flatten(2).gather(2, whole[:, None].expand(-1, x_0.shape[1], -1)).view_as(x_0)
-    if bool(between.any()):
-        unit = torch.stack([column, row], -1)[between] * (2 / last) - 1
-        out[between] = grid_sample(x_0[between], unit, padding_mode="border", align_corners=True)
-    return out
+    unit = torch.stack([column, row], -1) * (2 / last) - 1
+    scaled = grid_sample(x_0, unit.to(x_0), padding_mode="border", align_corners=True)
+    return torch.where(between[:, None, None, None], scaled, out)
 
 
 def _reflected(position: Tensor, last: int) -> Tensor:

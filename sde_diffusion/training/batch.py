@@ -6,10 +6,10 @@ uninterrupted one would have taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,16 +17,9 @@ from sde_diffusion.conditions.condition import Condition, Part
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
+from sde_diffusion.process.noise import BatchDraws, Stream, permutation
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.levels import NoiseLevels
-
-# Purposes of random numbers: streams of one seed that never meet.
-WEIGHTS, ORDER, NOISE, DROPOUT, AUGMENT = range(5)
-
-
-def derive(seed: int, purpose: int, index: int) -> int:
-    """The seed of one stream: of purpose ``purpose``, at step or epoch ``index``."""
-    return int(np.random.SeedSequence((seed, purpose, index)).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
@@ -37,11 +30,6 @@ class Batch:
     sigma: Tensor
     noise: Tensor
     cond: Condition | None
-
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Batch:
-        cond = None if self.cond is None else self.cond.to(device)
-        x_0, sigma, noise = (t.to(device, dtype) for t in (self.x_0, self.sigma, self.noise))
-        return Batch(x_0, sigma, noise, cond)
 
     def split(self, parts: int) -> list[Batch]:
         """``parts`` batches of as many rows each, one after the other."""
@@ -67,15 +55,7 @@ def rows_of(step: int, total: int, batch_size: int, seed: int) -> Tensor:
 @lru_cache(maxsize=2)
 def _order(total: int, seed: int, epoch: int) -> Tensor:
     """The shuffled rows of one pass, kept: a step that straddles two passes needs both."""
-    generator = torch.Generator().manual_seed(derive(seed, ORDER, epoch))
-    return torch.randperm(total, generator=generator)
-
-
-def stratified(n: int, generator: torch.Generator) -> Tensor:
-    """u [n], shuffled, one uniform draw in each of the n equal parts of (0, 1)."""
-    u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-    # The ends are quantiles of infinite noise for some distributions.
-    return u[torch.randperm(n, generator=generator)].clamp(1e-6, 1 - 1e-6)
+    return permutation(seed, Stream.ORDER, epoch, total)
 
 
 def part_of(batch_size: int, part: tuple[int, int]) -> slice:
@@ -90,40 +70,54 @@ def part_of(batch_size: int, part: tuple[int, int]) -> slice:
     return slice(rank * n, (rank + 1) * n)
 
 
-def draw_batch(
-    step: int,
-    data: ImageSet,
-    levels: NoiseLevels,
-    batch_size: int,
-    label_dropout: float,
-    seed: int,
-    augment: Augment | None = None,
-    part: tuple[int, int] = (0, 1),
-) -> Batch:
-    """The batch of step 1, 2, ..., on the CPU; conditions are dropped at rate ``label_dropout``.
+@final
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The batches of a run, each drawn without the ones before it.
 
-    ``part`` = (rank, world): only the rows of that process, with the very values that they have
-    in the whole batch. Random numbers are drawn for all rows, as streams cannot be entered
-    midway; images are fetched, converted and augmented for the process's own rows alone.
+    Args:
+        data: what is trained on. levels: of the noise.
+        batch_size: rows of a batch, over all processes.
+        label_dropout: the rate at which labels are dropped.
+        seed: of the run. augment: what changes the images.
     """
-    own = part_of(batch_size, part)
-    rows = rows_of(step, len(data), batch_size, seed)[own]
-    generator = torch.Generator().manual_seed(derive(seed, NOISE, step))
-    x_0 = to_float(data.images[rows])
-    sigma = levels.sigma(stratified(batch_size, generator)[own])
-    noise = torch.randn((batch_size, *x_0.shape[1:]), generator=generator)[own]
-    drop = torch.rand(batch_size, generator=generator)[own] < label_dropout
-    augment = augment or AugmentChain()
-    drawn = augment.draw(batch_size, torch.Generator().manual_seed(derive(seed, AUGMENT, step)))
-    x_0, changes = augment.apply(x_0, drawn[own])
-    return Batch(x_0, sigma, noise, _condition(data, rows, drop, changes))
 
+    data: ImageSet
+    levels: NoiseLevels
+    batch_size: int
+    label_dropout: float
+    seed: int
+    augment: Augment = field(default_factory=AugmentChain)
 
-def _condition(
-    data: ImageSet, rows: Tensor, drop: Tensor, changes: dict[str, Tensor]
-) -> Condition | None:
-    """Labels, dropped where ``drop`` says, and what augmentation did: never dropped."""
-    parts = {name: Part.of(value, fixed=True) for name, value in changes.items()}
-    if data.labels is not None:
-        parts |= Condition.label(data.labels[rows]).dropped(drop).parts
-    return Condition(parts) if parts else None
+    def draw(
+        self,
+        step: int,
+        part: tuple[int, int] = (0, 1),
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Batch:
+        """The rows of batch ``step`` = 1, 2, ... that process ``part`` = (rank, world) works on.
+
+        They have the very values that they have in the whole batch. Images go to the device as
+        they are kept; all that is drawn is drawn there, for these rows alone.
+        """
+        own = part_of(self.batch_size, part)
+        rows = rows_of(step, len(self.data), self.batch_size, self.seed)[own]
+        draws = BatchDraws(self.seed, step, range(own.start, own.stop), device)
+        x_0 = to_float(self.data.images[rows].to(device))
+        sigma = self.levels.sigma(draws.stratified(Stream.LEVELS, self.batch_size))
+        noise = draws.normal(Stream.NOISE, x_0.shape[1:], dtype)
+        x_0, changes = self.augment(x_0, draws)
+        cond = self._condition(rows, draws, changes)
+        return Batch(x_0.to(dtype), sigma.to(device, dtype), noise, cond)
+
+    def _condition(
+        self, rows: Tensor, draws: BatchDraws, changes: dict[str, Tensor]
+    ) -> Condition | None:
+        """Labels, dropped at their rate, and what augmentation did: never dropped."""
+        parts = {name: Part.of(value, fixed=True) for name, value in changes.items()}
+        if self.data.labels is not None:
+            drop = draws.uniform(Stream.LABELS, (), torch.float32) < self.label_dropout
+            label = Condition.label(self.data.labels[rows].to(draws.device))
+            parts |= label.dropped(drop).parts
+        return Condition(parts) if parts else None

@@ -15,6 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.processes import from_first, rank
+from sde_diffusion.system.resume import NOISE
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
@@ -115,8 +116,11 @@ def _identity(spec: Spec) -> dict[str, Any]:
     fields = asdict(spec)
     del fields["step"], fields["config"]
     fields["shape"] = tuple(fields["shape"])
+    # A run goes on whichever noise it began with.
     parts = {
-        name: value for name, value in _dict(spec.config.get("run")).items() if name != "train"
+        name: value
+        for name, value in _dict(spec.config.get("run")).items()
+        if name not in ("train", NOISE)
     }
     return {**fields, **settings(spec), **identity(parts)}
 
@@ -124,6 +128,11 @@ def _identity(spec: Spec) -> dict[str, Any]:
 def settings(spec: Spec) -> dict[str, Any]:
     """The settings of the run that wrote a checkpoint, as far as it records them."""
     return _dict(_dict(spec.config.get("run")).get("train"))
+
+
+def noise_version(spec: Spec) -> int:
+    """The version of the noise that a checkpoint's last steps were drawn from."""
+    return int(_dict(spec.config.get("run")).get(NOISE, 1))
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -20,10 +20,20 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import Spec, save_checkpoint
 from sde_diffusion.networks import force_norms
+from sde_diffusion.process.noise import VERSION, Stream, derived_seed
 from sde_diffusion.system import processes
+from sde_diffusion.system.notice import notice
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.training.augment import Augment, AugmentChain
-from sde_diffusion.training.batch import DROPOUT, WEIGHTS, Batch, derive, draw_batch, part_of
-from sde_diffusion.training.checkpoints import BEST, MODEL, Checkpoints, differences, settings
+from sde_diffusion.training.batch import Batches, part_of
+from sde_diffusion.training.checkpoints import (
+    BEST,
+    MODEL,
+    Checkpoints,
+    differences,
+    noise_version,
+    settings,
+)
 from sde_diffusion.training.compatible import check_fit, start_from
 from sde_diffusion.training.ema import EMA, PowerEMA
 from sde_diffusion.training.levels import NoiseLevels
@@ -74,10 +84,13 @@ class Trainer:
     ) -> None:
         check_fit(spec, data)
         part_of(config.batch_size, (0, processes.size() * config.accumulate))
-        self.spec, self.data, self.parts, self.config = spec, data, parts, config
+        self.spec, self.parts, self.config = spec, parts, config
+        self.batches = Batches(
+            data, parts.levels, config.batch_size, config.label_dropout, config.seed, parts.augment
+        )
         self.folder, self.device = folder, torch.device(device)
         with torch.random.fork_rng([]):
-            torch.manual_seed(derive(config.seed, WEIGHTS, 0))
+            torch.manual_seed(derived_seed(config.seed, Stream.WEIGHTS, 0))
             self.denoiser = spec.build()
         network = self.denoiser.network
         weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
@@ -92,6 +105,7 @@ class Trainer:
             "train": config.identity(),
             "levels": parts.levels.quantiles(),
             "pixels": data.fingerprint,
+            NOISE: VERSION,
             **parts.described,
         }
         if found is not None:
@@ -124,6 +138,12 @@ class Trainer:
             raise InputError(
                 f"steps={self.config.steps}: the run in {self.folder} is at step {spec.step} "
                 "already; give more, or choose another folder"
+            )
+        began = noise_version(spec)
+        if began != VERSION and spec.step < self.config.steps and processes.rank() == 0:
+            notice(
+                f"{self.folder}: begun with version {began} of the noise; steps from "
+                f"{spec.step + 1} on draw from version {VERSION}"
             )
         with self._resumable():
             self.state.restore_weights(tensors, spec.step)
@@ -230,32 +250,28 @@ class Trainer:
         Returns that mean, over all processes, and this one's losses and noise levels [B].
         """
         config, rank, size = self.config, processes.rank(), processes.size()
-        share = draw_batch(
-            step, self.data, self.parts.levels, config.batch_size, config.label_dropout,
-            config.seed, self.parts.augment, (rank, size),
-        )  # fmt: skip
+        share = self.batches.draw(step, (rank, size), self.device, config.dtype)
         losses = []
-        for i, piece in enumerate(share.split(config.accumulate)):
-            part = (rank * config.accumulate + i, size * config.accumulate)
-            batch = piece.to(self.device, config.dtype)
-            with processes.synchronised(self.replica, now=i == config.accumulate - 1):
-                loss = self._losses(batch, step, part)
-                # Gradients are added up over parts and averaged over processes.
-                (loss.sum() * (size / config.batch_size)).backward()
-            losses.append(loss.detach())
+        with self._dropout(step * size + rank):
+            for i, batch in enumerate(share.split(config.accumulate)):
+                with processes.synchronised(self.replica, now=i == config.accumulate - 1):
+                    loss = self.replica(batch)
+                    # Gradients are added up over parts and averaged over processes.
+                    (loss.sum() * (size / config.batch_size)).backward()
+                losses.append(loss.detach())
         mean = processes.total(torch.cat(losses).sum()) / config.batch_size
         return float(mean), torch.cat(losses), share.sigma
 
-    def _losses(self, batch: Batch, step: int, part: tuple[int, int]) -> Tensor:
-        """Losses [B] of one part of a batch; its dropout draws from a stream of its own."""
-        index, parts = part
+    @contextmanager
+    def _dropout(self, index: int) -> Iterator[None]:
+        """Dropout draws from a stream of its own, that of ``index``: of a step and a process."""
+        seed = derived_seed(self.config.seed, Stream.DROPOUT, index)
         with torch.random.fork_rng([] if self.device.type == "cpu" else [self.device]):
-            seed = derive(self.config.seed, DROPOUT, step * parts + index)
             # Not torch.manual_seed, which also sees to devices that are not there, in 1 ms or so.
             torch.default_generator.manual_seed(seed)
             if self.device.type != "cpu":
                 torch.get_device_module(self.device).manual_seed(seed)
-            return self.replica(batch)
+            yield
 
     def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:
         self.state.skipped += 1

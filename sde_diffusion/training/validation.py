@@ -9,6 +9,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
+from sde_diffusion.process.noise import Draws, Stream
 
 
 @torch.no_grad()
@@ -23,20 +24,22 @@ def validation_losses(
     """Mean weighted loss {sigma: loss} at log-spaced levels across the denoiser's range.
 
     Images are evenly spread over the set, and their noise is fixed: image k has the same noise
-    at every level and in every call, whatever ``batch_size`` is.
+    at every level and in every call, whatever ``images`` and ``batch_size`` are.
     """
     rows = torch.linspace(0, len(data) - 1, min(images, len(data))).round().to(torch.int64)
-    x_0 = to_float(data.images[rows])
-    noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(0))
-    cond = None if data.labels is None else Condition.label(data.labels[rows])
-    losses = {}
-    for sigma in np.geomspace(denoiser.sigma_min, denoiser.sigma_max, levels).tolist():
-        total = 0.0
+    x_0 = to_float(data.images[rows].to(device))
+    draws = Draws.of_rows(0, range(len(rows)), device)
+    noise = draws.normal(Stream.VALIDATION, 0, x_0.shape[1:], x_0.dtype)
+    cond = None if data.labels is None else Condition.label(data.labels[rows].to(device))
+    sigmas = np.geomspace(denoiser.sigma_min, denoiser.sigma_max, levels).tolist()
+    totals = []
+    for sigma in sigmas:
+        losses = []
         for first in range(0, len(rows), batch_size):
             part = slice(first, first + batch_size)
-            column = torch.full((len(rows[part]),), sigma, device=device)
-            given = None if cond is None else cond[part].to(device)
-            loss = denoiser.loss(x_0[part].to(device), column, noise[part].to(device), given)
-            total += float(loss.sum(dtype=torch.float64))
-        losses[sigma] = total / len(rows)
-    return losses
+            column = torch.full((len(x_0[part]),), sigma, device=device)
+            given = None if cond is None else cond[part]
+            losses.append(denoiser.loss(x_0[part], column, noise[part], given))
+        totals.append(torch.cat(losses).sum(dtype=torch.float64))
+    means = (torch.stack(totals) / len(rows)).tolist()
+    return dict(zip(sigmas, means, strict=True))

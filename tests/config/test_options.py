@@ -23,11 +23,11 @@ MODEL = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(2,))
 def test_objects_and_names_make_the_same_sampler() -> None:
     one = MODEL.sampler(
         "unipc", "vp", "karras", ["cfg", "clip"], "brownian", solver__order=3, sde__beta_max=18,
-        grid__rho=5, guidance__cfg__scale=2, noise__t_max=90,
+        grid__rho=5, guidance__cfg__scale=2,
     )  # fmt: skip
     two = MODEL.sampler(
         UniPC(order=3), VP(beta_max=18.0), Karras(5.0), [ClassifierFree(2.0), Clip()],
-        Brownian(90.0),
+        Brownian(),
     )  # fmt: skip
     for name in ("solver", "sde", "grid", "noise"):
         assert getattr(one, name).identity() == getattr(two, name).identity()

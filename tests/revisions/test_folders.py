@@ -2,7 +2,8 @@
 
 ``7a19cb7/record_folders.py`` says how they were made. Each test runs a recorded command again, in
 a copy, and it must come to the same output folder, redo nothing that is there, and give the numbers
-of the revision.
+of the revision. The noise has another version since: what is drawn at each call has new numbers,
+and unfinished work that holds samples is made again, with a line that says so.
 """
 
 from __future__ import annotations
@@ -44,6 +45,17 @@ KEPT = {
 }
 # Of an unfinished folder only what the rest of the work leaves as it is.
 LEFT = {**KEPT, "train": ("snapshots/*",), "compare": ("cells/*.safetensors",)}
+# Numbers that are drawn at each call, by the command and by what their names begin with.
+DRAWN = {
+    "train": ("val/",),
+    "ema": ("loss", "sigma="),
+    "sample": ("images", "trajectory"),
+    "sample-calibrated": ("images",),
+    "sample-vectors": ("x",),
+}
+# Unfinished work of the old noise: made again, or trained on.
+MADE_AGAIN = ("compare", "compare-fields", "calibrate", "likelihood")
+TRAINED_ON = ("train", "train-vectors")
 # Where and when, what a part of a result is called, and how a class is named.
 IGNORED = {
     "date", "machine", "revision", "seconds", "seconds_of_training", "ms_per_image", "images/s",
@@ -69,11 +81,14 @@ def rerun(
     monkeypatch.setenv("SDE_DIFFUSION_CACHE", "cache")
 
     def run(state: str, command: str) -> Done:
+        renewed = state == "unfinished" and command in (*MADE_AGAIN, *TRAINED_ON)
         shutil.copytree(HERE / "folders" / state, tmp_path, dirs_exist_ok=True)
         before = content(tmp_path)
         done = quick_cli(*COMMANDS[command]["words"])
         assert outputs(tmp_path) == outputs(HERE / "folders" / state), "another output folder"
-        assert "again" not in done.stderr, done.stderr
+        noted = [line for line in done.stderr.splitlines() if "version 1 of the noise" in line]
+        assert len(noted) == renewed, done.stderr
+        assert done.stderr.count("again") == (renewed and command in MADE_AGAIN), done.stderr
         # References are kept by the content of images and extractor.
         cached = within(before, "cache/references/*")
         assert within(content(tmp_path), "cache/references/*") >= cached
@@ -165,8 +180,11 @@ def agree(found: Value, recorded: Value) -> bool:
     return found == recorded
 
 
-def differing(folder: Path, recorded: Path) -> list[str]:
-    """What is not as recorded in the results of a folder; entries may have been added."""
+def differing(folder: Path, recorded: Path, drawn: tuple[str, ...] = ()) -> list[str]:
+    """What is not as recorded in the results of a folder; entries may have been added.
+
+    Numbers that are ``drawn`` anew must be there.
+    """
     names = [
         str(path.relative_to(recorded))
         for path in recorded.rglob("*")
@@ -175,7 +193,9 @@ def differing(folder: Path, recorded: Path) -> list[str]:
     found = []
     for name in names:
         mine, theirs = values(folder / name), values(recorded / name)
-        found += [f"{name}: {k}" for k, v in theirs.items() if not agree(mine.get(k), v)]
+        new = {k for k in theirs if any(f".{word}" in f".{k}" for word in drawn)}
+        assert all(type(mine[k]) is type(theirs[k]) for k in new)
+        found += [f"{name}: {k}" for k in theirs.keys() - new if not agree(mine.get(k), theirs[k])]
     assert names
     return found
 
@@ -188,41 +208,76 @@ def test_finished_work_is_recognised(command: str, rerun: Any, tmp_path: Path) -
     # The copy keeps the times of the files.
     patterns = KEPT.get(task, ())
     assert within(content(tmp_path / folder), *patterns) == within(content(recorded), *patterns)
-    assert not differing(tmp_path / folder, recorded)
+    assert not differing(tmp_path / folder, recorded, DRAWN.get(command, ()))
+    drawn_now = command in ("ema", "sample", "sample-calibrated", "sample-vectors")
+    holds_samples = drawn_now or task in ("compare", "calibrate", "likelihood")
+    assert noise_versions(tmp_path / folder) == (
+        {2 if drawn_now else 1} if holds_samples else set()
+    )
 
 
-def a_cell_is_joined_of_its_old_part(done: Done, folder: Path) -> None:
-    """The part's time was recorded as a million seconds, which shows in the cell's."""
-    with open(folder / "results.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["samples"] == "520"]
-    seconds = {(row["solver"], row["nfe_asked"]): float(row["seconds"]) for row in rows}
-    assert seconds.pop(("ddim", "2")) > FACTS["marked_seconds"]
-    assert len(seconds) == 3
-    assert max(seconds.values()) < 1000
+def noise_versions(folder: Path) -> set[Value]:
+    """The versions of the noise that the results of a folder say they are of."""
+    return {
+        int(value)  # type: ignore[arg-type]
+        for path in folder.glob("result*.*")
+        for key, value in values(path).items()
+        if key.endswith(".noise_version")
+    }
 
 
-def training_is_not_begun_anew(done: Done, folder: Path) -> None:
-    """Without snapshots to tell by, the bar does: it starts at the step of the checkpoint."""
-    assert "3/6" in done.stderr
-    assert "1/6" not in done.stderr
-
-
-SHOWS = {"compare": a_cell_is_joined_of_its_old_part, "train-vectors": training_is_not_begun_anew}
-
-
-@pytest.mark.parametrize("command", FACTS["unfinished"])
+@pytest.mark.parametrize("command", ["extractor", "interpolate"])
 def test_unfinished_work_goes_on(command: str, rerun: Any, tmp_path: Path) -> None:
     """To the results of the run that was not killed."""
     folder, task = Path(COMMANDS[command]["folder"]), COMMANDS[command]["words"][0]
     recorded = HERE / "folders" / "finished" / folder
-    done = rerun("unfinished", command)
+    rerun("unfinished", command)
     left = within(content(HERE / "folders" / "unfinished" / folder), *LEFT[task])
     after = within(content(tmp_path / folder), *LEFT[task])
-    assert left or command == "train-vectors"
+    assert left
     assert left <= after
     assert len(after) == len(within(content(recorded), *LEFT[task]))
     assert not differing(tmp_path / folder, recorded)
-    SHOWS.get(command, lambda done, folder: None)(done, tmp_path / folder)
+
+
+@pytest.mark.parametrize("command", TRAINED_ON)
+def test_unfinished_training_goes_on(command: str, rerun: Any, tmp_path: Path) -> None:
+    """With what it has, from the step of its checkpoint: there the bar starts."""
+    folder = Path(COMMANDS[command]["folder"])
+    done = rerun("unfinished", command)
+    steps = {"train": (8, 12), "train-vectors": (3, 6)}[command]
+    assert f"{steps[0]}/{steps[1]}" in done.stderr
+    assert f"1/{steps[1]}" not in done.stderr.replace(f"1{steps[1]}", "").replace("11/", "")
+    kept = within(content(HERE / "folders" / "unfinished" / folder), *LEFT["train"])
+    after = within(content(tmp_path / folder), *LEFT["train"])
+    assert kept <= after
+    finished = within(content(HERE / "folders" / "finished" / folder), *LEFT["train"])
+    assert len(after) == len(finished)
+    assert load(tmp_path / folder / "model.safetensors").classes in (2, 10)
+
+
+@pytest.mark.parametrize("command", MADE_AGAIN)
+def test_unfinished_samples_are_drawn_again(
+    command: str, rerun: Any, quick_cli: Run, tmp_path: Path
+) -> None:
+    """All of them, as in a folder in which nothing is; what the revision left is left alone."""
+    folder, task = tmp_path / COMMANDS[command]["folder"], COMMANDS[command]["words"][0]
+    rerun("unfinished", command)
+    old = within(
+        content(HERE / "folders" / "unfinished" / COMMANDS[command]["folder"]), *LEFT[task]
+    )
+    after = within(content(folder), *LEFT[task])
+    assert old <= after
+    recorded = content(HERE / "folders" / "finished" / COMMANDS[command]["folder"])
+    assert len(after - old) == len(within(recorded, *LEFT[task]))
+    assert noise_versions(folder) == {2}
+    assert not [path for path in (folder / "cells").glob("*") if path.is_dir()]
+    shutil.move(folder, tmp_path / "made again")
+    before = outputs(tmp_path)
+    quick_cli(*COMMANDS[command]["words"])
+    (name,) = set(outputs(tmp_path)) - set(before)  # a name of its own, not the revision's
+    shutil.rmtree(tmp_path / "outputs" / name / "parts", ignore_errors=True)
+    assert not differing(tmp_path / "made again", tmp_path / "outputs" / name)
 
 
 def test_a_folder_that_the_revision_named_is_told_once(rerun: Any) -> None:

@@ -58,7 +58,7 @@ def test_there_and_back(target: type[Denoiser], error: float) -> None:
 def test_decoding_the_noise_of_a_seed_is_sampling_it() -> None:
     from sde_diffusion.process.grids import Karras
 
-    z = Seeds().batch([4, 5], (4,), F64).fresh()
+    z = Seeds().start([4, 5], (4,), F64)
     decoded = ProbabilityFlow.build(mixture(), 1e-6).decode(z)
     for sde in SDES.values():
         sampler = Sampler.build(sde, mixture(), DoPri(1e-6), Karras())

@@ -55,7 +55,7 @@ def run(
 ) -> Tensor:
     """x / alpha at the end of the grid that it walks, on a mixture, from the prior of ``seeds``."""
     times = walked(solver).times(sde, solver.steps(budget_of(solver, n)))
-    start = Seeds().batch(seeds, MEAN.shape, dtype).fresh()
+    start = Seeds().start(seeds, MEAN.shape, dtype)
     noise = Seeds().batch([noise_seed + 1000 + k for k in seeds], MEAN.shape, dtype)
     x = solver.solve(Ask(sde, mixture()), sde.prior(start, times[0]), times, noise)
     return x / sde.alpha(times[-1])
@@ -103,7 +103,7 @@ def check_one_step(case: Case) -> None:
     sde = SDES["vp"]
     times = walked(solver).times(sde, 6)
     ask, noise = Ask(sde, mixture()), Seeds().batch([1], MEAN.shape, F64)
-    start = x = sde.prior(Seeds().batch([0], MEAN.shape, F64).fresh(), times[0])
+    start = x = sde.prior(Seeds().start([0], MEAN.shape, F64), times[0])
     whole = solver.solve(ask, start, times, Seeds().batch([1], MEAN.shape, F64))
     ask = ask.along(times)
     for step in ask.steps:
@@ -130,7 +130,7 @@ def check_condition(case: Case) -> None:
 
     def end(seeds: list[int], labels: list[int]) -> Tensor:
         ask = Ask(sde, Labelled(), Condition.label(labels))
-        start = sde.prior(Seeds().batch(seeds, MEAN.shape, F64).fresh(), times[0])
+        start = sde.prior(Seeds().start(seeds, MEAN.shape, F64), times[0])
         return solver.solve(ask, start, times, Seeds().batch(seeds, MEAN.shape, F64))
 
     together, alone = end([1, 2, 3], [0, 1, 0]), end([2], [1])
@@ -282,7 +282,7 @@ def check_linearity(case: Case) -> None:
     """On a Gaussian the end of a mean start and mean draws is the mean of the ends, or is not."""
     solver, sde = make(*case)[0], SDES["vp"]
     times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
-    rows = with_mean(Seeds().batch([3, 4], MEAN.shape, F64).fresh())
+    rows = with_mean(Seeds().start([3, 4], MEAN.shape, F64))
     end = solver.solve(Ask(sde, gaussian()), rows, times, Averaged())
     off = float((end - with_mean(end[:2])).abs().max())
     assert off < 1e-9 if solver.linear else off > 1e-7, f"linear: off by {off:.2g}"

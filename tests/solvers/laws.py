@@ -101,7 +101,7 @@ def check_samples(case: Case, sde: str, seed: int = 0) -> None:
     for n in (1, 2, 7):
         times = grids(solver, process, n)
         rows = [seed * 100 + k for k in range(3)]
-        start = Seeds().batch(rows, (1,), F64).fresh()
+        start = Seeds().start(rows, (1,), F64)
         tape = Tape([k + 50 for k in rows], (1,), times)
         ask = Ask(process, scalar_mixture())
         x = solver.solve(ask, process.prior(start, times[0]), times, tape)

@@ -35,9 +35,10 @@ def deviations(
     process = SDES[sde]
     denoiser = GaussianDenoiser(VARIANCE.repeat(copies), MEAN.repeat(copies))
     times = Karras().times(process, 1)
-    noise = Seeds().batch(range(seed * rows, (seed + 1) * rows), denoiser.shape, F64)
+    drawn = range(seed * rows, (seed + 1) * rows), denoiser.shape, F64
+    noise, start = Seeds().batch(*drawn), Seeds().start(*drawn)
     first = marginal(process, times[0], denoiser.variance, denoiser.mean)
-    x = (first.mean + first.variance.sqrt() * noise.fresh()).to(dtype)
+    x = (first.mean + first.variance.sqrt() * start).to(dtype)
     found = solver.solve(Ask(process, denoiser), x, times, noise)
     last = marginal(process, times[-1], VARIANCE, MEAN)
     z = (found.to(F64).reshape(-1, len(MEAN)) - last.mean) / last.variance.sqrt()
@@ -67,10 +68,10 @@ def test_the_law_with_less_and_more_noise(eta: float) -> None:
 class Redrawn(RevealedPath):
     """The buggy twin: the noise of a refused step is forgotten and drawn anew."""
 
-    def at(self, clock: float) -> Tensor:
-        if clock > self.clock[0]:
-            del self.clock[1:], self.values[1:]
-        return super().at(clock)
+    def advance(self, kept: Tensor) -> Tensor:
+        super().advance(kept)
+        self.clocks[1:] = math.inf
+        return torch.ones(len(kept))
 
 
 def test_noise_drawn_anew_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,42 +81,29 @@ def test_noise_drawn_anew_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert deviations(solver, "edm", rows=2048, copies=1)[1] > 5
 
 
-def test_a_revealed_path_is_brownian_in_any_order() -> None:
-    """Three increments, the middle times asked last: covariance of 40,000 paths within 5 s.e."""
-    path = RevealedPath(3, (40000,), 1.0)
-    last, first, middle = path.at(4.0), path.at(1.5), path.at(2.5)
-    z = torch.stack([first / 0.5**0.5, middle - first, (last - middle) / 1.5**0.5])
-    covariance = z @ z.T / z.shape[1]
-    assert float((covariance - torch.eye(3)).abs().max()) < 5 * math.sqrt(2 / z.shape[1])
-    assert torch.equal(path.at(4.0), last)
-    path.forget(2.5)
-    assert torch.equal(path.at(2.5), middle)
-    with pytest.raises(ValueError, match="forgotten"):
-        path.at(1.5)
-
-
 @torch.no_grad()
 def test_refused_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """One evaluation an attempt and one at the start; an accepted step moves the path on."""
     attempts: list[int] = []
-    inner = adaptive_sde.increments
+    accepted: list[int] = []
 
-    def counted(paths: list[RevealedPath], rows: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        attempts.append(len(rows))
-        return inner(paths, rows, start, end)
+    class Counted(RevealedPath):
+        def advance(self, kept: Tensor) -> Tensor:
+            attempts.append(len(kept))
+            accepted.append(int(kept.sum()))
+            return super().advance(kept)
 
-    accepted: list[float] = []
-    forget = RevealedPath.forget
-    monkeypatch.setattr(adaptive_sde, "increments", counted)
-    monkeypatch.setattr(
-        RevealedPath, "forget", lambda path, q: (accepted.append(q), forget(path, q))[1]
-    )
+    monkeypatch.setattr(adaptive_sde, "RevealedPath", Counted)
     denoiser, sde = mixture(), SDES["vp"]
     times = Karras().times(sde, 1)
-    noise = Seeds().batch(range(4), MEAN.shape, F64)
-    AdaptiveSDE().solve(Ask(sde, denoiser), sde.prior(noise.fresh(), times[0]), times, noise)
+    noise, start = (
+        Seeds().batch(range(4), MEAN.shape, F64),
+        Seeds().start(range(4), MEAN.shape, F64),
+    )
+    AdaptiveSDE().solve(Ask(sde, denoiser), sde.prior(start, times[0]), times, noise)
     assert denoiser.evaluations == 4 + sum(attempts)
-    assert 0 < len(accepted) < sum(attempts)
+    assert sum(accepted) < sum(attempts)
+    assert attempts[0] == 4 > attempts[-1]  # those that have arrived are not asked about
 
 
 @torch.no_grad()

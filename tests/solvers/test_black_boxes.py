@@ -62,7 +62,7 @@ def test_a_sample_alone_costs_what_it_costs_in_a_batch(case: Case, sde: str) -> 
 
     def run(seeds: list[int]) -> tuple[Tensor, int]:
         denoiser = mixture()
-        start = Seeds().batch(seeds, MEAN.shape, F64).fresh()
+        start = Seeds().start(seeds, MEAN.shape, F64)
         noise = Seeds().batch([100 + k for k in seeds], MEAN.shape, F64)
         x = solver.solve(Ask(process, denoiser), process.prior(start, times[0]), times, noise)
         return x / process.alpha(times[-1]), denoiser.evaluations

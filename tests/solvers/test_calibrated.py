@@ -88,9 +88,9 @@ def test_a_normal_law_flows_and_answers_as_the_gaussian_of_its_images() -> None:
     exact = GaussianDenoiser(variance, images.mean(0), basis)
     levels = torch.tensor(80.0), torch.tensor(3.0)
     whole = Normal.of(images, 3)
-    assert torch.allclose(whole.flow(y, 80.0, 3.0, None), exact.flow(y, *levels), atol=1e-9)
+    assert torch.allclose(whole.rows(y, None).flow(y, 80.0, 3.0), exact.flow(y, *levels), atol=1e-9)
     answer = (y - exact(y, torch.tensor(0.7).double())) / 0.7
-    assert torch.allclose(whole.residual(y, 0.7, None), answer, atol=1e-9)
+    assert torch.allclose(whole.rows(y, None).residual(y, 0.7), answer, atol=1e-9)
     one = Normal.of(images, 1)
     assert len(one.variances) == 1
     assert one.rest == pytest.approx(float(variance[:2].mean()), rel=1e-9)
@@ -106,7 +106,7 @@ def test_ddims_rule_is_ddim_after_a_gaussian_start(tmp_path: Path) -> None:
     denoiser = GaussianDenoiser(VARIANCE)
     noise = Seeds().batch(range(5), (4,), torch.float64)
     y = 80 * noise.fresh()
-    at = normal().flow(y, 80.0, 40.0, None)
+    at = normal().rows(y, None).flow(y, 80.0, 40.0)
     exact = GaussianDenoiser(VARIANCE).flow(y, torch.tensor(80.0), torch.tensor(40.0))
     assert torch.allclose(at, exact, atol=1e-6)
     levels = solver.calibration.rules[4].levels
@@ -143,11 +143,12 @@ def test_each_class_flows_about_its_own_mean() -> None:
     label = Condition.label([5, 3, -1])
     centre = torch.tensor([-2.0, 1.0, 0.0])[:, None].double()
     for name, args in (("flow", (80.0, 3.0)), ("residual", (0.7,))):
-        found = getattr(law, name)(y, *args, label)
-        plain = getattr(normal(), name)(y - centre, *args, None)
+        found = getattr(law.rows(y, label), name)(y, *args)
+        plain = getattr(normal().rows(y, None), name)(y - centre, *args)
         assert torch.allclose(found, plain + (centre if name == "flow" else 0), atol=1e-12)
     with pytest.raises(InputError, match=r"label=4: .*\[3, 5\]"):
-        law.flow(y[:1], 80.0, 3.0, Condition.label([4]))
+        law.check(Condition.label([3, 4]))
+    assert bool(law.rows(y, Condition.label([3, 4, -1])).centre.isnan().all(1)[1])
 
 
 def test_a_rule_of_the_normal_laws_answers_alone_integrates_its_flow(tmp_path: Path) -> None:

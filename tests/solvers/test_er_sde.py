@@ -25,7 +25,7 @@ F64 = torch.float64
 @torch.no_grad()
 def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
-    x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
+    x = SDES[sde].prior(Seeds().start(range(3), (4,), F64), times[0])
     noise = Seeds().batch([7, 8, 9], (4,), F64)
     return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
@@ -85,7 +85,7 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
             integral = sum((r - t) / phi(r) for r in points) * (t - s) / n
             y = y + ((s - t) ** 2 / 2 + integral * phi(s)) * second
         if scale != "ode" and not last:
-            y = y + math.sqrt(s**2 - (p * t) ** 2) * draws.fresh()
+            y = y + math.sqrt(s**2 - (p * t) ** 2) * draws.normal(t, s)
         x = y
     assert torch.allclose(found, x, rtol=1e-7, atol=1e-8)
 

@@ -39,7 +39,7 @@ F64 = torch.float64
 def start(rows: int = 3, n: int = 8, sde: str = "vp") -> tuple[Ask, Tensor, Tensor]:
     process = SDES[sde]
     times = Karras().times(process, n)
-    x = process.prior(Seeds().batch(range(rows), (4,), F64).fresh(), times[0])
+    x = process.prior(Seeds().start(range(rows), (4,), F64), times[0])
     return Ask(process, mixture()), x, times
 
 

@@ -32,7 +32,7 @@ F64 = torch.float64
 @torch.no_grad()
 def states(solver: StepSolver[Any], sde: str, n: int = 8) -> list[Tensor]:
     times = Karras().times(SDES[sde], n)
-    x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
+    x = SDES[sde].prior(Seeds().start(range(3), (4,), F64), times[0])
     seen: list[Tensor] = []
     noise = Seeds().batch([7, 8, 9], (4,), F64)
     solver.solve(Ask(SDES[sde], mixture()), x, times, noise, lambda at, x: seen.append(x))

@@ -33,7 +33,7 @@ MANY = ([0.06, 0.3, 0.59], [0.3, 0.59, 1.09], [3, 4, 5], [4, 0, 2])
 @torch.no_grad()
 def end(solver: StepSolver[Any], noise: Noise, sde: str = "vp", n: int = 12) -> Tensor:
     times = Karras().times(SDES[sde], n)
-    x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
+    x = SDES[sde].prior(Seeds().start(range(3), (4,), F64), times[0])
     return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
 

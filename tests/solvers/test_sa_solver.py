@@ -25,7 +25,7 @@ F64 = torch.float64
 @torch.no_grad()
 def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
-    x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
+    x = SDES[sde].prior(Seeds().start(range(3), (4,), F64), times[0])
     noise = Seeds().batch([7, 8, 9], (4,), F64)
     return solver.solve(Ask(SDES[sde], mixture()), x, times, noise)
 
@@ -78,7 +78,7 @@ def test_two_nodes_are_the_stated_recursion(published: bool) -> None:
     p_1 = move(x, 2.0, 1.3, zero, d_0, zero)
     d_1 = denoiser(p_1, times[1])
     x_1 = move(x, 2.0, 1.3, zero, d_0, (d_1 - d_0) / h[0])
-    z = draws.fresh()
+    z = draws.normal(1.3, 0.9)
     p_2 = move(x_1, 1.3, 0.9, z, d_1, (d_1 - d_0) / h[0])
     d_2 = denoiser(p_2, times[2])
     x_2 = move(x_1, 1.3, 0.9, z, d_1, (d_2 - d_1) / h[1])

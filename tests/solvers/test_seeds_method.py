@@ -24,7 +24,7 @@ F64 = torch.float64
 @torch.no_grad()
 def end(solver: Solver, sde: str) -> Tensor:
     times = Karras().times(SDES[sde], 8)
-    x = SDES[sde].prior(Seeds().batch(range(3), (4,), F64).fresh(), times[0])
+    x = SDES[sde].prior(Seeds().start(range(3), (4,), F64), times[0])
     return solver.solve(Ask(SDES[sde], mixture()), x, times, Seeds().batch([7, 8, 9], (4,), F64))
 
 
@@ -39,7 +39,7 @@ def test_one_stage_on_the_noise_is_twice_the_step_of_the_flow_and_a_brownian_mot
     ask = Ask(sde, mixture())
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     t, s = torch.tensor(0.9, dtype=F64), torch.tensor(0.4, dtype=F64)
-    z = Seeds().batch([1, 2, 3], (4,), F64).fresh()
+    z = Seeds().batch([1, 2, 3], (4,), F64).normal(0.9, 0.4)
     step = Step(ask.at(0.9), ask.at(0.4), 0, 2)
     found, _ = SEEDS(1, "noise").step(ask, x, step, None, Seeds().batch([1, 2, 3], (4,), F64))
     expected = x + 2 * (s - t) * ask.noise(x, step.a) + (t**2 - s**2).sqrt() * z
@@ -97,11 +97,11 @@ def test_two_and_three_stages_are_the_stated_recursion(prediction: str) -> None:
     draws = Seeds().batch([1, 2, 3], (4,), F64)
     m = (t * s).sqrt()
     a, one, _, sd = parts(t, m)
-    w = sd * draws.fresh()
+    w = sd * draws.normal(1.7, 0.6)
     u = a * y + one * predict(y, t) + w
     a_2, _, _, sd_2 = parts(m, s)
     a, one, _, _ = parts(t, s)
-    expected = a * y + one * predict(u, m) + a_2 * w + sd_2 * draws.fresh()
+    expected = a * y + one * predict(u, m) + a_2 * w + sd_2 * draws.normal(1.7, 0.6)
     found, _ = SEEDS(2, prediction).step(ask, y, step, None, Seeds().batch([1, 2, 3], (4,), F64))
     assert torch.allclose(found, expected, rtol=1e-11)
 
@@ -109,14 +109,14 @@ def test_two_and_three_stages_are_the_stated_recursion(prediction: str) -> None:
     m, k = t ** (2 / 3) * s ** (1 / 3), t ** (1 / 3) * s ** (2 / 3)
     f_t = predict(y, t)
     a, one, _, sd = parts(t, m)
-    w = sd * draws.fresh()
+    w = sd * draws.normal(1.7, 0.6)
     f_u = predict(a * y + one * f_t + w, m)
     a_2, _, _, sd_2 = parts(m, k)
-    w = a_2 * w + sd_2 * draws.fresh()
+    w = a_2 * w + sd_2 * draws.normal(1.7, 0.6)
     a, one, two, _ = parts(t, k)
     f_v = predict(a * y + one * f_t + 2 * two * (f_u - f_t) + w, k)
     a_2, _, _, sd_2 = parts(k, s)
-    w = a_2 * w + sd_2 * draws.fresh()
+    w = a_2 * w + sd_2 * draws.normal(1.7, 0.6)
     a, one, two, _ = parts(t, s)
     expected = a * y + one * f_t + 1.5 * two * (f_v - f_t) + w
     found, _ = SEEDS(3, prediction).step(ask, y, step, None, Seeds().batch([1, 2, 3], (4,), F64))

@@ -61,13 +61,13 @@ def test_dormand_prince_takes_the_stated_steps(ends: tuple[float, float], first:
     def spike(u: float, y: float) -> float:
         return 1 / (0.01 + (u - 0.6) ** 2) - 0.5 * y
 
-    def slope(rows: Tensor, y: Tensor, u: Tensor) -> Tensor:
+    def slope(y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         found.append(float(u))
-        return torch.tensor([[spike(float(u), float(y))]], dtype=F64)
+        return torch.tensor([[spike(float(u), float(y))]], dtype=F64), torch.tensor([True])
 
     y, asked = again(spike, 1.0, ends, lambda u, y: 1e-4 * (1 + u), first)
     end = dormand_prince(
-        slope, torch.ones(1, 1, dtype=F64), torch.tensor(ends, dtype=F64),
+        lambda rows: slope, torch.ones(1, 1, dtype=F64), torch.tensor(ends, dtype=F64),
         lambda error, y, y_new, u: error.abs()[:, 0] / (1e-4 * (1 + u)), first, "x=1",
     )  # fmt: skip
     assert found == pytest.approx(asked, rel=1e-9, abs=1e-12)
@@ -80,7 +80,7 @@ def test_dopri_within_local_tolerances_is_that_recursion(sde: str) -> None:
     """dy/du = y - D(y, e^u) with rtol and atol; the first step tried is rtol^(1/5)."""
     process, denoiser, (rtol, atol) = SDES[sde], scalar_mixture(), (1e-3, 1e-4)
     times = Karras().times(process, 1)
-    start = Seeds().batch(range(3), (1,), F64).fresh()
+    start = Seeds().start(range(3), (1,), F64)
     x = process.prior(start, times[0])
     found = DoPri(rtol=rtol, atol=atol).solve(Ask(process, denoiser), x, times, None)  # type: ignore[arg-type]
     levels, evaluations = process.noise_level(times).log().tolist(), 0
@@ -120,18 +120,20 @@ def test_the_flow_for_a_requested_error_is_that_recursion(up: bool, error: float
     assert denoiser.evaluations == evaluations
 
 
-def sde_again(y: float, ends: tuple[float, float], path: RevealedPath, eta: float) -> float:
-    """The adaptive SDE solver for one sample: exponential Euler, its correction, its steps.
+def sde_again(y: float, ends: tuple[float, float], seed: int, eta: float) -> float:
+    """The adaptive SDE solver for one sample: exponential Euler, its correction, its steps, along
+    the path of ``seed`` from clock 1.
 
     h grows by 0.8 error^(-2/3), between 0.2 and 3, after a refused step at most by 0.8.
     """
     first, last = ends
     a, v, step = 1 + eta**2, first, 0.1 * (last - first)
     d = posterior_mean(y, math.exp(-v))
+    path = RevealedPath([seed], (), torch.ones(1, dtype=F64))
     while v < last:
         end = min(v + step, last)
         h, clock = end - v, math.exp(2 * eta**2 * (end - first))
-        increment = float(path.at(clock) - path.at(math.exp(2 * eta**2 * (v - first))))
+        increment = float(path.ahead(torch.tensor([clock], dtype=F64)))
         decay = math.exp(-a * h)
         euler = decay * y + (1 - decay) * d + math.exp(-a * (end - first) - first) * increment
         d_end = posterior_mean(euler, math.exp(-end))
@@ -140,7 +142,7 @@ def sde_again(y: float, ends: tuple[float, float], path: RevealedPath, eta: floa
         growth = min(max(0.8 * max(error, 1e-10) ** (-2 / 3), 0.2), 3.0)
         if error <= 1:
             y, d, v = corrected, d_end, end
-            path.forget(clock)
+            path.advance(torch.tensor([True]))
         else:
             growth = min(growth, 0.8)
         step = h * growth
@@ -156,14 +158,11 @@ RTOL, ATOL = 0.03, 0.01  # Rounding moves the steps, and with them the path, by 
 def test_the_adaptive_sde_is_that_recursion_on_its_path(sde: str, eta: float) -> None:
     process, seeds = SDES[sde], range(4)
     times = Karras().times(process, 1)
-    noise = Seeds().batch(seeds, (1,), F64)
-    x = process.prior(noise.fresh(), times[0])
-    solver = AdaptiveSDE(RTOL, ATOL, eta)
+    x = process.prior(Seeds().start(seeds, (1,), F64), times[0])
+    solver, noise = AdaptiveSDE(RTOL, ATOL, eta), Seeds().batch(seeds, (1,), F64)
     found = solver.solve(Ask(process, scalar_mixture()), x, times, noise)
-    noise = Seeds().batch(seeds, (1,), F64)
-    noise.fresh()
     first, last = process.lam(times).tolist()
-    for k, entropy in enumerate(noise.entropy()):
+    for k, seed in enumerate(Seeds().batch(seeds, (1,), F64).entropy()):
         y = float(x[k] / process.alpha(times[0]))
-        expected = sde_again(y, (first, last), RevealedPath(entropy, (1,), 1.0), eta)
+        expected = sde_again(y, (first, last), seed, eta)
         assert float(found[k] / process.alpha(times[-1])) == pytest.approx(expected, abs=1e-6)

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_float
+from sde_diffusion.process.noise import BatchDraws
 from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Flip, Geometric
 
 SIDE = 16
@@ -19,8 +20,8 @@ def images(n: int = 6, side: int = SIDE) -> Tensor:
     return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def generator(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def draws(rows: int = 6, seed: int = 1) -> BatchDraws:
+    return BatchDraws(seed, 1, range(rows))
 
 
 def done(x: Tensor, **changes: float) -> tuple[Tensor, Tensor]:
@@ -34,7 +35,7 @@ def done(x: Tensor, **changes: float) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("augment", [AugmentChain(), Flip(0.0), Geometric(p=0.0, flip=0.0)])
 def test_without_probability_nothing_happens(augment: Augment) -> None:
     x = images()
-    out, values = augment(x, generator())
+    out, values = augment(x, draws())
     assert torch.equal(out, x)
     if augment.labels:
         assert torch.equal(values["augment"], torch.zeros(6, augment.labels))
@@ -43,32 +44,30 @@ def test_without_probability_nothing_happens(augment: Augment) -> None:
 
 
 def test_a_chain_is_its_parts_one_after_the_other() -> None:
-    """With the parts' own draws; what the network is told stands side by side, in order."""
-    parts = [Flip(0.5), Geometric(p=0.5), Geometric(p=1.0, flip=0.0, scale=0.0), Dequantise()]
-    chain = AugmentChain(parts)
-    x, drawn = images(), chain.draw(6, generator())
-    out, values = chain.apply(x, drawn)
-    told, first = [], 0
-    for part in parts:
-        own = drawn[:, first : first + part.draws]
-        first += part.draws
-        x, its = part.apply(x, own)
+    """Each with draws of its own; what the network is told stands side by side, in order."""
+    parts = [Flip(0.5), Geometric(p=0.5), Geometric(p=0.5), Dequantise()]
+    chain, x = AugmentChain(parts), images()
+    out, values = chain(x, draws())
+    told = []
+    for number, part in enumerate(parts):
+        x, its = part(x, draws(), number)
         told += list(its.values())
-    assert first == drawn.shape[1] == chain.draws
     assert torch.equal(out, x)
     assert torch.equal(values["augment"], torch.cat(told, 1))
+    assert not torch.equal(*told)
     assert values["augment"].shape[1] == chain.labels == 14
     # The order counts, and one alone is itself.
-    other, _ = AugmentChain(parts[1::-1]).apply(images(), drawn[:, [1, 2, 3, 4, 5, 6, 0]])
-    alone, its = AugmentChain(parts[:1])(images(), generator())
-    assert not torch.equal(other, alone)
-    assert torch.equal(alone, parts[0](images(), generator())[0])
+    other, _ = AugmentChain([parts[1], parts[0]])(images(), draws())
+    one, _ = AugmentChain(parts[:2])(images(), draws())
+    assert not torch.equal(other, one)
+    alone, its = AugmentChain(parts[:1])(images(), draws())
+    assert torch.equal(alone, parts[0](images(), draws())[0])
     assert its == {}
 
 
 def test_images_of_the_caller_are_left_alone() -> None:
     x = images()
-    Geometric(p=1.0)(x, generator())
+    Geometric(p=1.0)(x, draws())
     assert torch.equal(x, images())
 
 
@@ -127,7 +126,7 @@ def test_changes_come_in_their_order() -> None:
 def test_the_label_says_all_that_was_done() -> None:
     """From the labels alone the same changes are made again."""
     geometric, x = Geometric(p=0.6), images(200)
-    out, values = geometric(x, generator())
+    out, values = geometric(x, draws(200))
     flip, upside, cos, sin, w, right, down = values["augment"].unbind(1)
     turns = torch.atan2(sin, cos + 1) / (torch.pi / 2) % 4
     drawn = torch.stack([flip, upside, turns.round(), w, right, down], 1)
@@ -137,7 +136,7 @@ def test_the_label_says_all_that_was_done() -> None:
 def test_the_odds() -> None:
     """Counts of 20,000 rows within four standard deviations; w and the moves by their moments."""
     n, p, flip = 20_000, 0.12, 0.5
-    drawn = Geometric(p, flip).draw(n, generator())
+    drawn = Geometric(p, flip).draw(draws(n))
     happened = [(drawn[:, k] != 0).float().mean() for k in range(6)]
     for share, wanted in zip(happened, [flip, p, p, p, p, p], strict=True):
         assert float(share) == pytest.approx(wanted, abs=4 * (wanted * (1 - wanted) / n) ** 0.5)
@@ -160,7 +159,7 @@ def test_the_odds() -> None:
 
 def test_half_of_the_images_are_flipped() -> None:
     x = images(2000, 2)
-    flipped = (Flip(0.5)(x, generator())[0] == x.flip(-1)).all(dim=(1, 2, 3))
+    flipped = (Flip(0.5)(x, draws(2000))[0] == x.flip(-1)).all(dim=(1, 2, 3))
     assert float(flipped.float().mean()) == pytest.approx(0.5, abs=4 * 0.5 / 2000**0.5)
 
 
@@ -168,7 +167,7 @@ def test_dequantised_levels_fill_their_bins() -> None:
     """k survives in its bin (k / 128 - 1, (k + 1) / 128 - 1), evenly spread: u has mean 1/2 and
     variance 1/12 within four standard errors, and neighbours are not correlated."""
     k = torch.arange(256, dtype=torch.uint8).expand(100, 1, 16, 256)
-    out, values = Dequantise()(to_float(k), generator())
+    out, values = Dequantise()(to_float(k), draws(100))
     u = (out + 1) * 128 - k
     assert values == {}
     assert float(u.min()) >= -1e-4  # rounding of float32 at 256
@@ -183,13 +182,13 @@ def test_dequantised_levels_fill_their_bins() -> None:
 
 def test_the_largest_scale_leaves_numbers() -> None:
     x = images(500)
-    out, _ = Geometric(p=1.0, scale=8.0)(x, generator())
+    out, _ = Geometric(p=1.0, scale=8.0)(x, draws(500))
     # Interpolation never goes beyond its neighbours, up to rounding.
     assert bool((out.isfinite() & (out.abs() <= x.abs().max() * (1 + 1e-6))).all())
 
 
-def test_the_draws_are_those_of_the_generator() -> None:
-    one, two, other = (Geometric(0.5)(images(), generator(seed))[0] for seed in (1, 1, 2))
+def test_the_draws_are_those_of_the_batch() -> None:
+    one, two, other = (Geometric(0.5)(images(), draws(seed=seed))[0] for seed in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
 
@@ -202,10 +201,10 @@ def test_the_draws_are_those_of_the_generator() -> None:
         (lambda: Geometric(flip=2.0), "augment.geometric.flip=2"),
         (lambda: Geometric(scale=-1.0), "augment.geometric.scale=-1"),
         (lambda: Geometric(shift=1.0), "augment.geometric.shift=1"),
-        (lambda: Flip()(torch.zeros(3, 2), generator()), "augment: changes images"),
-        (lambda: Dequantise()(torch.zeros(3, 2), generator()), "augment: changes images"),
-        (lambda: Geometric()(torch.zeros(3, 1, 4, 6), generator()), "augment=geometric: .* 4 x 6"),
-        (lambda: Geometric()(torch.zeros(3, 1, 1, 1), generator()), "augment=geometric: .* 1 x 1"),
+        (lambda: Flip()(torch.zeros(3, 2), draws(3)), "augment: changes images"),
+        (lambda: Dequantise()(torch.zeros(3, 2), draws(3)), "augment: changes images"),
+        (lambda: Geometric()(torch.zeros(3, 1, 4, 6), draws(3)), "augment=geometric: .* 4 x 6"),
+        (lambda: Geometric()(torch.zeros(3, 1, 1, 1), draws(3)), "augment=geometric: .* 1 x 1"),
         (lambda: Geometric(scale=50.0), "augment.geometric.scale=50"),
     ],
 )

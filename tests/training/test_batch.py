@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,23 +11,26 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
-from sde_diffusion.training.augment import Augment, Dequantise, Flip, Geometric
-from sde_diffusion.training.batch import (
-    AUGMENT,
-    NOISE,
-    Batch,
-    derive,
-    draw_batch,
-    rows_of,
-    stratified,
-)
+from sde_diffusion.process.noise import BatchDraws, Stream
+from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Flip, Geometric
+from sde_diffusion.training.batch import Batch, Batches, rows_of
 from sde_diffusion.training.levels import LogUniform
+
+F64 = torch.float64
 
 
 def data(n: int) -> ImageSet:
     g = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (n, 1, 4, 4), generator=g, dtype=torch.uint8)
     return ImageSet(images, torch.arange(n) % 5, 5, "random")
+
+
+def drawn(
+    step: int, images: ImageSet, batch_size: int, dropout: float, seed: int, **more: Any
+) -> Batch:
+    """A batch with log-uniform levels."""
+    part = more.pop("part", (0, 1))
+    return Batches(images, LogUniform(), batch_size, dropout, seed, **more).draw(step, part)
 
 
 @pytest.mark.parametrize(("total", "batch_size"), [(20, 5), (20, 7), (6, 15), (5, 1)])
@@ -38,11 +43,11 @@ def test_each_epoch_is_a_permutation(total: int, batch_size: int) -> None:
 
 
 def test_a_step_is_the_same_whatever_came_before() -> None:
-    first = draw_batch(9, data(20), LogUniform(), 6, 0.3, seed=4)
+    first = drawn(9, data(20), 6, 0.3, seed=4)
     for step in range(1, 9):
-        draw_batch(step, data(20), LogUniform(), 6, 0.3, seed=4)
+        drawn(step, data(20), 6, 0.3, seed=4)
     torch.manual_seed(77)
-    again = draw_batch(9, data(20), LogUniform(), 6, 0.3, seed=4)
+    again = drawn(9, data(20), 6, 0.3, seed=4)
     assert torch.equal(first.x_0, again.x_0)
     assert torch.equal(first.noise, again.noise)
     assert torch.equal(first.sigma, again.sigma)
@@ -53,31 +58,22 @@ def test_a_step_is_the_same_whatever_came_before() -> None:
 
 def test_images_and_labels_stay_together() -> None:
     d = data(20)
-    batch, rows = draw_batch(3, d, LogUniform(), 6, 0.0, seed=1), rows_of(3, 20, 6, 1)
+    batch, rows = drawn(3, d, 6, 0.0, seed=1), rows_of(3, 20, 6, 1)
     assert torch.equal(batch.x_0, to_float(d.images[rows]))
     assert batch.cond is not None
     assert torch.equal(batch.cond.parts["label"].value, rows % 5)
     assert bool(batch.cond.parts["label"].keep.all())
 
 
-def test_the_streams_of_a_seed_never_meet() -> None:
-    keys = {derive(s, purpose, k) for s in range(4) for purpose in range(5) for k in range(50)}
-    assert len(keys) == 4 * 5 * 50
-
-
 def test_levels_are_stratified() -> None:
-    g = torch.Generator().manual_seed(0)
-    u = stratified(64, g)
-    assert torch.equal((u.sort().values * 64).floor(), torch.arange(64.0))
-    assert not torch.equal(u, u.sort().values)
-    batch = draw_batch(1, data(20), LogUniform(0.01, 10.0), 8, 0.0, seed=0)
+    batch = Batches(data(20), LogUniform(0.01, 10.0), 8, 0.0, 0).draw(1)
     strata = (batch.sigma.sort().values / 0.01).log() / torch.tensor(1000.0).log() * 8
     assert torch.equal(strata.floor(), torch.arange(8.0))
 
 
 def test_noise_is_standard_normal() -> None:
     steps = range(1, 51)
-    noise = torch.cat([draw_batch(k, data(20), LogUniform(), 20, 0.0, 0).noise for k in steps])
+    noise = torch.cat([drawn(k, data(20), 20, 0.0, 0).noise for k in steps])
     assert float(noise.mean()) == pytest.approx(0, abs=4 / 16_000**0.5)
     assert float(noise.var()) == pytest.approx(1, abs=4 * (2 / 16_000) ** 0.5)
 
@@ -86,7 +82,7 @@ def test_noise_is_standard_normal() -> None:
 def test_the_share_of_dropped_labels(share: float) -> None:
     dropped = 0
     for step in range(1, 101):
-        cond = draw_batch(step, data(20), LogUniform(), 40, share, seed=2).cond
+        cond = drawn(step, data(20), 40, share, seed=2).cond
         assert cond is not None
         dropped += int((~cond.parts["label"].keep).sum())
     # 4000 draws: four standard deviations are 4 sqrt(p (1 - p) / 4000).
@@ -97,7 +93,7 @@ def test_the_share_of_dropped_labels(share: float) -> None:
 def test_images_without_labels_have_no_condition() -> None:
     d = data(20)
     unlabelled = ImageSet(d.images, None, 0, "unlabelled")
-    assert draw_batch(1, unlabelled, LogUniform(), 4, 0.1, 0).cond is None
+    assert drawn(1, unlabelled, 4, 0.1, 0).cond is None
 
 
 def fields(batch: Batch) -> dict[str, Tensor]:
@@ -110,15 +106,15 @@ def fields(batch: Batch) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
 @pytest.mark.parametrize(
-    "augment", [None, Geometric(p=0.5), Dequantise()], ids=lambda x: type(x).__name__
+    "augment", [AugmentChain(), Geometric(p=0.5), Dequantise()], ids=lambda x: type(x).__name__
 )
-def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Augment | None) -> None:
+def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Augment) -> None:
     """Bit for bit, across the end of an epoch too (step 4 of 20 rows)."""
 
-    def drawn(part: tuple[int, int]) -> dict[str, Tensor]:
-        return fields(draw_batch(4, data(20), LogUniform(), 6, 0.3, 2, augment, part))
+    def rows(part: tuple[int, int]) -> dict[str, Tensor]:
+        return fields(drawn(4, data(20), 6, 0.3, 2, augment=augment, part=part))
 
-    whole, parts = drawn((0, 1)), [drawn((rank, world)) for rank in range(world)]
+    whole, parts = rows((0, 1)), [rows((rank, world)) for rank in range(world)]
     assert [len(part["sigma"]) for part in parts] == [6 // world] * world
     for name, values in whole.items():
         assert torch.equal(torch.cat([part[name] for part in parts]), values), name
@@ -126,18 +122,17 @@ def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Augment | None)
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(InputError, match=r"^batch_size=6: give a multiple of 4"):
-        draw_batch(1, data(20), LogUniform(), 6, 0.0, 0, part=(1, 4))
+        drawn(1, data(20), 6, 0.0, 0, part=(1, 4))
 
 
 def test_augmentation_changes_images_alone_by_a_stream_of_its_own() -> None:
     geometric, d = Geometric(p=0.5), data(20)
     plain, changed = (
-        fields(draw_batch(3, d, LogUniform(), 6, 0.3, 1, a)) for a in (None, geometric)
+        fields(drawn(3, d, 6, 0.3, 1, augment=a)) for a in (AugmentChain(), geometric)
     )
     for name in ("sigma", "noise", "label", "label.keep"):
         assert torch.equal(plain[name], changed[name]), name
-    generator = torch.Generator().manual_seed(derive(1, AUGMENT, 3))
-    x_0, told = geometric(plain["x_0"], generator)
+    x_0, told = geometric(plain["x_0"], BatchDraws(1, 3, range(6)))
     assert torch.equal(changed["x_0"], x_0)
     assert torch.equal(changed["augment"], told["augment"])
     assert not torch.equal(x_0, plain["x_0"])
@@ -145,25 +140,28 @@ def test_augmentation_changes_images_alone_by_a_stream_of_its_own() -> None:
 
 def test_what_was_done_to_unlabelled_images_is_told() -> None:
     unlabelled = ImageSet(data(20).images, None, 0, "unlabelled")
-    batch = draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Geometric(p=0.9))
+    batch = drawn(1, unlabelled, 4, 1.0, 0, augment=Geometric(p=0.9))
     assert batch.cond is not None
     assert set(batch.cond.parts) == {"augment"}
     assert bool((batch.cond.parts["augment"].value != 0).any())
-    assert draw_batch(1, unlabelled, LogUniform(), 4, 1.0, 0, Flip()).cond is None
+    assert drawn(1, unlabelled, 4, 1.0, 0, augment=Flip()).cond is None
 
 
-def test_the_streams_of_a_step_in_their_order() -> None:
-    """Strata, their shuffle, noise, dropped labels: what the shipped model was trained on."""
-    g = torch.Generator().manual_seed(derive(7, NOISE, 5))
-    batch = draw_batch(5, data(20), LogUniform(), 6, 0.3, 7)
-    assert torch.equal(batch.sigma, LogUniform().sigma(stratified(6, g)))
-    assert torch.equal(batch.noise, torch.randn(6, 1, 4, 4, generator=g))
+def test_each_number_has_its_stream() -> None:
+    """Levels, noise and dropped labels are those of the step's draws, in this dtype."""
+    batch = Batches(data(20), LogUniform(), 6, 0.3, 7).draw(5, dtype=F64)
+    draws = BatchDraws(7, 5, range(6))
+    u = draws.stratified(Stream.LEVELS, 6)
+    assert torch.equal(batch.sigma, LogUniform().sigma(u))
+    assert torch.equal(batch.noise, draws.normal(Stream.NOISE, (1, 4, 4), F64))
+    assert batch.x_0.dtype == F64
     assert batch.cond is not None
-    assert torch.equal(batch.cond.parts["label"].keep, torch.rand(6, generator=g) >= 0.3)
+    keep = draws.uniform(Stream.LABELS, (), torch.float32) >= 0.3
+    assert torch.equal(batch.cond.parts["label"].keep, keep)
 
 
 def test_a_batch_in_pieces_is_the_batch() -> None:
-    whole = draw_batch(2, data(20), LogUniform(), 6, 0.5, seed=3)
+    whole = drawn(2, data(20), 6, 0.5, seed=3)
     pieces = whole.split(3)
     for name in ("x_0", "sigma", "noise"):
         joined = torch.cat([getattr(piece, name) for piece in pieces])

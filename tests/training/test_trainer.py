@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import load_denoiser, read_checkpoint, save_checkpoint
-from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
+from sde_diffusion.training.batch import Batch, Batches
+from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL, noise_version
 from sde_diffusion.training.levels import LogUniform
 from sde_diffusion.training.schedule import Cosine
 from sde_diffusion.training.trainer import Diverged, Parts, Trainer
@@ -105,19 +107,52 @@ def test_the_average_is_sampled_from_while_training(tmp_path: Path) -> None:
     assert seen == [(3, False, True), (6, False, True), (7, False, True)]
 
 
-def poison(run: Trainer, steps: set[int]) -> None:
-    """Make the loss of some steps infinite, in the row with the second-highest noise."""
-    honest = run._losses
+def test_a_run_of_version_1_of_the_noise_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one line; the steps after it are those of the version that drew them."""
+    for metrics in trainer(tmp_path).run():
+        if metrics["step"] == 4:
+            break
+    spec, state = read_checkpoint(tmp_path / CHECKPOINT)
+    assert noise_version(spec) == 2
+    run = {name: value for name, value in spec.config["run"].items() if name != "noise_version"}
+    spec = replace(spec, config={**spec.config, "run": run})
+    save_checkpoint(tmp_path / CHECKPOINT, spec, state)
+    capsys.readouterr()
+    went_on = trainer(tmp_path)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "noise" in line]
+    assert len(lines) == 1
+    assert "begun with version 1 of the noise; steps from 4 on draw from version 2" in lines[0]
+    assert [metrics["step"] for metrics in went_on.run()] == [4, 5, 6, 7]
+    assert noise_version(read_checkpoint(tmp_path / CHECKPOINT)[0]) == 2
+    assert "noise" not in capsys.readouterr().err
+    trainer(tmp_path)
+    assert "noise" not in capsys.readouterr().err
 
-    def losses(batch, step, part):  # type: ignore[no-untyped-def]
-        out = honest(batch, step, part)
-        if step not in steps:
-            return out
-        mask = torch.zeros_like(out)
-        mask[batch.sigma.argsort()[-2]] = math.nan
-        return out + mask
 
-    run._losses = losses  # type: ignore[method-assign]
+@dataclass
+class Poisoned:
+    """Batches of a run; some steps have no finite loss, in the row with the second-highest noise.
+
+    ``level``: that row's noise level at the last of those steps.
+    """
+
+    honest: Batches
+    steps: set[int]
+    level: float = math.nan
+
+    def draw(self, step: int, *words: Any) -> Batch:
+        batch = self.honest.draw(step, *words)
+        if step in self.steps:
+            row = int(batch.sigma.argsort()[-2])
+            batch.noise[row], self.level = math.nan, float(batch.sigma[row])
+        return batch
+
+
+def poison(run: Trainer, steps: set[int]) -> Poisoned:
+    run.batches = Poisoned(run.batches, steps)  # type: ignore[assignment]
+    return run.batches  # type: ignore[return-value]
 
 
 def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -139,15 +174,11 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> 
 def test_ten_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=50)
     run = trainer(tmp_path, config)
-    poison(run, {2, 3, *range(5, 50)})
-    levels: list[torch.Tensor] = []
-    honest = run._losses
-    run._losses = lambda b, s, p: (levels.append(b.sigma), honest(b, s, p))[1]  # type: ignore[method-assign,func-returns-value]
+    batches = poison(run, {2, 3, *range(5, 50)})
     with pytest.raises(Diverged, match="step 14, noise level") as caught:
         finish(run)
     assert config.patience == 10
-    bad = levels[-1].sort().values[-2]
-    assert f"noise level {float(bad):.4g};" in str(caught.value)
+    assert f"noise level {batches.level:.4g};" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, InputError)
     assert trainer(tmp_path, config).step == 12  # the last checkpoint is good

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import final
@@ -58,6 +59,13 @@ class Draws:
         """Rows ``rows`` of a batch that has one ``seed``: the same in every part of the batch."""
         keys = round_keys([checked_seed(seed, "seed")])
         return cls(keys, np.array(rows, dtype=np.int64), device)
+
+    def some(self, rows: Sequence[int]) -> Draws:
+        """The numbers of some of the rows alone."""
+        found, chosen = copy.copy(self), self.engine.array(np.array(rows, dtype=np.int64))
+        found.count, found.rows = len(rows), self.rows[chosen]
+        found.keys = self.keys if self.keys.shape[2] == 1 else self.keys[:, :, chosen]
+        return found
 
     def normal(
         self,

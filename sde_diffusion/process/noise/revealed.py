@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from sde_diffusion.process.noise.draws import Draws
 from sde_diffusion.process.noise.streams import Stream
 
 
-@final
 class RevealedPath:
     """W of N rows, each at its own clock, which only goes forward.
 
@@ -25,8 +23,8 @@ class RevealedPath:
     other row.
 
     The known points of all rows are one table of slots; slot 0 is where the row stands, an empty
-    slot has an infinite clock. The table lies where the clocks lie, the values on ``device``:
-    with clocks on the host, nothing is read from the device.
+    slot has an infinite clock. The table lies where the clocks lie, the values on ``device``.
+    Nothing is read if ``ahead`` is told how many points are known.
 
     Args:
         seeds: one a row, such as ``Noise.entropy()``.
@@ -50,18 +48,19 @@ class RevealedPath:
             1, self.draws.count, self.size, dtype=torch.float64, device=device
         )
         self.questions = 0
-        # No row has more known points than this.
-        self.known = 1
         self.asked = self.clocks[0], self.values[0]
 
-    def ahead(self, clock: Tensor) -> Tensor:
+    def ahead(self, clock: Tensor, known: int | None = None) -> Tensor:
         """W(clock) - W(now), float64 [N, *shape].
 
         Args:
             clock: float64 [N], not before the row's own, or W is not a number.
+            known: the largest number of points that a row knows, 1 at first, then the largest that
+                ``advance`` returns; counted, which reads the clocks, if it is not told.
         """
-        if self.known == len(self.clocks):
-            self._make_room()
+        if (self._largest() if known is None else known) == len(self.clocks):
+            self.clocks = torch.cat([self.clocks, torch.full_like(self.clocks, math.inf)])
+            self.values = torch.cat([self.values, torch.zeros_like(self.values)])
         passed = self.clocks <= clock
         before, left = torch.where(passed, self.clocks, -math.inf).max(0)
         after, right = torch.where(passed, math.inf, self.clocks).min(0)
@@ -77,13 +76,32 @@ class RevealedPath:
         self.asked = clock, w
         return (w - self.values[0]).reshape(len(w), *self.shape)
 
-    def advance(self, kept: Tensor) -> None:
-        """Rows ``kept`` [N], bool, now stand where they last asked, and forget what lies behind."""
+    def advance(self, kept: Tensor) -> Tensor:
+        """Rows ``kept`` [N], bool, now stand where they last asked, and forget what lies behind.
+
+        Returns how many points each row knows, [N] where the clocks lie.
+        """
         clock, w = self.asked
         now = torch.where(kept, clock, self.clocks[0])
         self.clocks = torch.where(self.clocks <= now, math.inf, self.clocks)
         self.clocks[0] = now
         self.values[0] = torch.where(kept.to(w.device)[:, None], w, self.values[0])
+        return self._known()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the rows alone, in this order."""
+        left = torch.tensor(rows, dtype=torch.int64, device=self.clocks.device)
+        self.draws, self.rows = self.draws.some(rows), torch.arange(len(rows), device=left.device)
+        clock, w = self.asked
+        self.clocks, self.values = self.clocks[:, left], self.values[:, left.to(w.device)]
+        self.asked = clock[left], w[left.to(w.device)]
+
+    def _known(self) -> Tensor:
+        """How many points each row knows, [N]."""
+        return self.clocks.isfinite().sum(0)
+
+    def _largest(self) -> int:
+        return int(self._known().max()) if self.draws.count else 0
 
     def _at(self, slot: Tensor) -> Tensor:
         """Values [N, D] of one slot a row."""
@@ -95,14 +113,6 @@ class RevealedPath:
         slot = self.clocks.argmax(0)
         self.clocks[slot, self.rows] = clock
         self.values[slot.to(w.device), self.rows.to(w.device)] = w
-        self.known += 1
-
-    def _make_room(self) -> None:
-        """Count the known points, which reads the clocks, and double the slots if all are taken."""
-        self.known = int(self.clocks.isfinite().sum(0).max()) if self.draws.count else 0
-        if self.known == len(self.clocks):
-            self.clocks = torch.cat([self.clocks, torch.full_like(self.clocks, math.inf)])
-            self.values = torch.cat([self.values, torch.zeros_like(self.values)])
 
     def _column(self, numbers: Tensor) -> Tensor:
         """[N] -> [N, 1] beside the values."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from sde_diffusion.process.noise.draws import Draws
 from sde_diffusion.process.noise.seeds import checked_seeds
 from sde_diffusion.process.noise.streams import Stream
+from sde_diffusion.system.identity import Component
 
 
 class Noise(ABC):
@@ -33,7 +34,7 @@ class Noise(ABC):
         """A new seed below 2^62 for each row, for a library that draws its own numbers."""
 
 
-class NoiseSource(ABC):
+class NoiseSource(Component, ABC):
     """Makes the noise of a batch from its seeds; this is what a config chooses."""
 
     @abstractmethod

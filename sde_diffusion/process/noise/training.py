@@ -28,6 +28,7 @@ class BatchDraws:
     ) -> None:
         self.seed, self.step, self.rows = seed, step, rows
         self.draws = Draws.of_rows(seed, rows, device)
+        self.device = self.draws.device
 
     def normal(
         self,
@@ -56,11 +57,15 @@ class BatchDraws:
     def stratified(self, stream: Stream, total: int) -> Tensor:
         """u [B] float64: over a batch of ``total`` rows, one uniform in each total-th of (0, 1).
 
+        At the ``place`` where numbers are made, since not every device knows float64.
+
         u_i = (pi(i) + v_i) / total, pi a permutation of the strata, kept 1e-6 from the ends, which
         are quantiles of infinite noise for some distributions.
         """
-        strata = permutation(self.seed, stream, self.step, total, self.draws.device)[self.slice]
-        return ((strata + self.uniform(stream, ())) / total).clamp(1e-6, 1 - 1e-6)
+        place = self.draws.place
+        strata = permutation(self.seed, stream, self.step, total, place)[self.slice]
+        within = Draws.of_rows(self.seed, self.rows, place).uniform(stream, self.step, ())
+        return ((strata + within) / total).clamp(1e-6, 1 - 1e-6)
 
     @property
     def slice(self) -> slice:

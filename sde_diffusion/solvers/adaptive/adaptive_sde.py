@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise, RevealedPath
-from sde_diffusion.solvers.base import BlackBox, expand, finite, root_mean_square
+from sde_diffusion.solvers.adaptive.report import Report
+from sde_diffusion.solvers.base import BlackBox, expand, finite_rows, root_mean_square
 from sde_diffusion.solvers.step import Ask
+
+Answers = Callable[[Tensor, Tensor], Tensor]
 
 
 class AdaptiveSDE(BlackBox):
@@ -22,7 +27,8 @@ class AdaptiveSDE(BlackBox):
     B is a Brownian motion in the clock e^(2 eta^2 v): the linear part and the noise are exact. The
     second line less the first is the error; refused attempts count, and go on along the same path.
     Samples are controlled one by one, as in Jolicoeur-Martineau et al., arXiv:2105.14080, which
-    draws the noise of a refused step anew: a bias towards calm paths.
+    draws the noise of a refused step anew: a bias towards calm paths. They leave the batch when
+    they have arrived; the device is read once an attempt.
 
     Args:
         rtol, atol: a step to s is kept if the root mean square of its error is at most
@@ -42,54 +48,68 @@ class AdaptiveSDE(BlackBox):
         self.rtol, self.atol, self.eta = rtol, atol, eta
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        first, last = ask.sde.lam(times[[0, -1]])
+        first, last = ask.sde.lam(times[[0, -1]]).tolist()
         y = (x / ask.sde.alpha(times[0])).double()
-        paths = [RevealedPath(seed, x.shape[1:], 1.0) for seed in noise.entropy()]
+        rows = torch.arange(len(y), device=y.device)
+        v = torch.full((len(y),), first, dtype=torch.float64, device=y.device)
+        step = torch.full_like(v, 0.1 * (last - first))
+        path = RevealedPath(noise.entropy(), x.shape[1:], self._clock(v - first), x.device)
+        points, out, report = 1, torch.empty_like(y), Report(v)
 
-        def denoise(rows: Tensor, y: Tensor, v: Tensor) -> Tensor:
-            level = torch.exp(-v.clamp(first, last))
-            answer = ask.denoiser(y.to(x.dtype), level, ask.rows(rows).cond)
-            return finite(answer, level).double()
+        def answers(rows: slice | Tensor, report: Report) -> Answers:
+            cond = ask.rows(rows).cond
 
-        v = first.repeat(len(y))
-        step = torch.full_like(v, 0.1 * float(last - first))
-        rows = torch.arange(len(y))
-        known = denoise(rows, y, v)
+            def denoise(y: Tensor, v: Tensor) -> Tensor:
+                answer = ask.denoiser(y.to(x.dtype), torch.exp(-v.clamp(first, last)), cond)
+                report.see(finite_rows(answer), -v)
+                return answer.double()
+
+            return denoise
+
+        denoise = answers(slice(None), report)
+        d = denoise(y, v)
         while len(rows):
-            y_t, d_t, end = y[rows], known[rows], torch.minimum(v[rows] + step[rows], last)
-            h, clock = end - v[rows], self._clock(end - first)
-            drawn = increments(paths, rows, self._clock(v[rows] - first), clock).to(y)
-            scale = torch.exp(-(1 + self.eta**2) * (end - first) - first)
-            decay = torch.exp(-(1 + self.eta**2) * h)
-            linear = 1 - (1 - decay) / ((1 + self.eta**2) * h)
-            decay, scale, linear = (expand(c, y).to(y) for c in (decay, scale, linear))
-
-            euler = decay * y_t + (1 - decay) * d_t + scale * drawn
-            d_s = denoise(rows, euler, end)
-            y_s = euler + linear * (d_s - d_t)
-            allowed = self.atol + self.rtol * torch.exp(-end)
-            error = root_mean_square(y_s - euler).to("cpu") / allowed
+            end = (v + step).clamp(max=last)
+            noise_ahead = path.ahead(self._clock(end - first), points)
+            noise_ahead *= expand(torch.exp(-(1 + self.eta**2) * (end - first) - first), y)
+            y_s, d_s, error = self._attempt(denoise, (y, d, v), end, noise_ahead)
             kept = error <= 1
-            done = rows[kept]
-            y[done], known[done], v[done] = y_s[kept], d_s[kept], end[kept]
-            for k, q in zip(done.tolist(), clock[kept].tolist(), strict=True):
-                paths[k].forget(q)
             # D_s - D_t, which holds noise, grows as h^1/2, and its weight as h.
             growth = (0.8 * error.clamp_min(1e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)
-            step[rows] = h * torch.where(kept, growth, growth.clamp(max=0.8)).nan_to_num(0.2)
-            rows = rows[v[rows] < last]
-            if len(rows) and float(step[rows].min()) < 1e-9:
+            growth = torch.where(kept, growth, growth.clamp(max=0.8)).nan_to_num(0.2)
+            step = (end - v) * growth
+            y = torch.where(expand(kept, y), y_s, y)
+            d = torch.where(expand(kept, y), d_s, d)
+            v = torch.where(kept, end, v)
+            under_way, (lengths, counts) = report.read(v < last, step, path.advance(kept))
+            if min(lengths, default=1.0) < 1e-9:
                 raise InputError(
                     f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; "
                     "loosen them"
                 )
-        return (ask.sde.alpha(times[-1]) * y).to(x.dtype)
+            points = int(max(counts, default=1))
+            if len(under_way) < len(rows):
+                out[rows] = y
+                left = torch.tensor(under_way, dtype=torch.int64, device=y.device)
+                rows, y, d, v, step = (part[left] for part in (rows, y, d, v, step))
+                path.keep(under_way)
+                report = Report(v)
+                denoise = answers(rows, report)
+        return (ask.sde.alpha(times[-1]) * out).to(x.dtype)
+
+    def _attempt(
+        self, denoise: Answers, start: tuple[Tensor, Tensor, Tensor], end: Tensor, drawn: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """y_s, D_s and the error in units of what is allowed, from (y_t, D_t, v_t) to v_s."""
+        y, d, v = start
+        ah = (1 + self.eta**2) * (end - v)
+        decay = expand(torch.exp(-ah), y)
+        linear = 1 - (1 - decay) / expand(ah, y)
+        euler = decay * y + (1 - decay) * d + drawn
+        d_s = denoise(euler, end)
+        y_s = euler + linear * (d_s - d)
+        allowed = self.atol + self.rtol * torch.exp(-end)
+        return y_s, d_s, root_mean_square(y_s - euler) / allowed
 
     def _clock(self, v: Tensor) -> Tensor:
         return torch.exp(2 * self.eta**2 * v)
-
-
-def increments(paths: list[RevealedPath], rows: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """B(end) - B(start) of the paths of ``rows``, float64 [M, *shape]."""
-    ends = zip(rows.tolist(), start.tolist(), end.tolist(), strict=True)
-    return torch.stack([paths[k].at(b) - paths[k].at(a) for k, a, b in ends])

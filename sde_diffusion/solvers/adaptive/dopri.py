@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
-from sde_diffusion.solvers.adaptive.dormand_prince import Size, dormand_prince, remedy
-from sde_diffusion.solvers.base import BlackBox, finite, root_mean_square
+from sde_diffusion.solvers.adaptive.dormand_prince import Size, Slope, dormand_prince, remedy
+from sde_diffusion.solvers.base import BlackBox, finite_rows, root_mean_square
 from sde_diffusion.solvers.step import Ask
 
 
@@ -89,14 +89,19 @@ def flow(ask: Ask, y: Tensor, levels: Tensor, error: float, key: str) -> Tensor:
 
 def flow_within(size: Size, ask: Ask, y: Tensor, levels: Tensor, first: float, key: str) -> Tensor:
     """The flow of y between two noise levels, with steps that ``size`` accepts."""
-    low, high = levels.min(), levels.max()
+    low, high = float(levels.min()), float(levels.max())
 
-    def slope(rows: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        # The exponential of a logarithm must not leave the model's range by its rounding.
-        sigma = u.exp().clamp(low, high)
-        return y - finite(ask.denoiser(y, sigma, ask.rows(rows).cond), sigma)
+    def field(rows: slice | Tensor) -> Slope:
+        cond = ask.rows(rows).cond
 
-    return dormand_prince(slope, y, levels.log(), size, first, key)
+        def slope(y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            # The exponential of a logarithm must not leave the model's range by its rounding.
+            answer = ask.denoiser(y, u.exp().clamp(low, high), cond)
+            return y - answer, finite_rows(answer)
+
+        return slope
+
+    return dormand_prince(field, y, levels.log(), size, first, key)
 
 
 def local_tolerances(rtol: float, atol: float) -> Size:

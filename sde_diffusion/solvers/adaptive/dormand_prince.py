@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.solvers.adaptive.report import Report
 from sde_diffusion.solvers.base import expand
 
 # Dormand and Prince 1980; the last row of A is the fifth-order solution.
@@ -27,64 +29,75 @@ E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40
 # dtype may be another than that of the state, would go on with ever shorter ones.
 MOST = 5_000
 
-Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
+Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Field = Callable[[slice | Tensor], Slope]
 Size = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def dormand_prince(
-    slope: Slope, y: Tensor, ends: Tensor, size: Size, first: float, key: str
+    field: Field, y: Tensor, ends: Tensor, size: Size, first: float, key: str
 ) -> Tensor:
-    """y [N, ...] at ends[0] -> y at ends[1], for dy/du = slope.
+    """y [N, ...] at ends[0] -> y at ends[1], for dy/du = slope, u the log of a noise level.
 
-    Each row has its own u and its own step, and only rows that are still under way are evaluated:
-    a row costs, and is, the same whatever its batch. Nothing is shared between rows, so processes
+    Each row has its own u and its own step, and leaves the batch when it has arrived: a row costs,
+    and is, the same whatever its batch. Until then rows stay whole and a refused step is masked.
+    All control is on the device of y, which is read once a step; nothing but the numbers of the
+    rows that go on is copied to it, when some leave. Nothing is shared between rows, so processes
     that hold different rows need not take equally many steps.
 
     Args:
-        slope: (rows, y, u) -> dy/du of those rows; rows int64 [M], y [M, ...], u float64 [M].
+        field: rows of the batch -> the slope of those, (y [M, ...], u float64 [M]) -> dy/du, and
+            whether the answer that it is made of is finite, bool [M].
         ends: float64 [2], in either direction.
         size: (error, y, y_new, u) -> size of a step's error in units of what is allowed, [M]; the
             step is kept if it is at most 1.
         first: length of the first step that is tried.
         key: what the user set, as ``name=value``: the head of the error message.
 
-    InputError if a step vanishes, or after ``MOST``: allowed errors below the rounding of y or of
-    its slope.
+    InputError if an answer is not finite, if a step vanishes, or after ``MOST``: allowed errors
+    below the rounding of y or of its slope.
     """
-    ends = ends.to("cpu", torch.float64)
-    length = float((ends[1] - ends[0]).abs())
-    sign = float((ends[1] - ends[0]).sign())
-    y = y.clone()
-    gone = torch.zeros(len(y), dtype=torch.float64)  # length behind each row
+    start, end = ends.to("cpu", torch.float64).tolist()
+    length, sign = abs(end - start), math.copysign(1.0, end - start)
+    least = 1e-10 * max(1.0, length)
+    rows = torch.arange(len(y), device=y.device)
+    gone = torch.zeros(len(y), dtype=torch.float64, device=y.device)  # length behind each row
     step = torch.full_like(gone, min(first, length))
-    under_way = torch.arange(len(y))
+    out, slope, report = torch.empty_like(y), field(slice(None)), Report(gone)
 
-    def evaluate(rows: Tensor, y: Tensor, gone: Tensor) -> Tensor:
-        return slope(rows, y, ends[0] + sign * gone.clamp(max=length))
+    def evaluate(y: Tensor, gone: Tensor) -> Tensor:
+        u = start + sign * gone.clamp(max=length)
+        found, finite = slope(y, u)
+        report.see(finite, u)
+        return found
 
-    known = evaluate(under_way, y, gone)
+    known = evaluate(y, gone)
     for _ in range(MOST):
-        rows, start = under_way, gone[under_way]
-        h = torch.minimum(step[rows], length - start)
+        h = torch.minimum(step, length - gone)
         column = sign * expand(h, y).to(y)
-        slopes, stage = [known[rows]], y[rows]
+        slopes, stage = [known], y
         for c, weights in zip(C, A, strict=True):
-            stage = y[rows] + column * combine(weights, slopes)
-            slopes.append(evaluate(rows, stage, start + c * h))
-        found = size(column * combine(E, slopes), y[rows], stage, ends[0] + sign * start)
-        error = found.to("cpu", torch.float64)
+            stage = y + column * combine(weights, slopes)
+            slopes.append(evaluate(stage, gone + c * h))
+        error = size(column * combine(E, slopes), y, stage, start + sign * gone).to(gone)
         kept = error <= 1
-        done = rows[kept]
-        y[done], known[done] = stage[kept], slopes[-1][kept]
-        gone[done] += h[kept]
+        y = torch.where(expand(kept, y), stage, y)
+        known = torch.where(expand(kept, y), slopes[-1], known)
+        gone = gone + torch.where(kept, h, 0.0)
         growth = (0.9 * error.clamp_min(1e-10) ** -0.2).clamp(0.2, 5.0)
-        step[rows] = h * torch.where(kept, growth, growth.clamp(max=0.9)).nan_to_num(0.2)
+        step = h * torch.where(kept, growth, growth.clamp(max=0.9)).nan_to_num(0.2)
         # What is left of the interval is below the rounding of u: it has arrived.
-        under_way = rows[length - gone[rows] > 1e-12 * max(1.0, length)]
-        if not len(under_way):
-            return y
-        if float(step[under_way].min()) < 1e-10 * max(1.0, length):
+        under_way, (lengths,) = report.read(length - gone > 1e-12 * max(1.0, length), step)
+        if not under_way or len(under_way) < len(rows):
+            out[rows] = y
+        if not under_way:
+            return out
+        if min(lengths) < least:
             raise InputError(f"{key}: the step vanished; {remedy(y)}")
+        if len(under_way) < len(rows):
+            left = torch.tensor(under_way, device=y.device)
+            rows, y, known, gone, step = (v[left] for v in (rows, y, known, gone, step))
+            slope, report = field(rows), Report(gone)
     raise InputError(f"{key}: {MOST} steps did not reach the end; {remedy(y)}")
 
 

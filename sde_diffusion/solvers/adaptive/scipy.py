@@ -23,11 +23,15 @@ class SciPy(BlackBox):
     Each sample is integrated by itself: one error norm for a batch would let its stiffest sample
     set everybody's steps, and a sample depend on its neighbours. The state is float64.
 
+    scipy keeps the state on the CPU.
+
     Args:
         method: a method of solve_ivp. ``Radau``, ``BDF`` and ``LSODA`` may ask for a Jacobian, by
             as many evaluations as a sample has pixels; all are counted.
         rtol, atol: its local tolerances.
     """
+
+    on_cpu = True
 
     def __init__(self, method: str = "RK45", rtol: float = 1e-4, atol: float = 1e-4) -> None:
         if method not in METHODS:
@@ -50,10 +54,10 @@ class SciPy(BlackBox):
             y = torch.from_numpy(flat).reshape(x.shape).to(x)
             level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)
             denoised = finite(ask.denoiser(y, level, ask.cond), level)
-            return flat - denoised.double().cpu().numpy().ravel()
+            return flat - denoised.double().numpy().ravel()
 
         low, high = (torch.tensor(u, dtype=torch.float64).exp() for u in reversed(span))
-        y = (x / ask.sde.alpha(start)).double().cpu().numpy().ravel()
+        y = (x / ask.sde.alpha(start)).double().numpy().ravel()
         found = solve_ivp(slope, span, y, method=self.method, rtol=self.rtol, atol=self.atol)
         if not found.success:
             raise InputError(f"solver=scipy: {found.message}; loosen solver.rtol")

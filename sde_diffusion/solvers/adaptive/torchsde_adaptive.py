@@ -22,7 +22,8 @@ class TorchSDEAdaptive(BlackBox):
 
     ``torchsde.sdeint`` halves its steps to hold a local error. Each sample is integrated by itself
     along a Brownian path of its own: one error norm for a batch would let a sample depend on its
-    neighbours.
+    neighbours. The path is torchsde's, which draws other numbers on another device: hence the CPU
+    alone.
 
     Args:
         method: ``srk``, ``euler`` or ``milstein``.
@@ -31,6 +32,7 @@ class TorchSDEAdaptive(BlackBox):
     """
 
     stochastic = True
+    on_cpu = True
 
     def __init__(
         self, method: str = "srk", rtol: float = 0.02, atol: float = 0.02, eta: float = 1.0
@@ -54,7 +56,7 @@ class TorchSDEAdaptive(BlackBox):
     def _one(self, ask: Ask, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype) -> Tensor:
         def drift(v: Tensor, flat: Tensor) -> Tensor:
             y_v = flat.reshape(y.shape)
-            level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))
+            level = torch.exp(-v.clamp(ends[0], ends[1]))
             denoised = finite(ask.denoiser(y_v.to(dtype), level, ask.cond), level)
             return (1 + self.eta**2) * (denoised.double() - y_v).flatten(1)
 
@@ -63,7 +65,7 @@ class TorchSDEAdaptive(BlackBox):
 
         flat = y.flatten(1)
         path = torchsde.BrownianInterval(
-            ends[0], ends[1], size=tuple(flat.shape), dtype=y.dtype, device=y.device,
+            ends[0], ends[1], size=tuple(flat.shape), dtype=y.dtype, device="cpu",
             entropy=entropy, levy_area_approximation="space-time",
         )  # fmt: skip
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import final
@@ -18,8 +19,12 @@ class Bands(ABC):
     count: int
 
     @abstractmethod
+    def to(self, x: Tensor) -> Bands:
+        """The same on the device and in the dtype of x."""
+
+    @abstractmethod
     def split(self, x: Tensor) -> list[Tensor]:
-        """x [N, *shape] -> B parts [N, *shape]."""
+        """x [N, *shape] -> B parts [N, *shape]; on one device, of one dtype."""
 
 
 @final
@@ -35,12 +40,14 @@ class PcaBands(Bands):
         self.modes, self.edges = modes, list(edges)
         self.count = len(self.edges) + 1
 
+    def to(self, x: Tensor) -> Bands:
+        return PcaBands(self.modes.to(x), self.edges)
+
     def split(self, x: Tensor) -> list[Tensor]:
-        modes = self.modes.to(x)
         flat = x.flatten(1)
         parts = []
         for first, last in zip([0, *self.edges[:-1]], self.edges, strict=True):
-            v = modes[first:last]
+            v = self.modes[first:last]
             parts.append((flat @ v.T @ v).reshape(x.shape))
         return [*parts, x - torch.stack(parts).sum(0)]
 
@@ -63,8 +70,13 @@ class DctBands(Bands):
         f = torch.hypot(torch.arange(h)[:, None] / h, torch.arange(w)[None] / w)
         self.ring = torch.bucketize(f, torch.tensor(list(edges), dtype=f.dtype), right=True)
 
+    def to(self, x: Tensor) -> Bands:
+        found = copy.copy(self)
+        found.rows, found.columns = self.rows.to(x), self.columns.to(x)
+        found.ring = self.ring.to(x.device)
+        return found
+
     def split(self, x: Tensor) -> list[Tensor]:
-        rows, columns = self.rows.to(x), self.columns.to(x)
-        spectrum = rows @ x @ columns.T
-        ring = self.ring.to(x.device)
-        return [rows.T @ (spectrum * (ring == b)) @ columns for b in range(self.count)]
+        spectrum = self.rows @ x @ self.columns.T
+        return [self.rows.T @ (spectrum * (self.ring == b)) @ self.columns
+                for b in range(self.count)]  # fmt: skip

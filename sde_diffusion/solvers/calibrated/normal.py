@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.devices import widest
 
 
 @dataclass(frozen=True)
@@ -50,37 +51,67 @@ class Normal:
         """The largest standard deviation of a mode."""
         return float(self.variances[0].sqrt())
 
-    def centre(self, y: Tensor, cond: Condition | None) -> Tensor:
-        """m of each row of y, [N, d] or [d]; InputError for a class without a mean."""
-        if not len(self.labels) or cond is None:
-            return self.mean.to(y)
-        label = cond.parts[LABEL]
-        found = label.value[:, None] == self.labels.to(label.keep.device)
-        unknown = label.keep & ~found.any(1)
-        if unknown.any():
+    def check(self, cond: Condition | None) -> None:
+        """InputError for a class without a mean."""
+        label = None if cond is None else cond.parts.get(LABEL)
+        if label is None or not len(self.labels):
+            return
+        asked = label.value[label.keep].cpu()
+        unknown = asked[(asked[:, None] != self.labels).all(1)]
+        if len(unknown):
             raise InputError(
-                f"label={int(label.value[unknown][0])}: the calibration knows the labels "
+                f"label={int(unknown[0])}: the calibration knows the labels "
                 f"{self.labels.tolist()[:20]}; take one of them, or calibrate for yours"
             )
-        own = self.means.to(y)[found.int().argmax(1)]
-        return torch.where(label.keep[:, None], own, self.mean.to(y))
 
-    def flow(self, y: Tensor, t: float, s: float, cond: Condition | None) -> Tensor:
+    def rows(self, y: Tensor, cond: Condition | None) -> NormalRows:
+        """The law of each row of y, on its device and in its dtype: made once for a batch.
+
+        A class without a mean, which ``check`` refuses, has a centre that is not a number.
+        """
+        centre = self.mean.to(y)
+        label = None if cond is None else cond.parts.get(LABEL)
+        if label is not None and len(self.labels):
+            known = label.value[:, None] == self.labels.to(y.device)
+            own = self.means.to(y)[known.int().argmax(1)]
+            own = torch.where(known.any(1, keepdim=True), own, torch.nan)
+            centre = torch.where(label.keep[:, None], own, centre)
+        variances = self.variances.to(y.device, widest(y.device))
+        return NormalRows(self, centre, self.modes.to(y), variances)
+
+
+@dataclass(frozen=True)
+class NormalRows:
+    """N(m, S) for each row of a batch.
+
+    Attributes:
+        law: what they are rows of. centre: m, [N, d], or [d] for all. modes: V [K, d].
+        variances: L [K].
+    """
+
+    law: Normal
+    centre: Tensor
+    modes: Tensor
+    variances: Tensor
+
+    def __getitem__(self, rows: slice) -> NormalRows:
+        return self if self.centre.ndim == 1 else replace(self, centre=self.centre[rows])
+
+    def flow(self, y: Tensor, t: float, s: float) -> Tensor:
         """y [N, *shape] at noise level t -> at s: z_k(s) = z_k(t) sqrt((L_k + s^2)/(L_k + t^2))."""
-        rest = ((self.rest + s**2) / (self.rest + t**2)) ** 0.5
+        rest = ((self.law.rest + s**2) / (self.law.rest + t**2)) ** 0.5
         gains = ((self.variances + s**2) / (self.variances + t**2)).sqrt()
-        centre = self.centre(y, cond)
-        return (centre + self._scaled(y.flatten(1) - centre, gains, rest)).reshape(y.shape)
+        z = y.flatten(1) - self.centre
+        return (self.centre + self._scaled(z, gains, rest)).reshape(y.shape)
 
-    def residual(self, y: Tensor, level: float, cond: Condition | None) -> Tensor:
+    def residual(self, y: Tensor, level: float) -> Tensor:
         """g = (y - D(y)) / level of its own denoiser: z_k level / (L_k + level^2)."""
-        z = y.flatten(1) - self.centre(y, cond)
+        z = y.flatten(1) - self.centre
         gains = level / (self.variances + level**2)
-        return self._scaled(z, gains, level / (self.rest + level**2)).reshape(y.shape)
+        return self._scaled(z, gains, level / (self.law.rest + level**2)).reshape(y.shape)
 
     def _scaled(self, z: Tensor, gains: Tensor, rest: float) -> Tensor:
         """z [N, d], each mode times its gain."""
         if not len(gains):
             return rest * z
-        modes = self.modes.to(z)
-        return rest * z + (z @ modes.T * (gains - rest).to(z)) @ modes
+        return rest * z + (z @ self.modes.T * (gains - rest).to(z)) @ self.modes

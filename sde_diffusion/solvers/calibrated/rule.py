@@ -11,7 +11,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.calibrated.bands import Bands
-from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.normal import NormalRows
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Rule:
         return linear((1.0, y), *extra) if extra else y
 
     def ask(
-        self, i: int, y: Tensor, denoiser: Denoiser, normal: Normal, cond: Condition | None
+        self, i: int, y: Tensor, denoiser: Denoiser, normal: NormalRows, cond: Condition | None
     ) -> Seen:
         """The answers to y_i; one evaluation a row."""
         asked = float(self.asked[i])
-        own = () if self.normal is None else (normal.residual(y, asked, cond),)
+        own = () if self.normal is None else (normal.residual(y, asked),)
         return Seen((residual(denoiser, y, asked, cond),), own)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.calibrated.bands import Bands
 from sde_diffusion.solvers.calibrated.file import Calibration
+from sde_diffusion.solvers.calibrated.normal import NormalRows
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 from sde_diffusion.solvers.step import Ask, Step, times_of
 from sde_diffusion.system.storage import asset, fingerprint
@@ -54,9 +55,10 @@ class CalibratedGrid(TimeGrid):
 
 @dataclass(frozen=True)
 class CalibratedState:
-    """The rule, and what it has been answered so far."""
+    """The rule, its law and bands where the batch is, and what it has been answered so far."""
 
     rule: Rule
+    normal: NormalRows
     bands: Bands | None
     seen: Seen
 
@@ -112,6 +114,7 @@ class Calibrated(StepSolver[CalibratedState]):
                 f"label: solver.path={self.path} was made with {given}; set that, or "
                 "solver.allow_other_model=true"
             )
+        self.calibration.normal.check(cond)
 
     def steps(self, nfe: int | None) -> int:
         n = super().steps(nfe)
@@ -124,16 +127,17 @@ class Calibrated(StepSolver[CalibratedState]):
         walked = ask.sde.noise_level(times_of(steps))
         if not torch.allclose(walked, own, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
-        return CalibratedState(made.rules[n], made.bands, Seen())
+        bands = None if made.bands is None else made.bands.to(x)
+        return CalibratedState(made.rules[n], made.normal.rows(x, ask.cond), bands, Seen())
 
     def step(
         self, ask: Ask, x: Tensor, step: Step, state: CalibratedState, noise: Noise
     ) -> tuple[Tensor, CalibratedState]:
-        rule, made = state.rule, self.calibration
+        rule, law = state.rule, state.normal
         i = len(state.seen.residuals)
         y = x / step.a.alpha
         if i == 0:
-            y = made.normal.flow(y, made.sigma_max, float(rule.levels[0]), ask.cond)
-        seen = state.seen + rule.ask(i, y, ask.denoiser, made.normal, ask.cond)
+            y = law.flow(y, self.calibration.sigma_max, float(rule.levels[0]))
+        seen = state.seen + rule.ask(i, y, ask.denoiser, law, ask.cond)
         y = rule.advance(i, y, seen, state.bands)
-        return step.b.alpha * y, CalibratedState(rule, state.bands, seen)
+        return step.b.alpha * y, replace(state, seen=seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import identity
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.provenance import machine
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 from sde_diffusion.tasks.compare.plan import CompareTask, Plan
 
@@ -117,6 +119,30 @@ def features_of(plan: Plan, folder: Path) -> Tensor:
             f"{plan.name}: lost while the comparison ran; start the same command again"
         )
     return cell.features
+
+
+def settled(todo: Sequence[Plan], folder: Path) -> list[Plan]:
+    """The plans, or those of a comparison with version 1 of the noise that is finished.
+
+    One that is not is sampled again, and a line says so: its solvers would be compared on other
+    starts than the rest.
+    """
+    earlier = [
+        replace(plan, depends={k: v for k, v in plan.depends.items() if k != NOISE})
+        for plan in todo
+    ]
+    old, new = ([folder / "cells" / plan.name for plan in plans] for plans in (earlier, todo))
+    begun = [path for path in old if path.is_file() or path.with_suffix("").is_dir()]
+    if not begun or any(path.is_file() or path.with_suffix("").is_dir() for path in new):
+        return list(todo)
+    if all(
+        load_cell(path, plan.depends) is not None for path, plan in zip(old, earlier, strict=True)
+    ):
+        return earlier
+    notice(f"{folder}: cells of version 1 of the noise are sampled again")
+    for path in begun:
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    return list(todo)
 
 
 def cell_of(

@@ -17,11 +17,12 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.models.model import Model, guided
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.noise import NoiseSource
+from sde_diffusion.process.noise import VERSION, NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.system.identity import COMPONENT, digest, identity
 from sde_diffusion.system.names import name_of
+from sde_diffusion.system.resume import NOISE
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
@@ -147,6 +148,7 @@ def plans(
                     "precision": task.precision, "filmed": filmed, "model": model.fingerprint,
                     "extractor": extractor.fingerprint, "device": task.device,
                     "batch_size": task.batch_size if sampler.solver.couples_batch else None,
+                    NOISE: VERSION,
                 }  # fmt: skip
                 cond = model.condition(task.label, seeds)
                 sampler.solver.check_condition(cond)

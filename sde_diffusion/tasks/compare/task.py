@@ -22,8 +22,9 @@ from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import COMPONENT
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.tracking import Tracker
-from sde_diffusion.tasks.compare.cell import Cell, cell_of
+from sde_diffusion.tasks.compare.cell import Cell, cell_of, settled
 from sde_diffusion.tasks.compare.plan import PARTS, Budget, CompareTask, Plan, plans
 from sde_diffusion.tasks.compare.verdict import verdict
 from sde_diffusion.tasks.run import job, provenance
@@ -43,7 +44,7 @@ def run(config: DictConfig, folder: Path) -> float:
     judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
     for model in models.values():
         model.denoiser.to(device)
-    todo = plans(config, task, models, extractor)
+    todo = settled(plans(config, task, models, extractor), folder)
     tracker: Tracker = build(config.tracker, "tracker", Tracker)
     floors = judge.floors(reference.held_out, task.counts)
     rows: dict[Plan, list[Row]] = {}
@@ -132,7 +133,8 @@ def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
         "target": parts["solver"][COMPONENT], "grid": parts["grid"][COMPONENT],
         "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
         "quantisation": "uint8, clipped, then rounded to nearest", "dtype": task.dtype,
-        "network_dtype": task.precision, "device": task.device, "cell": plan.name, **cell.made,
+        "network_dtype": task.precision, "device": task.device,
+        NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.made,
     }  # fmt: skip
 
 

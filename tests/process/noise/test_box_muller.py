@@ -10,10 +10,7 @@ from sde_diffusion.process.noise.box_muller import box_muller
 from sde_diffusion.process.noise.engines import DeviceEngine, Engine, HostEngine
 from tests.process.noise import twin
 
-ENGINES: dict[str, Engine] = {
-    "numpy": HostEngine(),
-    "torch": DeviceEngine(torch.device("cpu")),
-}
+ENGINES: dict[str, Engine] = {"numpy": HostEngine(), "torch": DeviceEngine(torch.device("cpu"))}
 
 
 def normals(engine: Engine, words: np.ndarray) -> torch.Tensor:

@@ -121,6 +121,20 @@ def test_the_past_is_not_a_number() -> None:
     assert torch.equal(path.ahead(clocks(0.5, 2.0)).isnan().all(1), torch.tensor([True, False]))
 
 
+def test_rows_that_leave_change_nothing_for_the_others() -> None:
+    path, whole = (RevealedPath([4, 5, 6], (3,), clocks(0.0, 0.0, 0.0)) for _ in range(2))
+    for p in (path, whole):
+        p.ahead(clocks(2.0, 3.0, 4.0))
+        p.advance(torch.tensor([True, True, False]))
+    path.keep([0, 2])
+    for ends in (clocks(5.0, 6.0, 3.0), clocks(4.0, 4.0, 3.5)):
+        assert torch.equal(path.ahead(ends[[0, 2]]), whole.ahead(ends)[[0, 2]])
+        path.advance(torch.tensor([False, True]))
+        whole.advance(torch.tensor([False, False, True]))
+    path.keep([])
+    assert path.ahead(clocks()).shape == (0, 3)
+
+
 def test_no_rows() -> None:
     path = RevealedPath([], (3,), torch.zeros(0, dtype=F64))
     for _ in range(3):
@@ -137,3 +151,15 @@ def test_with_clocks_on_the_host_nothing_is_read_from_the_device() -> None:
             path.advance(torch.tensor([False, True]))
     assert w.device.type == "meta"
     assert set(log.seen) == {"aten._to_copy.default"}
+
+
+def test_with_clocks_on_the_device_nothing_crosses() -> None:
+    """If it is told how many points are known: here one more at each question."""
+    path = RevealedPath([1, 2], (3,), torch.zeros(2, dtype=F64, device="meta"), "meta")
+    ends = torch.ones(2, dtype=F64, device="meta")
+    with Crossings() as log:
+        for k in range(5):
+            path.ahead(ends, k + 1)
+            points = path.advance(ends > 0)
+    assert points.device.type == "meta"
+    assert not log.seen

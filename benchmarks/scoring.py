@@ -18,7 +18,6 @@ from sde_diffusion.system.provenance import machine
 from sde_diffusion.tasks import compare
 from sde_diffusion.tasks.compare.cell import SHOWN, Cell, save_cell
 from sde_diffusion.tasks.compare.plan import CompareTask, plans
-from sde_diffusion.tasks.run import provenance
 
 SOLVERS, NFE, BLOCKS = ["ddim", "heun", "dpmpp_2m", "unipc"], [4, 6, 8, 10, 16], 3
 SAMPLES = [100, 200, 500, 1000, 2000, 5000]
@@ -75,7 +74,9 @@ def main() -> None:
         ),
         f"The page of {rows} rows has {pixels / 1e6:.1f} MB.",
     ]
-    facts = provenance(load("mnist"), config) | {
+    model = load("mnist")
+    facts = machine() | {
+        "model": model.name, "model_fingerprint": model.fingerprint,
         "extractor": extractor.name, "extractor_fingerprint": extractor.fingerprint,
         "reference": "mnist-train", "reference_n": 60000, "seeds": "none",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
 
 LABEL = re.compile(r"[\w.+-]{1,60}")
+MOST_SEEDS = 10_000_000
 
 
 def choice(key: str, value: str, allowed: Iterable[str]) -> str:
@@ -19,6 +20,32 @@ def choice(key: str, value: str, allowed: Iterable[str]) -> str:
     if value not in allowed:
         raise InputError(f"{key}={value}: choose one of {sorted(allowed)}")
     return value
+
+
+def seed_list(seeds: Any, n: int | None) -> list[int]:
+    """``0-63``, ``5``, or a list of whole numbers; null means 0 .. n - 1, n being 64 if it is null.
+
+    InputError for anything else, and for more than ``MOST_SEEDS``.
+    """
+    if n is not None and not 1 <= n <= MOST_SEEDS:
+        raise InputError(f"n={n}: give a number of images from 1 to {MOST_SEEDS}")
+    if seeds is None:
+        return list(range(64 if n is None else n))
+    span = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", seeds) if isinstance(seeds, str) else None
+    if span is not None:
+        low, high = int(span[1]), int(span[2] or span[1])
+        if high - low >= MOST_SEEDS:
+            raise InputError(f"seeds={seeds}: give at most {MOST_SEEDS} in one command")
+        numbers = list(range(low, high + 1))
+    else:
+        numbers = list(seeds) if isinstance(seeds, list) else [seeds]
+    if any(type(seed) is not int for seed in numbers):
+        raise InputError(f"seeds={seeds}: give 0-63, or a list of whole numbers, [3,14,15]")
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"seeds={seeds}: give at least one seed, none negative")
+    if n is not None and n != len(numbers):
+        raise InputError(f"n={n}: seeds={seeds} are {len(numbers)}; leave one of the two out")
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.frechet import Reference, frechet_curve
 from sde_diffusion.metrics.inference import MIN_RATIO, debiased
+from sde_diffusion.metrics.reference import ReferenceSet
 
 Row = dict[str, Any]
+FLOOR_COUNTS = (500, 1000, 2000, 5000)
 
 
 def metrics(nodes: Mapping[str, Any] | None) -> list[Metric[Any]]:
@@ -56,7 +58,7 @@ class Judge:
         """
         ordered = sorted(set(counts))
         curve = frechet_curve(features, self.reference, ordered)
-        found = []
+        rows = []
         for n, distance in zip(ordered, curve, strict=True):
             labels = None if strata is None else strata[:n]
             row: Row = {
@@ -66,19 +68,27 @@ class Judge:
             for metric in self.metrics:
                 if self.features is not None and n >= metric.least <= len(self.features):
                     row |= metric(features[:n], self.features)
-            found.append(row)
-        names = dict.fromkeys(name for row in found for name in row)
-        return [{**names, **row} for row in found]
+            rows.append(row)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return [{**names, **row} for row in rows]
 
     def inference(self, features: Tensor, strata: Tensor | None = None) -> Row:
         """The bias-removed value with its interval, or why not."""
-        found = debiased(features, self.reference, self.known, strata)
+        estimate = debiased(features, self.reference, self.known, strata)
         return {
-            "fd_debiased": found.value, "fd_low": found.low, "fd_high": found.high,
-            "standard_error": found.standard_error, "note": found.note,
+            "fd_debiased": estimate.value, "fd_low": estimate.low, "fd_high": estimate.high,
+            "standard_error": estimate.standard_error, "note": estimate.note,
         }  # fmt: skip
 
     def floors(self, held_out: Tensor, counts: Sequence[int]) -> dict[int, Row]:
         """The rows of as many real held-out images, for the counts that there are images for."""
-        known = sorted({n for n in counts if n <= len(held_out)})
-        return {row["samples"]: row for row in self.rows(held_out, known)} if known else {}
+        possible = sorted({n for n in counts if n <= len(held_out)})
+        return {row["samples"]: row for row in self.rows(held_out, possible)} if possible else {}
+
+
+def floor_rows(reference: ReferenceSet) -> list[Row]:
+    """The rows of 500, 1,000, ... held-out images, and of all that there are."""
+    held_out = reference.held_out.double()
+    counts = [n for n in (*FLOOR_COUNTS, len(held_out)) if 2 <= n <= len(held_out)]
+    judge = Judge(reference.reference, reference.features.double())
+    return list(judge.floors(held_out, counts).values())

@@ -100,16 +100,16 @@ class ReferenceSet:
         if held_out is not None:
             order = fixed_order(len(held_out))[:keep]
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
-        found = cls(
+        reference = cls(
             data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
             tuple(data.images.shape[1:]), extractor.name, extractor.fingerprint,
             stats, features, kept,
         )  # fmt: skip
         try:
-            found._check()
+            reference._check()
         except ValueError as error:
             raise InputError(f"extractor={extractor.name}: of {data.name}: {error}") from error
-        return found
+        return reference
 
     def _tensors(self) -> dict[str, Tensor]:
         values = (self.stats.mean, self.stats.M2, self.features, self.held_out)
@@ -127,20 +127,20 @@ class ReferenceSet:
     @classmethod
     def load(cls, path: Path, extractor: Extractor) -> ReferenceSet:
         """Read a file made with this very extractor; InputError otherwise."""
-        known = REFERENCE.read(path, "reference", cls.parse)
-        if known.extractor_fingerprint != extractor.fingerprint:
+        reference = REFERENCE.read(path, "reference", cls.parse)
+        if reference.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
-                f"reference={path}: made with extractor {known.extractor} "
-                f"{known.extractor_fingerprint}, not {extractor.name} {extractor.fingerprint}; "
+                f"reference={path}: made with extractor {reference.extractor} "
+                f"{reference.extractor_fingerprint}, not {extractor.name} {extractor.fingerprint}; "
                 "make it again with 'sde-diffusion reference'"
             )
-        return known
+        return reference
 
     @classmethod
     def parse(cls, facts: Facts, tensors: Tensors) -> ReferenceSet:
         """The reference in a file's content; ValueError if there is none in it."""
         mean, m2, features, held_out = (tensors[name] for name in TENSORS)
-        known = cls(
+        reference = cls(
             str(facts["name"]),
             str(facts["data_fingerprint"]),
             str(facts["held_out_fingerprint"]),
@@ -151,8 +151,8 @@ class ReferenceSet:
             features,
             held_out,
         )
-        known._check()
-        return known
+        reference._check()
+        return reference
 
     def _check(self) -> None:
         mean, m2, features, held_out = self._tensors().values()

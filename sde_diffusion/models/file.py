@@ -115,8 +115,8 @@ def _first_checkpoint(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
     facts: Facts = strict_json.loads(metadata.get("sde_diffusion", "null"), finite=False)
     if type(facts) is not dict or facts.pop("format", None) != 1:
         raise ValueError("metadata is not of format 1")
-    for name, known in facts.pop("crc32", {}).items():
-        if name in tensors and known != _crc32(tensors[name]):
+    for name, checksum in facts.pop("crc32", {}).items():
+        if name in tensors and checksum != _crc32(tensors[name]):
             raise ValueError(f"tensor {name} is damaged")
     return facts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -64,13 +63,29 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def csv_bytes(rows: Sequence[Row]) -> bytes:
-    """A line a row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def page(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
+    """analyse.md: what was done, the best at each NFE, the plot and the whole table."""
+    winners = "\n".join(
+        f"| {nfe} | {row['solver']} | {row['grid']} | {row['error']:.2g} | `{row['command']}` |"
+        for nfe, row in best(rows).items()
+    )
+    return f"""# Exact error on the Gaussian of {facts["data"]}
+
+The data are replaced by the Gaussian of their mean and covariance ({facts["images"]} images,
+d = {facts["d"]}, {facts["modes"]}; fingerprint {facts["data_fingerprint"]}) and the network by its
+exact denoiser. What is left is the error of the solver on its grid: the Wasserstein-2 distance of
+the law that it makes to the exact one, over the root of the total variance. Nothing is sampled.
+
+| NFE | solver | grid | error | command |
+| --- | --- | --- | --- | --- |
+{winners}
+
+![error against evaluations](analyse.png)
+
+{markdown_table(rows)}
+
+{facts["machine"]}, {facts["date"]}, revision {facts["revision"]}.
+"""
 
 
 def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report.comparison import PROTOCOL, Comparison, Row, measured
 from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.report.style import COLOURS, PALETTE, Plot, variables
+from sde_diffusion.system import strict_json
 
 REAL = "real images"
 
@@ -149,7 +149,7 @@ def page(
         strips={nfe: strips[nfe] for nfe in sorted(strips, key=float)},
         film=None if film is None else {"moving": uri(film[0], "webp"), "still": uri(film[1])},
         facts=facts,
-        config=json.dumps(comparison.facts.get("config", {}), indent=1),
+        config=strict_json.dumps(comparison.facts.get("config", {}), indent=1),
         light=variables(),
         dark={f"c{i}": PALETTE[c] for i, c in enumerate(COLOURS)},
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from typing import Any
 
 from sde_diffusion.report.comparison import PROTOCOL, SCORES, Comparison, Row, measured
 from sde_diffusion.report.ranking import Ranking
+from sde_diffusion.system.storage import csv_text
 
 FORMAT = 2
 # The same for all rows, beside each number so that a table alone says where it came from.
@@ -67,20 +65,17 @@ def text_table(comparison: Comparison) -> str:
     return "\n".join([title, *lines, *([legend] if sign else []), *left_out])
 
 
-def csv_bytes(comparison: Comparison) -> bytes:
+def csv_of(comparison: Comparison) -> str:
     """results.csv: a line a row, with the protocol's fields on each."""
     names = columns(comparison)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names + SHARED, lineterminator="\n")
-    writer.writeheader()
     shared = {name: comparison.facts.get(name) for name in SHARED}
-    writer.writerows({**shared, **{n: row[n] for n in names}} for row in comparison.rows)
-    return text.getvalue().encode()
+    rows = [{**shared, **{n: row[n] for n in names}} for row in comparison.rows]
+    return csv_text(rows, [*names, *SHARED])
 
 
-def json_bytes(comparison: Comparison) -> bytes:
+def content(comparison: Comparison) -> dict[str, Any]:
     """results.json."""
-    content: dict[str, Any] = {
+    return {
         "format": FORMAT,
         "provenance": dict(comparison.facts),
         "rows": list(comparison.rows),
@@ -88,7 +83,6 @@ def json_bytes(comparison: Comparison) -> bytes:
         "rankings": [ranking.plain() for ranking in comparison.rankings],
         "floors": list(comparison.floors.values()),
     }
-    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def standings(comparison: Comparison) -> list[Row]:

@@ -26,6 +26,8 @@ from sde_diffusion.solvers.step import Ask
 
 # What a noise level may lose on its way to a time and back.
 ROUNDING = 1e-6
+# Calls of the denoiser where nothing else is asked for.
+NFE = 20
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,10 @@ class Sampler:
             terms = error.terms + ", one call denoises at the end" * last
             terms += f", a guided call costs {cost}" * (cost > 1)
             raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
+
+    def budget(self, nfe: int | None) -> int | None:
+        """``nfe``; where it is not said, ``NFE`` calls of a fixed-step solver's denoiser."""
+        return nfe if nfe is not None or self.solver.adaptive else NFE * self.denoiser.cost
 
     def sample(
         self, request: Request, execution: Execution | None = None, watch: Watch | None = None

@@ -65,11 +65,15 @@ class Samples:
             )
         return Film.of(self.calls, self.x)
 
-    def save_animation(self, path: str | Path) -> None:
-        """Write x_t beside the denoised estimate, call by call, as .webp or .gif."""
+    def animation(self, kind: str) -> bytes:
+        """x_t beside the denoised estimate, call by call, as the content of a .webp or .gif."""
         from sde_diffusion.sampling.film import draw, encode
 
-        write_atomically(Path(path), encode(draw({"": self.film}), Path(path).suffix))
+        return encode(draw({"": self.film}), kind)
+
+    def save_animation(self, path: str | Path) -> None:
+        """Write ``animation`` into a file of either kind."""
+        write_atomically(Path(path), self.animation(Path(path).suffix))
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.x.shape[1:]))

@@ -8,11 +8,17 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from sde_diffusion.system.processes import rank
+
 
 def notice(line: str) -> None:
-    """One line on stderr, above whatever bar is drawn there; lost where stderr is closed."""
-    with contextlib.suppress(OSError, ValueError):
-        tqdm.write(printable(line), file=sys.stderr)
+    """One line on stderr, above whatever bar is drawn there; lost where stderr is closed.
+
+    Of several processes rank 0 speaks.
+    """
+    if rank() == 0:
+        with contextlib.suppress(OSError, ValueError):
+            tqdm.write(printable(line), file=sys.stderr)
 
 
 def printable(text: object, limit: int = 400) -> str:

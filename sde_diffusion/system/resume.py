@@ -39,17 +39,17 @@ def in_parts(
     A part that ``folder`` has whole is read, not made again: its name holds a digest of
     ``depends``, which must say all that the numbers depend on. Returns the parts joined, by name.
     """
-    made: list[Tensors] = []
+    parts: list[Tensors] = []
     noise = {NOISE: depends[NOISE]} if NOISE in depends else {}
     with tqdm(total=rows, desc=progress, unit="image") as bar:
-        for path, own in _paths(folder, depends, rows, chunk).items():
+        for path, taken in _paths(folder, depends, rows, chunk).items():
             part = PART.recall(path, lambda facts, tensors: tensors)
             if part is None:
-                part = work(own)
+                part = work(taken)
                 PART.write(path, part, noise)
-            made.append(part)
-            bar.update(own.stop - own.start)
-    return {name: torch.cat([part[name] for part in made]) for name in made[0]}
+            parts.append(part)
+            bar.update(taken.stop - taken.start)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def settled(

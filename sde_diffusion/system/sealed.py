@@ -151,9 +151,9 @@ def _digest(tensor: Tensor) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # As bytes first: numpy has no bfloat16. One number of a column is contiguous at any stride.
-    flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))
-    return flat.view(torch.uint8).numpy().data
+    # In a row, whatever the strides of its sides of one; as bytes first: numpy has no bfloat16.
+    row = tensor.contiguous().as_strided((tensor.numel(),), (1,))
+    return row.view(torch.uint8).numpy().data
 
 
 def _seal(content: Mapping[str, Any]) -> str:

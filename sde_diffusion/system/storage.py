@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sde_diffusion.errors import InputError
 
@@ -40,6 +44,16 @@ def _replace(path: Path, content: bytes) -> None:
         if name:
             os.unlink(name)
         raise
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
+    """Rows as CSV, with these columns, or those of any row."""
+    columns = names or list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def fingerprint(path: Path) -> str:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
-import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
-from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.notice import notice, printable
+from sde_diffusion.system.storage import csv_text, write_atomically
 
 T = TypeVar("T", bound="Tracker")
 MODES = (None, "online", "offline", "disabled")
+# What wandb takes: letters of a tag, of a group and of a project, and none of these in a project.
+MOST_TAG, MOST_NAME, RESERVED = 64, 128, set("/\\#?%:")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,50 @@ class NoTracker(Tracker):
         return None
 
 
+@final
+class Unfailing(Tracker):
+    """``inner``, whose failures end no job: its files are the record. The first is one line."""
+
+    def __init__(self, inner: Tracker) -> None:
+        self.inner = inner
+        self._folder: Path | None = None
+        self._silent = False
+
+    def start(self, job: Job) -> None:
+        if self._try(lambda: self.inner.start(job), job.folder):
+            self._folder = job.folder
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self._try(lambda: self.inner.log(metrics, step), self._folder)
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        self._try(lambda: self.inner.table(name, rows), self._folder)
+
+    def image(self, name: str, path: Path) -> None:
+        self._try(lambda: self.inner.image(name, path), self._folder)
+
+    def page(self, name: str, path: Path) -> None:
+        self._try(lambda: self.inner.page(name, path), self._folder)
+
+    def finish(self) -> None:
+        self._try(self.inner.finish, self._folder)
+
+    def _try(self, call: Callable[[], None], folder: Path | None) -> bool:
+        if folder is None:  # it did not start
+            return False
+        try:
+            call()
+        except Exception as error:  # whatever a library raises
+            if not self._silent:
+                notice(
+                    f"tracker: {printable(error, 200)}; the run goes on, and what it finds is in "
+                    f"{folder}"
+                )
+            self._silent = True
+            return False
+        return True
+
+
 class CsvTracker(NoTracker):
     """``metrics.csv`` in the job's folder, one row a step; a resumed run rewrites its later rows.
 
@@ -108,25 +153,24 @@ class CsvTracker(NoTracker):
         self._path = job.folder / "metrics.csv"
         self._rows = {}
         if self._path.is_file():
-            with open(self._path, newline="") as file:
-                self._rows = {int(row["step"]): row for row in csv.DictReader(file)}
+            try:
+                with open(self._path, newline="") as file:
+                    self._rows = {int(row["step"]): row for row in csv.DictReader(file)}
+            except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+                notice(f"{self._path.name}: not usable ({printable(error)}); begun anew")
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         # What an interrupted run logged after its last checkpoint is taken back.
         self._rows = {k: row for k, row in self._rows.items() if k <= step}
-        known = self._rows.get(step, {"step": str(step)})
-        self._rows[step] = {**known, **{k: repr(float(v)) for k, v in metrics.items()}}
+        row = self._rows.get(step, {"step": str(step)})
+        self._rows[step] = {**row, **{k: repr(float(v)) for k, v in metrics.items()}}
         self._write()
 
     def _write(self) -> None:
         if self._path is None:
             raise RuntimeError("log() before start()")
-        names = list(dict.fromkeys(name for row in self._rows.values() for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows[step] for step in sorted(self._rows))
-        write_atomically(self._path, text.getvalue().encode())
+        text = csv_text([self._rows[step] for step in sorted(self._rows)])
+        write_atomically(self._path, text.encode())
 
 
 class WandbTracker(Tracker):
@@ -148,6 +192,12 @@ class WandbTracker(Tracker):
     ) -> None:
         if mode not in MODES:
             raise InputError(f"tracker.mode={mode}: choose online, offline, disabled or null")
+        for key, name in (("project", project), ("entity", entity or "")):
+            if len(name) > MOST_NAME or RESERVED & set(name) or not (name or key == "entity"):
+                raise InputError(
+                    f"tracker.{key}={name}: give a name of at most {MOST_NAME} letters without "
+                    f"{' '.join(sorted(RESERVED))}"
+                )
         self.project, self.entity, self.group = project, entity, group
         self.mode, self.tags = mode, list(tags)
         self._run: Any = None
@@ -160,9 +210,9 @@ class WandbTracker(Tracker):
             "project": self.project,
             "entity": self.entity,
             "name": job.name,
-            "group": self.group or job.group,
+            "group": (self.group or job.group)[:MOST_NAME],
             "job_type": job.name,
-            "tags": [*job.tags, *self.tags],
+            "tags": list(dict.fromkeys(t[:MOST_TAG] for t in (*job.tags, *self.tags) if t)),
             "dir": str(job.folder),
             "config": job.config,
             "id": _run_id(job.folder),
@@ -172,40 +222,35 @@ class WandbTracker(Tracker):
         try:
             self._run = wandb.init(mode=mode, **options)
         except Exception as error:
-            print(f"wandb: not reachable ({error}); logging offline", file=sys.stderr)
+            if mode != "online":
+                raise  # offline would fail in the same way
+            notice(f"wandb: not reachable ({printable(error, 200)}); logging offline")
             self._run = wandb.init(mode="offline", **options)
 
     def log(self, metrics: dict[str, float], step: int) -> None:
-        self._safely(lambda: self._run.log(metrics, step=step))
+        self._run.log(metrics, step=step)
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         import wandb
 
         columns = list(rows[0]) if rows else []
         data = [[row[column] for column in columns] for row in rows]
-        self._safely(lambda: self._run.log({name: wandb.Table(columns=columns, data=data)}))
+        self._run.log({name: wandb.Table(columns=columns, data=data)})
 
     def image(self, name: str, path: Path) -> None:
         import wandb
 
-        self._safely(lambda: self._run.log({name: wandb.Image(str(path))}))
+        self._run.log({name: wandb.Image(str(path))})
 
     def page(self, name: str, path: Path) -> None:
         import wandb
 
-        self._safely(lambda: self._run.log({name: wandb.Html(str(path))}))
+        self._run.log({name: wandb.Html(str(path))})
 
     def finish(self) -> None:
         if self._run is not None:
-            self._safely(self._run.finish)
-            self._run = None
-
-    def _safely(self, call: Callable[[], Any]) -> None:
-        # The run's own files are the record; a log that is away must not cost them.
-        try:
-            call()
-        except Exception as error:
-            print(f"wandb: {error}", file=sys.stderr)
+            run, self._run = self._run, None
+            run.finish()
 
 
 def _run_id(folder: Path) -> str:

@@ -1,29 +1,143 @@
-"""What every task does alike."""
+"""What every task does alike: keys, folder, model, results, and where they came from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, TypeVar, final
 
+import torch
 from omegaconf import DictConfig
 
-from sde_diffusion.config.compose import plain
-from sde_diffusion.models.model import Model
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config.choices import choice
+from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import reference_for
+from sde_diffusion.models.model import DTYPES, PRECISIONS, Model, guided, load
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.lock import locked
+from sde_diffusion.system.output import FORMAT, Output
+from sde_diffusion.system.processes import rank
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.tracking import Job
+from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
+
+T = TypeVar("T")
 
 
-def provenance(model: Model, config: DictConfig) -> dict[str, Any]:
-    """Everything a number depends on beside its own cell: model, config, machine, date."""
-    return {
-        "model": model.name,
-        "model_fingerprint": model.fingerprint,
-        **machine(),
-        "config": {k: v for k, v in plain(config).items() if k != "hydra"},
-    }
+@final
+class Run(Generic[T]):
+    """A job in its folder, which no other may write into until the block ends.
 
+        with Run(config, folder, SampleTask) as run:
+            ...  # all that can be refused
+            run.begin()
+            ...  # the work
 
-def job(config: DictConfig, folder: Path, tags: Sequence[str] = ()) -> Job:
-    """The job as a tracker hears of it: jobs of one sweep share its folder's name as group."""
-    return Job(plain(config), folder, str(config.task), folder.absolute().parent.name, tags)
+    Attributes:
+        config: of the whole job. task: its own keys, checked. output: the folder and the tracker.
+    """
+
+    def __init__(self, config: DictConfig, folder: Path, schema: type[T], *others: str) -> None:
+        self.config = config
+        self.task: T = read(config, schema, *others)
+        tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
+        self.output = Output(folder, Unfailing(tracker))
+        self._stack = ExitStack()
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> Run[T]:
+        self._stack.enter_context(locked(self.output.folder))
+        self._stack.enter_context(self.output.tracker)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def begin(self, *tags: str) -> None:
+        """The work begins: the tracker hears of the job, and ``seconds`` are counted."""
+        folder = self.output.folder
+        group = folder.absolute().parent.name  # one for the jobs of a sweep
+        job = Job(plain(self.config), folder, str(self.config.task), group, tags)
+        self.output.tracker.start(job)
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the work began."""
+        return round(time.perf_counter() - self._began, 1)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Of the key ``device``."""
+        return usable_device(str(self.config.device))
+
+    @cached_property
+    def execution(self) -> Execution:
+        """Of ``batch_size``, ``dtype`` (of the state: float32 where a task has no such key) and
+        ``device``."""
+        name = str(self.config.get("dtype", "float32"))
+        dtype = DTYPES[choice("dtype", name, DTYPES)]
+        return Execution(int(self.config.batch_size), dtype, self.device)
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """Of the network, by the key ``precision``: float32 where a task has no such key."""
+        name = str(self.config.get("precision", "float32"))
+        return PRECISIONS[choice("precision", name, PRECISIONS)]
+
+    @cached_property
+    def model(self) -> Model:
+        """The model of ``checkpoint``, on the device."""
+        model = load(str(self.config.checkpoint), self.precision)
+        model.denoiser.to(self.device).requires_grad_(False)
+        return model
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """The model's denoiser inside the guidance."""
+        return guided(self.config, self.model.denoiser)
+
+    def condition(self, seeds: Any) -> Condition | None:
+        """The condition of ``label`` for these seeds."""
+        return self.model.condition(plain(self.config).get("label"), seeds)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor that judges."""
+        extractor: Extractor = build(self.config.extractor, "extractor", Extractor)
+        return extractor
+
+    @cached_property
+    def reference(self) -> ReferenceSet:
+        """What it judges by."""
+        return reference_for(self.extractor, self.config.reference)
+
+    def result(self, facts: dict[str, Any]) -> None:
+        """result.json: the facts, and everything that they depend on."""
+        model = self.model if "model" in vars(self) else None
+        facts = {"format": FORMAT, **facts, **self.provenance(model)}
+        self.output.json("result.json", facts)
+
+    def provenance(self, model: Model | None) -> dict[str, Any]:
+        """The model, if there is one, the machine, the date and the config."""
+        names = {}
+        if model is not None:
+            names = {"model": model.name, "model_fingerprint": model.fingerprint}
+        return {**names, **machine(), "config": self.recorded()}
+
+    def recorded(self, *without: str) -> dict[str, Any]:
+        """The config as plain values, ``without`` some keys."""
+        hidden = {"hydra", *without}
+        return {name: value for name, value in plain(self.config).items() if name not in hidden}

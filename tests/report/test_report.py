@@ -29,9 +29,10 @@ from sde_diffusion.report.plots import (
 )
 from sde_diffusion.report.ranking import Ranking, Standing
 from sde_diffusion.report.style import COLOURS, look, spaced, spread
-from sde_diffusion.report.tables import cell_line, csv_bytes, marks, standings, text_table
+from sde_diffusion.report.tables import cell_line, csv_of, marks, standings, text_table
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
 
 UNSAFE = "<b>uni&pc</b>"
@@ -111,7 +112,7 @@ def test_a_card_says_what_is_sure_and_what_more_samples_would_settle() -> None:
 def test_all_files_are_written_and_the_page_stands_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_report(tmp_path, COMPARISON, NoTracker())
+    write_report(Output(tmp_path, NoTracker()), COMPARISON)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"results.csv", "results.json", "fd_vs_samples.png", "fd_vs_nfe.png",
                      "fd_vs_seconds.png", "samples.png", "trajectory.webp",
@@ -139,7 +140,7 @@ def test_all_files_are_written_and_the_page_stands_alone(
 
 
 def test_no_film_no_picture_of_it(tmp_path: Path) -> None:
-    write_report(tmp_path, dataclasses.replace(COMPARISON, films={}), NoTracker())
+    write_report(Output(tmp_path, NoTracker()), dataclasses.replace(COMPARISON, films={}))
     assert not (tmp_path / "trajectory.webp").exists()
     assert "image/webp" not in (tmp_path / "report.html").read_text()
 
@@ -220,7 +221,7 @@ def test_a_point_holds_mean_spread_and_the_pooled_value() -> None:
 
 def test_csv_refuses_a_row_without_its_columns() -> None:
     with pytest.raises(KeyError):
-        csv_bytes(dataclasses.replace(COMPARISON, rows=[{"solver": "ddim"}]))
+        csv_of(dataclasses.replace(COMPARISON, rows=[{"solver": "ddim"}]))
 
 
 def test_the_ranking_is_a_table_too() -> None:

@@ -25,6 +25,8 @@ TENSORS = {
     "half": torch.tensor(0.5, dtype=torch.bfloat16),
     "flags": torch.tensor([True, False]),
     "empty": torch.empty(0, 3),
+    "strided": torch.arange(8.0)[::5][1:],
+    "part": torch.arange(8.0)[3:6],
 }
 
 

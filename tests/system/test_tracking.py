@@ -16,7 +16,7 @@ from PIL import Image
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, WandbTracker
+from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, Unfailing, WandbTracker
 from tests.conftest import Run
 
 
@@ -81,20 +81,67 @@ def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:
     assert all(f"-{identity}" in run.name for run in runs)  # "-1" follows within one second
 
 
+class Away:
+    """A service that has gone."""
+
+    def log(self, *args: object, **kwargs: object) -> None:
+        raise ConnectionError("away")
+
+    finish = log
+
+
 def test_a_log_that_fails_does_not_cost_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Away:
-        def log(self, *args: object, **kwargs: object) -> None:
-            raise ConnectionError("away")
+    """The first failure is a line that says where the figures lie."""
+    import wandb
 
-        finish = log
+    monkeypatch.setattr(wandb, "init", lambda **options: Away())
+    with Unfailing(WandbTracker(mode="offline")) as tracker:
+        tracker.start(job(tmp_path))
+        tracker.log({"fd": 1.0}, 0)
+        tracker.table("t", [{"a": 1}])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "away" in line
+    assert str(tmp_path) in line
 
-    tracker = WandbTracker(mode="offline")
-    tracker._run = Away()
-    tracker.log({"fd": 1.0}, 0)
-    tracker.finish()
-    assert capsys.readouterr().err.count("away") == 2
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_log_that_cannot_be_opened_does_not_cost_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    import wandb
+
+    modes = []
+
+    def init(mode: str, **options: object) -> None:
+        modes.append(mode)
+        raise wandb.errors.UsageError(f"no {mode}")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with Unfailing(WandbTracker(mode=mode)) as tracker:
+        tracker.start(job(tmp_path))
+        tracker.log({"fd": 1.0}, 0)
+    assert modes == list(dict.fromkeys([mode, "offline"]))
+    assert "tracker: no offline; the run goes on" in capsys.readouterr().err
+
+
+def test_what_wandb_does_not_take_is_cut_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options))
+    tracker = WandbTracker(mode="offline", tags=["", "t" * 70, "t" * 80, "a"])
+    tracker.start(Job({}, tmp_path, "sample", "g" * 200, ["d" * 65]))
+    assert asked["tags"] == ["d" * 64, "t" * 64, "a"]
+    assert asked["group"] == "g" * 128
+    for name in ("team/project", "", "p" * 129, "a%b"):
+        with pytest.raises(InputError, match=r"tracker\.project="):
+            WandbTracker(project=name)
+    with pytest.raises(InputError, match=r"tracker\.entity=a/b"):
+        WandbTracker(entity="a/b")
 
 
 def test_online_without_a_network_falls_back(
@@ -114,6 +161,16 @@ def test_online_without_a_network_falls_back(
     WandbTracker(mode="online").start(job(tmp_path))
     assert modes == ["online", "offline"]
     assert "logging offline" in capsys.readouterr().err
+
+
+def test_a_damaged_log_is_begun_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in (b"step,loss\nmany,1\n", b"loss\n1\n", b"\xff\xfe"):
+        (tmp_path / "metrics.csv").write_bytes(content)
+        tracker = CsvTracker()
+        tracker.start(job(tmp_path))
+        tracker.log({"loss": 2.0}, 5)
+        assert (tmp_path / "metrics.csv").read_text() == "step,loss\n5,2.0\n"
+        assert "metrics.csv: not usable" in capsys.readouterr().err
 
 
 def test_csv_rows_can_be_read_and_resumed(tmp_path: Path) -> None:

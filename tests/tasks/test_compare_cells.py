@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import torch
 
+from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.sampling.samples import Samples
-from sde_diffusion.tasks.compare.cell import Cell, cell_of, load_cell, save_cell
+from sde_diffusion.tasks.compare.cell import Cell, Cells, load_cell, save_cell
 from tests.conftest import Run
 
 WORDS = ["compare", "solvers=[ddim,dpmpp_2m,unipc]", "nfe=[8]", "samples=[24,48]", "metric=[kid]",
@@ -61,12 +62,11 @@ def test_a_torn_or_strange_cell_is_seen(
 
 
 class Stub:
-    """A plan, its sampler, its task and its extractor: image k is grey level k."""
+    """A plan, its sampler and its extractor: image k is grey level k."""
 
     label, nfe, steps, block, filmed, name = "stub", 3, 3, 0, True, "stub-3-0.safetensors"
     depends = DEPENDS
-    batch_size, most, dtype, device = 4, 1103, "float32", "cpu"
-    seeds, cond = range(20, 20 + 1103), None
+    most, seeds, cond = 1103, range(20, 20 + 1103), None
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.sampler, self.stop_at, self.asked = self, stop_at, list[int]()
@@ -90,7 +90,8 @@ class Stub:
 
 def make(stub: Stub, folder: Path) -> tuple[Cell, int]:
     there: list[int] = []
-    return cell_of(stub, stub, stub, folder, there.append), sum(there)  # type: ignore[arg-type]
+    cells = Cells(folder / "cells", stub, Execution(4), Stub.most)  # type: ignore[arg-type]
+    return cells.take(stub, there.append), sum(there)  # type: ignore[arg-type]
 
 
 def test_a_cell_that_is_cut_short_keeps_its_parts(

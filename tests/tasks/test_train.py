@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.system.output import Output
+from sde_diffusion.system.tracking import NoTracker
 from sde_diffusion.tasks.train import LOG_EVERY, run_training
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
-from sde_diffusion.training.trainer import Parts
+from sde_diffusion.training.trainer import Parts, Trainer
 
 ARGS = {"widths": [8], "blocks": 1, "attention": [], "patch": 1, "embedding": 8, "classes": 2}
 SPEC = Spec("unet", {"channels": 1, **ARGS}, "v", {}, (1, 4, 4), classes=2)
@@ -27,7 +30,7 @@ IMAGES = torch.randint(
 DATA = ImageSet(IMAGES, torch.arange(12) % 2, 2, "random")
 
 
-class Log:
+class Log(NoTracker):
     """A tracker that remembers, and presses Ctrl-C at a step."""
 
     def __init__(self, interrupt_at: int = 0) -> None:
@@ -49,8 +52,9 @@ def draw(denoiser: Denoiser) -> bytes:
     return f"{float(mean):.6f}".encode()
 
 
-def train(folder: Path, log: Log) -> float:
-    return run_training(SPEC, DATA, DATA[:5], Parts(LogNormal()), CONFIG, folder, log, draw)
+def train(folder: Path, log: Log, draw: Callable[[Denoiser], bytes] = draw) -> float:
+    trainer = Trainer(SPEC, DATA, Parts(LogNormal()), CONFIG, folder)
+    return run_training(trainer, DATA[:5], draw, Output(folder, log))
 
 
 def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
@@ -58,7 +62,7 @@ def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
     value = train(tmp_path, log)
     losses = {step: row for step, row in log.rows if "loss" in row}
     validations = {step: row for step, row in log.rows if "val/loss" in row}
-    assert list(losses) == [LOG_EVERY, 2 * LOG_EVERY, 50]
+    assert list(losses) == [LOG_EVERY, 30, 2 * LOG_EVERY, 50]
     assert all(math.isfinite(row["loss"]) and row["skipped"] == 0 for row in losses.values())
     assert all(row["images/s"] > 0 for row in losses.values())
     assert list(validations) == [30, 50]
@@ -78,9 +82,9 @@ def test_samples_that_diverge_do_not_end_a_run(
     def fails(denoiser: Denoiser) -> bytes:
         raise DivergedError("samples: no numbers")
 
-    run_training(SPEC, DATA, DATA[:5], Parts(LogNormal()), CONFIG, tmp_path, Log(), fails)
+    train(tmp_path, Log(), fails)
     assert (tmp_path / MODEL).exists()
-    assert "samples_30.png: not drawn (samples: no numbers)" in capsys.readouterr().err
+    assert "samples_30.png: left out (samples: no numbers)" in capsys.readouterr().err
 
 
 def test_a_kill_after_the_checkpoint_loses_no_row(tmp_path: Path) -> None:
@@ -89,16 +93,25 @@ def test_a_kill_after_the_checkpoint_loses_no_row(tmp_path: Path) -> None:
 
     log = Log()
     with pytest.raises(KeyboardInterrupt):
-        run_training(SPEC, DATA, DATA[:5], Parts(LogNormal()), CONFIG, tmp_path, log, pulled)
+        train(tmp_path, log, pulled)
     assert read_checkpoint(tmp_path / CHECKPOINT)[0].step == 30
     assert [step for step, row in log.rows if "val/loss" in row] == [30]
 
 
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    train(tmp_path / "whole", Log())
+    log, first, rest = Log(), Log(interrupt_at=40), Log()
+    train(tmp_path / "whole", log)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", Log(interrupt_at=40))
+        train(tmp_path / "cut", first)
     assert read_checkpoint(tmp_path / "cut" / CHECKPOINT)[0].step == 30
-    train(tmp_path / "cut", Log())
+    train(tmp_path / "cut", rest)
     whole, cut = (read_checkpoint(tmp_path / x / CHECKPOINT)[1] for x in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    # And the log is the same, but for the time that it took.
+    before = [row for row in first.rows if row[0] <= 30]
+    rows = [timeless(row) for row in (*before, *rest.rows)]
+    assert rows == [timeless(row) for row in log.rows]
+
+
+def timeless(row: tuple[int, dict[str, float]]) -> tuple[int, dict[str, float]]:
+    return row[0], {name: value for name, value in row[1].items() if name != "images/s"}

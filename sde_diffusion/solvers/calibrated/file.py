@@ -95,7 +95,7 @@ class Calibration:
         """The calibration in a file's content; ValueError if there is none in it."""
         shape = tuple(int(side) for side in facts["shape"])
         rules = {int(n): parse_rule(int(n), tensors, f"{n}.") for n in facts["rules"]}
-        known = cls(
+        calibration = cls(
             str(facts["model"]),
             bool(facts["conditional"]),
             shape,
@@ -106,15 +106,15 @@ class Calibration:
             tuple(facts["edges"]),
             dict(facts["facts"]),
         )
-        bands = 0 if known.bands is None else known.bands.count
+        bands = 0 if calibration.bands is None else calibration.bands.count
         for n, rule in rules.items():
             if rule.last is not None and rule.last.shape != (bands, n):
                 raise ValueError(f"rule {n} has {len(rule.last)} bands")
-            if not float(rule.levels[0]) <= known.sigma_max * (1 + 1e-6) < math.inf:
-                raise ValueError(f"rule {n} starts above sigma_max={known.sigma_max}")
+            if not float(rule.levels[0]) <= calibration.sigma_max * (1 + 1e-6) < math.inf:
+                raise ValueError(f"rule {n} starts above sigma_max={calibration.sigma_max}")
         if not rules:
             raise ValueError("no rules")
-        return known
+        return calibration
 
 
 def rule_tensors(rule: Rule) -> Tensors:
@@ -125,13 +125,13 @@ def rule_tensors(rule: Rule) -> Tensors:
 
 def parse_rule(n: int, tensors: Tensors, prefix: str = "") -> Rule:
     """The rule of ``n`` evaluations in a file's tensors; ValueError if there is none in them."""
-    known = {name: tensors[prefix + name] for name in FIELDS if prefix + name in tensors}
-    rule = Rule(**known)
+    values = {name: tensors[prefix + name] for name in FIELDS if prefix + name in tensors}
+    rule = Rule(**values)
     square = rule.weights if rule.normal is None else rule.normal
     shapes = rule.levels.shape, rule.asked.shape, rule.weights.shape, square.shape
     if shapes != ((n + 1,), (n,), (n, n), (n, n)):
         raise ValueError(f"rule {n} is not of {n} evaluations")
-    if not all(bool(value.isfinite().all()) for value in known.values()):
+    if not all(bool(value.isfinite().all()) for value in values.values()):
         raise ValueError(f"rule {n} is not finite")
     ends = rule.levels.diff().max(), -rule.levels.min(), -rule.asked.min()
     if not all(float(end) < 0 for end in ends):

@@ -31,8 +31,8 @@ def pca(images: ImageSet) -> Spectrum:
     stats = FeatureStats.empty(d)
     for x in _chunks(images):
         stats = stats.update(x.flatten(1))
-    found = Gaussian.of(stats.cov, stats.mean)
-    return _sorted(found.variance, found.mode_mean, images.name, "pca")
+    gaussian = Gaussian.of(stats.cov, stats.mean)
+    return _sorted(gaussian.variance, gaussian.mode_mean, images.name, "pca")
 
 
 def dct(images: ImageSet) -> Spectrum:
@@ -52,9 +52,9 @@ def dct(images: ImageSet) -> Spectrum:
         turned = torch.einsum("nchw,ck->nkhw", x, basis)
         modes = torch.from_numpy(dctn(turned.numpy(), axes=(2, 3), norm="ortho")).flatten(1)
         # Chan's rule, as in FeatureStats, on the diagonal alone.
-        delta, own = modes.mean(0) - mean, (modes - modes.mean(0)).square().sum(0)
+        delta, squares = modes.mean(0) - mean, (modes - modes.mean(0)).square().sum(0)
         total = n + len(modes)
-        m2 = m2 + own + delta.square() * (n * len(modes) / total)
+        m2 = m2 + squares + delta.square() * (n * len(modes) / total)
         n, mean = total, mean + delta * (len(modes) / total)
     return _sorted(m2 / (n - 1), mean, images.name, "dct")
 

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sde_diffusion.config.choices import choice
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.models.model import DTYPES
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
@@ -25,7 +23,7 @@ from sde_diffusion.system.notice import notice
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
-from sde_diffusion.tasks.compare.plan import CompareTask, Plan
+from sde_diffusion.tasks.compare.plan import Plan
 
 SHOWN = 10
 FILMED = 4
@@ -66,7 +64,7 @@ class Cell:
     def join(cls, parts: Sequence[Cell]) -> Cell:
         """Consecutive samples, all parts but the last of at least ``SHOWN``."""
         sizes = [len(part.features) for part in parts]
-        made = {
+        origins = {
             # A cell that was begun by one revision or machine and ended by another names both.
             key: parts[-1].made[key] if key == "date"
             else "; ".join(dict.fromkeys(part.made[key] for part in parts))
@@ -77,7 +75,7 @@ class Cell:
             torch.cat([part.images for part in parts])[:SHOWN],
             sum(n * part.nfe for n, part in zip(sizes, parts, strict=True)) / sum(sizes),
             sum(part.seconds for part in parts),
-            made,
+            origins,
             parts[0].film,
         )
 
@@ -111,103 +109,107 @@ def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
     return CELL.recall(path, parse)
 
 
-def features_of(plan: Plan, folder: Path) -> Tensor:
-    """The features [N, d] of a cell that is finished."""
-    cell = load_cell(folder / "cells" / plan.name, plan.depends)
-    if cell is None:
-        raise InputError(
-            f"{plan.name}: lost while the comparison ran; start the same command again"
-        )
-    return cell.features
+Heard = Callable[[int], None]
 
 
-def settled(todo: Sequence[Plan], folder: Path) -> list[Plan]:
-    """The plans, or those of a comparison with version 1 of the noise that is finished.
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a comparison in their folder, and what those that are missing are made with.
 
-    One that is not is sampled again, and a line says so: its solvers would be compared on other
-    starts than the rest.
+    Attributes:
+        folder: where they lie. extractor: of their features.
+        execution: how they are sampled. most: samples of each.
     """
-    earlier = [
-        replace(plan, depends={k: v for k, v in plan.depends.items() if k != NOISE})
-        for plan in todo
-    ]
-    old, new = ([folder / "cells" / plan.name for plan in plans] for plans in (earlier, todo))
-    begun = [path for path in old if path.is_file() or path.with_suffix("").is_dir()]
-    if not begun or any(path.is_file() or path.with_suffix("").is_dir() for path in new):
-        return list(todo)
-    if all(
-        load_cell(path, plan.depends) is not None for path, plan in zip(old, earlier, strict=True)
-    ):
-        return earlier
-    notice(f"{folder}: cells of version 1 of the noise are sampled again")
-    for path in begun:
-        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-    return list(todo)
 
+    folder: Path
+    extractor: Extractor
+    execution: Execution
+    most: int
 
-def cell_of(
-    plan: Plan,
-    task: CompareTask,
-    extractor: Extractor,
-    folder: Path,
-    progress: Callable[[int], None],
-) -> Cell:
-    """The cell: read if ``folder`` has it whole, else sampled, part by part, and written.
+    def settled(self, plans: Sequence[Plan]) -> list[Plan]:
+        """The plans, or those of a comparison with version 1 of the noise that is finished.
 
-    A kill loses the part it hits. ``progress(rows)`` hears of the samples that are there.
-    """
-    path = folder / "cells" / plan.name
-    parts = path.with_suffix("")
-    cell = load_cell(path, plan.depends)
-    if cell is None:
-        # Whole batches, so that they are the same ones with parts as without.
-        size = task.batch_size * max(1, PART // task.batch_size)
-        slices = [slice(k, min(k + size, task.most)) for k in range(0, task.most, size)]
-        if len(slices) == 1:
-            cell = _sampled(plan, task, extractor, slices[0], progress)
+        One that is not is sampled again, and a line says so: its solvers would be compared on other
+        starts than the rest.
+        """
+        earlier = [
+            replace(plan, depends={k: v for k, v in plan.depends.items() if k != NOISE})
+            for plan in plans
+        ]
+        begun = [path for path in map(self._path, earlier) if _is_begun(path)]
+        if not begun or any(_is_begun(path) for path in map(self._path, plans)):
+            return list(plans)
+        if all(load_cell(self._path(plan), plan.depends) is not None for plan in earlier):
+            return earlier
+        notice(f"{self.folder.parent}: cells of version 1 of the noise are sampled again")
+        for path in begun:
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+        return list(plans)
+
+    def _path(self, plan: Plan) -> Path:
+        return self.folder / plan.name
+
+    def read(self, plan: Plan) -> Cell:
+        """A cell that is finished."""
+        cell = load_cell(self._path(plan), plan.depends)
+        if cell is None:
+            raise InputError(
+                f"{plan.name}: lost while the comparison ran; start the same command again"
+            )
+        return cell
+
+    def take(self, plan: Plan, heard: Heard) -> Cell:
+        """The cell: read if the folder has it whole, else sampled, part by part, and written.
+
+        A kill loses the part it hits. ``heard(rows)`` is told of the samples that are there.
+        """
+        path = self._path(plan)
+        parts = path.with_suffix("")
+        cell = load_cell(path, plan.depends)
+        if cell is None:
+            # Whole batches, so that they are the same ones with parts as without.
+            size = self.execution.batch_size * max(1, PART // self.execution.batch_size)
+            slices = [slice(k, min(k + size, self.most)) for k in range(0, self.most, size)]
+            if len(slices) == 1:
+                cell = self._sampled(plan, slices[0], heard)
+            else:
+                cell = Cell.join([self._part(plan, rows, parts, heard) for rows in slices])
+            save_cell(path, cell, plan.depends)
         else:
-            cell = Cell.join([_part(plan, task, extractor, rows, parts, progress)
-                              for rows in slices])  # fmt: skip
-        save_cell(path, cell, plan.depends)
-    else:
-        progress(len(cell.features))
-    shutil.rmtree(parts, ignore_errors=True)
-    return cell
+            heard(len(cell.features))
+        shutil.rmtree(parts, ignore_errors=True)
+        return cell
+
+    def _part(self, plan: Plan, rows: slice, folder: Path, heard: Heard) -> Cell:
+        """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
+        path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
+        depends = {**plan.depends, "rows": [rows.start, rows.stop]}
+        part = load_cell(path, depends)
+        if part is None:
+            part = self._sampled(plan, rows, heard)
+            save_cell(path, part, depends)
+        else:
+            heard(len(part.features))
+        return part
+
+    def _sampled(self, plan: Plan, rows: slice, heard: Heard) -> Cell:
+        cond = None if plan.cond is None else plan.cond[rows]
+        drawn = plan.sampler.sample(
+            Request(plan.seeds[rows], plan.nfe, cond),
+            self.execution,
+            Watch(recorded=FILMED if plan.filmed and rows.start == 0 else 0, on_batch=heard),
+        )
+        film = None if drawn.calls is None else drawn.film
+        return Cell(
+            self.extractor(drawn.images),
+            drawn.images[:SHOWN],
+            drawn.nfe,
+            drawn.seconds,
+            machine(),
+            film,
+        )
 
 
-def _part(
-    plan: Plan,
-    task: CompareTask,
-    extractor: Extractor,
-    rows: slice,
-    folder: Path,
-    progress: Callable[[int], None],
-) -> Cell:
-    """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
-    path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
-    depends = {**plan.depends, "rows": [rows.start, rows.stop]}
-    part = load_cell(path, depends)
-    if part is None:
-        part = _sampled(plan, task, extractor, rows, progress)
-        save_cell(path, part, depends)
-    else:
-        progress(len(part.features))
-    return part
-
-
-def _sampled(
-    plan: Plan,
-    task: CompareTask,
-    extractor: Extractor,
-    rows: slice,
-    progress: Callable[[int], None],
-) -> Cell:
-    cond = None if plan.cond is None else plan.cond[rows]
-    drawn = plan.sampler.sample(
-        Request(plan.seeds[rows], plan.nfe, cond),
-        Execution(task.batch_size, DTYPES[choice("dtype", task.dtype, DTYPES)], task.device),
-        Watch(recorded=FILMED if plan.filmed and rows.start == 0 else 0, on_batch=progress),
-    )
-    images = drawn.images
-    film = None if drawn.calls is None else drawn.film
-    return Cell(extractor(images), images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)
+def _is_begun(path: Path) -> bool:
+    """Whether a cell is there, or a part of it."""
+    return path.is_file() or path.with_suffix("").is_dir()

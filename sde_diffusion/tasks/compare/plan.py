@@ -49,8 +49,7 @@ class CompareTask:
     reference: str | None
     animation: bool
 
-    def check(self) -> None:
-        """InputError for numbers that make no comparison."""
+    def __post_init__(self) -> None:
         if not self.samples or min(self.samples) < 2:
             raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
         if self.solvers == [] or not self.nfe:
@@ -58,8 +57,6 @@ class CompareTask:
             raise InputError(f"{empty}=[]: give at least one")
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: give a number >= 0")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size={self.batch_size}: give a number >= 1")
         if self.repeats < 1:
             raise InputError(f"repeats={self.repeats}: give a number of seed blocks >= 1")
 
@@ -136,7 +133,7 @@ def plans(
         chosen = usual(config, task, model) if task.solvers is None else task.solvers
         for choice in entries(chosen, "solver"):
             samplers[choice.label + mark] = (*_sampler(config, choice, model), model)
-    found = []
+    cells = []
     for block in range(task.repeats):
         for label, (sampler, parts, model) in samplers.items():
             for nfe in [None] if sampler.solver.adaptive else list(dict.fromkeys(task.nfe)):
@@ -152,22 +149,21 @@ def plans(
                 }  # fmt: skip
                 cond = model.condition(task.label, seeds)
                 sampler.solver.check_condition(cond)
-                found.append(Plan(label, sampler, nfe, sampler.steps(nfe), model.name, block,
+                cells.append(Plan(label, sampler, nfe, sampler.steps(nfe), model.name, block,
                                   seeds, cond, filmed, depends))  # fmt: skip
-    return found
+    return cells
 
 
 def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
     """The solvers of a comparison that names none."""
-    found = list(USUAL)
     try:
         shipped, _ = _sampler(config, Choice("calibrated", "solver", "calibrated"), model)
         shipped.solver.check_condition(model.condition(task.label, task.seeds(0)))
         for nfe in task.nfe:
             shipped.steps(nfe)
     except InputError:  # made for another model, guidance, condition or number of evaluations
-        return found
-    return [*found, "calibrated"]
+        return list(USUAL)
+    return [*USUAL, "calibrated"]
 
 
 def _sampler(config: DictConfig, choice: Choice, model: Model) -> tuple[Sampler, dict[str, Any]]:

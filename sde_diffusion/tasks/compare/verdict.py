@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,14 +10,14 @@ from torch import Tensor
 from sde_diffusion.metrics.judge import Judge, Row
 from sde_diffusion.report.comparison import point
 from sde_diffusion.report.ranking import Ranking, rank
-from sde_diffusion.tasks.compare.cell import features_of
+from sde_diffusion.tasks.compare.cell import Cells
 from sde_diffusion.tasks.compare.plan import Plan
 
 
 def verdict(
-    rows: Mapping[Plan, Sequence[Row]], judge: Judge, folder: Path
+    rows: Mapping[Plan, Sequence[Row]], judge: Judge, cells: Cells
 ) -> tuple[list[Row], list[Ranking]]:
-    """The points of every solver, and a ranking at each NFE from the cells in ``folder``.
+    """The points of every solver, and a ranking at each NFE from the finished cells.
 
     It holds the features of one NFE at a time.
     """
@@ -31,27 +30,27 @@ def verdict(
     rankings = []
     for solvers in budgets.values():
         features = {
-            label: torch.stack([features_of(plan, folder) for plan in blocks])
+            label: torch.stack([cells.read(plan).features for plan in blocks])
             for label, blocks in solvers.items()
         }
         strata = strata_of(next(iter(solvers.values())))
         last = []
         for label, blocks in solvers.items():
-            found = over_blocks([rows[plan] for plan in blocks], features[label], strata, judge)
-            points.setdefault(label, []).extend(found)
-            last.append(found[-1])
+            pooled = over_blocks([rows[plan] for plan in blocks], features[label], strata, judge)
+            points.setdefault(label, []).extend(pooled)
+            last.append(pooled[-1])
         flat = {label: x.flatten(0, 1) for label, x in features.items()}
         labels = None if strata is None else strata.flatten()
         rankings.append(rank(last, flat, judge.reference, judge.known, labels))
-    return [row for found in points.values() for row in found], sorted(
+    return [row for of_label in points.values() for row in of_label], sorted(
         rankings, key=lambda ranking: ranking.nfe
     )
 
 
 def strata_of(blocks: Sequence[Plan]) -> Tensor | None:
     """The labels [B, N] of the samples of all blocks, if they were set."""
-    known = [plan.strata for plan in blocks if plan.strata is not None]
-    return torch.stack(known) if known else None
+    labels = [plan.strata for plan in blocks if plan.strata is not None]
+    return torch.stack(labels) if labels else None
 
 
 def over_blocks(

@@ -1,0 +1,65 @@
+"""What a job leaves: files in its folder, and the same in its tracker."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.notice import optional
+from sde_diffusion.system.processes import rank
+from sde_diffusion.system.storage import csv_text, write_atomically
+from sde_diffusion.system.tracking import Tracker
+
+# Of results and arrays: to be raised with any change of what their names mean.
+FORMAT = 1
+
+
+@final
+class Output:
+    """A folder and a tracker. Files are written whole or not at all.
+
+    A file that is a result raises InputError where it cannot be written; a picture is left out
+    with a line. Of several processes rank 0 writes.
+    """
+
+    def __init__(self, folder: Path, tracker: Tracker) -> None:
+        self.folder, self.tracker = folder, tracker
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """A file of that name."""
+        if rank() == 0:
+            data = content.encode() if isinstance(content, str) else content
+            write_atomically(self.folder / name, data)
+
+    def json(self, name: str, content: Any) -> None:
+        """A JSON file that every language reads: what is not finite is null."""
+        self.write(name, strict_json.dumps(content, indent=2))
+
+    def arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """A compressed npz file, with its ``format``."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, format=np.array(FORMAT), **arrays)
+        self.write(name, buffer.getvalue())
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """NAME.csv of rows with the same keys, and the table in the tracker."""
+        self.write(f"{name}.csv", csv_text(rows))
+        self.tracker.table(name, rows)
+
+    def picture(self, name: str, draw: Callable[[], bytes], label: str | None = None) -> None:
+        """A picture file with the content that ``draw`` makes; ``label`` names it in the tracker.
+
+        Whatever fails in it is one line, and costs no result.
+        """
+        with optional(name):
+            self.write(name, draw())
+            self.tracker.image(label or Path(name).stem, self.folder / name)
+
+    def log(self, metrics: dict[str, float], step: int = 0) -> None:
+        """Numbers at a step, in the tracker."""
+        self.tracker.log(metrics, step)

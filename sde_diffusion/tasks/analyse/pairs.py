@@ -1,0 +1,109 @@
+"""Solvers on grids, and the words that choose them on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.config import groups
+from sde_diffusion.config.choices import Choice, entries
+from sde_diffusion.config.schema import MISSING
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.solvers.base import Solver
+
+OWN = "default"  # the grid that a solver's yaml names
+DEFAULT_SDE = "edm"  # of the task sample
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A solver on a grid, and the words that choose them on the command line."""
+
+    solver_label: str
+    grid_label: str
+    solver: Solver
+    grid: TimeGrid
+    words: list[str]
+
+    def on(self, spectrum: Path) -> Pair:
+        """A searched grid that names no spectrum takes this one."""
+        if self.grid.fields().get("spectrum", "") is not None:
+            return self
+        file = os.path.relpath(spectrum)
+        grid = self.grid.changed(spectrum=file)
+        return replace(self, grid=grid, words=[*self.words, f"grid.spectrum={file}"])
+
+
+def pairs(
+    sde: SDE, solvers: Sequence[Any], grids: Sequence[Any], ends: Mapping[str, float]
+) -> list[Pair]:
+    """Every solver on every grid between the noise levels ``ends``; InputError for what has no
+    exact error."""
+    process = sde_words(sde)
+    asked = [_complete(entry) for entry in entries(grids, "grid")]
+    chosen = []
+    for entry in entries(solvers, "solver"):
+        solver = _known(entry.label, entry.component())
+        for choice in asked:
+            own = choice.label == OWN
+            name = entry.default_grid() if own else choice.name
+            if name is None:
+                raise InputError(f"grids: {entry.label} names no default grid; leave 'default' out")
+            grid, moved = _between(name, {} if own else choice.fields, ends)
+            words = entry.words() if own else [*replace(entry, grid=None).words(), *choice.words()]
+            chosen.append(Pair(entry.label, choice.label, solver, grid, [*process, *words, *moved]))
+    return chosen
+
+
+def _complete(grid: Choice) -> Choice:
+    """Itself; InputError for a grid that lacks a field which only a user can give."""
+    if grid.label != OWN:
+        stated = {**groups.node("grid", grid.name), **grid.fields}
+        missing = [key for key, value in stated.items() if value == MISSING]
+        if missing:
+            raise InputError(
+                f"grids: {grid.label} needs {', '.join(missing)}; give {{LABEL: {{grid: "
+                f"{grid.name}, {missing[0]}: VALUE}}}}"
+            )
+    return grid
+
+
+def _known(label: str, solver: Solver) -> Solver:
+    """Itself; InputError unless its error on a Gaussian is known exactly."""
+    if solver.grid is not None:
+        raise InputError(
+            f"solvers: {label} was fitted to one network; a Gaussian says nothing of it: leave "
+            "it out, or use 'compare'"
+        )
+    if not solver.linear:
+        raise InputError(
+            f"solvers: {label} is no linear map (norms of the state, or error control): its "
+            "error is not known exactly; leave it out, or use 'compare'"
+        )
+    return solver
+
+
+def _between(
+    name: str, fields: Mapping[str, Any], ends: Mapping[str, float]
+) -> tuple[TimeGrid, list[str]]:
+    """A grid between these noise levels, and the words that say so where it has others."""
+    stated = {**groups.node("grid", name), **fields}
+    taken = {key: level for key, level in ends.items() if key in stated}
+    grid: TimeGrid = groups.make("grid", name, **{**fields, **taken})
+    return grid, [f"grid.{key}={level:g}" for key, level in taken.items() if stated[key] != level]
+
+
+def sde_words(sde: SDE) -> list[str]:
+    """The words that choose a process in ``sample``, whose own they leave out."""
+    try:
+        name = groups.choice_of("sde", sde)
+    except InputError:  # of another package, without a yaml
+        return [f"++sde.{key}={value}" for key, value in sde.fields().items()]
+    usual: SDE = groups.make("sde", name)
+    others = [f"sde.{k}={v}" for k, v in sde.fields().items() if usual.fields()[k] != v]
+    return [f"sde={name}", *others] if name != DEFAULT_SDE or others else []

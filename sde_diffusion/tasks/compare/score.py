@@ -1,0 +1,117 @@
+"""From plans to finished cells to rows: what each was judged at, and what diverged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.metrics.judge import Judge, Row
+from sde_diffusion.report.tables import cell_line
+from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.identity import COMPONENT
+from sde_diffusion.system.resume import NOISE
+from sde_diffusion.tasks.compare.cell import Cell, Cells
+from sde_diffusion.tasks.compare.plan import PARTS, Budget, CompareTask, Plan
+from sde_diffusion.tasks.run import Run
+
+FLOORS = ("fd", "fd_debiased")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the cells of a comparison were judged at.
+
+    Attributes:
+        rows: of each plan, one a number of samples.
+        shown: first images of the first block, by solver and NFE. films: how they formed.
+        left_out: a line for each solver and NFE that diverged.
+    """
+
+    rows: dict[Plan, list[Row]]
+    shown: dict[tuple[str, str], Tensor]
+    films: dict[str, Film]
+    left_out: list[str]
+
+
+def score(
+    job: Run[CompareTask],
+    plans: Sequence[Plan],
+    cells: Cells,
+    judge: Judge,
+    floors: Mapping[int, Row],
+) -> Scores:
+    """Sample and judge every plan, with a bar and a line a cell.
+
+    A budget of which one block diverges is left out whole: a mean over the blocks that went well
+    would flatter the solver. InputError if nothing is left.
+    """
+    rows: dict[Plan, list[Row]] = {}
+    first: dict[Plan, Cell] = {}
+    diverged: dict[Budget, str] = {}
+    work = sum(plan.weight * cells.most for plan in plans)
+    with tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
+        for number, plan in enumerate(plans):
+
+            def hear(samples: int, weight: int = plan.weight) -> None:
+                bar.update(weight * samples)
+
+            if plan.budget in diverged:
+                continue
+            try:
+                cell = cells.take(plan, hear)
+            except DivergedError as error:
+                diverged[plan.budget] = f"{plan.label} at NFE {plan.nfe or 'of its own'}: {error}"
+                bar.write(f"left out: {diverged[plan.budget]}")
+                continue
+            facts = _facts(plan, cell, job.task) | {"extractor": job.extractor.name}
+            judged = judge.rows(cell.features, job.task.counts, plan.strata)
+            rows[plan] = [{**facts, **row, **_floor(floors.get(row["samples"]))} for row in judged]
+            if plan.block == 0:
+                first[plan] = cell
+            last = rows[plan][-1]
+            bar.write(cell_line(last))
+            job.output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
+    return _whole(rows, first, diverged)
+
+
+def _whole(
+    rows: Mapping[Plan, list[Row]], first: Mapping[Plan, Cell], diverged: Mapping[Budget, str]
+) -> Scores:
+    """The scores of those budgets of which no block diverged."""
+    left_out = list(diverged.values())
+    kept = {plan: scored for plan, scored in rows.items() if plan.budget not in diverged}
+    if not kept:
+        raise InputError(left_out[0])
+    cells = {plan: cell for plan, cell in first.items() if plan in kept}
+    return Scores(
+        kept,
+        {(plan.label, f"{cell.nfe:g}"): cell.images for plan, cell in cells.items()},
+        {plan.label: cell.film for plan, cell in cells.items() if cell.film is not None},
+        left_out,
+    )
+
+
+def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
+    """The protocol's fields that are a cell's own."""
+    parts, solver = plan.depends["parts"], plan.sampler.solver
+    return {
+        "solver": plan.label, "nfe": cell.nfe, "block": plan.block,
+        "seeds": f"{plan.seeds[0]}-{plan.seeds[-1]}", "seconds": cell.seconds,
+        "ms_per_image": 1000 * cell.seconds / len(plan.seeds),
+        "nfe_asked": plan.nfe, "steps": plan.steps, "order": solver.order,
+        "stochastic": solver.stochastic, "couples_batch": solver.couples_batch,
+        "target": parts["solver"][COMPONENT], "grid": parts["grid"][COMPONENT],
+        "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
+        "quantisation": "uint8, clipped, then rounded to nearest", "dtype": task.dtype,
+        "network_dtype": task.precision, "device": task.device,
+        NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.made, "model": plan.model,
+    }  # fmt: skip
+
+
+def _floor(real: Row | None) -> Row:
+    return {"floor" + name.removeprefix("fd"): real and real[name] for name in FLOORS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import DivergedError
+from sde_diffusion.errors import InputError
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -15,17 +15,20 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 127.5 - 1
 
 
+def not_finite(x: Tensor) -> int:
+    """How many rows of x [N, ...] hold values that are not finite."""
+    return int((~x.isfinite()).reshape(len(x), -1).any(1).sum())
+
+
 def to_uint8(x: Tensor) -> Tensor:
     """Float -1 .. 1 -> uint8, clipped, then rounded to nearest (never truncated).
 
-    DivergedError for values that are not finite: as pixels they would be black or white, and
-    count as such.
+    InputError for values that are not finite: as pixels they would be black or white, and count
+    as such.
     """
-    finite = x.isfinite()
-    if not bool(finite.all()):
-        wrong = int((~finite).reshape(len(x), -1).any(1).sum())
-        raise DivergedError(
-            f"samples: {wrong} of {len(x)} hold values that are not finite; the solver diverged: "
-            "give a larger nfe or another grid, or check the model"
+    if wrong := not_finite(x):
+        raise InputError(
+            f"images: {wrong} of {len(x)} hold values that are not finite; they are no pictures: "
+            "check what made them"
         )
     return ((x.to(torch.float64).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

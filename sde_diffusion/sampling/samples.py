@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.codecs import PIXELS, Codec
-from sde_diffusion.errors import InputError
-from sde_diffusion.images.pixels import to_uint8
+from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.images.pixels import not_finite, to_uint8
 from sde_diffusion.sampling.recorder import Calls
 from sde_diffusion.system.storage import write_atomically
 
@@ -50,8 +50,18 @@ class Samples:
 
     @property
     def images(self) -> Tensor:
-        """The pictures as uint8 [N, C, H, W], clipped and rounded."""
+        """The pictures as uint8 [N, C, H, W], clipped and rounded; DivergedError if there are
+        none."""
+        self.check()
         return to_uint8(self.codec.decode(self.x))
+
+    def check(self) -> None:
+        """DivergedError for states that are not finite."""
+        if wrong := not_finite(self.x):
+            raise DivergedError(
+                f"samples: {wrong} of {len(self)} hold values that are not finite; the solver "
+                "diverged: give a larger nfe or another grid, or check the model"
+            )
 
     @property
     def film(self) -> Film:

@@ -54,6 +54,7 @@ def run(config: DictConfig, folder: Path) -> float:
             job.execution,
             Watch(task.trajectory, ANIMATED if task.animation else 0, "sample"),
         )
+        drawn.check()
         job.output.arrays("samples.npz", **arrays(drawn))
         figures = {"nfe": drawn.nfe, "seconds": drawn.seconds}
         job.result({**figures, "n": len(seeds), NOISE: VERSION})

@@ -41,9 +41,9 @@ def test_to_uint8_clips_before_it_rounds() -> None:
 def test_values_that_are_not_finite_are_neither_black_nor_white() -> None:
     x = torch.zeros(3, 1, 2, 2)
     x[1, 0, 0, 1] = torch.nan
-    with pytest.raises(InputError, match="samples: 1 of 3 hold values that are not finite"):
+    with pytest.raises(InputError, match="images: 1 of 3 hold values that are not finite"):
         to_uint8(x)
-    with pytest.raises(InputError, match="samples: 2 of 2"):
+    with pytest.raises(InputError, match="images: 2 of 2"):
         to_uint8(torch.tensor([-torch.inf, torch.inf]))
 
 

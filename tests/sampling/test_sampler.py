@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.models.model import Model, load, wrap
 from sde_diffusion.process.grids import Karras
@@ -144,3 +145,16 @@ def test_images_are_rounded_and_the_test_sees_truncation() -> None:
 
     assert abs(shift(Samples(x, tuple(range(50)), 1.0, 1.0).images)) < 5 * 0.29 / 39200**0.5
     assert shift(truncated(x)) == pytest.approx(-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_states_that_are_not_finite_are_no_pictures(value: float) -> None:
+    """Of images and of vectors; what the solver did is said, not what a pixel is."""
+    for shape in ((3, 1, 2, 2), (3, 2)):
+        x = torch.zeros(shape)
+        x[1] = value
+        drawn = Samples(x, (0, 1, 2), 1.0, 0.0)
+        with pytest.raises(DivergedError, match=r"samples: 1 of 3 .* larger nfe"):
+            drawn.check()
+        with pytest.raises(DivergedError):
+            _ = drawn.images

@@ -19,7 +19,7 @@ from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import identity
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import notice, optional
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
@@ -199,15 +199,12 @@ class Cells:
             self.execution,
             Watch(recorded=FILMED if plan.filmed and rows.start == 0 else 0, on_batch=heard),
         )
-        film = None if drawn.calls is None else drawn.film
-        return Cell(
-            self.extractor(drawn.images),
-            drawn.images[:SHOWN],
-            drawn.nfe,
-            drawn.seconds,
-            machine(),
-            film,
-        )
+        images, film = drawn.images, None
+        if drawn.calls is not None:
+            with optional(f"film of {plan.label}"):
+                film = drawn.film
+        features = self.extractor(images)
+        return Cell(features, images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)
 
 
 def _is_begun(path: Path) -> bool:

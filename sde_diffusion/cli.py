@@ -31,6 +31,7 @@ from sde_diffusion.config.compose import ROOT, find_packages, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.streams import forgiving
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -146,6 +147,11 @@ def with_task(argv: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
+    with forgiving():
+        _main()
+
+
+def _main() -> None:
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     find_packages()
     OmegaConf.register_new_resolver(
@@ -173,9 +179,6 @@ def main() -> None:
         line = str(error) if isinstance(error, InputError) else one_line(error, words)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)
-    except BrokenPipeError:  # '| head' has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
-        sys.exit(0)
     except OSError as error:  # of Hydra's own folder: on a disk that may not be written, say
         if wanted_traceback:
             raise

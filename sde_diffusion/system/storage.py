@@ -6,12 +6,16 @@ import csv
 import hashlib
 import io
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sde_diffusion.errors import InputError
+
+# What a file is called until it is whole.
+HALF = re.compile(r"\..+\.(safetensors|csv|html|json|md|npz|png|webp)\.[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -44,6 +48,15 @@ def _replace(path: Path, content: bytes) -> None:
         if name:
             os.unlink(name)
         raise
+
+
+def tidy(folder: Path) -> None:
+    """Remove what writers killed half-way have left in a job's ``folder``, where nobody writes now,
+    and in the folders of its parts."""
+    for pattern in (".*", "*/.*", "cells/*/.*"):
+        for path in folder.glob(pattern):
+            if HALF.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:

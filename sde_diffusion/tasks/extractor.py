@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import CnnExtractor
-from sde_diffusion.metrics.extractors.cnn import train_cnn
+from sde_diffusion.metrics.extractors.cnn import EXTRACTOR, train_cnn
 from sde_diffusion.metrics.judge import floor_rows, score_line
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.tasks.run import Run
@@ -42,14 +42,14 @@ class ExtractorTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write NAME.safetensors and NAME-reference.safetensors; returns the test accuracy.
 
-    A NAME.safetensors that is there already is kept.
+    A NAME.safetensors that is there already, and whole, is kept.
     """
     with Run(config, folder, ExtractorTask) as job:
         task, precision = job.task, job.precision
         data, held_out = (part.as_pictures() for part in both_splits(config))
         job.begin()
         path = folder / f"{task.name}.safetensors"
-        if not path.is_file():
+        if EXTRACTOR.recall(path, lambda *content: True) is None:
             train_cnn(data, path, task.epochs, task.dim, task.seed, task.architecture, precision)
         trained = job.seconds
         extractor = CnnExtractor(str(path))

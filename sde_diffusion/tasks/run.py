@@ -26,6 +26,7 @@ from sde_diffusion.system.lock import locked
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import rank
 from sde_diffusion.system.provenance import machine
+from sde_diffusion.system.storage import tidy
 from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 
 T = TypeVar("T")
@@ -54,6 +55,8 @@ class Run(Generic[T]):
 
     def __enter__(self) -> Run[T]:
         self._stack.enter_context(locked(self.output.folder))
+        if rank() == 0:
+            tidy(self.output.folder)
         self._stack.enter_context(self.output.tracker)
         return self
 

@@ -20,7 +20,6 @@ from sde_diffusion.system.resume import NOISE
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 BEST = "best.safetensors"
-HALF = re.compile(r"\..+\.(safetensors|png|csv)\.[a-z0-9_]{8}")  # files.write_atomically's own
 EARLIER = re.compile(r"checkpoint-(\d+)\.safetensors")
 
 
@@ -97,13 +96,6 @@ class Checkpoints:
         if rank() == 0:
             for old in self.earlier()[self.keep - 1 :]:
                 old.unlink()
-
-    def tidy(self) -> None:
-        """Remove what writers killed half-way have left."""
-        if rank() == 0:
-            for path in self.folder.rglob(".*"):
-                if HALF.fullmatch(path.name):
-                    path.unlink()
 
 
 def differences(recorded: Spec, wanted: Spec) -> list[str]:

@@ -24,6 +24,7 @@ from sde_diffusion.process.noise import VERSION, Stream, derived_seed
 from sde_diffusion.system import processes
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.resume import NOISE
+from sde_diffusion.system.storage import tidy
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.batch import Batches, part_of
 from sde_diffusion.training.checkpoints import (
@@ -96,7 +97,8 @@ class Trainer:
         weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
         prepare(network, config, self.device)
         self.checkpoints = Checkpoints(folder, config.keep)
-        self.checkpoints.tidy()
+        if processes.rank() == 0:
+            tidy(folder)
         found = self.checkpoints.read()
         if found is None and config.init is not None:
             start_from(config.init, spec, network)

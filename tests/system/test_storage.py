@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.storage import fingerprint, write_atomically
+from sde_diffusion.system.storage import fingerprint, tidy, write_atomically
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +42,20 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     with pytest.raises(InputError, match="not written"):
         write_atomically(target / "below a file", b"new")
+
+
+def test_what_killed_writers_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.replace", lambda *names: None)
+    for name in ("a.json", "b/c.safetensors"):
+        write_atomically(tmp_path / name, b"half")
+    kept = [".lock", ".gitignore", "a.json", ".notes.txt"]
+    for name in kept:
+        (tmp_path / name).write_text("whole")
+    assert len(list(tmp_path.rglob("*"))) == len(kept) + 3
+    tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*kept, "b"])
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:

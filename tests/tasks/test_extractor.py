@@ -31,6 +31,10 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     before = weights.stat().st_mtime_ns
     quick_cli(*words, "seed=0")
     assert weights.stat().st_mtime_ns == before
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "d.safetensors: not usable" in quick_cli(*words).stderr
+    assert weights.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import ImageSet
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.network import NetworkDenoiser
-from sde_diffusion.models.model import load
+from sde_diffusion.face.load import load
 from sde_diffusion.sampling.likelihood import dequantise
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood, train

@@ -17,9 +17,10 @@ from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.data import DataSource, Digits, to_float
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
+from sde_diffusion.face.load import load
+from sde_diffusion.face.model import Model
 from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.model import Model, load
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.system.storage import asset
 
@@ -54,7 +55,7 @@ def model_case(name: str, title: str, model: Model, scale: float | None, path: s
     denoiser: Denoiser = model.denoiser
     if scale is not None:
         denoiser = Guided(denoiser, ClassifierFree(scale))
-    return Case(name, name, title, denoiser, lambda seeds: model.condition("all", seeds),
+    return Case(name, name, title, denoiser, lambda seeds: model.condition({"label": "all"}, seeds),
                 lambda: asset(path), n, picked, features=True)  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def own_case(
     """Calibrated here, in FOLDER."""
 
     def condition(seeds: Sequence[int]) -> Condition | None:
-        return None if model is None else model.condition("all", seeds)
+        return None if model is None else model.condition({"label": "all"}, seeds)
 
     calibration = calibrated_here(name, lambda: denoiser, condition, settings)
     return Case(name, name, title, denoiser, condition, calibration, 600, 200)

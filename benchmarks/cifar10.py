@@ -23,7 +23,8 @@ import torch
 from sde_diffusion.config.compose import build, compose_task, read
 from sde_diffusion.data import ImageSet
 from sde_diffusion.data.splits import both_splits
-from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.models.file import load_denoiser, read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import evaluate, sample, train

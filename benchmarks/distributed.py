@@ -15,7 +15,8 @@ import page
 import torch
 
 from sde_diffusion.data.digits import Digits
-from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.models.file import read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system import processes
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically

@@ -16,7 +16,8 @@ from torch import Tensor
 from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.data import Digits
 from sde_diffusion.denoisers.network import NetworkDenoiser
-from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.models.file import read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.training.ema import Averaged, PowerEMA

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.config.compose import build, compose_task, read
+from sde_diffusion.face.load import load
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.references import reference_for
-from sde_diffusion.models.model import load
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.tasks import compare
 from sde_diffusion.tasks.compare.cell import SHOWN, Cell, save_cell

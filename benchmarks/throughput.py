@@ -28,7 +28,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import compose_task, plain, read
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
-from sde_diffusion.models.file import Spec
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import register
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically

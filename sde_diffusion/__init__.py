@@ -1,6 +1,6 @@
 """Score-based SDE framework for image synthesis with pluggable solvers.
 
-``load("mnist").sample(n=16, solver="unipc", nfe=10, seed=0, label=7)`` draws sixteen sevens;
+``load("mnist").sample(n=16, solver=UniPC(order=3), nfe=10, seed=0, label=7)`` draws sixteen sevens;
 ``wrap(model, shape=(3, 32, 32))`` does the same for a callable of your own;
 ``exact_error("unipc", nfe=10, covariance=S)`` says what a solver will do to your data before any
 network is run. Importing this package imports no torch: the names below are loaded when first used.
@@ -13,23 +13,92 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sde_diffusion.exact import Gaussian, exact_error
-    from sde_diffusion.models.model import Model, load, wrap
-    from sde_diffusion.sampling.sampler import Sampler
-    from sde_diffusion.sampling.samples import Samples
+    from sde_diffusion.exact import Gaussian as Gaussian
+    from sde_diffusion.exact import exact_error as exact_error
+    from sde_diffusion.face.load import load as load
+    from sde_diffusion.face.load import wrap as wrap
+    from sde_diffusion.face.model import Model as Model
+    from sde_diffusion.sampling.sampler import Sampler as Sampler
+    from sde_diffusion.sampling.samples import Samples as Samples
 
-__all__ = [
-    "Gaussian", "Model", "Sampler", "Samples", "__version__", "exact_error", "load", "wrap",
-]  # fmt: skip
-_HOME = {
-    "Model": "models.model",
-    "load": "models.model",
-    "wrap": "models.model",
-    "Sampler": "sampling.sampler",
-    "Samples": "sampling.samples",
-    "Gaussian": "exact",
-    "exact_error": "exact",
+# The names by the module that they are loaded from: what a user calls, then every component.
+_MODULES = {
+    "face.load": "load wrap",
+    "face.model": "Model",
+    "errors": "InputError",
+    "exact": "Gaussian exact_error",
+    "conditions.condition": "Condition Part",
+    "conditions.conditioner": "Conditioner",
+    "denoisers.space": "Kind Space",
+    "sampling.sampler": "Request Sampler Watch",
+    "sampling.execute": "Execution",
+    "sampling.samples": "Samples",
+    "sampling.start": "FromImage FromNoise Prior Start",
+    "data.cifar10": "CIFAR10",
+    "data.digits": "Digits",
+    "data.fashion_mnist": "FashionMNIST",
+    "data.folder": "ImageFolder",
+    "data.huggingface": "HuggingFace",
+    "data.mnist": "MNIST",
+    "data.npz": "ImageNpz",
+    "data.toy": "Toy",
+    "data.vectors": "Vectors",
+    "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
+    "KarrasPreconditioning ScorePrediction VPrediction",
+    "guidance": "ClassifierFree Clip",
+    "metrics.energy": "Energy",
+    "metrics.extractors.cnn": "CnnExtractor",
+    "metrics.extractors.inception": "InceptionExtractor",
+    "metrics.extractors.pca": "PcaExtractor",
+    "metrics.extractors.pixel": "PixelExtractor",
+    "metrics.extractors.random_conv": "RandomConvExtractor",
+    "metrics.extractors.torchscript": "TorchScriptExtractor",
+    "metrics.kid": "KID",
+    "metrics.prdc": "PRDC",
+    "metrics.sliced_w2": "SlicedW2",
+    "networks": "MLP DiT NCSNpp UNet",
+    "process.grids": "Explicit Karras LogSNR Uniform VPTime",
+    "process.noise": "Brownian Seeds",
+    "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",
+    "process.searched": "Searched",
+    "solvers.adaptive.adaptive_sde": "AdaptiveSDE",
+    "solvers.adaptive.dopri": "DoPri",
+    "solvers.adaptive.scipy": "SciPy",
+    "solvers.adaptive.torchsde_adaptive": "TorchSDEAdaptive",
+    "solvers.ancestral": "Ancestral",
+    "solvers.calibrated.solver": "Calibrated",
+    "solvers.ddim": "DDIM",
+    "solvers.deis": "DEIS",
+    "solvers.dpm2": "DPM2",
+    "solvers.dpmpp_2m": "DPMpp2M",
+    "solvers.dpmpp_2m_sde": "DPMpp2MSDE",
+    "solvers.dpmpp_2s": "DPMpp2S",
+    "solvers.dpmpp_3m": "DPMpp3M",
+    "solvers.dpmpp_3m_sde": "DPMpp3MSDE",
+    "solvers.er_sde": "ERSDE",
+    "solvers.euler_maruyama": "EulerMaruyama",
+    "solvers.heun": "Heun",
+    "solvers.ipndm": "IPNDM",
+    "solvers.langevin": "Langevin",
+    "solvers.lms": "LMS",
+    "solvers.reverse_diffusion": "ReverseDiffusion",
+    "solvers.sa_solver": "SASolver",
+    "solvers.seeds_method": "SEEDS",
+    "solvers.torchsde": "TorchSDE",
+    "solvers.unipc": "UniPC",
+    "solvers.wrappers.predictor_corrector": "PredictorCorrector",
+    "solvers.wrappers.renoise": "Renoise",
+    "solvers.wrappers.restart": "Restart",
+    "system.tracking": "CsvTracker NoTracker WandbTracker",
+    "training.augment": "Dequantise Flip Geometric",
+    "training.ema": "FixedEMA PowerEMA WarmupEMA",
+    "training.levels": "FromSDE Importance LogNormal LogUniform",
+    "training.schedule": "Constant Cosine InverseSqrt Linear",
+    "training.weighting": "EDMWeighting LikelihoodWeighting MinSNRWeighting PublishedWeighting "
+    "UncertaintyWeighting",
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,3 +107,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'sde_diffusion' has no attribute {name!r}")
     return getattr(import_module(f"sde_diffusion.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sde_diffusion.cli import FULL_ERROR, main
-from sde_diffusion.models.file import Spec, save_checkpoint
+from sde_diffusion.models.file import save_checkpoint
+from sde_diffusion.models.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ class Conditioner(ABC):
 
     Attributes:
         words: the keys it understands, such as ``label`` or ``prompt``.
+        classes: how many labels there are; 0 if it knows none.
     """
 
     words: tuple[str, ...] = ()
+    classes: int = 0
 
     @abstractmethod
     def encode(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:

@@ -36,6 +36,8 @@ class Labels(Conditioner):
             raise InputError(f"label={label}: {self.model} knows no labels; use label=null")
         if isinstance(label, str) and label == ALL and ALL not in self.names:
             return Condition.label([seed % self.classes for seed in seeds])
+        if isinstance(label, Mapping):
+            raise self._refusal(label)
         one = isinstance(label, str) or not hasattr(label, "__len__") or _is_scalar(label)
         values = [label] * len(seeds) if one else list(label)
         if len(values) != len(seeds):

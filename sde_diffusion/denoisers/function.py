@@ -41,14 +41,14 @@ class FunctionDenoiser(CountedDenoiser):
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         predicts: str = "x0",
-        extra: Extra = lambda cond, x: (),
+        extra: Extra | None = None,
     ) -> None:
         super().__init__(space, sigma_min, sigma_max)
         if not callable(model):
             raise InputError(f"model={model!r}: give a callable model(x, sigma)")
         if predicts not in PREDICTS:
             raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
-        self.model, self.predicts, self.extra = model, predicts, extra
+        self.model, self.predicts, self.extra = model, predicts, extra or nothing
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
@@ -74,6 +74,11 @@ class FunctionDenoiser(CountedDenoiser):
                 f"{tuple(x.shape)}, the shape of x, in floating point"
             )
         return answer.as_subclass(Tensor)
+
+
+def nothing(cond: Condition | None, x: Tensor) -> tuple[()]:
+    """What a model without conditions is given: no more than x and sigma."""
+    return ()
 
 
 def null_label(classes: int) -> Extra:

@@ -8,6 +8,9 @@ import torch
 
 from sde_diffusion.errors import InputError
 
+# Of the state.
+STATE_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
 
 @dataclass(frozen=True)
 class Execution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -110,6 +110,10 @@ class Sampler:
                 f"the model's training range {low:g} .. {high:g}; give noise levels within it"
             )
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last)
+
+    def decoded_by(self, codec: Codec) -> Sampler:
+        """The same, whose samples are made pictures of by ``codec``."""
+        return replace(self, codec=codec)
 
     def steps(self, nfe: int | None) -> int:
         """Steps that ``nfe`` network evaluations a sample buy (a guidance pair costs two)."""

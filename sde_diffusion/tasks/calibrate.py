@@ -22,7 +22,6 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.model import guided
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -30,6 +29,7 @@ from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.tasks.composed import guided
 from sde_diffusion.tasks.run import Run
 
 

@@ -108,7 +108,7 @@ def log_density(
     task = job.task
     likelihood, cond = _likelihood(job, data, test), job.condition(task.seeds)
     if task.label == "all" and job.model.classes and test.labels is not None:
-        cond = job.model.condition(test.labels[: task.n].tolist(), task.seeds)
+        cond = job.model.condition({"label": test.labels[: task.n]}, task.seeds)
 
     def part(rows: slice) -> dict[str, Tensor]:
         seeds = task.seeds[rows]

@@ -19,8 +19,9 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
-from sde_diffusion.models.model import DTYPES, PRECISIONS, Model, guided, load
-from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources import open_model
+from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.lock import locked
 from sde_diffusion.system.output import FORMAT, Output
@@ -28,8 +29,11 @@ from sde_diffusion.system.processes import rank
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import tidy
 from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
+from sde_diffusion.tasks.composed import guided
 
 T = TypeVar("T")
+# Of the network, whose bfloat16 is twice as fast where the processor has it.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @final
@@ -91,7 +95,7 @@ class Run(Generic[T]):
         """Of ``batch_size``, ``dtype`` (of the state: float32 where a task has no such key) and
         ``device``."""
         name = str(self.config.get("dtype", "float32"))
-        dtype = DTYPES[choice("dtype", name, DTYPES)]
+        dtype = STATE_DTYPES[choice("dtype", name, STATE_DTYPES)]
         return Execution(int(self.config.batch_size), dtype, self.device)
 
     @cached_property
@@ -101,9 +105,9 @@ class Run(Generic[T]):
         return PRECISIONS[choice("precision", name, PRECISIONS)]
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> OpenedModel:
         """The model of ``checkpoint``, on the device."""
-        model = load(str(self.config.checkpoint), self.precision)
+        model = open_model(str(self.config.checkpoint), self.precision)
         model.denoiser.to(self.device).requires_grad_(False)
         return model
 
@@ -114,7 +118,7 @@ class Run(Generic[T]):
 
     def condition(self, seeds: Any) -> Condition | None:
         """The condition of ``label`` for these seeds."""
-        return self.model.condition(plain(self.config).get("label"), seeds)
+        return self.model.condition({"label": plain(self.config).get("label")}, seeds)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -133,7 +137,7 @@ class Run(Generic[T]):
         facts = {"format": FORMAT, **facts, **self.provenance(model)}
         self.output.json("result.json", facts)
 
-    def provenance(self, model: Model | None) -> dict[str, Any]:
+    def provenance(self, model: OpenedModel | None) -> dict[str, Any]:
         """The model, if there is one, the machine, the date and the config."""
         names = {}
         if model is not None:

@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from sde_diffusion.config.choices import seed_list
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes, shown
-from sde_diffusion.models.model import build_sampler
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.system.resume import NOISE
+from sde_diffusion.tasks.composed import sampler_of
 from sde_diffusion.tasks.run import Run
 
 ANIMATED = 16
@@ -45,7 +45,7 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, SampleTask) as job:
         task, seeds = job.task, seed_list(job.task.seeds, job.task.n)
         cond = job.condition(seeds)
-        sampler = build_sampler(config, job.model.denoiser)
+        sampler = sampler_of(config, job.model.denoiser).decoded_by(job.model.codec)
         if task.animation:
             check_animation(sampler)
         job.begin()

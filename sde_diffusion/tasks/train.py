@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.config import groups
 from sde_diffusion.config.compose import build, plain
 from sde_diffusion.config.schema import converted
@@ -18,8 +19,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.sheet import png_bytes, shown
-from sde_diffusion.models.file import Spec
-from sde_diffusion.models.model import Model
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import Network, registry
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import SDE
@@ -115,7 +115,7 @@ def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
 
     def draw(denoiser: Denoiser) -> bytes:
         seeds = list(range(DRAWN if len(denoiser.shape) > 1 else POINTS))
-        cond = Model(denoiser, "training", classes=classes).condition("all", seeds)
+        cond = Labels(classes).encode({"label": "all"}, seeds)
         grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
         sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
         execution = Execution(128 if len(seeds) == DRAWN else POINTS)

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint
+from sde_diffusion.models.file import read_checkpoint, save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.processes import from_first, rank
 from sde_diffusion.system.resume import NOISE

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.models.file import read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.storage import asset
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.models.file import read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.processes import rank
 from sde_diffusion.training.ema import Averaged, PowerEMA, gamma_of
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.file import Spec, save_checkpoint
+from sde_diffusion.models.file import save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import force_norms
 from sde_diffusion.process.noise import VERSION, Stream, derived_seed
 from sde_diffusion.system import processes

@@ -7,8 +7,8 @@ import pytest
 from sde_diffusion.calibration import trajectories
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Guided
-from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
@@ -32,7 +32,7 @@ def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: flo
 def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver() -> None:
     """On noises that it has not seen, than DEIS on Karras's levels, which leads the others."""
     model, seeds = load("mnist"), range(12)
-    cond = model.condition("all", seeds)
+    cond = model.condition({"label": "all"}, seeds)
     exact = trajectories(model.denoiser, seeds, cond, 32, 0.002, 80.0, 12).images
     errors = []
     for solver, grid in ((Calibrated(), None), (DEIS(), Karras())):

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 import sde_diffusion
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.models.file import load_denoiser, read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.models.spec import Spec
 from tests.sealed_files import resealed
 
 ARGS = {

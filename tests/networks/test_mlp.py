@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import MLP
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM

@@ -12,7 +12,8 @@ from sde_diffusion import networks
 from sde_diffusion.config import groups
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, registered
-from sde_diffusion.models.file import Spec, shapes
+from sde_diffusion.models.file import shapes
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.registry import find
 from sde_diffusion.system.identity import parameters
 from tests.networks.small import YAMLS, fields, name, shape_of, small_args

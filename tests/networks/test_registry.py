@@ -10,7 +10,8 @@ from torch import nn
 
 from sde_diffusion import networks
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, load_denoiser, save_checkpoint
+from sde_diffusion.models.file import load_denoiser, save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import registry
 
 SOURCE = """

@@ -24,7 +24,7 @@ import pytest
 import torch
 from safetensors.torch import load as tensors_of
 
-from sde_diffusion.models.model import load
+from sde_diffusion.face.load import load
 from tests.conftest import Done, Run
 from tests.revisions import machine
 

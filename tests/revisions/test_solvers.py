@@ -23,8 +23,8 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Clip, guided
-from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.execute import Execution

@@ -10,8 +10,8 @@ from PIL import Image
 
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Guided
-from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import VP
 from sde_diffusion.sampling.execute import Execution
@@ -55,7 +55,7 @@ def test_the_answers_are_the_denoisers_own() -> None:
 def test_a_guided_answer_is_one_call_of_two_evaluations() -> None:
     model = load("mnist")
     s = Sampler.build(VP(), Guided(model.denoiser, ClassifierFree(2.0)), DDIM(), Karras())
-    drawn = s.sample(Request([0], 4, model.condition(7, [0])), watch=Watch(recorded=1))
+    drawn = s.sample(Request([0], 4, model.condition({"label": 7}, [0])), watch=Watch(recorded=1))
     assert drawn.nfe == 4
     assert drawn.calls is not None
     assert len(drawn.calls.levels) == 2

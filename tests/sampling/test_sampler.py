@@ -11,8 +11,9 @@ import torch
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.face.load import load, wrap
+from sde_diffusion.face.model import Model
 from sde_diffusion.guidance import ClassifierFree, Guided
-from sde_diffusion.models.model import Model, load, wrap
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Brownian, Seeds
 from sde_diffusion.process.sde import EDM, VP, RectifiedFlow
@@ -83,7 +84,7 @@ def test_nfe_is_counted_at_the_network() -> None:
     guided = Sampler.build(
         EDM(), Guided(load("mnist").denoiser, ClassifierFree(2.0)), DDIM(), Karras()
     )
-    cond = load("mnist").condition(7, [0, 1])
+    cond = load("mnist").condition({"label": 7}, [0, 1])
     assert guided.sample(Request([0, 1], 4, cond)).nfe == 4
     with pytest.raises(InputError, match="nfe=3"):
         guided.sample(Request([0, 1], 3, cond))
@@ -124,10 +125,10 @@ def test_wrap_samples_from_a_callable() -> None:
 
 
 def test_labels_are_checked() -> None:
-    model = Model(GaussianDenoiser(torch.ones(2)), "gauss", classes=0)
-    assert model.condition("all", [0, 1]) is None
+    model = Model(GaussianDenoiser(torch.ones(2)), "gauss")
+    assert model.condition({"label": "all"}, [0, 1]) is None
     with pytest.raises(InputError, match="label=3"):
-        model.condition(3, [0])
+        model.condition({"label": 3}, [0])
 
 
 def truncated(x: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.denoisers.function import FunctionDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Clip, Guided
-from sde_diffusion.models.model import load
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import EDM, VP

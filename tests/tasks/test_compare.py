@@ -15,8 +15,9 @@ from torch import Tensor
 from sde_diffusion.config.choices import entries
 from sde_diffusion.config.compose import compose_task, read
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, save_checkpoint
-from sde_diffusion.models.model import load
+from sde_diffusion.face.load import load
+from sde_diffusion.models.file import save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.tasks.compare.plan import USUAL, CompareTask, usual
 from tests.conftest import Run

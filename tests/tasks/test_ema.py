@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sde_diffusion.models.file import Spec
-from sde_diffusion.models.model import load
+from sde_diffusion.face.load import load
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.training.posthoc import Snapshots
 from tests.conftest import Run
 

@@ -12,7 +12,8 @@ import torch
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.file import Spec, load_denoiser, read_checkpoint
+from sde_diffusion.models.file import load_denoiser, read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
 from sde_diffusion.tasks.train import LOG_EVERY, run_training

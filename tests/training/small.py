@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.file import Spec, read_checkpoint
+from sde_diffusion.models.file import read_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.training.checkpoints import CHECKPOINT
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig

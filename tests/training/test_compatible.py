@@ -11,9 +11,9 @@ import torch
 
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import read_checkpoint, save_checkpoint
-from sde_diffusion.models.model import load
 from sde_diffusion.tasks.train import specified
 from sde_diffusion.training.augment import AugmentChain
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL

@@ -11,7 +11,7 @@ from torch._inductor import config as inductor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.models.file import Spec
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.training.precision import compiled
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Trainer

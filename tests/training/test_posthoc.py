@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec, load_denoiser, save_checkpoint
+from sde_diffusion.models.file import load_denoiser, save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.training.ema import Averaged, PowerEMA, gamma_of
 from sde_diffusion.training.posthoc import FOLDER, Snapshots, coefficients, reconstruct, stored
 from sde_diffusion.training.posthoc import write_average as write

@@ -15,7 +15,7 @@ from sde_diffusion.config.choices import Choice, entries
 from sde_diffusion.config.compose import build, plain
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.models.model import Model, guided
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import VERSION, NoiseSource
 from sde_diffusion.process.sde import SDE
@@ -23,6 +23,7 @@ from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.system.identity import COMPONENT, digest, identity
 from sde_diffusion.system.names import name_of
 from sde_diffusion.system.resume import NOISE
+from sde_diffusion.tasks.composed import guided
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 PARTS = ("solver", "grid", "sde", "noise", "guidance")
@@ -122,13 +123,13 @@ class Plan:
 
 
 def plans(
-    config: DictConfig, task: CompareTask, models: Mapping[str, Model], extractor: Extractor
+    config: DictConfig, task: CompareTask, models: Mapping[str, OpenedModel], extractor: Extractor
 ) -> list[Plan]:
     """Every cell, block by block, so that a run that is cut short has whole comparisons.
 
     ``models`` by what is added to a solver's label for each, nothing where there is but one.
     """
-    samplers: dict[str, tuple[Sampler, dict[str, Any], Model]] = {}
+    samplers: dict[str, tuple[Sampler, dict[str, Any], OpenedModel]] = {}
     for mark, model in models.items():
         chosen = usual(config, task, model) if task.solvers is None else task.solvers
         for choice in entries(chosen, "solver"):
@@ -147,18 +148,18 @@ def plans(
                     "batch_size": task.batch_size if sampler.solver.couples_batch else None,
                     NOISE: VERSION,
                 }  # fmt: skip
-                cond = model.condition(task.label, seeds)
+                cond = model.condition({"label": task.label}, seeds)
                 sampler.solver.check_condition(cond)
                 cells.append(Plan(label, sampler, nfe, sampler.steps(nfe), model.name, block,
                                   seeds, cond, filmed, depends))  # fmt: skip
     return cells
 
 
-def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
+def usual(config: DictConfig, task: CompareTask, model: OpenedModel) -> list[str]:
     """The solvers of a comparison that names none."""
     try:
         shipped, _ = _sampler(config, Choice("calibrated", "solver", "calibrated"), model)
-        shipped.solver.check_condition(model.condition(task.label, task.seeds(0)))
+        shipped.solver.check_condition(model.condition({"label": task.label}, task.seeds(0)))
         for nfe in task.nfe:
             shipped.steps(nfe)
     except InputError:  # made for another model, guidance, condition or number of evaluations
@@ -166,7 +167,9 @@ def usual(config: DictConfig, task: CompareTask, model: Model) -> list[str]:
     return [*USUAL, "calibrated"]
 
 
-def _sampler(config: DictConfig, choice: Choice, model: Model) -> tuple[Sampler, dict[str, Any]]:
+def _sampler(
+    config: DictConfig, choice: Choice, model: OpenedModel
+) -> tuple[Sampler, dict[str, Any]]:
     """The sampler of one entry, and the identity of all its parts."""
     asked = config.get("grid")  # one for all, in place of each solver's own
     default = choice.default_grid() if asked is None else None
@@ -178,7 +181,7 @@ def _sampler(config: DictConfig, choice: Choice, model: Model) -> tuple[Sampler,
         grid if asked is None else build(asked, "grid", TimeGrid),
         build(config.noise, "noise", NoiseSource),
         bool(config.denoise_last),
-    )
+    ).decoded_by(model.codec)
     parts: dict[str, Any] = {
         "solver": sampler.solver.identity(), "grid": sampler.grid.identity(),
         "sde": sampler.sde.identity(), "noise": sampler.noise.identity(),

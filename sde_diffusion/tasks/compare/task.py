@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.judge import Judge, metrics
 from sde_diffusion.metrics.references import judged_by
-from sde_diffusion.models.model import Model, load
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources import open_model
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.tasks.compare.cell import Cells
 from sde_diffusion.tasks.compare.plan import CompareTask, plans
@@ -45,7 +46,7 @@ def run(config: DictConfig, folder: Path) -> float:
     return float(min(row["fd"] for row in points if row["samples"] == task.most))
 
 
-def opened(job: Run[CompareTask]) -> dict[str, Model]:
+def opened(job: Run[CompareTask]) -> dict[str, OpenedModel]:
     """The checkpoint, or the averages of several widths of a run's folder, by a label's end."""
     task = job.task
     if task.ema_width is None:
@@ -55,7 +56,7 @@ def opened(job: Run[CompareTask]) -> dict[str, Model]:
         paths = averages(Path(task.checkpoint), task.ema_width, None, folder)
         models = {
             f"-ema{width:g}": replace(
-                load(path, job.precision), name=f"{task.checkpoint}, EMA {width:g}"
+                open_model(path, job.precision), name=f"{task.checkpoint}, EMA {width:g}"
             )
             for width, path in paths.items()
         }
@@ -68,7 +69,7 @@ def opened(job: Run[CompareTask]) -> dict[str, Model]:
     return models
 
 
-def facts(job: Run[CompareTask], model: Model, scores: Scores) -> dict[str, Any]:
+def facts(job: Run[CompareTask], model: OpenedModel, scores: Scores) -> dict[str, Any]:
     """What all rows share, and every cell with all that it depends on."""
     task = job.task
     return {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.file import Spec
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import UNet
 from sde_diffusion.networks.layers.blocks import ResidualBlock
 from sde_diffusion.networks.layers.magnitude import (

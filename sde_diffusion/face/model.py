@@ -1,0 +1,206 @@
+"""A model and all that can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.config.options import Options, default_grid
+from sde_diffusion.errors import InputError
+from sde_diffusion.face import values
+from sde_diffusion.guidance import guided
+from sde_diffusion.images.pixels import to_float
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.process.noise import checked_seeds
+from sde_diffusion.process.sde import Marginal
+from sde_diffusion.sampling.encode import ProbabilityFlow
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler, Watch
+from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.sampling.start import PRIOR, FromNoise, Start
+from sde_diffusion.system.devices import usable_device
+
+GROUPS = ("solver", "sde", "grid", "guidance", "noise")
+IMAGES = "images [N, C, H, W], uint8 or floats in -1 .. 1"
+
+
+@dataclass(frozen=True)
+class Model(OpenedModel):
+    """A denoiser with its conditions and its codec, ready to be sampled, measured and calibrated.
+
+    ``load`` opens one, ``wrap`` makes one of a callable.
+    """
+
+    def sampler(
+        self,
+        solver: Any = "unipc",
+        sde: Any = "edm",
+        grid: Any = None,
+        guidance: Any = (),
+        noise: Any = "seeds",
+        *,
+        denoise_last: bool = False,
+        **options: Any,
+    ) -> Sampler:
+        """A sampler of components: objects, or names of ``conf/``.
+
+        Args:
+            solver, sde, noise: one of each: ``UniPC(order=3)``, ``"unipc"``, or
+                ``{"unipc": {"order": 3}}``.
+            grid: likewise, or a list of noise levels; None is the one that goes with the solver.
+            guidance: one or several, the first one innermost.
+            denoise_last: one more denoising at the last noise level, counted.
+            options: fields of what is given by name: ``solver__order=3``,
+                ``guidance__cfg__scale=2``.
+        """
+        fields = Options.of(options, GROUPS)
+        integrator = fields.one("solver", solver)
+        chosen = default_grid(solver) if grid is None else values.levels_as_grid(grid)
+        return Sampler.build(
+            fields.one("sde", sde),
+            guided(self.denoiser, fields.several("guidance", guidance)),
+            integrator,
+            None if chosen is None else fields.one("grid", chosen),
+            fields.one("noise", noise),
+            denoise_last,
+        ).decoded_by(self.codec)
+
+    def sample(
+        self,
+        n: int | None = None,
+        nfe: int | None = 10,
+        *,
+        seeds: Sequence[int] | None = None,
+        seed: int | None = None,
+        label: Any = None,
+        x_T: Any = None,
+        start: Start | None = None,
+        batch_size: int = 128,
+        dtype: torch.dtype | str = torch.float32,
+        device: torch.device | str = "cpu",
+        trajectory: bool = False,
+        progress: bool = False,
+        callback: Callable[[Marginal, Tensor], None] | None = None,
+        **options: Any,
+    ) -> Samples:
+        """One image a seed. Image k is a function of its seed, whatever its batch.
+
+        Args:
+            n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16 unless ``seeds`` are given.
+            nfe: network evaluations a sample; None for an adaptive solver.
+            seeds: whole numbers 0 .. 2^64 - 1, one an image.
+            label: a class by number or name, one for each image, ``"all"`` (seed mod classes), or
+                None for no condition.
+            x_T: noise of one's own [N, *shape], about N(0, I), in place of that of the seeds.
+            start: where sampling begins, ``FromImage(x_0, level=2.0)``, say; None is the prior.
+            batch_size: rows at once. dtype: float32 or float64, of the state; the network keeps
+                its own. device: where both live.
+            trajectory: keep the states and the denoiser's calls, for ``save_animation``.
+            progress: draw a bar.
+            callback: hears (marginal, x_t [n, *shape]) after each step of each batch.
+            options: as for ``sampler``.
+        """
+        sampler = self.sampler(**options)
+        chosen = checked_seeds(values.chosen_seeds(n, seeds, seed))
+        where = usable_device(str(device))
+        self.denoiser.to(where)
+        budget = None if nfe is None else values.whole("nfe", nfe, 1)
+        request = Request(
+            chosen,
+            budget,
+            self.condition({"label": label}, chosen),
+            self._start(x_T, start, chosen),
+        )
+        run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
+        watch = Watch(
+            trajectory, len(chosen) * trajectory, "sample" if progress else None, None, callback
+        )
+        return sampler.sample(request, run, watch)
+
+    def _start(self, x_T: Any, start: Start | None, seeds: Sequence[int]) -> Start:
+        if x_T is None:
+            return start or PRIOR
+        if start is not None:
+            raise InputError("x_T: start is given too; leave one of the two out")
+        n = values.tensor("x_T", x_T, f"noise [{len(seeds)}, *shape], about N(0, I)")
+        self.denoiser.space.check(n.shape[1:], "x_T")
+        if len(n) != len(seeds) or not bool(n.isfinite().all()):
+            raise InputError(
+                f"x_T: {len(n)} rows for {len(seeds)} images; give one each, all values finite"
+            )
+        return FromNoise(n)
+
+    def flow(
+        self,
+        error: float = 1e-3,
+        guidance: Any = (),
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        **options: Any,
+    ) -> ProbabilityFlow:
+        """The map between images and latents, to a requested ``error``.
+
+        Args:
+            error: RMS error a pixel. guidance: as for ``sampler``.
+            sigma_min, sigma_max: noise level taken for an image's, and of the latents.
+            options: fields of guidance by name: ``guidance__cfg__scale=2``.
+        """
+        guides = Options.of(options, ("guidance",)).several("guidance", guidance)
+        return ProbabilityFlow.build(guided(self.denoiser, guides), error, sigma_min, sigma_max)
+
+    def encode(self, images: Any, label: Any = None, **options: Any) -> Tensor:
+        """Images [N, C, H, W], uint8 or -1 .. 1 -> latents float64 [N, *shape], about N(0, I).
+
+        Args:
+            images: a tensor or array. label: as for ``sample``; ``"all"`` is 0, 1, ... in turn.
+            options: ``batch_size``, ``device``, and as for ``flow``.
+        """
+        pictures = values.tensor("images", images, IMAGES)
+        x = pictures if pictures.is_floating_point() else to_float(pictures)
+        run, wishes, others = self._run(label, options)
+        states = self.codec.encode(x).to(run.device, torch.float64)
+        cond = self.condition(wishes, range(len(states)))
+        return self.flow(**others).encode(states, cond, run.batch_size).cpu()
+
+    def decode(self, latents: Any, label: Any = None, **options: Any) -> Tensor:
+        """Latents [N, *shape] -> images float64 [N, C, H, W], the inverse of ``encode``.
+
+        Args:
+            latents: a tensor or array. label, options: as for ``encode``.
+        """
+        run, wishes, others = self._run(label, options)
+        z = values.tensor("latents", latents, "latents [N, *shape]").to(run.device, torch.float64)
+        cond = self.condition(wishes, range(len(z)))
+        return self.codec.decode(self.flow(**others).decode(z, cond, run.batch_size).cpu())
+
+    def interpolate(
+        self, a: Any, b: Any, steps: int = 8, label: Any = None, **options: Any
+    ) -> Tensor:
+        """Images between a and b [N, C, H, W], ends included: float64 [N, steps, C, H, W].
+
+        Args:
+            a, b: tensors or arrays. steps: images from end to end. label, options: as for
+                ``encode``.
+        """
+        z_a, z_b = (values.tensor(key, x, IMAGES) for key, x in (("a", a), ("b", b)))
+        ends = [x if x.is_floating_point() else to_float(x) for x in (z_a, z_b)]
+        run, wishes, others = self._run(label, options)
+        left, right = (self.codec.encode(x).to(run.device, torch.float64) for x in ends)
+        cond = self.condition(wishes, range(len(left)))
+        count = values.whole("steps", steps, 2)
+        x = self.flow(**others).interpolate(left, right, count, cond, run.batch_size).cpu()
+        return self.codec.decode(x.flatten(0, 1)).unflatten(0, (-1, count))
+
+    def _run(
+        self, label: Any, options: Mapping[str, Any]
+    ) -> tuple[Execution, dict[str, Any], dict[str, Any]]:
+        """How to run, what is wished, and the options that are left."""
+        others = dict(options)
+        where = usable_device(str(others.pop("device", "cpu")))
+        batch = values.whole("batch_size", others.pop("batch_size", 128), 1)
+        self.denoiser.to(where)
+        return Execution(batch, torch.float64, where), {"label": label}, others

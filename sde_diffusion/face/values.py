@@ -1,0 +1,68 @@
+"""Plain values as a user of Python gives them: numpy's and torch's numbers and names are taken."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.sampling.execute import STATE_DTYPES
+
+
+def whole(key: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
+    """A whole number low .. high, of any library; InputError, which names ``key``, otherwise."""
+    number = getattr(value, "tolist", lambda: value)()
+    try:
+        found = low - 1 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        found = low - 1
+    if not low <= found <= high:
+        limit = f"from {low} to {high}" if high < 2**63 - 1 else f">= {low}"
+        raise InputError(f"{key}={value!r}: give a whole number {limit}")
+    return found
+
+
+def state_dtype(value: torch.dtype | str, key: str = "dtype") -> torch.dtype:
+    """float32 or float64, by torch's object or by name."""
+    name = str(value).removeprefix("torch.")
+    if name not in STATE_DTYPES:
+        raise InputError(f"{key}={name}: choose one of {', '.join(STATE_DTYPES)}")
+    return STATE_DTYPES[name]
+
+
+def tensor(key: str, value: Any, like: str) -> Tensor:
+    """A tensor of numbers from torch, numpy or lists; ``like`` says what was expected."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub" or not array.ndim:
+            raise TypeError("not numbers")
+        return torch.from_numpy(np.ascontiguousarray(array))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{key}: a {type(value).__name__}; give {like}") from error
+
+
+def chosen_seeds(n: Any, seeds: Any, seed: Any, default: int = 16) -> Any:
+    """The seeds of a call: those given, else n of them from ``seed`` on."""
+    if seeds is None:
+        first = whole("seed", 0 if seed is None else seed, 0)
+        return range(first, first + whole("n", default if n is None else n, 1))
+    if seed is not None:
+        raise InputError("seed: seeds are given too; leave one of the two out")
+    if n is not None and whole("n", n, 1) != len(seeds):
+        raise InputError(f"n={n}: seeds are {len(seeds)}; leave one of the two out")
+    return seeds
+
+
+def levels_as_grid(grid: Any) -> Any:
+    """A list of noise levels as the grid that holds it; anything else as it is."""
+    plain = getattr(grid, "tolist", lambda: grid)()
+    if isinstance(plain, list | tuple) and plain and not isinstance(plain[0], Mapping | str):
+        return {"explicit": {"levels": [float(level) for level in plain]}}
+    return grid

@@ -1,0 +1,54 @@
+"""A model as a source opens it: a denoiser, what makes its conditions, and its codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sde_diffusion.codecs import PIXELS, Codec
+from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.conditions.conditioner import Conditioner
+from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """What all figures of a model are recorded under.
+
+    Attributes:
+        denoiser: D(x, sigma, cond).
+        name, fingerprint: where it came from, and a digest of the content of its files.
+        conditioner: makes conditions of what a user says.
+        codec: makes pictures of states.
+    """
+
+    denoiser: Denoiser
+    name: str
+    fingerprint: str = ""
+    conditioner: Conditioner = field(default_factory=lambda: Labels(0))
+    codec: Codec = PIXELS
+
+    @property
+    def classes(self) -> int:
+        """How many labels it knows, 0 if none."""
+        return self.conditioner.classes
+
+    def condition(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
+        """The condition of a batch; InputError for a wish that the model does not understand.
+
+        Args:
+            wishes: by word, ``{"label": 7}``; None is no wish.
+            seeds: one a row.
+        """
+        for word, value in wishes.items():
+            unheard = value is not None and word not in self.conditioner.words
+            if unheard and (word, value) != (LABEL, "all"):
+                known = ", ".join(self.conditioner.words) or "none"
+                raise InputError(
+                    f"{word}={value}: model {self.name} takes no {word} (it takes: {known}); "
+                    f"leave it out, {word}=null"
+                )
+        return self.conditioner.encode(wishes, seeds)

@@ -1,0 +1,21 @@
+"""Our own checkpoints: sealed safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sde_diffusion.models.file import load_denoiser
+from sde_diffusion.models.opened import OpenedModel
+
+
+def recognised(path: Path) -> bool:
+    """Whether it is a file of safetensors, ours or a damaged one: the reader says which."""
+    return path.is_file() and path.suffix == ".safetensors"
+
+
+def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
+    """The model of a file that ``train``, ``ema`` or ``convert`` wrote."""
+    spec, denoiser = load_denoiser(path, dtype)
+    return OpenedModel(denoiser, str(path), denoiser.source, spec.conditioner)

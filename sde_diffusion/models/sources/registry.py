@@ -1,0 +1,72 @@
+"""From a path to a model: what the content of a file or folder says that it is.
+
+Each kind of source is a module that is imported when a path is of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.system.storage import asset
+
+Open = Callable[..., OpenedModel]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of file or folder.
+
+    Attributes:
+        name: what it is called.
+        module: has ``recognised(path) -> bool``, which reads little, and
+            ``opened(path, dtype, **options) -> OpenedModel``.
+    """
+
+    name: str
+    module: str
+
+    def recognised(self, path: Path) -> bool:
+        """Whether the content of ``path`` is of this kind."""
+        return bool(import_module(self.module).recognised(path))
+
+    def opened(self, path: Path, dtype: torch.dtype, **options: Any) -> OpenedModel:
+        """The model of a path of this kind; InputError names what is wrong."""
+        model: OpenedModel = import_module(self.module).opened(path, dtype, **options)
+        return model
+
+
+SOURCES: Sequence[Source] = (
+    Source("a training run's folder", "sde_diffusion.models.sources.run_folder"),
+    Source("a checkpoint", "sde_diffusion.models.sources.checkpoint"),
+)
+
+
+def open_model(
+    checkpoint: str | Path, dtype: torch.dtype = torch.float32, **options: Any
+) -> OpenedModel:
+    """The model that ``checkpoint`` names: a shipped one, a file or a folder.
+
+    Args:
+        checkpoint: the name of a shipped model, or a path.
+        dtype: of the network's weights.
+        options: what only some kinds of source take.
+    """
+    path = asset(str(checkpoint))
+    if not path.exists():
+        raise InputError(
+            f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "
+            "train', the folder of its run, or 'mnist'"
+        )
+    for source in SOURCES:
+        if source.recognised(path):
+            return replace(source.opened(path, dtype, **options), name=str(checkpoint))
+    kinds = ", ".join(source.name for source in SOURCES)
+    raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")

@@ -1,0 +1,34 @@
+"""The components of a composed config: guidance, and a sampler of all its groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sde_diffusion.config.compose import build
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.guidance import Guidance
+from sde_diffusion.guidance import guided as guided_by
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import NoiseSource
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.solvers.base import Solver
+
+
+def guided(config: Any, denoiser: Denoiser) -> Denoiser:
+    """The denoiser under the guidance of a composed config, in the order listed."""
+    nodes = (config.get("guidance") or {}).items()
+    return guided_by(denoiser, [build(node, f"guidance.{name}", Guidance) for name, node in nodes])
+
+
+def sampler_of(config: Any, denoiser: Denoiser) -> Sampler:
+    """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
+    grid = config.get("grid")
+    return Sampler.build(
+        build(config.sde, "sde", SDE),
+        guided(config, denoiser),
+        build(config.solver, "solver", Solver),
+        None if grid is None else build(grid, "grid", TimeGrid),
+        build(config.noise, "noise", NoiseSource),
+        bool(config.denoise_last),
+    )

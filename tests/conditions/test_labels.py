@@ -1,0 +1,64 @@
+"""A label is a whole number or the name of a class, whoever's number it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.errors import InputError
+
+PETS = Labels(3, ("cat", "dog", "owl"))
+
+
+def numbers(label: Any, n: int = 2, labels: Labels = PETS) -> list[int]:
+    cond = labels.encode({"label": label}, range(n))
+    assert cond is not None
+    part = cond.parts["label"]
+    assert bool(part.keep.all())
+    return part.value.tolist()
+
+
+@pytest.mark.parametrize(
+    "label", [1, "dog", np.int64(1), np.array(1), torch.tensor(1), [1, "dog"], np.array([1, 1])]
+)
+def test_numbers_of_any_library_and_names(label: Any) -> None:
+    assert numbers(label) == [1, 1]
+
+
+def test_all_is_the_seed_in_rotation() -> None:
+    cond = PETS.encode({"label": "all"}, [7, 3, 5])
+    assert cond is not None
+    assert cond.parts["label"].value.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [1.9, "1", "37", "bird", 3, -1, True, [1.9, 0], {"a": 1}, float("nan"), [[0, 1], [1, 2]]],
+)
+def test_nothing_is_truncated_or_read_by_letters(label: Any) -> None:
+    with pytest.raises(InputError, match=r"^label=.*give a class, 0 \.\. 2"):
+        PETS.encode({"label": label}, range(2))
+
+
+def test_the_number_of_labels_is_that_of_the_images() -> None:
+    with pytest.raises(InputError, match=r"^label: 3 labels for 2 images"):
+        PETS.encode({"label": [0, 1, 2]}, range(2))
+
+
+def test_without_classes_there_is_no_condition() -> None:
+    assert Labels(0).encode({}, [0]) is None
+    assert Labels(0).encode({"label": "all"}, [0]) is None
+    with pytest.raises(InputError, match=r"^label=3: .*label=null"):
+        Labels(0).encode({"label": 3}, [0])
+
+
+def test_a_number_that_is_the_name_of_another_class_is_asked_about() -> None:
+    digits = Labels(2, ("3", "0"))
+    with pytest.raises(InputError, match="name of class 1"):
+        digits.encode({"label": 0}, [0])
+    assert numbers("0", labels=digits) == [1, 1]
+    assert numbers(1, labels=Labels(2, ("0", "1"))) == [1, 1]

@@ -1,0 +1,173 @@
+"""The face: components as objects or by name, and one line for whatever would change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import sde_diffusion
+from sde_diffusion import VP, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
+from sde_diffusion.errors import InputError
+from sde_diffusion.face.model import Model
+
+TOY = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(1, 4, 4), name="toy")
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Model:
+    return load("mnist")
+
+
+def test_every_name_that_the_package_offers_is_there() -> None:
+    for name in sde_diffusion.__all__:
+        assert getattr(sde_diffusion, name) is not None
+    assert set(sde_diffusion.__all__) <= set(dir(sde_diffusion))
+
+
+def test_objects_and_names_draw_the_same(mnist: Model) -> None:
+    by_name = mnist.sample(
+        n=2, nfe=8, label=7, solver="unipc", solver__order=3, sde="vp", grid="karras",
+        grid__rho=5.0, guidance=["cfg", "clip"], guidance__cfg__scale=2.0,
+    )  # fmt: skip
+    objects = mnist.sample(
+        n=2, nfe=8, label=7, solver=UniPC(order=3), sde=VP(), grid=Karras(rho=5.0),
+        guidance=[ClassifierFree(2.0), Clip()],
+    )  # fmt: skip
+    assert torch.equal(by_name.x, objects.x)
+    nested = TOY.sample(n=2, nfe=8, solver={"unipc": {"order": 3}}, grid={"karras": {"rho": 5.0}})
+    assert torch.equal(
+        nested.x, TOY.sample(n=2, nfe=8, solver=UniPC(order=3), grid=Karras(rho=5)).x
+    )
+
+
+def test_the_grid_of_a_solver_goes_with_its_object() -> None:
+    assert torch.equal(
+        TOY.sample(n=1, nfe=8, solver="heun").x, TOY.sample(n=1, nfe=8, solver=Heun()).x
+    )
+
+
+def test_levels_are_a_grid() -> None:
+    listed = TOY.sample(n=1, nfe=3, solver="ddim", grid=[80, 10, 1, 0.1]).x
+    explicit = TOY.sample(
+        n=1, nfe=3, solver="ddim", grid="explicit", grid__levels=[80, 10, 1, 0.1]
+    ).x
+    array = TOY.sample(n=1, nfe=3, solver="ddim", grid=np.array([80, 10, 1, 0.1])).x
+    assert torch.equal(listed, explicit)
+    assert torch.equal(listed, array)
+
+
+def test_seeds_are_those_asked_for() -> None:
+    both = TOY.sample(seeds=[3, 14], nfe=4)
+    assert both.seeds == (3, 14)
+    assert torch.equal(both.x[0], TOY.sample(n=1, seed=3, nfe=4).x[0])
+    assert torch.equal(both.x[1], TOY.sample(n=1, seed=np.int64(14), nfe=4).x[0])
+    assert len(TOY.sample(nfe=2)) == 16
+
+
+def test_seeds_far_apart_are_different_images() -> None:
+    for a, b in ((0, 2**32), (7, 7 + 5 * 2**32), (0, 2**63)):
+        assert not torch.equal(TOY.sample(seeds=[a], nfe=4).x, TOY.sample(seeds=[b], nfe=4).x)
+
+
+def test_a_start_of_ones_own() -> None:
+    n = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    mine = TOY.sample(n=3, nfe=8, x_T=n)
+    # N(0, I) stays N(0, I): the flow of a linear denoiser is a scaling.
+    ratio = mine.x / n
+    assert torch.allclose(ratio, ratio.flatten()[0].expand_as(ratio), rtol=1e-3)
+    assert torch.equal(mine.x[1:2], TOY.sample(n=1, nfe=8, x_T=n[1:2].numpy()).x)
+
+
+def test_callbacks_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    levels: list[float] = []
+    TOY.sample(n=3, nfe=5, solver="ddim", batch_size=3, progress=True,
+               callback=lambda at, x: levels.append(at.noise_level))  # fmt: skip
+    assert len(levels) == 6
+    assert levels == sorted(levels, reverse=True)
+    assert "sample" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": np.int64(2)}, {"n": torch.tensor(2)}, {"dtype": "float64"}, {"dtype": torch.float64},
+        {"nfe": np.int32(4)}, {"batch_size": np.uint8(2)}, {"device": torch.device("cpu")},
+        {"guidance": Clip()}, {"guidance": "clip"}, {"guidance": None},
+        {"solver__order": np.int64(2)},
+    ],
+)  # fmt: skip
+def test_numbers_and_names_of_any_library_are_taken(options: dict[str, Any]) -> None:
+    assert len(TOY.sample(**{"n": 2, "nfe": 4, **options})) == 2
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"slover": "heun"}, "slover.*solver"),
+    ({"solver__ordr": 2}, "solver.ordr.*order"),
+    ({"solver": "unipcc"}, "solver=unipcc.*unipc"),
+    ({"solver": UniPC}, r"solver=UniPC: a class; give an object, UniPC\(\)"),
+    ({"solver": Karras()}, "solver="),
+    ({"solver": 3}, "solver=3"),
+    ({"solver": UniPC(), "solver__order": 3}, "solver__order|solver.order"),
+    ({"guidance__cfg__scale": 2.0}, "guidance__cfg__scale"),
+    ({"guidance": "cfgg"}, "guidance.*cfg"),
+    ({"guidance": "cfg"}, "label"),
+    ({"checkpoint": "nofile"}, "checkpoint"),
+    ({"n": 2.0}, r"n=2\.0"),
+    ({"n": 0}, "n=0"),
+    ({"n": True}, "n=True"),
+    ({"n": "3"}, "n='3'"),
+    ({"seed": -1}, "seed=-1"),
+    ({"seeds": [1.7]}, "seeds"),
+    ({"seeds": [2**64]}, "seeds"),
+    ({"seeds": "12"}, "seeds"),
+    ({"seeds": [1, 2], "n": 3}, "n=3"),
+    ({"seeds": [1, 2], "seed": 3}, "seed"),
+    ({"nfe": 7.5}, "nfe=7.5"),
+    ({"nfe": None}, "nfe=null"),
+    ({"label": 3}, "label=3"),
+    ({"dtype": "float16"}, "dtype=float16"),
+    ({"device": "cuda"}, "device=cuda"),
+    ({"device": "gpu"}, "device=gpu"),
+    ({"batch_size": 0}, "batch_size=0"),
+    ({"x_T": torch.zeros(1, 1, 4, 4)}, "x_T"),
+    ({"x_T": torch.zeros(2, 3, 4, 4)}, "x_T"),
+    ({"x_T": torch.full((2, 1, 4, 4), torch.nan)}, "x_T"),
+    ({"x_T": "noise"}, "x_T"),
+    ({"grid": [1, 2, 3]}, "grid"),
+    ({"grid": []}, "grid"),
+    ({"sde": {}}, "sde"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG, ids=[str(words) for _, words in WRONG])
+def test_wrong_arguments_are_one_line(options: dict[str, Any], words: str) -> None:
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(InputError, match=words) as refusal:
+        TOY.sample(**{"n": 2, "nfe": 8, **options})
+    assert "\n" not in str(refusal.value)
+
+
+def test_images_there_and_back_from_numpy() -> None:
+    images = (np.random.default_rng(0).random((2, 1, 4, 4)) * 255).astype(np.uint8)
+    latents = TOY.encode(images, error=1e-5, batch_size=2)
+    back = TOY.decode(latents.numpy(), error=1e-5)
+    assert float((back - (torch.from_numpy(images) / 127.5 - 1)).abs().max()) < 1e-2
+    assert TOY.interpolate(images[:1], images[1:], steps=3).shape == (1, 3, 1, 4, 4)
+    with pytest.raises(InputError, match=r"^images: "):
+        TOY.encode("no images")
+
+
+def test_a_run_is_opened_by_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^checkpoint=.*no such file or folder"):
+        load(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"^checkpoint=.*is none of"):
+        load(tmp_path)
+
+
+def test_samples_say_themselves_in_a_line() -> None:
+    assert "\n" not in repr(TOY.sample(n=2, nfe=2))

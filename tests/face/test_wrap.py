@@ -1,0 +1,142 @@
+"""The contract of a callable: what it is given, what it may answer, what it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sde_diffusion import wrap
+from sde_diffusion.errors import InputError
+
+SHAPE = (1, 4, 4)
+SOLVERS: list[tuple[str, int | None]] = [
+    ("unipc", 8), ("heun", 8), ("euler_maruyama", 8), ("dopri", None), ("adaptive_sde", None),
+    ("scipy", None), ("torchsde_adaptive", None),
+]  # fmt: skip
+
+
+def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+    """D of N(0, I)."""
+    return x / (1 + sigma**2)
+
+
+def column(sigma: Tensor) -> Tensor:
+    return sigma[:, None, None, None]
+
+
+def drawn(
+    model: Callable[..., Any], solver: str = "unipc", nfe: int | None = 8, **more: Any
+) -> Tensor:
+    return wrap(model, shape=SHAPE, **more).sample(n=4, nfe=nfe, solver=solver).x
+
+
+@pytest.mark.parametrize(("solver", "nfe"), SOLVERS)
+def test_every_solver_gives_one_level_a_row_in_the_dtype_of_x(solver: str, nfe: int | None) -> None:
+    seen = set()
+
+    def look(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.add((len(sigma) == len(x), sigma.ndim, sigma.dtype is x.dtype))
+        return x / (1 + column(sigma) ** 2)
+
+    x = drawn(look, solver, nfe)
+    assert seen == {(True, 1, True)}
+    assert torch.equal(x, drawn(gaussian, solver, nfe))  # a row's own level, whatever N is
+
+
+@pytest.mark.parametrize(("solver", "nfe"), SOLVERS)
+def test_work_in_place_does_no_harm(solver: str, nfe: int | None) -> None:
+    def in_place(x: Tensor, sigma: Tensor) -> Tensor:
+        return x.div_(1 + column(sigma) ** 2)
+
+    assert torch.equal(drawn(in_place, solver, nfe), drawn(gaussian, solver, nfe))
+
+
+def test_plain_broadcasting_would_pair_rows_with_columns() -> None:
+    """The twin: four rows of four columns, each row at a level of its own."""
+    x, sigma = torch.ones(4, 1, 4, 4), torch.arange(1.0, 5.0)
+    plain = x / (1 + sigma**2)
+    assert not torch.equal(plain, x / (1 + column(sigma) ** 2))
+    assert torch.equal(wrap(gaussian, SHAPE).denoiser(x, sigma), x / (1 + column(sigma) ** 2))
+
+
+WRONG: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "[N]": lambda x, s: x.mean((1, 2, 3)),
+    "[N,1,1,1]": lambda x, s: x.mean((1, 2, 3), keepdim=True),
+    "one channel of three": lambda x, s: x[:, :1],
+    "scalar": lambda x, s: torch.tensor(0.0),
+    "None": lambda x, s: None,
+    "tuple": lambda x, s: (x,),
+    "numpy": lambda x, s: x.numpy(),
+    "whole numbers": lambda x, s: x.long(),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_another_answer_is_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=r"^model: it answered .* the shape of x"):
+        wrap(WRONG[name], shape=(3, 4, 4)).sample(n=2, nfe=4)
+
+
+class Exact(nn.Module):
+    """What a module of each prediction answers for N(0, I); levels come as a plain tensor."""
+
+    def __init__(self, predicts: str) -> None:
+        super().__init__()
+        self.predicts = predicts
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        assert type(sigma) is Tensor
+        s = sigma[:, None, None, None]
+        x_0 = x / (1 + s**2)
+        n = (x - x_0) / s
+        alpha = (1 + s**2) ** -0.5
+        return {
+            "x0": x_0, "epsilon": n, "v": alpha * n - s * alpha * x_0, "flow": n - x_0,
+            "score": (x_0 - x) / s**2,
+        }[self.predicts]  # fmt: skip
+
+
+@pytest.mark.parametrize("predicts", ["x0", "epsilon", "v", "flow", "score"])
+def test_what_a_model_predicts(predicts: str) -> None:
+    found = drawn(Exact(predicts), predicts=predicts)
+    assert torch.allclose(found, drawn(gaussian), atol=1e-4)
+
+
+def test_labels_reach_the_model_with_their_empty_side() -> None:
+    seen: list[list[int]] = []
+
+    def shifted(x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        seen.append(label.tolist())
+        mean = torch.where(label < 3, label.to(x.dtype), 0.0)
+        s = column(sigma)
+        return (x + s**2 * mean[:, None, None, None]) / (1 + s**2)
+
+    model = wrap(shifted, SHAPE, classes=3)
+    plain = model.sample(n=64, nfe=12, label=2).x
+    assert set(seen[0]) == {2}
+    assert abs(float(plain.mean()) - 2) < 0.1
+    seen.clear()
+    guided = model.sample(n=64, nfe=24, label=2, guidance="cfg", guidance__cfg__scale=3.0).x
+    assert set(seen[0]) == {2, 3}
+    # D_empty + 3 (D_2 - D_empty) is the denoiser of a mean of 6.
+    assert abs(float(guided.mean()) - 6) < 0.15
+    seen.clear()
+    model.sample(n=2, nfe=2)
+    assert seen[0] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"predicts": "noise"}, "predicts=noise"),
+        ({"classes": 1.5}, "classes=1.5"),
+        ({"shape": (1, 4, "4")}, "shape='4'"),
+    ],
+)
+def test_wrong_arguments_are_named(options: dict[str, Any], key: str) -> None:
+    with pytest.raises(InputError, match=f"^{key}"):
+        wrap(gaussian, **{"shape": SHAPE, **options})

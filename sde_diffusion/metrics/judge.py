@@ -41,7 +41,7 @@ class Judge:
     metrics: Sequence[Metric[Any]] = ()
 
     @property
-    def known(self) -> Tensor | None:
+    def sufficient(self) -> Tensor | None:
         """The reference's features if they are enough for its side of an interval."""
         enough = self.features is not None and len(self.features) >= (
             MIN_RATIO * self.features.shape[1]
@@ -74,7 +74,7 @@ class Judge:
 
     def inference(self, features: Tensor, strata: Tensor | None = None) -> Row:
         """The bias-removed value with its interval, or why not."""
-        estimate = debiased(features, self.reference, self.known, strata)
+        estimate = debiased(features, self.reference, self.sufficient, strata)
         return {
             "fd_debiased": estimate.value, "fd_low": estimate.low, "fd_high": estimate.high,
             "standard_error": estimate.standard_error, "note": estimate.note,

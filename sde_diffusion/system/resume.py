@@ -89,7 +89,7 @@ def settled(
 def _paths(folder: Path, depends: Mapping[str, Any], rows: int, chunk: int) -> dict[Path, slice]:
     """The files of all parts, with the rows that each holds."""
     slices = [slice(first, min(first + chunk, rows)) for first in range(0, rows, chunk)]
-    return {_path(folder, depends, f"{own.start:06d}-{own.stop:06d}"): own for own in slices}
+    return {_path(folder, depends, f"{s.start:06d}-{s.stop:06d}"): s for s in slices}
 
 
 def _path(folder: Path, depends: Mapping[str, Any], name: str) -> Path:

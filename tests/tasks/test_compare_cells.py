@@ -42,7 +42,7 @@ def test_a_cell_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert found is not None
     assert torch.equal(found.features, cell().features)
     assert torch.equal(found.images, cell().images)
-    assert (found.nfe, found.seconds, found.made) == (3.0, 1.5, {"revision": "abc"})
+    assert (found.nfe, found.seconds, found.origin) == (3.0, 1.5, {"revision": "abc"})
     assert found.film is not None
     assert torch.equal(found.film.states, cell().images[None])
 
@@ -127,8 +127,8 @@ def test_a_cell_that_is_cut_short_keeps_its_parts(
 
 
 def test_a_joined_cell_names_every_revision() -> None:
-    a, b = (replace(cell(), made={"revision": r, "date": d}) for r, d in (("a", "1"), ("b", "2")))
-    assert Cell.join([a, b, b]).made == {"revision": "a; b", "date": "2"}
+    a, b = (replace(cell(), origin={"revision": r, "date": d}) for r, d in (("a", "1"), ("b", "2")))
+    assert Cell.join([a, b, b]).origin == {"revision": "a; b", "date": "2"}
 
 
 def results(folder: Path) -> list[dict[str, Any]]:

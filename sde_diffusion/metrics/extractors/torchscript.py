@@ -79,19 +79,19 @@ class TorchScriptExtractor(Extractor):
         column = [torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std)]
         x = (RESIZES[self.resize](x, self.size) / 255 - column[0]) / column[1]
         try:
-            found = self.network(x)
+            features = self.network(x)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError(
                 f"extractor.file: its module fails on float32 {tuple(x.shape)} ({reason}); "
                 "set extractor.size, extractor.mean and extractor.std to its input"
             ) from error
-        if not torch.is_tensor(found) or found.ndim != 2 or len(found) != len(x):
+        if not torch.is_tensor(features) or features.ndim != 2 or len(features) != len(x):
             raise InputError(
                 "extractor.file: its module does not give one row of features an image; "
                 "save one that returns a tensor [N, d]"
             )
-        return found
+        return features
 
 
 def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.sealed import check_header
 
 # More than any extractor's weights: a file is not read into memory before its size is known.
 MAX_BYTES = 4 * 2**30
@@ -28,12 +29,13 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
         raise InputError(f"{key}={path}: {path.stat().st_size} bytes, more than {MAX_BYTES}")
     try:
         if path.suffix == ".safetensors":
+            check_header(path)
             return load_file(path)
         # What is no mapping from names has no items: an AttributeError below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file that is refused all the same
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = {str(k): v for k, v in found.items()}
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {str(k): v for k, v in state.items()}
         if not all(torch.is_tensor(v) for v in tensors.values()):
             raise ValueError("something in it is no tensor")
         return tensors

@@ -16,8 +16,8 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.solvers.base import Solver
 
-OWN = "default"  # the grid that a solver's yaml names
-DEFAULT_SDE = "edm"  # of the task sample
+DEFAULT = "default"  # the grid that a solver's yaml names
+USUAL_SDE = "edm"  # of the task sample
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,21 @@ def pairs(
     for entry in entries(solvers, "solver"):
         solver = _known(entry.label, entry.component())
         for choice in asked:
-            own = choice.label == OWN
-            name = entry.default_grid() if own else choice.name
+            default = choice.label == DEFAULT
+            name = entry.default_grid() if default else choice.name
             if name is None:
                 raise InputError(f"grids: {entry.label} names no default grid; leave 'default' out")
-            grid, moved = _between(name, {} if own else choice.fields, ends)
-            words = entry.words() if own else [*replace(entry, grid=None).words(), *choice.words()]
+            grid, moved = _between(name, {} if default else choice.fields, ends)
+            words = (
+                entry.words() if default else [*replace(entry, grid=None).words(), *choice.words()]
+            )
             chosen.append(Pair(entry.label, choice.label, solver, grid, [*process, *words, *moved]))
     return chosen
 
 
 def _complete(grid: Choice) -> Choice:
     """Itself; InputError for a grid that lacks a field which only a user can give."""
-    if grid.label != OWN:
+    if grid.label != DEFAULT:
         stated = {**groups.node("grid", grid.name), **grid.fields}
         missing = [key for key, value in stated.items() if value == MISSING]
         if missing:
@@ -106,4 +108,4 @@ def sde_words(sde: SDE) -> list[str]:
         return [f"++sde.{key}={value}" for key, value in sde.fields().items()]
     usual: SDE = groups.make("sde", name)
     others = [f"sde.{k}={v}" for k, v in sde.fields().items() if usual.fields()[k] != v]
-    return [f"sde={name}", *others] if name != DEFAULT_SDE or others else []
+    return [f"sde={name}", *others] if name != USUAL_SDE or others else []

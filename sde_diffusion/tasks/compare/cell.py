@@ -50,32 +50,32 @@ class Cell:
     Attributes:
         features: [N, d] float64 in seed order. images: the first of them, uint8.
         nfe: evaluations a sample, counted at the network. seconds: of the whole generation.
-        made: revision, date and machine of the sampling. film: how the first images formed.
+        origin: revision, date and machine of the sampling. film: how the first images formed.
     """
 
     features: Tensor
     images: Tensor
     nfe: float
     seconds: float
-    made: dict[str, str]
+    origin: dict[str, str]
     film: Film | None = None
 
     @classmethod
     def join(cls, parts: Sequence[Cell]) -> Cell:
         """Consecutive samples, all parts but the last of at least ``SHOWN``."""
         sizes = [len(part.features) for part in parts]
-        origins = {
+        origin = {
             # A cell that was begun by one revision or machine and ended by another names both.
-            key: parts[-1].made[key] if key == "date"
-            else "; ".join(dict.fromkeys(part.made[key] for part in parts))
-            for key in parts[-1].made
+            key: parts[-1].origin[key] if key == "date"
+            else "; ".join(dict.fromkeys(part.origin[key] for part in parts))
+            for key in parts[-1].origin
         }  # fmt: skip
         return cls(
             torch.cat([part.features for part in parts]),
             torch.cat([part.images for part in parts])[:SHOWN],
             sum(n * part.nfe for n, part in zip(sizes, parts, strict=True)) / sum(sizes),
             sum(part.seconds for part in parts),
-            origins,
+            origin,
             parts[0].film,
         )
 
@@ -85,7 +85,7 @@ def save_cell(path: Path, cell: Cell, depends: Mapping[str, Any]) -> None:
     tensors = {"features": cell.features, "images": cell.images}
     if cell.film is not None:
         tensors |= {f"film_{name}": getattr(cell.film, name) for name in FILM}
-    facts = {"nfe": cell.nfe, "seconds": cell.seconds, "made": cell.made, "depends": depends}
+    facts = {"nfe": cell.nfe, "seconds": cell.seconds, "made": cell.origin, "depends": depends}
     CELL.write(path, tensors, facts)
 
 

@@ -109,7 +109,7 @@ def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
         "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
         "quantisation": "uint8, clipped, then rounded to nearest", "dtype": task.dtype,
         "network_dtype": task.precision, "device": task.device,
-        NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.made, "model": plan.model,
+        NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.origin, "model": plan.model,
     }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def verdict(
             last.append(pooled[-1])
         flat = {label: x.flatten(0, 1) for label, x in features.items()}
         labels = None if strata is None else strata.flatten()
-        rankings.append(rank(last, flat, judge.reference, judge.known, labels))
+        rankings.append(rank(last, flat, judge.reference, judge.sufficient, labels))
     return [row for of_label in points.values() for row in of_label], sorted(
         rankings, key=lambda ranking: ranking.nfe
     )

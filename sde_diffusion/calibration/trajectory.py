@@ -67,6 +67,7 @@ def trajectories(
 
     ``heard`` is told of the evaluations of each batch.
     """
+    denoiser.check_condition(cond)
     sde = EDM()
     levels = VPTime(sigma_min=sigma_min, sigma_max=sigma_max).times(sde, nodes)
     half = (nodes + 1) * len(seeds) * torch.Size(denoiser.shape).numel() * 4 > LARGE

@@ -30,6 +30,9 @@ class Twin(CountedDenoiser):
         super().__init__(shape, sigma_min, sigma_max)
         self.mixture = mixture
 
+    def check_condition(self, cond: Condition | None) -> None:
+        self.mixture.check_condition(cond)
+
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         level = sigma.flatten() if sigma.ndim else sigma
         return self.mixture(x.flatten(1), level, cond).reshape(x.shape)

@@ -53,7 +53,18 @@ class Denoiser(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
-        """x [N, *shape], sigma 0-dim or [N] -> D(x, sigma, cond) [N, *shape], dtype of x."""
+        """x [N, *shape], sigma 0-dim or [N] -> D(x, sigma, cond) [N, *shape], dtype of x.
+
+        A level that all rows share lies on the host, where it is a plain number to every kernel;
+        levels a row lie where x does. Those on a device are not read: who makes them keeps them
+        within the range.
+        """
+
+    def check_condition(self, cond: Condition | None) -> None:
+        """InputError, with the remedy, for a condition that cannot be answered.
+
+        Asked once, before rows are drawn, since calls do not read the device.
+        """
 
 
 class CountedDenoiser(Denoiser):
@@ -83,6 +94,8 @@ class CountedDenoiser(Denoiser):
         return self.denoise(x, sigma, cond).to(x.dtype)
 
     def _check_range(self, sigma: Tensor) -> None:
+        if sigma.device.type != "cpu":
+            return
         low = float(sigma.min() if sigma.ndim else sigma)
         high = float(sigma.max() if sigma.ndim else sigma)
         # The slack is the rounding of sigma / alpha, not a tolerance on the model's range.

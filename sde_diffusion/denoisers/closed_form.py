@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.conditions.condition import LABEL, Condition, Part
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 
@@ -58,7 +58,8 @@ class MixtureDenoiser(CountedDenoiser):
         weights: w [K], summing to one. means: [K, d]. variances: L [K, d].
         bases: U [K, d, d]; identity by default (diagonal covariances).
         labels: the class of each component, int64 [K]: the condition ``label`` leaves those of its
-            own. InputError for a label that has none. Without them, conditions are not read.
+            own. A label that has none, which ``check_condition`` refuses, is answered by what is
+            not a number. Without them, conditions are not read.
     """
 
     weights: Tensor
@@ -101,24 +102,23 @@ class MixtureDenoiser(CountedDenoiser):
         z = self._modes(x)
         joint = self._log_joint(z, sigma)
         if self.labels is not None and cond is not None:
-            joint = joint.masked_fill(self._others(self.labels, cond), -math.inf)
+            joint = joint.masked_fill(_others(self.labels, cond.parts[LABEL]), -math.inf)
         posterior = joint.softmax(1)
         shrunk = self.variances / (self.variances + sigma**2) * z
         if self.bases is not None:
             shrunk = torch.einsum("nkj,kij->nki", shrunk, self.bases)
         return (posterior[..., None] * (self.means + shrunk)).sum(1)
 
-    @staticmethod
-    def _others(labels: Tensor, cond: Condition) -> Tensor:
-        """Which components a row's condition leaves out [N, K]."""
-        asked, keep = cond.parts[LABEL].value, cond.parts[LABEL].keep
-        others = keep[:, None] & (asked[:, None] != labels)
-        if others.all(1).any():
+    def check_condition(self, cond: Condition | None) -> None:
+        if self.labels is None or cond is None:
+            return
+        label, labels = cond.parts[LABEL].each(torch.Tensor.cpu), self.labels.cpu()
+        missing = _others(labels, label).all(1)
+        if bool(missing.any()):
             raise InputError(
-                f"label={int(asked[others.all(1)][0])}: the mixture has no component of that "
+                f"label={int(label.value[missing][0])}: the mixture has no component of that "
                 f"class; take one of {labels.unique().tolist()[:20]}"
             )
-        return others
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n exact draws of x_0 [n, d]."""
@@ -128,6 +128,11 @@ class MixtureDenoiser(CountedDenoiser):
         if self.bases is not None:
             z = torch.einsum("nj,nij->ni", z, self.bases[k])
         return self.means[k] + z
+
+
+def _others(labels: Tensor, label: Part) -> Tensor:
+    """Which components, of these ``labels`` [K], each row's label leaves out [N, K]."""
+    return label.keep[:, None] & (label.value[:, None] != labels)
 
 
 class EmpiricalDenoiser(CountedDenoiser):

@@ -52,7 +52,10 @@ class FunctionDenoiser(CountedDenoiser):
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
+        if sigma.ndim == 0 and sigma.device.type == "cpu":  # a number, which need not be copied
+            levels = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
+        else:
+            levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
         given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
         answer = self._checked(self.model(x.clone(), given, *self.extra(cond, x)), x)
         if self.predicts == "x0":
@@ -73,7 +76,7 @@ class FunctionDenoiser(CountedDenoiser):
                 f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
                 f"{tuple(x.shape)}, the shape of x, in floating point"
             )
-        return answer.as_subclass(Tensor)
+        return answer.as_subclass(Tensor) if isinstance(answer, RowLevels) else answer
 
 
 def nothing(cond: Condition | None, x: Tensor) -> tuple[()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 
 
@@ -30,3 +31,6 @@ class Wrapper(Denoiser):
     @property
     def identity(self) -> str:
         return self.inner.identity
+
+    def check_condition(self, cond: Condition | None) -> None:
+        self.inner.check_condition(cond)

@@ -57,6 +57,11 @@ class Guided(Wrapper):
     def identity(self) -> str:
         return f"{self.inner.identity} {self.guidance.label}" if self.inner.identity else ""
 
+    def check_condition(self, cond: Condition | None) -> None:
+        super().check_condition(cond)
+        if cond is not None and cond.other is not None:
+            self.inner.check_condition(cond.other)
+
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.guidance(self.inner, x, sigma, cond)
 

@@ -130,6 +130,7 @@ class ProbabilityFlow:
             raise InputError(f"images: {len(y)} of them; give at least one, all values finite")
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: give a number >= 1")
+        self.denoiser.check_condition(cond)
         done = []
         ends = torch.tensor(levels, dtype=torch.float64)
         bar = tqdm(total=len(y), desc=progress, unit="image", disable=progress is None)

@@ -10,8 +10,6 @@ from sde_diffusion.errors import InputError
 
 # Of the state.
 STATE_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# Of the network, whose bfloat16 is twice as fast where the processor has it.
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ class Likelihood:
             raise InputError(f"images: {tuple(x.shape)}; give [N, *{self.denoiser.shape}], N >= 1")
         if not bool(x.isfinite().all()):
             raise InputError("images: not all values are finite; give about -1 .. 1")
+        self.denoiser.check_condition(cond)
         n, d = len(x), x[0].numel()
         v = self._vectors(range(n) if seeds is None else seeds, d, x.device)
         low, high = self.levels.tolist()

@@ -153,6 +153,7 @@ class Sampler:
         if not n:
             raise InputError("n=0: give at least one seed")
         self.solver.check_condition(request.cond)
+        self.denoiser.check_condition(request.cond)
         level = request.start.level
         grid = self.grid if level is None else self.grid.starting_at(level)
         times = grid.times(self.sde, self.steps(request.nfe))

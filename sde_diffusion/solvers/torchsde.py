@@ -56,8 +56,9 @@ class TorchSDE(StepSolver[None]):
             t = torch.tensor(a.t - float(u) * span, dtype=torch.float64)
             return eta * (ask.sde.g2(t) * span).sqrt()
 
-        # torchsde runs its times in the state's dtype: a unit interval keeps them exact.
-        ends = torch.tensor([0.0, 1.0], dtype=x.dtype, device=x.device)
+        # torchsde runs its times in the state's dtype: a unit interval keeps them exact. On the
+        # host they are plain numbers to the device.
+        ends = torch.tensor([0.0, 1.0], dtype=x.dtype)
         drawn = self.stochastic and not step.last
         path = Increment(noise if drawn else None, x, a.t, b.t)
         flat = torchsde.sdeint(

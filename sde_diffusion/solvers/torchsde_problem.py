@@ -32,4 +32,4 @@ class TorchSDEProblem:
 
     def g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Diffusion times v [N, d]: additive, the same for every coordinate."""
-        return self.diffusion(u).to(y) * v
+        return self.diffusion(u).to(y.dtype) * v

@@ -83,15 +83,17 @@ def run(config: DictConfig, folder: Path) -> float:
         bits = bits_per_dim(parts["log_p"], d)
         of_probes = parts["standard_error"] / (d * math.log(2))
         job.output.write("bits_per_dim.csv", csv_text(rows_of(bits, of_probes)))
-        evaluations, products = parts["spent"].double().mean(0).tolist()
-        facts = {**errors(bits, of_probes), "evaluations": evaluations, "products": products}
+        facts = errors(bits, of_probes)
         job.result({
             **facts,
             "n": task.n,
+            "evaluations": float(parts["spent"][:, 0].mean()),
+            "products": float(parts["spent"][:, 1].mean()),
             "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
             NOISE: depends.get(NOISE, 1),
             "prior": task.prior,
-            "data": test.name, "data_fingerprint": test.fingerprint,
+            "data": test.name,
+            "data_fingerprint": test.fingerprint,
             "seconds": job.seconds,
         })  # fmt: skip
         job.output.log({"bits_per_dim": float(bits.mean())})

@@ -21,7 +21,7 @@ from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import open_model
-from sde_diffusion.sampling.execute import PRECISIONS, STATE_DTYPES, Execution
+from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.lock import locked
 from sde_diffusion.system.output import FORMAT, Output
@@ -32,6 +32,8 @@ from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 from sde_diffusion.tasks.composed import guided
 
 T = TypeVar("T")
+# Of the network, whose bfloat16 is twice as fast where the processor has it.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @final

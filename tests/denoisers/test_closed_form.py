@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.guidance import ClassifierFree, Guided
+from tests.far import FAR, FarDevice
 
 F64 = torch.float64
 LEVELS = [torch.tensor(s, dtype=F64) for s in (0.05, 0.7, 10.0)]
@@ -134,3 +138,35 @@ def test_rows_count_and_levels_go_by_row(denoiser: GaussianDenoiser) -> None:
         assert torch.allclose(together[k], alone[0], rtol=1e-12)
     assert denoiser.evaluations == 6
     assert denoiser(x.float(), levels).dtype == torch.float32
+
+
+def test_a_class_without_a_component_is_refused_before_it_is_asked_for() -> None:
+    """Once, on both sides of guidance; asked all the same, the answer is not a number."""
+    plain = mixture(False)
+    named = MixtureDenoiser(
+        plain.weights, plain.means, plain.variances, labels=torch.tensor([0, 4, 4])
+    )
+    for denoiser in (named, Guided(named, ClassifierFree(2.0))):
+        denoiser.check_condition(None)
+        denoiser.check_condition(Condition.label([0, 4, -1]))
+        with pytest.raises(InputError, match=r"^label=3: .*take one of \[0, 4\]"):
+            denoiser.check_condition(Condition.label([0, 3]))
+    other = Condition(Condition.label([0]).parts, other=Condition.label([7]))
+    with pytest.raises(InputError, match=r"^label=7: "):
+        Guided(named, ClassifierFree(2.0)).check_condition(other)
+    answer = named(draws(2, 2), LEVELS[1], Condition.label([0, 3]))
+    assert answer.isnan().all(1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("level", [0.001, 90.0])
+def test_levels_beyond_the_range_are_refused_where_they_can_be_seen(level: float) -> None:
+    """One number, or a number a row, on the host; those on a device are not read."""
+    denoiser = mixture(False)
+    denoiser.sigma_min, denoiser.sigma_max = 0.002, 80.0
+    x, row = draws(2, 2), torch.tensor([1.0, level], dtype=F64)
+    for sigma in (row, row[1]):
+        with pytest.raises(InputError, match=r"^noise level .* outside the model's training range"):
+            denoiser(x, sigma)
+    with FarDevice() as log:
+        denoiser.to(FAR)(x.to(FAR), row.to(FAR))
+    assert log.reads == []

@@ -15,6 +15,7 @@ from sde_diffusion.process.noise import BatchDraws, Stream
 from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Flip, Geometric
 from sde_diffusion.training.batch import Batch, Batches, rows_of
 from sde_diffusion.training.levels import LogUniform
+from tests.far import FAR, FarDevice
 
 F64 = torch.float64
 
@@ -158,6 +159,19 @@ def test_each_number_has_its_stream() -> None:
     assert batch.cond is not None
     keep = draws.uniform(Stream.LABELS, (), torch.float32) >= 0.3
     assert torch.equal(batch.cond.parts["label"].keep, keep)
+
+
+@pytest.mark.parametrize("augment", [Geometric(p=0.5), Dequantise(), Flip()])
+def test_a_batch_is_drawn_where_it_is_needed(augment: Augment) -> None:
+    """What crosses are the images as they are kept, their labels, and keys of the draws."""
+    batches = Batches(data(20), LogUniform(), 6, 0.3, 7, augment)
+    near = fields(batches.draw(5, (1, 2)))
+    with FarDevice() as log:
+        far = fields(batches.draw(5, (1, 2), FAR))
+        assert log.reads == []
+        assert len(log.copies) == 8  # two keys each of the rows', the levels' and the strata's
+        for name, value in far.items():
+            assert torch.allclose(value.cpu(), near[name], rtol=1e-6, atol=1e-6), name
 
 
 def test_a_batch_in_pieces_is_the_batch() -> None:

@@ -18,6 +18,9 @@ from sde_diffusion.process.noise.philox import philox, round_keys
 from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds
 from sde_diffusion.process.noise.streams import Kind, Stream, stream_word
 
+# Draws that are made at once where they are small.
+AHEAD = 8
+
 
 @final
 class Draws:
@@ -88,6 +91,24 @@ class Draws:
             return self._normals(word, column, rows, columns)
 
         return self._gathered(values, 4, shape, dtype).to(self.device)
+
+    def normals(
+        self, stream: Stream, first: int, shape: Sequence[int], dtype: torch.dtype
+    ) -> Tensor | None:
+        """Draws first .. first + AHEAD - 1 at once, [AHEAD, N, *shape]; None if they are large.
+
+        A draw costs a hundred operations however small it is: of few numbers, several cost as much.
+        """
+        size = math.prod(shape)
+        counters = -(-size // 4)
+        if AHEAD * self.count * counters > self.engine.block:
+            return None
+        index = self.engine.arange(first, first + AHEAD)[:, None, None]
+        word = stream_word(stream, Kind.NORMAL)
+        out = torch.empty(AHEAD, self.count, size, dtype=dtype, device=self.place)
+        block = self._normals(word, index, slice(None), range(counters))
+        self.engine.store(block[..., :size], out)
+        return out.reshape(AHEAD, self.count, *shape).to(self.device)
 
     def uniform(
         self,

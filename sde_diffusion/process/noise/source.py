@@ -112,10 +112,22 @@ class StepNoise(SeededNoise):
     ) -> None:
         super().__init__(seeds, shape, dtype, device)
         self.steps = 0
+        # Small draws of some steps, and the number of the first.
+        self.ahead: tuple[int, Tensor] | None = None
 
     def normal(self, t: float, s: float) -> Tensor:
         self.steps += 1
-        return self.draw(self.steps - 1)
+        return self._small(self.steps - 1)
+
+    def _small(self, k: int) -> Tensor:
+        """Draw k, with some that follow it where they are small."""
+        if self.ahead is None or not 0 <= k - self.ahead[0] < len(self.ahead[1]):
+            several = self.draws.normals(Stream.STEP, k, self.shape, self.dtype)
+            if several is None:
+                return self.draw(k)
+            self.ahead = k, several
+        first, several = self.ahead
+        return several[k - first].clone()
 
     def draw(self, k: int) -> Tensor:
         """What call k = 0, 1, ... of ``normal`` returns, whatever was called before."""

@@ -68,7 +68,7 @@ class AdaptiveSDE(BlackBox):
 
         denoise = answers(slice(None), report)
         d = denoise(y, v)
-        while len(rows):
+        while True:
             end = (v + step).clamp(max=last)
             noise_ahead = path.ahead(self._clock(end - first), points)
             noise_ahead *= expand(torch.exp(-(1 + self.eta**2) * (end - first) - first), y)
@@ -82,20 +82,22 @@ class AdaptiveSDE(BlackBox):
             d = torch.where(expand(kept, y), d_s, d)
             v = torch.where(kept, end, v)
             under_way, (lengths, counts) = report.read(v < last, step, path.advance(kept))
-            if min(lengths, default=1.0) < 1e-9:
+            if len(under_way) < len(rows):
+                out[rows] = y
+            if not under_way:
+                return (ask.sde.alpha(times[-1]) * out).to(x.dtype)
+            if min(lengths) < 1e-9:
                 raise InputError(
                     f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; "
                     "loosen them"
                 )
-            points = int(max(counts, default=1))
+            points = int(max(counts))
             if len(under_way) < len(rows):
-                out[rows] = y
-                left = torch.tensor(under_way, dtype=torch.int64, device=y.device)
+                left = torch.tensor(under_way, device=y.device)
                 rows, y, d, v, step = (part[left] for part in (rows, y, d, v, step))
                 path.keep(under_way)
                 report = Report(v)
                 denoise = answers(rows, report)
-        return (ask.sde.alpha(times[-1]) * out).to(x.dtype)
 
     def _attempt(
         self, denoise: Answers, start: tuple[Tensor, Tensor, Tensor], end: Tensor, drawn: Tensor

@@ -32,7 +32,7 @@ class Report:
         would be looked for to no end, and the tolerances blamed.
         """
         table = [column.to(self.fault) for column in (under_way, self.fault, *columns)]
-        goes_on, fault, *others = torch.stack(table).tolist()
+        goes_on, fault, *others = torch.stack(table).cpu().tolist()
         for u in fault:
             if not math.isnan(u):
                 raise not_finite(math.exp(u))

@@ -77,3 +77,15 @@ def test_the_version_has_its_numbers() -> None:
         [-2.446458244794, 0.832082749816, -1.477741846663],
     ]
     assert torch.allclose(start, torch.tensor(written, dtype=F64), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (3, 5), (5000,)])
+def test_small_steps_are_drawn_ahead_and_are_the_same(shape: tuple[int, ...]) -> None:
+    """To the last bit, in any dtype; what a solver does to one changes no other."""
+    for dtype in (torch.float64, torch.float32):
+        noise, alone = (Seeds().batch([5, 2**40], shape, dtype) for _ in range(2))
+        for k in range(20):
+            assert torch.equal(noise.normal(1.0, 0.5).zero_(), torch.zeros(2, *shape, dtype=dtype))
+            assert noise.steps == k + 1
+            assert torch.equal(noise.draw(k), alone.normal(1.0, 0.5))
+    assert (noise.ahead is None) == (shape == (5000,))

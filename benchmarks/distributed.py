@@ -27,12 +27,12 @@ from sde_diffusion.training.trainer import Parts, Trainer
 from sde_diffusion.training.weighting import UncertaintyWeighting
 
 STEPS, BATCH = 50, 16
-EXACT = TrainConfig(steps=STEPS, batch_size=BATCH, warmup=10, save_every=STEPS, precision="float64")
+EXACT = TrainConfig(steps=STEPS, batch_size=BATCH, warmup=10, save_every=STEPS, dtype="float64")
 RUNS = {
     "DDP, float64": EXACT,
     "DDP, float64, 2 micro-batches": replace(EXACT, accumulate=2),
     "FSDP2, float64": replace(EXACT, parallel="fsdp"),
-    "DDP, float32": replace(EXACT, precision="float32"),
+    "DDP, float32": replace(EXACT, dtype="float32"),
 }
 KILLED = "DDP, float64, a rank killed at step 33"
 RUNS[KILLED] = replace(EXACT, save_every=10)

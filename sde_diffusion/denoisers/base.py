@@ -19,6 +19,7 @@ class Denoiser(nn.Module, ABC):
     Attributes:
         space: where its states live, and their shape.
         sigma_min, sigma_max: the noise levels it may be asked at.
+        precision: of its network's products, if it has one: ``float32`` or ``bfloat16``.
         evaluations: network calls so far, one for each row of each batch. A wrapper counts
             nothing itself: guidance that calls the network twice a row counts two.
     """
@@ -26,6 +27,7 @@ class Denoiser(nn.Module, ABC):
     space: Space
     sigma_min: float
     sigma_max: float
+    precision: str = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:

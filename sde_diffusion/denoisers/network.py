@@ -10,14 +10,19 @@ from torch import Tensor, nn
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
+from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
 
 
 class NetworkDenoiser(CountedDenoiser):
     """D = c_skip x + c_out F(c_in x, c_noise, cond) for a network F and a parameterization.
 
-    The state may be float64 while the network works in its own dtype, as in EDM. ``source`` is
-    the fingerprint of the file that its weights came from.
+    The state may be float64 while the network works in its own dtype, as in EDM.
+
+    Attributes:
+        source: fingerprint of the file that its weights came from.
+        precision: in which the network's products are taken, ``float32`` or ``bfloat16``; weights,
+            and all that is done with its answer, keep their dtype.
     """
 
     def __init__(
@@ -28,11 +33,13 @@ class NetworkDenoiser(CountedDenoiser):
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         source: str = "",
+        precision: str = "float32",
     ) -> None:
         super().__init__(space, sigma_min, sigma_max)
         self.network = network
         self.parameterization = parameterization
         self.source = source
+        self.precision = checked(precision)
 
     @property
     def identity(self) -> str:
@@ -44,11 +51,16 @@ class NetworkDenoiser(CountedDenoiser):
         if sigma.ndim == 0:
             at = p.scalars(float(sigma))
             label = torch.full((x.shape[0],), at.c_noise, dtype=dtype, device=x.device)
-            raw = self.network((at.c_in * x).to(dtype), label, cond).to(x.dtype)
+            raw = self._answer((at.c_in * x).to(dtype), label, cond).to(x.dtype)
             return torch.add(x if at.c_skip == 1 else at.c_skip * x, raw, alpha=at.c_out)
         label = p.c_noise(sigma).to(x.device, dtype).reshape(-1).expand(x.shape[0])
-        raw = self.network((p.c_in(sigma) * x).to(dtype), label, cond)
+        raw = self._answer((p.c_in(sigma) * x).to(dtype), label, cond)
         return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)
+
+    def _answer(self, x: Tensor, label: Tensor, cond: Condition | None) -> Tensor:
+        with autocast(x.device, self.precision):
+            answer: Tensor = self.network(x, label, cond)
+        return answer
 
     def squared_error(
         self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None

@@ -28,19 +28,25 @@ WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch
 
 
 def load(
-    checkpoint: str | Path = "mnist", dtype: torch.dtype | str = torch.float32, **options: Any
+    checkpoint: str | Path = "mnist",
+    dtype: torch.dtype | str = torch.float32,
+    *,
+    precision: torch.dtype | str = "float32",
+    **options: Any,
 ) -> Model:
     """The shipped model of that name, or one from a file or folder.
 
     Args:
         checkpoint: ``"mnist"``, a file of ``sde-diffusion train``, or the folder of its run.
         dtype: of the network's weights: float32, float64 or bfloat16.
+        precision: of its products: float32, or bfloat16, twice as fast where the processor has it;
+            weights and states keep their dtype.
         options: what only some kinds of file need.
     """
     name = str(dtype).removeprefix("torch.")
     if name not in WEIGHTS:
         raise InputError(f"dtype={name}: choose one of {', '.join(WEIGHTS)}")
-    opened = open_model(checkpoint, WEIGHTS[name], **options)
+    opened = open_model(checkpoint, WEIGHTS[name], precision=precision, **options)
     return Model(**vars(opened))
 
 

@@ -21,6 +21,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
@@ -52,6 +53,7 @@ class CalibrateTask:
     sigma_min: float
     sigma_max: float
     batch_size: int
+    precision: str
     device: str
 
     def __post_init__(self) -> None:
@@ -137,7 +139,9 @@ def fitted_to(job: Run[CalibrateTask]) -> tuple[Denoiser, Condition | None]:
 def dependence(job: Run[CalibrateTask], calls: Sequence[int]) -> Mapping[str, Any]:
     """All that the trajectories and the rules depend on."""
     task = job.task
-    kept = job.recorded("tracker", "nfe", "name")
+    kept = job.recorded("tracker", "nfe", "name", "precision")
+    if task.precision != "float32":  # which all were before there was a choice
+        kept["precision"] = recorded(task.precision)
     depends = {**kept, "model": job.model.fingerprint, NOISE: VERSION}
     rules = {f"rule{n}": RULE for n in calls}
     return settled(job.output.folder, depends, len(task.seeds), task.batch_size, rules)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from sde_diffusion.data import ImageSet, load_images, to_float, to_uint8
+from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.sampling.encode import ProbabilityFlow
@@ -54,7 +55,7 @@ def run(config: DictConfig, folder: Path) -> float:
         job.begin()
         depends = {
             "images": images.fingerprint, "model": job.model.fingerprint, "steps": task.steps,
-            "label": task.label, "error": task.error, "precision": task.precision,
+            "label": task.label, "error": task.error, "precision": recorded(task.precision),
             "sigma": [flow.sigma_min, flow.sigma_max], "guidance": job.recorded().get("guidance"),
         }  # fmt: skip
         drawn = in_parts(folder, depends, task.pairs, chunk, between, "interpolate")

@@ -17,6 +17,7 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.data import ImageSet
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.process.sde import SDE
@@ -76,8 +77,9 @@ def run(config: DictConfig, folder: Path) -> float:
         density = log_density(job, data, test)
         job.begin()
         depends = settled(folder, {
-            **job.recorded("tracker", "n"), "model": job.model.fingerprint,
-            "train": data.fingerprint, "test": test.fingerprint, NOISE: VERSION,
+            **job.recorded("tracker", "n"), "precision": recorded(task.precision),
+            "model": job.model.fingerprint, "train": data.fingerprint, "test": test.fingerprint,
+            NOISE: VERSION,
         }, task.n, chunk)  # fmt: skip
         parts = in_parts(folder, depends, task.n, chunk, density, "likelihood")
         bits = bits_per_dim(parts["log_p"], d)

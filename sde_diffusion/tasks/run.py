@@ -16,6 +16,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
@@ -99,15 +100,14 @@ class Run(Generic[T]):
         return Execution(int(self.config.batch_size), dtype, self.device)
 
     @cached_property
-    def precision(self) -> torch.dtype:
+    def precision(self) -> str:
         """Of the network, by the key ``precision``: float32 where a task has no such key."""
-        name = str(self.config.get("precision", "float32"))
-        return PRECISIONS[choice("precision", name, PRECISIONS)]
+        return checked(str(self.config.get("precision", "float32")))
 
     @cached_property
     def model(self) -> OpenedModel:
         """The model of ``checkpoint``, on the device."""
-        model = open_model(str(self.config.checkpoint), self.precision)
+        model = open_model(str(self.config.checkpoint), precision=self.precision)
         model.denoiser.to(self.device).requires_grad_(False)
         return model
 

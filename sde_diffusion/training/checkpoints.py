@@ -120,7 +120,10 @@ def _identity(spec: Spec) -> dict[str, Any]:
 
 def settings(spec: Spec) -> dict[str, Any]:
     """The settings of the run that wrote a checkpoint, as far as it records them."""
-    return _dict(_dict(spec.config.get("run")).get("train"))
+    kept = _dict(_dict(spec.config.get("run")).get("train"))
+    if kept.get("precision") == "float64":  # as 7a19cb7 called the dtype
+        kept = {**kept, "precision": "float32", "dtype": "float64"}
+    return kept
 
 
 def noise_version(spec: Spec) -> int:

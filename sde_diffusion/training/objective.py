@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from torch import Tensor, nn
 
 from sde_diffusion.denoisers.network import NetworkDenoiser
@@ -14,25 +12,18 @@ from sde_diffusion.training.weighting import Weighting
 class Objective(nn.Module):
     """Weighted denoising score matching, w(sigma, |D(x_0 + sigma n) - x_0|^2), a row [B].
 
-    Levels outside the denoiser's range are moved to its ends. ``precision`` is the context that
-    the network runs in; the weighting keeps its own.
+    Levels outside the denoiser's range are moved to its ends. The network runs in the denoiser's
+    precision, all else in the dtype of the batch.
     """
 
-    def __init__(
-        self,
-        denoiser: NetworkDenoiser,
-        weighting: Weighting,
-        precision: AbstractContextManager[None] | None = None,
-    ) -> None:
+    def __init__(self, denoiser: NetworkDenoiser, weighting: Weighting) -> None:
         super().__init__()
         weighting.check(denoiser.sigma_min, denoiser.sigma_max)
         self.denoiser = denoiser
         self.weighting = weighting
-        self.precision = precision or nullcontext()
 
     def forward(self, batch: Batch) -> Tensor:
         d = self.denoiser
         sigma = batch.sigma.clamp(d.sigma_min, d.sigma_max)
-        with self.precision:
-            error = d.squared_error(batch.x_0, sigma, batch.noise, batch.cond)
+        error = d.squared_error(batch.x_0, sigma, batch.noise, batch.cond)
         return self.weighting(d.parameterization, sigma, error)

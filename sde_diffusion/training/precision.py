@@ -1,9 +1,8 @@
-"""How a network's arithmetic is carried out: precision, memory format, compiler."""
+"""How a network's arithmetic is carried out: dtype, memory format, compiler."""
 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -14,7 +13,7 @@ from sde_diffusion.training.settings import TrainConfig
 
 def prepare(network: nn.Module, config: TrainConfig, device: torch.device) -> None:
     """Dtype, device, memory format, and torch.compile, in place; names of weights stay."""
-    network.to(device, config.dtype)
+    network.to(device, config.torch_dtype)
     if channels_last(config, device):
         # Only weights of four dimensions have a format.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -38,8 +37,3 @@ def compiled(network: nn.Module, device: torch.device) -> None:
             f"compile=true: no compiler that works here ({reason}); install one or leave it out"
         ) from error
     network.compile()
-
-
-def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
-    """bfloat16 where it is asked for: products in bfloat16, sums and weights in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")

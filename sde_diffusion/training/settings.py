@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.storage import asset, fingerprint
 from sde_diffusion.training.ema import gamma_of
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 STRATEGIES = ("ddp", "fsdp")
 # Keys of the task that are of the model and of the machine.
 BESIDE = ("sigma_min", "sigma_max", "device")
@@ -36,8 +37,8 @@ class TrainConfig:
         weight_decay, betas: of AdamW; 0 is Adam.
         clip: largest gradient norm.
         label_dropout: share of rows whose class label is dropped (classifier-free guidance).
-        precision: ``float32``, ``bfloat16`` (autocast of the network, weights in float32) or
-            ``float64``.
+        precision: of the network's products, ``float32`` or ``bfloat16`` (autocast).
+        dtype: of the weights and the batches, ``float32`` or ``float64``.
         compile: whether torch.compile makes the network's code.
         channels_last: memory format of the weights; null: where it is known to help.
         parallel: of several processes, each has all weights (``ddp``) or a part (``fsdp``).
@@ -60,6 +61,7 @@ class TrainConfig:
     clip: float = 1.0
     label_dropout: float = 0.1
     precision: str = "float32"
+    dtype: str = "float32"
     compile: bool = False
     channels_last: bool | None = None
     parallel: str = "ddp"
@@ -84,8 +86,11 @@ class TrainConfig:
             raise InputError(f"betas={self.betas}: give two numbers from 0 to below 1")
         if not 0 <= self.label_dropout <= 1:
             raise InputError(f"label_dropout={self.label_dropout}: give a share from 0 to 1")
-        if self.precision not in DTYPES:
-            raise InputError(f"precision={self.precision}: choose one of {sorted(DTYPES)}")
+        if self.precision == "float64":
+            raise InputError("precision=float64: that is the weights' dtype; give dtype=float64")
+        checked(self.precision)
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype={self.dtype}: choose one of {sorted(DTYPES)}")
         if self.parallel not in STRATEGIES:
             raise InputError(f"parallel={self.parallel}: choose one of {list(STRATEGIES)}")
         if self.snapshot_every and not self.snapshot_widths:
@@ -94,9 +99,9 @@ class TrainConfig:
             gamma_of(width)
 
     @property
-    def dtype(self) -> torch.dtype:
+    def torch_dtype(self) -> torch.dtype:
         """Of the weights, the optimizer's state and the batches."""
-        return DTYPES[self.precision]
+        return DTYPES[self.dtype]
 
     @property
     def widths(self) -> list[float]:

@@ -40,7 +40,7 @@ from sde_diffusion.training.compatible import check_fit, start_from
 from sde_diffusion.training.ema import EMA, PowerEMA
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.objective import Objective
-from sde_diffusion.training.precision import autocast, compiled, prepare
+from sde_diffusion.training.precision import compiled, prepare
 from sde_diffusion.training.schedule import Cosine, Schedule
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.state import State, prefixed
@@ -94,8 +94,9 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(derived_seed(config.seed, Stream.WEIGHTS, 0))
             self.denoiser = spec.build()
+        self.denoiser.precision = config.precision
         network = self.denoiser.network
-        weighting = copy.deepcopy(parts.weighting).to(self.device, config.dtype)  # it learns
+        weighting = copy.deepcopy(parts.weighting).to(self.device, config.torch_dtype)  # it learns
         prepare(network, config, self.device)
         self.checkpoints = Checkpoints(folder, config.keep)
         if processes.rank() == 0:
@@ -116,7 +117,7 @@ class Trainer:
         if config.compile:
             compiled(network, self.device)
         # What one call gives, on this process's rows, and the gradients of all rows.
-        self.objective = Objective(self.denoiser, weighting, autocast(config, self.device))
+        self.objective = Objective(self.denoiser, weighting)
         self.replica = self._spread()
         self._parameters = list(self.objective.parameters())
         self.state.optimizer = torch.optim.AdamW(
@@ -253,7 +254,7 @@ class Trainer:
         Returns that mean, over all processes, and this one's losses and noise levels [B].
         """
         config, rank, size = self.config, processes.rank(), processes.size()
-        share = self.batches.draw(step, (rank, size), self.device, config.dtype)
+        share = self.batches.draw(step, (rank, size), self.device, config.torch_dtype)
         losses = []
         with self._dropout(step * size + rank):
             for i, batch in enumerate(share.split(config.accumulate)):

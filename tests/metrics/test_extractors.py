@@ -45,12 +45,12 @@ def test_training_learns_and_is_named_after_its_file(trained: Path) -> None:
 
 def test_the_residual_classifier_learns_and_loads(tmp_path: Path) -> None:
     path = tmp_path / "residual.safetensors"
-    train_cnn(Digits("train").load(), path, 4, 16, 0, "residual", torch.bfloat16)
+    train_cnn(Digits("train").load(), path, 4, 16, 0, "residual", "bfloat16")
     extractor = CnnExtractor(str(path))
     assert extractor.accuracy(Digits("test").load()) > 0.5
     assert extractor(Digits("test").load().images).shape == (297, 16)
     again = tmp_path / "again.safetensors"
-    train_cnn(Digits("train").load(), again, 4, 16, 0, "residual", torch.bfloat16)
+    train_cnn(Digits("train").load(), again, 4, 16, 0, "residual", "bfloat16")
     assert again.read_bytes() == path.read_bytes()
 
 

@@ -72,7 +72,7 @@ def test_through_the_network_in_float32() -> None:
 
 def test_a_bfloat16_network_draws_the_same_picture() -> None:
     full = load("mnist").sample(n=4, nfe=6, label=[1, 2, 3, 4]).x
-    half = load("mnist", torch.bfloat16).sample(n=4, nfe=6, label=[1, 2, 3, 4]).x
+    half = load("mnist", precision="bfloat16").sample(n=4, nfe=6, label=[1, 2, 3, 4]).x
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().mean() < 0.05
 

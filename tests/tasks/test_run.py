@@ -28,7 +28,7 @@ def test_a_run_reads_its_keys_and_writes_where_it_is(tmp_path: Path) -> None:
         assert (tmp_path / NAME).exists()
         assert job.task.n == 2
         assert (job.execution.batch_size, job.execution.dtype) == (3, torch.float64)
-        assert job.precision == torch.float32
+        assert job.precision == "float32"
         assert "model" not in job.provenance(None)
         job.begin("tag")
         job.result({"nfe": float("inf")})

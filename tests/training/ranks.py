@@ -21,8 +21,8 @@ from tests.training.small import ARGS, CONFIG, SPEC, mean_loss, trainer
 DRY = replace(SPEC, network_args={**ARGS, "dropout": 0.0})
 STEPS, DEATH = 50, 23
 CONFIGS = {
-    "ddp": replace(CONFIG, steps=STEPS, batch_size=8, save_every=10, precision="float64"),
-    "fsdp": replace(CONFIG, steps=20, batch_size=8, save_every=10, precision="float64",
+    "ddp": replace(CONFIG, steps=STEPS, batch_size=8, save_every=10, dtype="float64"),
+    "fsdp": replace(CONFIG, steps=20, batch_size=8, save_every=10, dtype="float64",
                     parallel="fsdp", accumulate=2, snapshot_every=10),
     "float32": replace(CONFIG, steps=25, batch_size=8, save_every=25),
 }  # fmt: skip

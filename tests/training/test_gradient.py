@@ -17,7 +17,7 @@ from tests.training.small import ARGS, CONFIG, SPEC, finish, trainer
 
 # Dropout draws one stream a part of a batch, so its masks are those of no other division.
 DRY = replace(SPEC, network_args={**ARGS, "dropout": 0.0})
-EXACT = replace(CONFIG, steps=20, batch_size=12, precision="float64")
+EXACT = replace(CONFIG, steps=20, batch_size=12, dtype="float64")
 LEARNED = Parts(LogNormal(-0.4, 1.4), UncertaintyWeighting(8))
 
 
@@ -49,7 +49,7 @@ def test_a_learned_weighting_learns(tmp_path: Path) -> None:
 
 
 def test_double_precision_is_single_precision_and_more(tmp_path: Path) -> None:
-    _, single = trained(tmp_path / "single", replace(EXACT, precision="float32"))
+    _, single = trained(tmp_path / "single", replace(EXACT, dtype="float32"))
     _, double = trained(tmp_path / "double", EXACT)
     assert single == pytest.approx(double, rel=1e-3)
     assert single != double

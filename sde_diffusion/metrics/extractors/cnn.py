@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.denoisers.precision import autocast
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
@@ -38,15 +39,12 @@ EXTRACTOR = SealedKind(
 )  # fmt: skip
 
 
-def _fit(
-    network: Classifier, images: Tensor, labels: Tensor, epochs: int, precision: torch.dtype
-) -> None:
+def _fit(network: Classifier, images: Tensor, labels: Tensor, epochs: int, precision: str) -> None:
     """Cross entropy with label smoothing; the images of a batch move by up to a 14th of a side."""
     side, steps = images.shape[2], len(images) // TRAIN_BATCH
     shift = side // 14
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
-    lowered = precision != torch.float32
     with tqdm(total=epochs * steps, desc="extractor", unit="step") as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images))[: steps * TRAIN_BATCH]
@@ -56,7 +54,7 @@ def _fit(
                 x = x[:, :, i : i + side, j : j + side]
                 if network.mirror:
                     x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
-                with torch.autocast("cpu", precision, enabled=lowered):
+                with autocast(images.device, precision):
                     logits = network(x)
                 loss = F.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)
                 optimizer.zero_grad()
@@ -102,7 +100,7 @@ def train_cnn(
     dim: int = 64,
     seed: int = 0,
     architecture: str = "strided",
-    precision: torch.dtype = torch.float32,
+    precision: str = "float32",
 ) -> None:
     """Train a classifier of ``data`` (labels needed) with small shifts, and write it to ``path``.
 

@@ -13,6 +13,7 @@ from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import Choice, entries
 from sde_diffusion.config.compose import build, plain
+from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.models.opened import OpenedModel
@@ -143,8 +144,9 @@ def plans(
                 depends = {
                     "parts": parts, "nfe": nfe, "seeds": [seeds[0], task.most],
                     "label": task.label, "denoise_last": task.denoise_last, "dtype": task.dtype,
-                    "precision": task.precision, "filmed": filmed, "model": model.fingerprint,
-                    "extractor": extractor.fingerprint, "device": task.device,
+                    "precision": recorded(task.precision), "filmed": filmed,
+                    "model": model.fingerprint, "extractor": extractor.fingerprint,
+                    "device": task.device,
                     "batch_size": task.batch_size if sampler.solver.couples_batch else None,
                     NOISE: VERSION,
                 }  # fmt: skip

@@ -56,7 +56,7 @@ def opened(job: Run[CompareTask]) -> dict[str, OpenedModel]:
         paths = averages(Path(task.checkpoint), task.ema_width, None, folder)
         models = {
             f"-ema{width:g}": replace(
-                open_model(path, job.precision), name=f"{task.checkpoint}, EMA {width:g}"
+                open_model(path, precision=job.precision), name=f"{task.checkpoint}, EMA {width:g}"
             )
             for width, path in paths.items()
         }

@@ -20,8 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from sde_diffusion.config import groups, renamed, schema
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import TARGET
 
 ROOT = "config"
+LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
 T = TypeVar("T")
 
 
@@ -83,7 +85,15 @@ def _hint(name: str, words: Sequence[str]) -> str:
     """What to do about an unknown key."""
     if (told := renamed.hint(name)) is not None:
         return told
-    near = schema.did_you_mean(name, _keys([w for w in words if name not in w]))
+    keys = _keys([word for word in words if name not in word])
+    parent, _, field = name.rpartition(".")
+    group, _, choice = parent.partition(".")
+    if group in LISTS and parent not in keys and choice in groups.names(group):
+        return f"{choice} is not chosen; give {group}={choice} too"
+    if parent in keys:
+        takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
+        return schema.known(parent, field, takes - {TARGET})
+    near = schema.did_you_mean(name, keys)
     return f"{near}'sde-diffusion TASK --cfg job' lists the keys of a task"
 
 

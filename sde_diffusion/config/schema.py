@@ -38,13 +38,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}? " if near else ""
 
 
-def unknown(key: str, name: str, known: Iterable[str]) -> InputError:
-    """The refusal of field ``name`` of ``key``, which takes those ``known``."""
-    names = sorted(known)
-    takes = f"takes {', '.join(names)}" if names else "takes no fields"
-    return InputError(
-        f"{key}.{name}: unknown key; {did_you_mean(name, names)}{key.split('.')[-1]} {takes}"
-    )
+def known(key: str, name: str, fields: Iterable[str]) -> str:
+    """What ``key`` takes, and which of it may have been meant by ``name``."""
+    names = sorted(fields)
+    return f"{did_you_mean(name, names)}{key} takes {', '.join(names) or 'no fields'}"
+
+
+def unknown(key: str, name: str, fields: Iterable[str]) -> InputError:
+    """The refusal of field ``name`` of ``key``, which takes others."""
+    return InputError(f"{key}.{name}: unknown key; {known(key, name, fields)}")
 
 
 @cache

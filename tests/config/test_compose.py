@@ -55,10 +55,19 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
     [
         (["solver=unipcc"], "solver=unipcc: no such choice; did you mean unipc?"),
         (["task=smaple"], "task=smaple: no such choice; did you mean sample?"),
-        (["solver.ordr=3"], "solver.ordr: unknown key here; did you mean solver.order?"),
-        (["solver=heun", "solver.schurn=3"], "solver.schurn: unknown key here; did you mean sol"),
+        (
+            ["solver.ordr=3"],
+            "solver.ordr: unknown key here; did you mean order? solver takes lower_order",
+        ),
+        (
+            ["solver=heun", "solver.schurn=3"],
+            "solver.schurn: unknown key here; did you mean s_churn? ",
+        ),
         (["nef=3"], "nef: unknown key here; did you mean nfe?"),
         (["nosuch=1"], "nosuch: unknown key here"),
+        (["sde.x=1"], "sde.x: unknown key here; sde takes no fields"),
+        (["guidance.cfg.scale=2"], "guidance.cfg.scale: unknown key here; cfg is not chosen"),
+        (["guidance=cfg", "guidance.cfg.scal=2"], "guidance.cfg.scal: unknown key here; did you"),
     ],
 )
 def test_what_is_misspelt_is_named(words: list[str], says: str) -> None:

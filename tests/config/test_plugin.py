@@ -6,8 +6,6 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
-
 from sde_diffusion.models.file import read_checkpoint
 from tests.conftest import Run
 
@@ -76,10 +74,9 @@ def install(site: Path, entry_point: bool, plugin: bool = False) -> dict[str, st
 COMMAND = ["sample", "solver=fancy", "solver.colour=blue", "n=2", "nfe=2", "hydra.run.dir=out"]
 
 
-@pytest.mark.parametrize("plugin", [False, True])
-def test_a_third_party_solver_runs(cli: Run, tmp_path: Path, plugin: bool) -> None:
-    """By its entry point alone; a search path of the package's own does no harm."""
-    cli(*COMMAND, env=install(tmp_path / "site", entry_point=True, plugin=plugin))
+def test_a_third_party_solver_runs(cli: Run, tmp_path: Path) -> None:
+    """By its entry point; a search path of the package's own does no harm."""
+    cli(*COMMAND, env=install(tmp_path / "site", entry_point=True, plugin=True))
     config = json.loads((tmp_path / "out" / "result.json").read_text())["config"]
     assert config["solver"]["colour"] == "blue"
 
@@ -103,9 +100,9 @@ def test_a_third_party_network_trains_under_its_registered_name(cli: Run, tmp_pa
     assert (spec.network, spec.network_args) == ("tiny", {"channels": 1, "width": 3, "classes": 10})
 
 
-@pytest.mark.parametrize("word", ["fancy_solvers", "sde_diffusion.components"])
-def test_without_the_entry_point_it_is_refused(cli: Run, tmp_path: Path, word: str) -> None:
+def test_without_the_entry_point_it_is_refused(cli: Run, tmp_path: Path) -> None:
     done = cli(*COMMAND, ok=False, env=install(tmp_path / "site", entry_point=False, plugin=True))
     assert done.returncode != 0
-    assert word in done.stderr
+    assert "fancy_solvers" in done.stderr
+    assert "sde_diffusion.components" in done.stderr
     assert "Traceback" not in done.stderr

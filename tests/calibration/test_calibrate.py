@@ -305,7 +305,7 @@ def test_a_twin_of_labelled_data_answers_a_label_as_the_twin_of_that_class_would
     guided = Guided(both, ClassifierFree(2.0))(y, level, Condition.label([0, 1, 2, 3]))
     assert torch.allclose(guided, 2 * given - plain, atol=1e-5)
     with pytest.raises(InputError, match=r"^label=10: .*one of \[0, 1, 2"):
-        both(y, level, Condition.label([10] * 4))
+        both.check_condition(Condition.label([10] * 4))
     with pytest.raises(InputError, match=r"^twin=15: give a number from 1 to 14, .*rarest class"):
         mixture_twin(data, 15, 0.002, 80.0)
     with pytest.raises(InputError, match=r"^twin: [1-9] images of a class"):

@@ -36,8 +36,8 @@ def checked_seed(value: Any, key: str = "seeds") -> int:
     except TypeError:
         whole = -1
     if not 0 <= whole < 2**64:
-        remedy = REMEDY if key == "seeds" else "give a whole number from 0 to 2^64 - 1"
-        raise InputError(f"{key}: {_shown(value)} is no seed; {remedy}")
+        number = "whole numbers" if key == "seeds" else "a whole number"
+        raise InputError(f"{key}: {_shown(value)} is no seed; give {number} from 0 to 2^64 - 1")
     return whole
 
 

@@ -17,7 +17,9 @@ from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.tasks import compare
 from sde_diffusion.tasks.compare.cell import SHOWN, Cell, save_cell
-from sde_diffusion.tasks.compare.plan import CompareTask, plans
+from sde_diffusion.tasks.compare.design import entered
+from sde_diffusion.tasks.compare.plan import plans
+from sde_diffusion.tasks.compare.task import CompareTask, setting
 
 SOLVERS, NFE, BLOCKS = ["ddim", "heun", "dpmpp_2m", "unipc"], [4, 6, 8, 10, 16], 3
 SAMPLES = [100, 200, 500, 1000, 2000, 5000]
@@ -49,7 +51,9 @@ def main() -> None:
     held_out = reference_for(extractor, None).held_out
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        todo = plans(config, task, {"": load("mnist")}, extractor)
+        models = {"": load("mnist")}
+        entries = entered(setting(config), task, models, task.solvers, task.nfe)
+        todo = plans(entries, task, extractor)
         for k, plan in enumerate(todo):
             save_cell(folder / "cells" / plan.name, stand_in(held_out, k), plan.depends)
         began, cpu = time.perf_counter(), time.process_time()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sde_diffusion.config import groups
+from sde_diffusion.config.schema import converted, shown
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.identity import Component
+from sde_diffusion.system.identity import Component, identity
 
 LABEL = re.compile(r"[\w.+-]{1,60}")
 MOST_SEEDS = 10_000_000
@@ -53,16 +55,19 @@ class Choice:
     """One entry of a list.
 
     Attributes:
-        label: what a result calls it. group, name, fields: what it is.
-        grid: the name of the grid that was asked for with it; None: that of its yaml.
+        label: what a result calls it. group, name, fields: what it is; name None of an object that
+            no yaml names.
+        grid: what was asked for with it, a name, {name: fields} or an object; None: that of its
+            yaml. nfe: numbers of evaluations of its own.
         given: the object itself, if one was given.
     """
 
     label: str
     group: str
-    name: str
+    name: str | None
     fields: Mapping[str, Any] = field(default_factory=dict)
-    grid: str | None = None
+    grid: Any = None
+    nfe: tuple[int, ...] | None = None
     given: Component | None = None
 
     def component(self) -> Any:
@@ -71,24 +76,33 @@ class Choice:
             return self.given
         return groups.resolve(self.group, {self.name: self.fields})
 
-    def default_grid(self) -> str | None:
-        """The name of the grid that goes with it."""
-        return self.grid or groups.brings(self.group, self.name).get("grid")
+    def default_grid(self) -> Any:
+        """What goes with it: the grid asked for, or the name of that of its yaml, or None."""
+        if self.grid is not None or self.name is None:
+            return self.grid
+        return groups.brings(self.group, self.name).get("grid")
 
-    def words(self) -> list[str]:
-        """What chooses it on the command line."""
-        grid = [] if self.grid is None else [f"grid={self.grid}"]
+    def words(self) -> list[str] | None:
+        """What chooses it on the command line; None where nothing can."""
+        grid = [] if self.grid is None else next(entries([self.grid], "grid")).words()
+        if self.name is None or grid is None:
+            return None
         fields = [f"{self.group}.{name}={_word(v)}" for name, v in self.fields.items()]
         return [f"{self.group}={self.name}", *grid, *fields]
 
 
 def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
-    """Each entry: a name of ``group``, {LABEL: {group: NAME, FIELD: VALUE}}, or an object."""
+    """Each entry of a list: a name of ``group``, an object, either in a pair with its NFE, or
+    {LABEL: ENTRY}, where ENTRY is also {NAME: {FIELD: VALUE}} or {group: NAME or object, nfe: [A,B],
+    grid: NAME or object, FIELD: VALUE}."""
     seen: set[str] = set()
     for entry in choices:
         for label, given in _labelled(entry, group).items():
             if label in seen:
-                raise InputError(f"{group}s: {label} twice; give each entry a label of its own")
+                raise InputError(
+                    f"{group}s: {label} twice; give each entry a label of its own, "
+                    f"{{LABEL: {{{group}: NAME}}}}"
+                )
             if not LABEL.fullmatch(str(label)):
                 # It names files, and must stay within its folder and a line of text.
                 raise InputError(f"{group}s: label {label!r}; use letters, digits and _ . + -")
@@ -99,22 +113,69 @@ def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
 def _labelled(entry: Any, group: str) -> Mapping[str, Any]:
     if isinstance(entry, Mapping):
         return entry
+    if isinstance(entry, tuple) and len(entry) == 2:
+        return {_label(entry[0], group): {group: entry[0], "nfe": entry[1]}}
+    return {_label(entry, group): {group: entry}}
+
+
+def _label(entry: Any, group: str) -> str:
+    """What a result calls an entry without a label: its name, and the numbers that are not those of
+    its yaml, ``unipc-order3``."""
     if isinstance(entry, str):
-        return {entry: {}}
-    if isinstance(entry, Component):
-        return {groups.choice_of(group, entry): entry}
-    raise InputError(f"{group}s: {entry}: give a name, or {{LABEL: {{{group}: NAME, KEY: VALUE}}}}")
+        return entry
+    if inspect.isclass(entry):
+        raise InputError(f"{group}s: {entry.__name__}: a class; give an object, {entry.__name__}()")
+    if not isinstance(entry, Component):
+        raise InputError(
+            f"{group}s: {shown(entry)}: give a name, an object, or {{LABEL: {{{group}: NAME, "
+            "KEY: VALUE}}"
+        )
+    name = groups.named(group, entry)
+    if name is None:
+        return type(entry).__name__
+    usual = identity(groups.node(group, name))
+    others = [
+        f"{key}{value:g}" if type(value) is float else f"{key}{value}".lower()
+        for key, value in identity(entry.fields()).items()
+        if type(value) in (bool, int, float) and value != usual.get(key)
+    ]
+    return "-".join([name, *others])
 
 
 def _choice(label: str, given: Any, group: str) -> Choice:
-    if isinstance(given, Component):
-        return Choice(label, group, groups.choice_of(group, given), given.fields(), given=given)
     if given is not None and not isinstance(given, Mapping):
-        raise InputError(f"{group}s: {label}: {given}: give {{{group}: NAME, KEY: VALUE}}")
+        given = {group: given}
     fields = dict(given or {})
-    name = str(fields.pop(group, label))
-    grid = str(fields.pop("grid")) if group != "grid" and "grid" in fields else None
-    return Choice(label, group, name, fields, grid)
+    nfe = _budgets(fields.pop("nfe"), f"{group}s: {label}: nfe") if "nfe" in fields else None
+    grid = fields.pop("grid", None) if group != "grid" else None
+    kind = fields.pop(group, None)
+    if kind is None:
+        kind = _unnamed(label, fields, group)
+    if isinstance(kind, Mapping) and len(kind) == 1:
+        ((kind, own),) = kind.items()
+        fields |= own or {}
+    if isinstance(kind, str):
+        return Choice(label, group, kind, fields, grid, nfe)
+    if not isinstance(kind, Component) or fields:
+        why = "an object already; give it its fields" if fields else f"give {group}: NAME"
+        raise InputError(f"{group}s: {label}: {shown(fields or kind)}: {why}")
+    return Choice(label, group, groups.named(group, kind), kind.fields(), grid, nfe, kind)
+
+
+def _unnamed(label: str, fields: dict[str, Any], group: str) -> Any:
+    """What an entry is that does not say so: what its label names, or {NAME: {FIELD: VALUE}}."""
+    known = groups.names(group)
+    if label not in known and len(fields) == 1:
+        ((name, own),) = fields.items()
+        if name in known and (own is None or isinstance(own, Mapping)):
+            return {name: fields.pop(name)}
+    return label
+
+
+def _budgets(nfe: Any, key: str) -> tuple[int, ...]:
+    """One number of evaluations, or several."""
+    found = converted(nfe, int | list[int], key)
+    return tuple(found) if isinstance(found, list) else (found,)
 
 
 def _word(value: Any) -> str:

@@ -160,13 +160,19 @@ def _content(path: Path, written: int) -> tuple[dict[str, Any], dict[str, str]]:
     return {**own, **content}, along
 
 
+def named(group: str, item: Component | type[Component]) -> str | None:
+    """The name of the choice whose class it is; None where no yaml names it."""
+    cls = item if isinstance(item, type) else type(item)
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    return next((name for name in names(group) if node(group, name).get(TARGET) == path), None)
+
+
 def choice_of(group: str, item: Component | type[Component]) -> str:
     """The name of the choice whose class it is; InputError where no yaml names it."""
-    cls = item if isinstance(item, type) else type(item)
-    for name in names(group):
-        if node(group, name).get(TARGET) == f"{cls.__module__}.{cls.__qualname__}":
-            return name
-    raise InputError(f"{group}={cls.__name__}: no yaml of the group {group} names it")
+    if (name := named(group, item)) is None:
+        cls = item if isinstance(item, type) else type(item)
+        raise InputError(f"{group}={cls.__name__}: no yaml of the group {group} names it")
+    return name
 
 
 def make(group: str, choice: str, beside: Mapping[str, Any] | None = None, /, **fields: Any) -> Any:

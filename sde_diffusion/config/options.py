@@ -18,8 +18,13 @@ class Options:
     fields: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], takes: Collection[str]) -> Options:
-        """The fields that keywords give to the groups that a call ``takes``; no other is let in."""
+    def of(
+        cls, given: Mapping[str, Any], takes: Collection[str], words: Collection[str] = ()
+    ) -> Options:
+        """The fields that keywords give to the groups that a call ``takes``; no other is let in.
+
+        ``words`` are the other keywords of the call, for one that is misspelt.
+        """
         fields: dict[str, dict[str, Any]] = {}
         for keyword, value in given.items():
             key = keyword.replace("__", ".")
@@ -28,11 +33,7 @@ class Options:
                 renamed.tell(f"{key} is called {name} now: give {name.replace('.', '__')}")
             group, _, field = name.partition(".")
             if group not in takes or not field:
-                near = did_you_mean(group, takes)
-                raise InputError(
-                    f"{keyword}: unknown keyword; {near}fields of {', '.join(sorted(takes))} are "
-                    "given as solver__order=3, say"
-                )
+                raise unknown_keyword(keyword, group, takes, words)
             fields.setdefault(group, {})[field] = value
         return cls(fields)
 
@@ -68,9 +69,23 @@ def _with(group: str, choice: Any, fields: Mapping[str, Any], key: str) -> Any:
     return groups.resolve(group, {choice: fields} if isinstance(choice, str) else choice, key)
 
 
+def unknown_keyword(
+    keyword: str, near: str, takes: Collection[str], words: Collection[str]
+) -> InputError:
+    """The refusal of a keyword that is none of ``words``, nor a field of a group of ``takes``."""
+    told = did_you_mean(near, [*takes, *words])
+    if not takes:
+        return InputError(f"{keyword}: unknown keyword; {told}give {', '.join(words)}")
+    first = "solver__order=3" if "solver" in takes else f"{sorted(takes)[0]}__FIELD=VALUE"
+    return InputError(
+        f"{keyword}: unknown keyword; {told}fields of {', '.join(sorted(takes))} are given as "
+        f"{first}, say"
+    )
+
+
 def default_grid(solver: Any) -> str | None:
     """The name of the grid that goes with a solver: a name, {name: fields}, or an object."""
     if isinstance(solver, Mapping):
         solver = next(iter(solver))
-    name = solver if isinstance(solver, str) else groups.choice_of("solver", solver)
-    return groups.brings("solver", name).get("grid")
+    name = solver if isinstance(solver, str) else groups.named("solver", solver)
+    return None if name is None else groups.brings("solver", name).get("grid")

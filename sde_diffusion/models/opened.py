@@ -11,6 +11,7 @@ from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 
 
@@ -35,6 +36,16 @@ class OpenedModel:
     def classes(self) -> int:
         """How many labels it knows, 0 if none."""
         return self.conditioner.classes
+
+    @property
+    def arithmetic(self) -> str:
+        """How the network works, for a record: the precision, or the dtype of its weights."""
+        weights = next(self.denoiser.parameters(), None)
+        dtype = "float32" if weights is None else str(weights.dtype).removeprefix("torch.")
+        precision = recorded(self.denoiser.precision)
+        if dtype == "float32":
+            return precision
+        return dtype if precision == "float32" else f"{precision}, {dtype} weights"
 
     def condition(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
         """The condition of a batch; InputError for a wish that the model does not understand.

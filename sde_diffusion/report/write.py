@@ -7,7 +7,7 @@ from sde_diffusion.report.comparison import Comparison
 from sde_diffusion.report.html import page
 from sde_diffusion.report.images import same_seed_rows
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples, fd_vs_seconds
-from sde_diffusion.report.tables import columns, content, csv_of, standings, text_table
+from sde_diffusion.report.tables import columns, content, csv_of, standings
 from sde_diffusion.sampling.film import draw, encode
 from sde_diffusion.system.notice import optional
 from sde_diffusion.system.output import Output
@@ -18,7 +18,7 @@ MOST_FILM = 3_000_000
 
 def write_report(output: Output, comparison: Comparison) -> None:
     """results.csv, results.json, three plots, samples.png, trajectory.webp if films were made,
-    report.html; prints the table.
+    report.html.
 
     The first two are the results. What fails of the rest is left out, with a line.
     """
@@ -34,7 +34,6 @@ def write_report(output: Output, comparison: Comparison) -> None:
         output.tracker.table(name, rows)
     with optional("plots and report.html"):
         _draw(output, comparison)
-    print(f"\n{text_table(comparison)}\n\nreport: {output.folder / 'report.html'}")
 
 
 def _draw(output: Output, comparison: Comparison) -> None:

@@ -15,10 +15,15 @@ from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.base import Solver
 
 
-def guided(config: Any, denoiser: Denoiser) -> Denoiser:
-    """The denoiser under the guidance of a composed config, in the order listed."""
+def guidance_of(config: Any) -> dict[str, Guidance]:
+    """The guidance of a composed config by name, in the order listed."""
     nodes = (config.get("guidance") or {}).items()
-    return guided_by(denoiser, [build(node, f"guidance.{name}", Guidance) for name, node in nodes])
+    return {str(name): build(node, f"guidance.{name}", Guidance) for name, node in nodes}
+
+
+def guided(config: Any, denoiser: Denoiser) -> Denoiser:
+    """The denoiser under the guidance of a composed config, the first one innermost."""
+    return guided_by(denoiser, list(guidance_of(config).values()))
 
 
 def sampler_of(config: Any, denoiser: Denoiser) -> Sampler:

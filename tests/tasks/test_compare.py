@@ -19,7 +19,8 @@ from sde_diffusion.face.load import load
 from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.solvers.heun import Heun
-from sde_diffusion.tasks.compare.plan import USUAL, CompareTask, usual
+from sde_diffusion.tasks.compare.design import USUAL, usual
+from sde_diffusion.tasks.compare.task import CompareTask, setting
 from tests.conftest import Run
 
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]
@@ -188,7 +189,7 @@ def test_the_usual_solvers_include_a_calibration_only_where_it_fits(tiny_model: 
     def named(*words: str) -> list[str]:
         config = compose_task(["task=compare", *words])
         task: CompareTask = read(config, CompareTask)
-        return usual(config, task, load(task.checkpoint))
+        return usual(setting(config), task, load(task.checkpoint), task.nfe)
 
     assert named() == [*USUAL, "calibrated"]
     for words in (

@@ -14,6 +14,7 @@ from sde_diffusion.config.schema import MISSING
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.spectrum import Spectrum
 from sde_diffusion.solvers.base import Solver
 
 DEFAULT = "default"  # the grid that a solver's yaml names
@@ -22,21 +23,23 @@ USUAL_SDE = "edm"  # of the task sample
 
 @dataclass(frozen=True)
 class Pair:
-    """A solver on a grid, and the words that choose them on the command line."""
+    """A solver on a grid, and the words that choose them on the command line, if any can."""
 
     solver_label: str
     grid_label: str
     solver: Solver
     grid: TimeGrid
-    words: list[str]
+    words: list[str] | None
 
-    def on(self, spectrum: Path) -> Pair:
-        """A searched grid that names no spectrum takes this one."""
+    def on(self, spectrum: Spectrum, file: Path | None) -> Pair:
+        """A searched grid that names no spectrum takes this one, from its file if it has one."""
         if self.grid.fields().get("spectrum", "") is not None:
             return self
-        file = os.path.relpath(spectrum)
-        grid = self.grid.changed(spectrum=file)
-        return replace(self, grid=grid, words=[*self.words, f"grid.spectrum={file}"])
+        if file is None:
+            return replace(self, grid=self.grid.changed(spectrum=spectrum), words=None)
+        name = os.path.relpath(file)
+        words = None if self.words is None else [*self.words, f"grid.spectrum={name}"]
+        return replace(self, grid=self.grid.changed(spectrum=name), words=words)
 
 
 def pairs(
@@ -49,22 +52,34 @@ def pairs(
     chosen = []
     for entry in entries(solvers, "solver"):
         solver = _known(entry.label, entry.component())
+        if entry.nfe is not None:
+            raise InputError(f"solvers: {entry.label}: nfe: all share it here; give nfe alone")
         for choice in asked:
             default = choice.label == DEFAULT
-            name = entry.default_grid() if default else choice.name
-            if name is None:
-                raise InputError(f"grids: {entry.label} names no default grid; leave 'default' out")
-            grid, moved = _between(name, {} if default else choice.fields, ends)
-            words = (
-                entry.words() if default else [*replace(entry, grid=None).words(), *choice.words()]
-            )
-            chosen.append(Pair(entry.label, choice.label, solver, grid, [*process, *words, *moved]))
+            grid, moved = _between(_default(entry) if default else choice, ends)
+            words = [replace(entry, grid=None).words(), choice.words()]
+            typed = _joined(process, *([entry.words()] if default else words), moved)
+            chosen.append(Pair(entry.label, choice.label, solver, grid, typed))
     return chosen
+
+
+def _default(entry: Choice) -> Choice:
+    """The grid that goes with a solver."""
+    grid = entry.default_grid()
+    if grid is None:
+        raise InputError(f"grids: {entry.label} names no default grid; leave 'default' out")
+    return next(entries([grid], "grid"))
+
+
+def _joined(*words: list[str] | None) -> list[str] | None:
+    """All of them; None if nothing can be typed for one of them."""
+    typed = [part for part in words if part is not None]
+    return [word for part in typed for word in part] if len(typed) == len(words) else None
 
 
 def _complete(grid: Choice) -> Choice:
     """Itself; InputError for a grid that lacks a field which only a user can give."""
-    if grid.label != DEFAULT:
+    if grid.label != DEFAULT and grid.given is None and grid.name is not None:
         stated = {**groups.node("grid", grid.name), **grid.fields}
         missing = [key for key, value in stated.items() if value == MISSING]
         if missing:
@@ -90,14 +105,13 @@ def _known(label: str, solver: Solver) -> Solver:
     return solver
 
 
-def _between(
-    name: str, fields: Mapping[str, Any], ends: Mapping[str, float]
-) -> tuple[TimeGrid, list[str]]:
+def _between(choice: Choice, ends: Mapping[str, float]) -> tuple[TimeGrid, list[str]]:
     """A grid between these noise levels, and the words that say so where it has others."""
-    stated = {**groups.node("grid", name), **fields}
+    grid: TimeGrid = choice.component()
+    stated = grid.fields()
     taken = {key: level for key, level in ends.items() if key in stated}
-    grid: TimeGrid = groups.make("grid", name, **{**fields, **taken})
-    return grid, [f"grid.{key}={level:g}" for key, level in taken.items() if stated[key] != level]
+    words = [f"grid.{key}={level:g}" for key, level in taken.items() if stated[key] != level]
+    return grid.changed(**taken), words
 
 
 def sde_words(sde: SDE) -> list[str]:

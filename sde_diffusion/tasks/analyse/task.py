@@ -70,7 +70,7 @@ def run(config: DictConfig, folder: Path) -> float:
         images: ImageSet = build(config.data, "data", DataSource).load().as_pictures()
         spectrum, path = known_spectrum(images, task.modes, folder)
         job.begin()
-        rows = measure([pair.on(path) for pair in chosen], task.nfe, sde, spectrum)
+        rows = measure([pair.on(spectrum, path) for pair in chosen], task.nfe, sde, spectrum)
         facts = {
             "data": images.name,
             "data_fingerprint": images.fingerprint,
@@ -141,7 +141,8 @@ def _row(pair: Pair, nfe: int, sde: SDE, spectrum: Spectrum) -> Row:
         "order": pair.solver.order,
         "stochastic": pair.solver.stochastic,
         "error": error if math.isfinite(error) else math.inf,
-        "command": shlex.join(["sde-diffusion", "sample", *pair.words, f"nfe={nfe}"]),
+        "command": pair.words
+        and shlex.join(["sde-diffusion", "sample", *pair.words, f"nfe={nfe}"]),
     }
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.errors import DivergedError, InputError
-from sde_diffusion.metrics.judge import Judge, Row
+from sde_diffusion.metrics.judge import Row
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.system.identity import COMPONENT
+from sde_diffusion.system.output import Output
 from sde_diffusion.system.resume import NOISE
-from sde_diffusion.tasks.compare.cell import Cell, Cells
-from sde_diffusion.tasks.compare.plan import PARTS, Budget, CompareTask, Plan
-from sde_diffusion.tasks.run import Run
+from sde_diffusion.tasks.compare.cell import Cell
+from sde_diffusion.tasks.compare.plan import PARTS, Budget, Plan
+
+if TYPE_CHECKING:
+    from sde_diffusion.tasks.compare.study import Study
 
 FLOORS = ("fd", "fd_debiased")
 
@@ -38,14 +42,8 @@ class Scores:
     left_out: list[str]
 
 
-def score(
-    job: Run[CompareTask],
-    plans: Sequence[Plan],
-    cells: Cells,
-    judge: Judge,
-    floors: Mapping[int, Row],
-) -> Scores:
-    """Sample and judge every plan, with a bar and a line a cell.
+def score(study: Study, floors: Mapping[int, Row], output: Output, progress: bool) -> Scores:
+    """Sample and judge every plan, with a bar and a line a cell if there is ``progress``.
 
     A budget of which one block diverges is left out whole: a mean over the blocks that went well
     would flatter the solver. InputError if nothing is left.
@@ -53,9 +51,8 @@ def score(
     rows: dict[Plan, list[Row]] = {}
     first: dict[Plan, Cell] = {}
     diverged: dict[Budget, str] = {}
-    work = sum(plan.weight * cells.most for plan in plans)
-    with tqdm(total=work, unit="eval", unit_scale=True, desc="compare") as bar:
-        for number, plan in enumerate(plans):
+    with _bar(study, progress) as bar:
+        for number, plan in enumerate(study.plans):
 
             def hear(samples: int, weight: int = plan.weight) -> None:
                 bar.update(weight * samples)
@@ -63,20 +60,36 @@ def score(
             if plan.budget in diverged:
                 continue
             try:
-                cell = cells.take(plan, hear)
+                cell = study.cells.take(plan, hear)
             except DivergedError as error:
                 diverged[plan.budget] = f"{plan.label} at NFE {plan.nfe or 'of its own'}: {error}"
-                bar.write(f"left out: {diverged[plan.budget]}")
+                _say(bar, f"left out: {diverged[plan.budget]}")
                 continue
-            facts = _facts(plan, cell, job.task) | {"extractor": job.extractor.name}
-            judged = judge.rows(cell.features, job.task.counts, plan.strata)
-            rows[plan] = [{**facts, **row, **_floor(floors.get(row["samples"]))} for row in judged]
+            rows[plan] = _judged(study, plan, cell, floors)
             if plan.block == 0:
                 first[plan] = cell
             last = rows[plan][-1]
-            bar.write(cell_line(last))
-            job.output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
+            _say(bar, cell_line(last))
+            output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
     return _whole(rows, first, diverged)
+
+
+def _bar(study: Study, progress: bool) -> tqdm:
+    work = sum(plan.weight * study.cells.most for plan in study.plans)
+    return tqdm(total=work, unit="eval", unit_scale=True, desc="compare", disable=not progress)
+
+
+def _say(bar: tqdm, line: str) -> None:
+    """Above the bar, where there is one."""
+    if not bar.disable:
+        bar.write(line)
+
+
+def _judged(study: Study, plan: Plan, cell: Cell, floors: Mapping[int, Row]) -> list[Row]:
+    """The rows of a cell: one a number of samples."""
+    facts = _facts(plan, cell) | {"extractor": study.cells.extractor.name}
+    rows = study.judge.rows(cell.features, study.design.counts, plan.strata)
+    return [{**facts, **row, **_floor(floors.get(row["samples"]))} for row in rows]
 
 
 def _whole(
@@ -96,7 +109,7 @@ def _whole(
     )
 
 
-def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
+def _facts(plan: Plan, cell: Cell) -> Row:
     """The protocol's fields that are a cell's own."""
     parts, solver = plan.depends["parts"], plan.sampler.solver
     return {
@@ -107,8 +120,8 @@ def _facts(plan: Plan, cell: Cell, task: CompareTask) -> Row:
         "stochastic": solver.stochastic, "couples_batch": solver.couples_batch,
         "target": parts["solver"][COMPONENT], "grid": parts["grid"][COMPONENT],
         "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
-        "quantisation": "uint8, clipped, then rounded to nearest", "dtype": task.dtype,
-        "network_dtype": task.precision, "device": task.device,
+        "quantisation": "uint8, clipped, then rounded to nearest", "dtype": plan.depends["dtype"],
+        "network_dtype": plan.depends["precision"].split()[0], "device": plan.depends["device"],
         NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.origin, "model": plan.model,
     }  # fmt: skip
 

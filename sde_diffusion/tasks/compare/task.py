@@ -2,84 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from sde_diffusion.config.compose import build
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.judge import Judge, metrics
-from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.metrics.judge import metrics
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import open_model
-from sde_diffusion.report import Comparison, write_report
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import NoiseSource
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.report import write_report
+from sde_diffusion.report.tables import text_table
 from sde_diffusion.tasks.compare.cell import Cells
-from sde_diffusion.tasks.compare.plan import CompareTask, plans
-from sde_diffusion.tasks.compare.score import Scores, score
-from sde_diffusion.tasks.compare.verdict import verdict
+from sde_diffusion.tasks.compare.design import Design, Setting, entered
+from sde_diffusion.tasks.compare.study import Study
+from sde_diffusion.tasks.composed import guidance_of
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.posthoc import averages
+
+
+@dataclass
+class CompareTask(Design):
+    """Keys of the task."""
+
+    checkpoint: str
+    ema_width: list[float] | None
+    solvers: list[Any] | None
+    nfe: list[int]
+    precision: str
+    reference: str | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.solvers == [] or not self.nfe:
+            empty = "solvers" if self.solvers == [] else "nfe"
+            raise InputError(f"{empty}=[]: give at least one")
 
 
 def run(config: DictConfig, folder: Path) -> float:
     """Run all cells, write the report into ``folder``; returns the best FD at the largest N."""
     with Run(config, folder, CompareTask) as job:
         task, models, reference = job.task, opened(job), job.reference
-        judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
+        measures = metrics(config.get("metric"))
         cells = Cells(folder / "cells", job.extractor, job.execution, task.most)
-        todo = cells.settled(plans(config, task, models, job.extractor))
+        entries = entered(setting(config), task, models, task.solvers, task.nfe)
+        study = Study.of(task, entries, cells, reference, measures)
         job.begin()
-        floors = judge.floors(reference.held_out, task.counts)
-        scores = score(job, todo, cells, judge, floors)
-        points, rankings = verdict(scores.rows, judge, cells)
-        comparison = Comparison(
-            [row for rows in scores.rows.values() for row in rows],
-            points,
-            rankings,
-            floors,
-            scores.shown,
-            facts(job, next(iter(models.values())), scores),
-            scores.films,
-        )
+        comparison = study.run(job.output, job.provenance(next(iter(models.values()))))
         write_report(job.output, comparison)
-    return float(min(row["fd"] for row in points if row["samples"] == task.most))
+    print(f"\n{text_table(comparison)}\n\nreport: {folder / 'report.html'}")
+    return float(min(row["fd"] for row in comparison.top))
+
+
+def setting(config: DictConfig) -> Setting:
+    """The components of a composed config that all samplers share."""
+    grid = config.get("grid")
+    return Setting(
+        build(config.sde, "sde", SDE),
+        build(config.noise, "noise", NoiseSource),
+        guidance_of(config),
+        None if grid is None else build(grid, "grid", TimeGrid),
+    )
 
 
 def opened(job: Run[CompareTask]) -> dict[str, OpenedModel]:
     """The checkpoint, or the averages of several widths of a run's folder, by a label's end."""
     task = job.task
     if task.ema_width is None:
-        models = {"": job.model}
-    else:
-        folder = job.output.folder / "models"
-        paths = averages(Path(task.checkpoint), task.ema_width, None, folder)
-        models = {
-            f"-ema{width:g}": replace(
-                open_model(path, precision=job.precision), name=f"{task.checkpoint}, EMA {width:g}"
-            )
-            for width, path in paths.items()
-        }
-    for model in models.values():
-        if len(model.denoiser.shape) == 1:
-            raise InputError(
-                f"checkpoint={task.checkpoint}: draws vectors; compare ranks solvers on images"
-            )
+        return {"": job.model}
+    folder = job.output.folder / "models"
+    models = {}
+    for width, path in averages(Path(task.checkpoint), task.ema_width, None, folder).items():
+        model = open_model(path, precision=job.precision)
+        models[f"-ema{width:g}"] = replace(model, name=f"{task.checkpoint}, EMA {width:g}")
         model.denoiser.to(job.device)
     return models
-
-
-def facts(job: Run[CompareTask], model: OpenedModel, scores: Scores) -> dict[str, Any]:
-    """What all rows share, and every cell with all that it depends on."""
-    task = job.task
-    return {
-        **job.provenance(model),
-        **judged_by(job.extractor, job.reference),
-        "seeds": f"{task.seed}-{task.seeds(task.repeats - 1)[-1]}",
-        "label": task.label,
-        "left_out": scores.left_out,
-        "cells": [
-            {"solver": plan.label, "file": plan.name, "steps": plan.steps, **plan.depends}
-            for plan in scores.rows
-        ],
-    }

@@ -1,0 +1,180 @@
+"""What all cells of a comparison share, and what is compared: samplers with their evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sde_diffusion.config import groups
+from sde_diffusion.config.choices import Choice, entries
+from sde_diffusion.config.schema import did_you_mean, shown
+from sde_diffusion.errors import InputError
+from sde_diffusion.guidance import Guidance, guided
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.noise import NoiseSource
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.system.identity import COMPONENT, identity
+from sde_diffusion.system.names import name_of
+
+USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
+# Numbers of evaluations of every solver, or of each by its label.
+Budgets = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+@dataclass
+class Design:
+    """What all cells share.
+
+    Attributes:
+        samples: numbers of images that a distance is taken of. repeats: blocks of seeds.
+        seed: of the first image. label: of all cells, as a user says it.
+        batch_size, dtype, device: how they are sampled; names of torch's.
+        denoise_last: one more denoising at the end. animation: keep how the first images form.
+    """
+
+    samples: list[int]
+    repeats: int
+    seed: int
+    label: Any
+    batch_size: int
+    denoise_last: bool
+    dtype: str
+    device: str
+    animation: bool
+
+    def __post_init__(self) -> None:
+        if not self.samples or min(self.samples) < 2:
+            raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed}: give a number >= 0")
+        if self.repeats < 1:
+            raise InputError(f"repeats={self.repeats}: give a number of seed blocks >= 1")
+
+    @property
+    def most(self) -> int:
+        """Images of one cell: the largest number of samples."""
+        return max(self.samples)
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of samples, increasing, each once."""
+        return sorted(set(self.samples))
+
+    def seeds(self, block: int) -> range:
+        """The seeds of a block; no two blocks share one."""
+        first = self.seed + block * self.most
+        return range(first, first + self.most)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The components that all samplers of a comparison share.
+
+    Attributes:
+        sde, noise: of all. guidance: by name, the first one innermost.
+        grid: of all, in place of each solver's own.
+    """
+
+    sde: SDE
+    noise: NoiseSource
+    guidance: Mapping[str, Guidance]
+    grid: TimeGrid | None = None
+
+    def sampler(self, choice: Choice, model: OpenedModel, denoise_last: bool) -> Sampler:
+        """The sampler of one entry; InputError if its components cannot work together."""
+        grid, own = self.grid, choice.default_grid()
+        if grid is None and own is not None:
+            grid = groups.resolve("grid", own)
+        return Sampler.build(
+            self.sde,
+            guided(model.denoiser, list(self.guidance.values())),
+            choice.component(),
+            grid,
+            self.noise,
+            denoise_last,
+        ).decoded_by(model.codec)
+
+    def identities(self, sampler: Sampler) -> dict[str, Any]:
+        """Of all components of one of its samplers."""
+        found: dict[str, Any] = {
+            name: getattr(sampler, name).identity() for name in ("solver", "grid", "sde", "noise")
+        }
+        if self.guidance:
+            nodes = {name: each.identity() for name, each in self.guidance.items()}
+            found |= identity({"guidance": nodes})
+        if sampler.solver.grid is not None:  # walked whatever was asked for, and read from a file
+            name = name_of(type(sampler.grid))
+            found["grid"] = {COMPONENT: name, "content": sampler.solver.content}
+        return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A labelled sampler of a model, the identity of its components, and its evaluations."""
+
+    label: str
+    sampler: Sampler
+    identities: Mapping[str, Any]
+    model: OpenedModel
+    nfe: tuple[int, ...]
+
+
+def entered(
+    setting: Setting,
+    design: Design,
+    models: Mapping[str, OpenedModel],
+    solvers: Sequence[Any] | None,
+    nfe: Budgets,
+) -> list[Entry]:
+    """What is compared: ``solvers``, as ``entries`` takes them, of each model.
+
+    None are the usual ones. ``models`` by what is added to a solver's label for each, nothing where there is but one.
+    """
+    found = []
+    for mark, model in models.items():
+        chosen = usual(setting, design, model, nfe) if solvers is None else solvers
+        choices = list(entries(chosen, "solver"))
+        _check_labels(nfe, [choice.label for choice in choices])
+        for choice in choices:
+            sampler = setting.sampler(choice, model, design.denoise_last)
+            identities = setting.identities(sampler)
+            budgets = () if sampler.solver.adaptive else tuple(dict.fromkeys(_own(choice, nfe)))
+            found.append(Entry(choice.label + mark, sampler, identities, model, budgets))
+    return found
+
+
+def _own(choice: Choice, nfe: Budgets) -> Sequence[int]:
+    """The evaluations of one entry."""
+    if not isinstance(nfe, Mapping):
+        return nfe if choice.nfe is None else choice.nfe
+    if choice.label in nfe and choice.nfe is not None:
+        raise InputError(f"nfe: {choice.label} has its own, {list(choice.nfe)}; leave one out")
+    budgets = nfe.get(choice.label, choice.nfe)
+    if budgets is None:
+        raise InputError(f"nfe: none for {choice.label}; give {{{choice.label}: [4,6]}}, say")
+    return budgets
+
+
+def _check_labels(nfe: Budgets, labels: Sequence[str]) -> None:
+    for label in nfe if isinstance(nfe, Mapping) else ():
+        if label not in labels:
+            near = did_you_mean(str(label), labels)
+            raise InputError(
+                f"nfe: {shown(label)} is no solver here; {near}they are {', '.join(labels)}"
+            )
+
+
+def usual(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) -> list[str]:
+    """The solvers of a comparison that names none."""
+    calibrated = Choice("calibrated", "solver", "calibrated")
+    try:
+        shipped = setting.sampler(calibrated, model, design.denoise_last)
+        shipped.solver.check_condition(model.condition({"label": design.label}, design.seeds(0)))
+        for number in _own(calibrated, nfe):
+            shipped.steps(number)
+    except InputError:  # made for another model, guidance, condition or number of evaluations
+        return list(USUAL)
+    return [*USUAL, "calibrated"]

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sde_diffusion.exact import Gaussian as Gaussian
     from sde_diffusion.exact import exact_error as exact_error
+    from sde_diffusion.face.compare import compare as compare
     from sde_diffusion.face.load import load as load
     from sde_diffusion.face.load import wrap as wrap
     from sde_diffusion.face.model import Model as Model
+    from sde_diffusion.face.results import Results as Results
     from sde_diffusion.sampling.sampler import Sampler as Sampler
     from sde_diffusion.sampling.samples import Samples as Samples
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "face.load": "load wrap",
     "face.model": "Model",
+    "face.compare": "compare",
+    "face.results": "Results",
     "errors": "InputError",
     "exact": "Gaussian exact_error",
     "conditions.condition": "Condition Part",

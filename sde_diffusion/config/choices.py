@@ -93,8 +93,8 @@ class Choice:
 
 def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
     """Each entry of a list: a name of ``group``, an object, either in a pair with its NFE, or
-    {LABEL: ENTRY}, where ENTRY is also {NAME: {FIELD: VALUE}} or {group: NAME or object, nfe: [A,B],
-    grid: NAME or object, FIELD: VALUE}."""
+    {LABEL: ENTRY}, where ENTRY is also {NAME: {FIELD: VALUE}} or, with ``grid`` and ``nfe`` or
+    without, {group: NAME or object, grid: NAME or object, nfe: [A,B], FIELD: VALUE}."""
     seen: set[str] = set()
     for entry in choices:
         for label, given in _labelled(entry, group).items():

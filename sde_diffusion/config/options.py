@@ -41,23 +41,27 @@ class Options:
         """The component of a group: ``choice``, with the fields that were given beside it."""
         return _with(group, choice, self.fields.get(group, {}), group)
 
-    def several(self, group: str, choices: Any) -> list[Any]:
-        """The components of a list, whose fields are given as GROUP__NAME__FIELD."""
+    def several(self, group: str, choices: Any, key: str | None = None) -> list[Any]:
+        """The components of a list, whose fields are given as GROUP__NAME__FIELD.
+
+        ``key`` is what the keyword is called, where that is not the group.
+        """
+        key = key or group
         if choices is None:
             choices = []
         elif isinstance(choices, str) or not isinstance(choices, Sequence):
             choices = [choices]
         own: dict[str, dict[str, Any]] = {}
-        for key, value in self.fields.get(group, {}).items():
-            name, _, field = key.partition(".")
+        for word, value in self.fields.get(key, {}).items():
+            name, _, field = word.partition(".")
             if name not in choices or not field:
                 raise InputError(
-                    f"{group}__{key.replace('.', '__')}: {name} is not among {group}={choices}, so "
+                    f"{key}__{word.replace('.', '__')}: {name} is not among {key}={choices}, so "
                     "it would change nothing; leave it out"
                 )
             own.setdefault(name, {})[field] = value
         return [
-            _with(group, choice, own.get(choice, {}) if isinstance(choice, str) else {}, group)
+            _with(group, choice, own.get(choice, {}) if isinstance(choice, str) else {}, key)
             for choice in choices
         ]
 

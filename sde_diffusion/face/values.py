@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,29 @@ def levels_as_grid(grid: Any) -> Any:
     if isinstance(plain, list | tuple) and plain and not isinstance(plain[0], Mapping | str):
         return {"explicit": {"levels": [float(level) for level in plain]}}
     return grid
+
+
+def truth(key: str, value: Any) -> bool:
+    """True or False, of Python or numpy; InputError for what is merely true in an ``if``."""
+    plain = getattr(value, "tolist", lambda: value)()
+    if not isinstance(plain, bool):
+        raise InputError(f"{key}={value!r}: give True or False")
+    return plain
+
+
+def several(key: str, value: Any, low: int) -> list[int]:
+    """One whole number >= ``low``, or a list of them."""
+    plain = getattr(value, "tolist", lambda: value)()
+    if isinstance(plain, str | bytes | Mapping) or not isinstance(plain, Iterable):
+        return [whole(key, plain, low)]
+    numbers = [whole(key, each, low) for each in plain]
+    if not numbers:
+        raise InputError(f"{key}=[]: give at least one")
+    return numbers
+
+
+def place(key: str, value: Any) -> Path:
+    """A path that is not empty, as that of a variable that was never set is."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise InputError(f"{key}={value!r}: give a path")
+    return Path(value)

@@ -27,8 +27,8 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """No other job may enter this block with ``folder`` until it ends.
+def locked(folder: Path, key: str = "hydra.run.dir") -> Iterator[None]:
+    """No other job may enter this block with ``folder`` until it ends; ``key`` names it in a line.
 
     Of several ranks the first has the lock for all. What a process of this host that is gone, or
     an earlier attempt of the same launch, has left is taken over. InputError on every rank if
@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
     held, refusal = None, None
     if rank() == 0:
         try:
-            held = _take(folder)
+            held = _take(folder, key)
         except InputError as error:
             refusal = str(error)
     if (refusal := from_first(refusal)) is not None:
@@ -62,7 +62,7 @@ def launch(environment: Mapping[str, str] = os.environ) -> str:
     return f"torchrun {environment['TORCHELASTIC_RUN_ID']} at {place}:{port}"
 
 
-def _take(folder: Path) -> int | None:
+def _take(folder: Path, key: str) -> int | None:
     """The open lock file of ``folder``, written anew; None where the system has no locks."""
     if fcntl is None:
         return None
@@ -73,7 +73,7 @@ def _take(folder: Path) -> int | None:
             held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             with contextlib.ExitStack() as failing:
                 failing.callback(os.close, held)
-                _enter(held, path)
+                _enter(held, path, key)
                 with contextlib.suppress(FileNotFoundError):
                     # Whoever had it may have taken the file away meanwhile.
                     if os.path.samestat(os.fstat(held), path.stat()):
@@ -81,11 +81,11 @@ def _take(folder: Path) -> int | None:
                         return held
     except OSError as error:
         raise InputError(
-            f"hydra.run.dir={folder}: may not be written ({error.strerror}); give another folder"
+            f"{key}={folder}: may not be written ({error.strerror}); give another folder"
         ) from error
 
 
-def _enter(held: int, path: Path) -> None:
+def _enter(held: int, path: Path, key: str) -> None:
     """Take the open lock; InputError if somebody has it, or may have it."""
     taken = _is_taken(held)
     owner, host = _owner(held), socket.gethostname()
@@ -95,12 +95,12 @@ def _enter(held: int, path: Path) -> None:
     who = f"process {owner.get('process')} on {owner.get('host')}, since {owner.get('since')}"
     if taken:
         raise InputError(
-            f"hydra.run.dir={path.parent}: another job writes here ({who}); wait for it, or give "
+            f"{key}={path.parent}: another job writes here ({who}); wait for it, or give "
             "another folder"
         )
     if owner and not (ours or alike):  # this kernel may know no lock of another host's
         raise InputError(
-            f"hydra.run.dir={path.parent}: a job of another host may write here ({who}); give "
+            f"{key}={path.parent}: a job of another host may write here ({who}); give "
             f"another folder, or, if that one is gone, remove {path}"
         )
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

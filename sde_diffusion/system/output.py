@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.lock import locked
 from sde_diffusion.system.notice import optional
 from sde_diffusion.system.processes import rank
-from sde_diffusion.system.storage import csv_text, write_atomically
+from sde_diffusion.system.storage import csv_text, tidy, write_atomically
 from sde_diffusion.system.tracking import Tracker
 
 # Of results and arrays: to be raised with any change of what their names mean.
@@ -29,6 +31,18 @@ class Output:
 
     def __init__(self, folder: Path, tracker: Tracker) -> None:
         self.folder, self.tracker = folder, tracker
+
+    @contextmanager
+    def held(self, key: str = "hydra.run.dir") -> Iterator[Output]:
+        """No other job writes here until the block ends, and the tracker is closed then.
+
+        ``key`` is what a refusal calls the folder.
+        """
+        with locked(self.folder, key):
+            if rank() == 0:
+                tidy(self.folder)
+            with self.tracker:
+                yield self
 
     def write(self, name: str, content: str | bytes) -> None:
         """A file of that name."""

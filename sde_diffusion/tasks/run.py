@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +25,9 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
-from sde_diffusion.system.lock import locked
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import rank
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import tidy
 from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 from sde_diffusion.tasks.composed import guided
 
@@ -59,10 +58,7 @@ class Run(Generic[T]):
         self._began = time.perf_counter()
 
     def __enter__(self) -> Run[T]:
-        self._stack.enter_context(locked(self.output.folder))
-        if rank() == 0:
-            tidy(self.output.folder)
-        self._stack.enter_context(self.output.tracker)
+        self._stack.enter_context(self.output.held())
         return self
 
     def __exit__(
@@ -139,12 +135,17 @@ class Run(Generic[T]):
 
     def provenance(self, model: OpenedModel | None) -> dict[str, Any]:
         """The model, if there is one, the machine, the date and the config."""
-        names = {}
-        if model is not None:
-            names = {"model": model.name, "model_fingerprint": model.fingerprint}
-        return {**names, **machine(), "config": self.recorded()}
+        return provenance(model, self.recorded())
 
     def recorded(self, *without: str) -> dict[str, Any]:
         """The config as plain values, ``without`` some keys."""
         hidden = {"hydra", *without}
         return {name: value for name, value in plain(self.config).items() if name not in hidden}
+
+
+def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The model, if there is one, the machine, the date, and all that was asked for."""
+    names = {}
+    if model is not None:
+        names = {"model": model.name, "model_fingerprint": model.fingerprint}
+    return {**names, **machine(), "config": dict(config)}

@@ -131,7 +131,8 @@ def entered(
 ) -> list[Entry]:
     """What is compared: ``solvers``, as ``entries`` takes them, of each model.
 
-    None are the usual ones. ``models`` by what is added to a solver's label for each, nothing where there is but one.
+    None are the usual ones. ``models`` by what is added to a solver's label for each, nothing where
+    there is but one.
     """
     found = []
     for mark, model in models.items():

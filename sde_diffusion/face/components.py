@@ -1,0 +1,72 @@
+"""From keywords to the objects that several calls take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.config import groups
+from sde_diffusion.config.options import Options
+from sde_diffusion.denoisers.space import Kind
+from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
+from sde_diffusion.guidance import Guidance
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.extractors.fitting import sides, usual
+from sde_diffusion.models.opened import OpenedModel
+
+
+def opened_model(given: Any) -> OpenedModel:
+    """A model as it is, or the one that a name or path opens."""
+    if isinstance(given, OpenedModel):
+        return given
+    if isinstance(given, str | Path):
+        return load(given)
+    kind = getattr(given, "__name__", type(given).__name__)
+    raise InputError(
+        f"model={kind}: give a model, wrap({kind}, shape=(3, 32, 32)), say, or the name or path "
+        "of a checkpoint"
+    )
+
+
+def image_shape(model: OpenedModel) -> tuple[int, ...] | None:
+    """Of the pictures (C, H, W) that a model draws; None where only its codec knows."""
+    space = model.denoiser.space
+    return space.shape if space.kind is Kind.PIXELS and None not in space.pattern else None
+
+
+def extractor_for(options: Options, given: Any, shape: Sequence[int] | None) -> Extractor:
+    """The extractor of pictures (C, H, W): an object, a name, {name: fields}, or None for the usual
+    one. One that has fields for the shape is told it."""
+    fields = options.fields.get("extractor", {})
+    if given is None and (fields or shape is None):
+        raise InputError("extractor: give one, 'inception', 'random-conv' or 'pixel', say")
+    if given is None and shape is not None:
+        given = usual(shape)
+    elif isinstance(given, str):
+        given = {given: fields}
+    elif fields:
+        options.one("extractor", given)  # refuses fields of what has its own
+    if isinstance(given, Mapping) and len(given) == 1 and shape is not None:
+        ((name, own),) = given.items()
+        if own is None or isinstance(own, Mapping):
+            given = {name: {**sides(str(name), shape), **(own or {})}}
+    extractor: Extractor = groups.resolve("extractor", given)
+    return extractor
+
+
+def by_name(guidance: Sequence[Guidance]) -> dict[str, Guidance]:
+    """Each under the name that the command line has for it, in the same order."""
+    named: dict[str, Guidance] = {}
+    for each in guidance:
+        name = groups.named("guidance", each) or type(each).__name__
+        number = sum(key.partition("-")[0] == name for key in named)
+        named[f"{name}-{number + 1}" if number else name] = each
+    return named
+
+
+def precision(model: OpenedModel) -> str:
+    """The name of the dtype that the network works in."""
+    weights = next(model.denoiser.parameters(), None)
+    return "float32" if weights is None else str(weights.dtype).removeprefix("torch.")

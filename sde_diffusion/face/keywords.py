@@ -1,0 +1,46 @@
+"""Keywords of the library: one that is unknown is refused in a line that suggests another."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from sde_diffusion.config import renamed
+from sde_diffusion.config.options import unknown_keyword
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def keywords(
+    *groups: str, also: Sequence[Callable[..., object]] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that takes its own keywords, and fields of ``groups`` as GROUP__FIELD.
+
+    Args:
+        also: functions whose keywords its ``**options`` take too.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        words = [word for each in (function, *also) for word in _words(each)]
+
+        @wraps(function)
+        def call(*args: P.args, **options: P.kwargs) -> R:
+            for keyword in options:
+                group, _, field = keyword.partition("__")
+                old = renamed.now(keyword.replace("__", ".")) is not None
+                if not (keyword in words or old or (field and group in groups)):
+                    raise unknown_keyword(keyword, group if field else keyword, groups, words)
+            return function(*args, **options)
+
+        return call
+
+    return decorate
+
+
+def _words(function: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p.name for p in parameters if p.kind in named and p.name != "self"]

@@ -1,0 +1,90 @@
+"""Images as a user of Python has them: samples, tensors, arrays, image sets, folders, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.data import DataSource, load_images
+from sde_diffusion.errors import InputError
+from sde_diffusion.face import values
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.images.pixels import to_uint8
+from sde_diffusion.metrics.cache import cached_reference
+from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import reference_for
+from sde_diffusion.sampling.samples import Samples
+
+PICTURES = (
+    "images: samples, a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder, "
+    ".zip or .npz, or a data set"
+)
+MOST_CHANNELS = 4
+# Above this no picture is in -1 .. 1, by any model's error.
+BRIGHTEST = 16
+
+
+def image_set(key: str, given: Any) -> ImageSet:
+    """Pictures from whatever was given; InputError names ``key``."""
+    if isinstance(given, ImageSet):
+        return given.as_pictures()
+    if isinstance(given, DataSource):
+        return given.load().as_pictures()
+    if isinstance(given, Samples):
+        return ImageSet(given.images, None, 0, "samples")
+    if isinstance(given, str | Path):
+        if not str(given):
+            raise InputError(f"{key}: an empty path; give {PICTURES}")
+        return load_images(str(given), key)
+    return ImageSet(_pixels(key, values.tensor(key, given, PICTURES)), None, 0, "images in memory")
+
+
+def _pixels(key: str, x: Tensor) -> Tensor:
+    """uint8 [N, C, H, W] of a tensor that may be floats in -1 .. 1, never of another range."""
+    shape = tuple(x.shape)
+    if x.ndim != 4 or not x.numel():
+        raise InputError(f"{key}: {shape}; give images [N, C, H, W]")
+    if shape[1] > MOST_CHANNELS >= shape[3]:
+        raise InputError(
+            f"{key}: {shape}, channels last; give channels first, x.transpose(0, 3, 1, 2) of an "
+            "array, x.permute(0, 3, 1, 2) of a tensor"
+        )
+    if not x.is_floating_point():
+        low, high = int(x.min()), int(x.max())
+        if low < 0 or high > 255 or high == 1:
+            raise InputError(f"{key}: whole numbers {low} .. {high}; give grey levels, 0 .. 255")
+        return x.cpu().to(torch.uint8).contiguous()
+    darkest, brightest = float(x.min()), float(x.max())
+    if brightest > BRIGHTEST:
+        raise InputError(
+            f"{key}: values {darkest:g} .. {brightest:g}; give uint8, or floats in -1 .. 1"
+        )
+    if darkest >= 0 and brightest > 0:
+        raise InputError(
+            f"{key}: floats {darkest:g} .. {brightest:g}, none negative; give 2 * x - 1, which is "
+            "in -1 .. 1, or uint8"
+        )
+    return to_uint8(x.cpu())
+
+
+def reference_set(given: Any, extractor: Extractor) -> ReferenceSet:
+    """What images are judged by: images, a reference, or None for the one that is shipped."""
+    if isinstance(given, ReferenceSet):
+        if given.extractor_fingerprint != extractor.fingerprint:
+            raise InputError(
+                f"reference: made with extractor {given.extractor} {given.extractor_fingerprint}, "
+                f"not {extractor.name} {extractor.fingerprint}; give extractor= that one, or images"
+            )
+        return given
+    if given is None or isinstance(given, str | Path):
+        if given is not None and not str(given):
+            raise InputError(f"reference: an empty path; give {PICTURES}, or a reference file")
+        return reference_for(extractor, None if given is None else str(given))
+    held_out = None
+    if isinstance(given, DataSource) and given.fields().get("split") == "train":
+        held_out = given.changed(split="test").load()
+    return cached_reference(extractor, image_set("reference", given), held_out)

@@ -1,0 +1,38 @@
+"""The extractor that suits images of a shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sde_diffusion.config import groups
+from sde_diffusion.metrics.extractors.random_conv import MIN_SIDE
+
+# Classifiers that are shipped with the statistics of their data.
+SHIPPED = {(1, 28, 28): "mnist-cnn", (3, 32, 32): "cifar-cnn"}
+MOST_FEATURES = 64
+
+
+def usual(shape: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """{name: fields} for images (C, H, W): a shipped classifier, or what needs no training.
+
+    Random convolutions, or of images under 16 pixels the pixels, averaged over squares until they
+    are at most 64.
+    """
+    c, h, w = shape
+    if tuple(shape) in SHIPPED:
+        return {SHIPPED[c, h, w]: {}}
+    if min(h, w) >= MIN_SIDE:
+        return {"random-conv": {}}
+    side = math.gcd(h, w)
+    pools = [p for p in range(1, side + 1) if side % p == 0]
+    few = [p for p in pools if c * (h // p) * (w // p) <= MOST_FEATURES]
+    return {"pixel": {"pool": few[0] if few else side}}
+
+
+def sides(name: str, shape: Sequence[int]) -> dict[str, int]:
+    """What the extractor of that name has fields for, of the shape (C, H, W) of images."""
+    takes = groups.node("extractor", name)
+    known = dict(zip(("channels", "height", "width"), shape, strict=True))
+    return {key: side for key, side in known.items() if key in takes}

@@ -1,0 +1,150 @@
+"""A comparison as the table of a paper or a page: solvers against evaluations, best in bold."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sde_diffusion.report.comparison import Comparison, Row
+from sde_diffusion.report.html import REAL, show
+from sde_diffusion.report.ranking import Standing
+
+LATEX = {
+    "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A cell of the table: what it says, and how it stands at its NFE."""
+
+    text: str
+    best: bool = False
+    alike: bool = False
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The table at the largest N, by the value that ranks.
+
+    Attributes:
+        title: what the numbers are. columns: headings. lines: a name and its cells.
+        notes: what the marks mean, and what was left out.
+    """
+
+    title: str
+    columns: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[TableCell]]]
+    notes: Sequence[str]
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> PaperTable:
+        """Bias-removed values with 95 % intervals, or plug-in ones where they are withheld."""
+        top = comparison.top
+        known = all(row["fd_debiased"] is not None for row in top)
+        nfes = sorted({row["nfe"] for row in top})
+        best = {r.nfe: r.best.solver for r in comparison.rankings if _is_told_apart(r.standings)}
+        alike = {r.nfe: r.alike for r in comparison.rankings}
+        at = {(row["solver"], row["nfe"]): row for row in top}
+        lines = [
+            (name, [
+                TableCell(_value(at[name, nfe], known), best.get(nfe) == name,
+                      name in alike.get(nfe, []))
+                if (name, nfe) in at else TableCell("–") for nfe in nfes
+            ]) for name in comparison.solvers
+        ]  # fmt: skip
+        floor = comparison.floors.get(comparison.largest)
+        if floor is not None:
+            lines.append((REAL, [TableCell(_value(floor, known))] * len(nfes)))
+        kind = "without bias, 95 % intervals" if known else "plug-in values"
+        marked = any(cell.best or cell.alike for _, cells in lines for cell in cells)
+        legend = ["bold: smallest at its NFE; ≈: not distinguishable from it at this N"] * marked
+        left_out = [f"left out: {line}" for line in comparison.facts.get("left_out", [])]
+        return cls(
+            f"{comparison.metric} at N = {comparison.largest}, {kind}",
+            [f"NFE {nfe:.4g}" for nfe in nfes],
+            lines,
+            [*legend, *left_out],
+        )
+
+
+def _is_told_apart(standings: Sequence[Standing]) -> bool:
+    """Whether differences from the best are known: without them the best is no finding."""
+    return any(standing.difference is not None for standing in standings)
+
+
+def _value(row: Row, known: bool) -> str:
+    if not known:
+        return show(row["fd"])
+    if row["fd_debiased"] is None:
+        return "–"
+    interval = "" if row["fd_low"] is None else f" [{show(row['fd_low'])}, {show(row['fd_high'])}]"
+    return f"{show(row['fd_debiased'])}{interval}"
+
+
+def markdown(comparison: Comparison) -> str:
+    """A table of GitHub's Markdown."""
+    paper = PaperTable.of(comparison)
+    lines = [
+        f"| solver | {' | '.join(paper.columns)} |",
+        "| --- " + "| ---: " * len(paper.columns) + "|",
+    ]
+    for name, cells in paper.lines:
+        shown = [f"**{c.text}**" if c.best else c.text + " ≈" * c.alike for c in cells]
+        lines.append(f"| {_plain(name)} | {' | '.join(shown)} |")
+    notes = [_plain(note) for note in paper.notes]
+    return "\n\n".join([_plain(paper.title), "\n".join(lines), *notes]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([|*_`<>\[\]\\])", r"\\\1", text)
+
+
+def latex(comparison: Comparison) -> str:
+    """A tabular with the rules of the package booktabs."""
+    paper = PaperTable.of(comparison)
+    lines = []
+    for name, cells in paper.lines:
+        shown = [
+            rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) + r" $\approx$" * c.alike
+            for c in cells
+        ]
+        lines.append(rf"{_tex(name)} & {' & '.join(shown)} \\")
+    comments = [f"% {line}" for line in (paper.title, *paper.notes, r"needs \usepackage{booktabs}")]
+    return "\n".join([
+        *comments,
+        rf"\begin{{tabular}}{{l{'r' * len(paper.columns)}}}",
+        r"\toprule",
+        rf"solver & {' & '.join(map(_tex, paper.columns))} \\",
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]) + "\n"  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    escaped = "".join(LATEX.get(letter, letter) for letter in text)
+    return escaped.replace("–", "--").replace("−", "$-$")
+
+
+def table_html(comparison: Comparison) -> str:
+    """A <table> without style of its own, as a notebook shows it."""
+    paper = PaperTable.of(comparison)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("solver", *paper.columns))
+    body = []
+    for name, cells in paper.lines:
+        shown = [
+            f"<td>{'<b>' * c.best}{html.escape(c.text)}{' ≈' * c.alike}{'</b>' * c.best}</td>"
+            for c in cells
+        ]
+        body.append(f"<tr><th>{html.escape(name)}</th>{''.join(shown)}</tr>")
+    notes = "".join(f"<div>{html.escape(note)}</div>" for note in paper.notes)
+    return (
+        f"<table><caption>{html.escape(paper.title)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table>{notes}"
+    )

@@ -134,6 +134,14 @@ def test_a_solver_that_diverges_is_left_out_and_named(
     assert "heun at NFE 2: samples: 8 of 8" in done.stderr
 
 
+def test_a_solver_may_have_evaluations_of_its_own(quick_cli: Run, tmp_path: Path) -> None:
+    quick_cli(*QUICK, "solvers=[{h:{solver:heun,nfe:4}},ddim]", "nfe=[2,3]", "samples=[2]")
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [(row["solver"], row["nfe"]) for row in rows] == [("h", 4), ("ddim", 2), ("ddim", 3)]
+    done = quick_cli(*QUICK, "solvers=[{h:{solver:heun,nfe:4.5}}]", ok=False)
+    assert "solvers: h: nfe=4.5: give a whole number" in done.stderr
+
+
 def test_guidance_and_one_grid_for_all(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "grid=uniform")
     row = json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]

@@ -10,13 +10,7 @@ from typing import Any
 from sde_diffusion.config.options import Options
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
-from sde_diffusion.face.components import (
-    by_name,
-    extractor_for,
-    image_shape,
-    opened_model,
-    precision,
-)
+from sde_diffusion.face.components import by_name, extractor_for, image_shape, opened_model
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import reference_set
 from sde_diffusion.face.results import Results
@@ -100,7 +94,6 @@ def compare(
         batch_size=values.whole("batch_size", batch_size, 1),
         denoise_last=values.truth("denoise_last", denoise_last),
         dtype=str(values.state_dtype(dtype)).removeprefix("torch."),
-        precision=precision(opened),
         device=str(usable_device(str(device))),
         animation=values.truth("animation", animation),
     )
@@ -110,7 +103,8 @@ def compare(
     judge = extractor_for(fields, extractor, image_shape(opened))
     measures = fields.several("metric", metrics, "metrics")
     judged = reference_set(reference, judge), measures
-    asked = _asked(design, entries) | identity({"extractor": judge, "metric": measures})
+    asked = _asked(design, entries) | {"precision": opened.arithmetic}
+    asked |= identity({"extractor": judge, "metric": measures})
     bar = values.truth("progress", progress)
     with workplace(folder, unknown_content(opened, asked)) as (output, kept):
         study = Study.of(design, entries, _cells(kept, judge, design), *judged)

@@ -64,9 +64,3 @@ def by_name(guidance: Sequence[Guidance]) -> dict[str, Guidance]:
         number = sum(key.partition("-")[0] == name for key in named)
         named[f"{name}-{number + 1}" if number else name] = each
     return named
-
-
-def precision(model: OpenedModel) -> str:
-    """The name of the dtype that the network works in."""
-    weights = next(model.denoiser.parameters(), None)
-    return "float32" if weights is None else str(weights.dtype).removeprefix("torch.")

@@ -76,7 +76,7 @@ def test_a_part_of_the_mutants_has_some_of_every_operator() -> None:
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES)
 def test_every_solver_file_has_mutants(path: Path) -> None:
     count = len(mutants(path.read_text()))
-    assert count >= 3
+    assert count >= 2
 
 
 def test_bugs_are_caught_and_the_file_as_it_is_passes(tmp_path: Path) -> None:

@@ -146,6 +146,8 @@ def test_each_class_flows_about_its_own_mean() -> None:
         found = getattr(law.rows(y, label), name)(y, *args)
         plain = getattr(normal().rows(y, None), name)(y - centre, *args)
         assert torch.allclose(found, plain + (centre if name == "flow" else 0), atol=1e-12)
+    some, whole = law.rows(y, label)[1:3], law.rows(y, label)
+    assert torch.equal(some.residual(y[1:3], 0.7), whole.residual(y, 0.7)[1:3])
     with pytest.raises(InputError, match=r"label=4: .*\[3, 5\]"):
         law.check(Condition.label([3, 4]))
     assert bool(law.rows(y, Condition.label([3, 4, -1])).centre.isnan().all(1)[1])

@@ -45,6 +45,7 @@ _MODULES = {
     "data.huggingface": "HuggingFace",
     "data.mnist": "MNIST",
     "data.npz": "ImageNpz",
+    "data.scans": "Scans",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "

@@ -9,6 +9,7 @@ from sde_diffusion.data.huggingface import HuggingFace
 from sde_diffusion.data.load import load_held_out, load_images
 from sde_diffusion.data.mnist import MNIST
 from sde_diffusion.data.npz import ImageNpz, image_npz
+from sde_diffusion.data.scans import Phantoms, Scans
 from sde_diffusion.data.toy import Toy
 from sde_diffusion.data.vectors import Vectors
 from sde_diffusion.images.image_set import ImageSet
@@ -16,6 +17,6 @@ from sde_diffusion.images.pixels import to_float, to_uint8
 
 __all__ = [
     "CIFAR10", "MNIST", "DataSource", "Digits", "FashionMNIST", "HuggingFace", "ImageFolder",
-    "ImageNpz", "ImageSet", "Toy", "Vectors", "image_folder", "image_npz", "load_held_out",
-    "load_images", "to_float", "to_uint8",
+    "ImageNpz", "ImageSet", "Phantoms", "Scans", "Toy", "Vectors", "image_folder", "image_npz",
+    "load_held_out", "load_images", "to_float", "to_uint8",
 ]  # fmt: skip

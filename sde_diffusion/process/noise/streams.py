@@ -36,6 +36,8 @@ class Stream(IntEnum):
     AUGMENT = 21
     DROPOUT = 22
     VALIDATION = 23
+    # Of procedural data, by the seed of the set.
+    PHANTOM = 32
 
 
 @final

@@ -10,11 +10,18 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import Corrector, expand, row_norm
 from sde_diffusion.solvers.step import Ask, Step
 
+# Norms are averages over pixels. Over fewer numbers than this they follow their own chance.
+ENOUGH = 256
+
 
 class Langevin(Corrector):
     """x <- x + e score + sqrt(2 e) z, e = 2 a (snr |z| / |score|)^2 (arXiv:2011.13456, alg. 4, 5).
 
     a = (alpha_t / alpha_s)^2 is the paper's 1 - beta_i, from the step itself, for any SDE.
+
+    Norms of fewer than ``ENOUGH`` numbers, such as the two coordinates of a point, come near 0 by
+    chance, and e would grow without bound. There |z| / |score| is sigma_t, which is the ratio of
+    sqrt(d) and sqrt(d) / sigma_t: e = 2 a (snr sigma_t)^2, the step of arXiv:1907.05600, alg. 1.
 
     Args:
         snr: signal-to-noise ratio of a step; published: 0.16 CIFAR-10, 0.17 CelebA, 0.075 LSUN.
@@ -42,9 +49,16 @@ class Langevin(Corrector):
         a = (step.a.alpha / step.b.alpha) ** 2
         for _ in range(self.n_steps):
             score, z = ask.score(x, step.a), noise.fresh()
-            size_score, size_z = row_norm(score), row_norm(z)
-            if self.couples_batch:
-                size_score, size_z = size_score.mean()[None], size_z.mean()[None]
-            e = expand(2 * a * (self.snr * size_z / size_score) ** 2, x).to(x.dtype)
+            e = expand(2 * a * (self.snr * self._ratio(score, z, step.a.sigma)) ** 2, x).to(x.dtype)
             x = torch.addcmul(x, e, score).addcmul_((2 * e).sqrt(), z)
         return x
+
+    def _ratio(self, score: Tensor, z: Tensor, sigma: float) -> Tensor:
+        """|z| / |score| of each row [N], or of all [1]."""
+        numbers = z.numel() if self.couples_batch else z[0].numel()
+        if numbers < ENOUGH:
+            return torch.full((1,), sigma, dtype=z.dtype, device=z.device)
+        size_z, size_score = row_norm(z), row_norm(score)
+        if self.couples_batch:
+            size_z, size_score = size_z.mean()[None], size_score.mean()[None]
+        return size_z / size_score

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import Noise, Seeds
@@ -26,10 +27,10 @@ from tests.solvers.configs import ORDERLESS, Case, compose
 from tests.solvers.conftest import (
     MEAN,
     SDES,
+    VARIANCE,
     Averaged,
     Forbidden,
     Labelled,
-    gaussian,
     make,
     mixture,
     walked,
@@ -82,7 +83,8 @@ def check_covariance(case: Case) -> None:
 def check_batch(case: Case, sde: str) -> None:
     """Not declared to couple its batch: a sample alone is the same sample."""
     solver = make(*case)[0]
-    batch = run(solver, SDES[sde], [5, 6, 7, 8, 9])
+    # Norms over a batch are taken of 256 numbers or more.
+    batch = run(solver, SDES[sde], list(range(5, 69 if solver.couples_batch else 10)))
     alone = torch.cat([run(solver, SDES[sde], [k]) for k in (5, 9)])
     if solver.couples_batch:
         assert not torch.allclose(batch[[0, 4]], alone, rtol=0, atol=1e-4)
@@ -282,8 +284,10 @@ def check_linearity(case: Case) -> None:
     """On a Gaussian the end of a mean start and mean draws is the mean of the ends, or is not."""
     solver, sde = make(*case)[0], SDES["vp"]
     times = walked(solver).times(sde, solver.steps(budget_of(solver, 6)))
-    rows = with_mean(Seeds().start([3, 4], MEAN.shape, F64))
-    end = solver.solve(Ask(sde, gaussian()), rows, times, Averaged())
+    copies = 64  # norms are taken of 256 numbers or more
+    denoiser = GaussianDenoiser(VARIANCE.repeat(copies), MEAN.repeat(copies))
+    rows = with_mean(Seeds().start([3, 4], denoiser.shape, F64))
+    end = solver.solve(Ask(sde, denoiser), rows, times, Averaged(denoiser.shape))
     off = float((end - with_mean(end[:2])).abs().max())
     assert off < 1e-9 if solver.linear else off > 1e-7, f"linear: off by {off:.2g}"
 

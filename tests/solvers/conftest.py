@@ -73,8 +73,8 @@ class Impulses(Noise):
 class Averaged(Noise):
     """Rows 0 and 1 draw for themselves; row 2 gets the mean of what they drew."""
 
-    def __init__(self) -> None:
-        self.inner = Seeds().batch([1, 2], VARIANCE.shape, torch.float64)
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.inner = Seeds().batch([1, 2], shape, torch.float64)
 
     def fresh(self) -> Tensor:
         return with_mean(self.inner.fresh())

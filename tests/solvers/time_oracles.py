@@ -72,7 +72,7 @@ def _langevin_move(
     a = (p.alpha(t) / p.alpha(s)) ** 2
     for _ in range(steps):
         score, z = _score(p, x, t, denoise), draw()
-        e = 2 * a * (snr * abs(z) / abs(score)) ** 2
+        e = 2 * a * (snr * p.sigma(t)) ** 2
         x = x + e * score + math.sqrt(2 * e) * z
     return x
 
@@ -81,7 +81,7 @@ def langevin(
     p: Process, times: list[float], x: float, denoise: Denoise, draw: Draw,
     snr: float, n_steps: int, norm: str,
 ) -> float:  # fmt: skip
-    """One coordinate a sample, so that norms are absolute values."""
+    """One coordinate a sample, so that norms are the expected ones."""
     assert norm == "sample"
     for t, s in pairwise(times):
         x = _langevin_move(p, t, s, x, denoise, draw, snr, n_steps)

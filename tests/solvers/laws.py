@@ -191,16 +191,26 @@ def check_order(case: Case, sde: str) -> None:
 
 
 def check_order_is_no_other(case: Case, sde: str) -> None:
-    """Where start-up and last steps weigh, the slopes are the declared integer to 0.15."""
+    """Where start-up and last steps weigh, the slopes are the declared integer to 0.15.
+
+    On a Gaussian the leading error of a flow may vanish: that of the midpoint rule does, in the
+    time of EDM. A deterministic solver that is too fast there is measured on the mixture.
+    """
     solver, grid = make(*case)
     declared = solver.order
     assert declared is not None
+
+    def off(slopes: list[float]) -> float:
+        return max(abs(slope - declared) for slope in slopes)
+
     slopes = last_orders(
         lambda n: error(solver, SDES[sde], on(grid, SHORT).times(SDES[sde], n)),
-        lambda slopes: max(abs(slope - declared) for slope in slopes) <= 0.15,
+        lambda slopes: off(slopes) <= 0.15,
         1024 if solver.stochastic else 4096,
     )
-    assert max(abs(slope - declared) for slope in slopes) <= 0.15, f"{declared}, found {slopes}"
+    if not solver.stochastic and min(slopes) > declared + 0.15:
+        slopes = orders_of_trajectories(case, sde, SHORT, lambda slopes: off(slopes) <= 0.15)
+    assert off(slopes) <= 0.15, f"{declared}, found {slopes}"
 
 
 @lru_cache
@@ -222,12 +232,12 @@ def trajectory_ends(ends: tuple[float, float]) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def check_order_of_trajectories(case: Case, sde: str, ends: tuple[float, float] = WIDE) -> None:
-    """A deterministic solver on a mixture, against the converged flow: a Gaussian can flatter."""
+def orders_of_trajectories(
+    case: Case, sde: str, ends: tuple[float, float], enough: Callable[[list[float]], bool]
+) -> list[float]:
+    """Slopes of a deterministic solver on a mixture, against the converged flow."""
     solver, grid = make(*case)
     process, (y, exact) = SDES[sde], trajectory_ends(ends)
-    declared = solver.order
-    assert declared is not None
 
     def error_at(n: int) -> float:
         times = on(grid, ends).times(process, n)
@@ -235,7 +245,16 @@ def check_order_of_trajectories(case: Case, sde: str, ends: tuple[float, float] 
         x = solver.solve(Ask(process, mixture()), x, times, Forbidden())
         return float((x / process.alpha(times[-1]) - exact).square().mean().sqrt())
 
-    slopes = last_orders(error_at, lambda slopes: mean(slopes) >= declared - 0.15, 4096)
+    return last_orders(error_at, enough, 4096)
+
+
+def check_order_of_trajectories(case: Case, sde: str, ends: tuple[float, float] = WIDE) -> None:
+    """A deterministic solver on a mixture, against the converged flow: a Gaussian can flatter."""
+    declared = make(*case)[0].order
+    assert declared is not None
+    slopes = orders_of_trajectories(
+        case, sde, ends, lambda slopes: mean(slopes) >= declared - 0.15
+    )
     assert mean(slopes) >= declared - 0.15, f"declared {declared}, found {slopes}"
 
 

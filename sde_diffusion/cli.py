@@ -27,9 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sde_diffusion.config import groups, renamed
-from sde_diffusion.config.compose import ROOT, find_packages, folders, one_line
+from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
+from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.streams import forgiving
 

@@ -8,37 +8,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sde_diffusion.config import groups, renamed, schema
 from sde_diffusion.config.groups import conf_dir
+from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET
 
 ROOT = "config"
 LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
 T = TypeVar("T")
-
-
-class Packages(SearchPathPlugin):
-    """The ``conf`` folders of installed packages that declare an entry point of ours."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for package, folder in groups.packages().items():
-            search_path.append(package, f"file://{folder}")
-
-
-def find_packages() -> None:
-    """Let the composer find the choices of other packages, once a process."""
-    if Packages not in Plugins.instance().discover(SearchPathPlugin):
-        Plugins.instance().register(Packages)
 
 
 def folders() -> list[Path]:

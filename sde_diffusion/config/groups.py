@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from sde_diffusion.config import yaml_files
 from sde_diffusion.config.schema import (
     ENTRY_POINTS,
     MISSING,
+    NETWORKS,
     component_of,
     converted,
     did_you_mean,
@@ -54,6 +55,8 @@ BASES = {
     "tracker": "system.tracking.Tracker",
     "weighting": "training.weighting.Weighting",
 }
+# Arguments that no yaml lists, since the data give them.
+FROM_DATA = {"network": ("channels", "classes", "augment")}
 # Folders that one command has besides, such as those of --config-dir.
 _more: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
 
@@ -99,7 +102,23 @@ def _files(group: str) -> dict[str, Path]:
 
 def names(group: str) -> list[str]:
     """Every choice of a group."""
-    return sorted(_files(group))
+    return sorted({*_files(group), *declared(group)})
+
+
+def declared(group: str) -> dict[str, EntryPoint]:
+    """The choices of a group that installed packages declare by an entry point of their own."""
+    points = entry_points(group=NETWORKS) if group == "network" else ()
+    return {point.name: point for point in points}
+
+
+def declared_node(group: str, name: str) -> dict[str, Any]:
+    """What a yaml of the choice would say: its class, and the defaults of its constructor."""
+    point = declared(group)[name]
+    target = f"{point.module}.{point.attr}"
+    takes = parameters(located(target, group, base(group)))
+    listed = {key: p for key, p in takes.items() if key not in FROM_DATA.get(group, ())}
+    fields = {key: MISSING if p.default is p.empty else p.default for key, p in listed.items()}
+    return {TARGET: target, **fields}
 
 
 @cache
@@ -127,10 +146,13 @@ def brings(group: str, name: str) -> dict[str, str]:
 
 def _read(group: str, name: str, key: str | None = None) -> tuple[dict[str, Any], dict[str, str]]:
     files = _files(group)
+    if name not in files and name in declared(group):
+        return declared_node(group, name), {}
     if name not in files:
+        known = names(group)
         raise InputError(
-            f"{key or group}={shown(name)}: no such choice; {did_you_mean(str(name), files)}"
-            f"choose one of {', '.join(files)}"
+            f"{key or group}={shown(name)}: no such choice; {did_you_mean(str(name), known)}"
+            f"choose one of {', '.join(known)}"
         )
     path = files[name]
     return _content(path, path.stat().st_mtime_ns)

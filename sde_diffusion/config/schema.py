@@ -22,7 +22,8 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET, Component, Listable
 from sde_diffusion.system.names import OURS, name_of
 
-ENTRY_POINTS = ("sde_diffusion.components", "sde_diffusion.networks")
+NETWORKS = "sde_diffusion.networks"
+ENTRY_POINTS = ("sde_diffusion.components", NETWORKS)
 MISSING = "???"
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 T = TypeVar("T")

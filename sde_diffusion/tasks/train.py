@@ -42,7 +42,6 @@ from sde_diffusion.training.weighting import Weighting
 LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000
 DESCRIBED = ("weighting", "augment", "schedule", "ema")
-FROM_DATA = ("channels", "classes", "augment")  # what a network is told by the data
 RANGE = ("sigma_min", "sigma_max")  # noise levels that the model may be asked at
 
 
@@ -82,7 +81,9 @@ def augmentation(config: DictConfig) -> AugmentChain:
 def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
     """The model that ``config`` describes, of the shape and with the labels of the data."""
     parameterization = build(config.parameterization, "parameterization", Parameterization)
-    network, arguments = groups.read(plain(config.network), "network", Network, without=FROM_DATA)
+    network, arguments = groups.read(
+        plain(config.network), "network", Network, without=groups.FROM_DATA["network"]
+    )
     shape = tuple(data.images.shape[1:])
     given: dict[str, Any] = {"channels": shape[0], "classes": data.classes}
     if augment.labels:

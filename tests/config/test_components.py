@@ -24,7 +24,6 @@ from sde_diffusion.system.identity import Component, parameters
 from sde_diffusion.system.names import name_of
 from sde_diffusion.training.levels import LogUniform
 
-FROM_DATA = {"network": {"channels", "classes", "augment"}}
 CHOICES = [(group, name) for group in groups.BASES for name in groups.names(group)]
 REQUIRED: dict[str, dict[str, Any]] = {
     "grid/explicit": {"levels": [80.0, 1.0, 0.002]},
@@ -52,7 +51,7 @@ def test_there_is_a_yaml_for_every_group() -> None:
 def test_a_yaml_lists_every_argument(group: str, name: str) -> None:
     node = groups.node(group, name)
     cls = located(node.pop("_target_"), group, groups.base(group))
-    assert set(node) == set(parameters(cls)) - FROM_DATA.get(group, set())
+    assert set(node) == set(parameters(cls)) - set(groups.FROM_DATA.get(group, ()))
 
 
 @each_choice

@@ -6,7 +6,6 @@ import json
 import sys
 from pathlib import Path
 
-from sde_diffusion.models.file import read_checkpoint
 from tests.conftest import Run
 
 SOLVER = """
@@ -15,18 +14,6 @@ from sde_diffusion.solvers.ddim import DDIM
 class Fancy(DDIM):
     def __init__(self, colour: str = "red") -> None:
         pass
-"""
-NETWORK = """
-from torch import nn
-from sde_diffusion.networks import Network
-
-class Tiny(Network):
-    def __init__(self, channels: int = 1, width: int = 3, classes: int = 0) -> None:
-        super().__init__()
-        self.net = nn.Conv2d(channels, channels, width, padding="same")
-
-    def forward(self, x, c_noise, cond=None):
-        return self.net(x)
 """
 PLUGIN = """
 from hydra.core.config_search_path import ConfigSearchPath
@@ -44,8 +31,6 @@ colour: green
 """
 ENTRY_POINTS = """[sde_diffusion.components]
 fancy = fancy_solvers
-[sde_diffusion.networks]
-tiny = fancy_solvers.network:Tiny
 """
 
 
@@ -54,10 +39,8 @@ def install(site: Path, entry_point: bool, plugin: bool = False) -> dict[str, st
     files = {
         "fancy_solvers/__init__.py": "",
         "fancy_solvers/solver.py": SOLVER,
-        "fancy_solvers/network.py": NETWORK,
         "fancy_solvers/conf/__init__.py": "",
         "fancy_solvers/conf/solver/fancy.yaml": YAML,
-        "fancy_solvers/conf/network/tiny.yaml": "_target_: fancy_solvers.network.Tiny\nwidth: 5\n",
         "fancy_solvers-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: fancy-solvers\n"
         "Version: 1.0\n",
     }
@@ -90,14 +73,6 @@ def test_a_third_party_solver_among_others(cli: Run, tmp_path: Path, tiny_model:
     cells = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["cells"]
     parts = {cell["solver"]: cell["parts"]["solver"] for cell in cells}
     assert parts["mine"] == {"component": "fancy_solvers:Fancy", "colour": "green"}
-
-
-def test_a_third_party_network_trains_under_its_registered_name(cli: Run, tmp_path: Path) -> None:
-    words = ["train", "data=digits", "network=tiny", "network.width=3", "steps=2", "save_every=2",
-             "batch_size=4", "warmup=1", "hydra.run.dir=out"]  # fmt: skip
-    cli(*words, env=install(tmp_path / "site", entry_point=True))
-    spec, _ = read_checkpoint(tmp_path / "out" / "model.safetensors")
-    assert (spec.network, spec.network_args) == ("tiny", {"channels": 1, "width": 3, "classes": 10})
 
 
 def test_without_the_entry_point_it_is_refused(cli: Run, tmp_path: Path) -> None:

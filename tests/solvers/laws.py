@@ -252,9 +252,7 @@ def check_order_of_trajectories(case: Case, sde: str, ends: tuple[float, float] 
     """A deterministic solver on a mixture, against the converged flow: a Gaussian can flatter."""
     declared = make(*case)[0].order
     assert declared is not None
-    slopes = orders_of_trajectories(
-        case, sde, ends, lambda slopes: mean(slopes) >= declared - 0.15
-    )
+    slopes = orders_of_trajectories(case, sde, ends, lambda slopes: mean(slopes) >= declared - 0.15)
     assert mean(slopes) >= declared - 0.15, f"declared {declared}, found {slopes}"
 
 

@@ -1,4 +1,4 @@
-"""CONTRIBUTING does what it says: its files, typed into a copy of this repository, and its commands.
+"""CONTRIBUTING does what it says: its files are typed into a copy, its commands are run.
 
 A path in backquotes before a block is the file that the block is.
 """

@@ -61,6 +61,8 @@ _MODULES = {
     "metrics.kid": "KID",
     "metrics.prdc": "PRDC",
     "metrics.sliced_w2": "SlicedW2",
+    "operators": "Box Cartesian Composed Downsample FanBeam Function GaussianBlur Grey Mask Matrix "
+    "MotionBlur ParallelBeam PhaseRetrieval Quantise Radial Random",
     "networks": "MLP DiT NCSNpp UNet",
     "process.grids": "Explicit Karras LogSNR Uniform VPTime",
     "process.noise": "Brownian Seeds",

@@ -48,6 +48,7 @@ BASES = {
     "metric": "metrics.base.Metric",
     "network": "networks.registry.Network",
     "noise": "process.noise.NoiseSource",
+    "operator": "operators.base.Operator",
     "parameterization": "denoisers.parameterization.Parameterization",
     "schedule": "training.schedule.Schedule",
     "sde": "process.sde.SDE",

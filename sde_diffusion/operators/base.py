@@ -1,0 +1,155 @@
+"""What a measurement is: y = A(x) + noise n, by a component that states A and the noise level."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.operators.spectrum import Spectrum, conjugate_gradients, gram_spectrum
+from sde_diffusion.system.identity import Component
+
+Aside = Mapping[str, Tensor]
+
+
+class Map(ABC):
+    """A of one shape of states: x [N, *shape] -> y [N, *out], rows apart, differentiable.
+
+    Attributes:
+        shape, out: of one state and of one measurement.
+        support: 1 where a number of the measurement is measured, 0 where it is a filling,
+            [*out] or [N, *out]; None: all are measured.
+        linear: whether it is a ``LinearMap``.
+    """
+
+    linear: bool = False
+
+    def __init__(
+        self, shape: Sequence[int], out: Sequence[int], support: Tensor | None = None
+    ) -> None:
+        self.shape, self.out, self.support = tuple(shape), tuple(out), support
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """A(x) [N, *out], dtype and device of x."""
+
+    @final
+    def filled(self, y: Tensor) -> Tensor:
+        """``y`` [N, *out], 0 where nothing is measured."""
+        return y if self.support is None else y * self.support.to(y)
+
+    @final
+    def residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """y - A(x) [N, *out], 0 where nothing is measured."""
+        return self.filled(y - self.forward(x))
+
+
+class LinearMap(Map):
+    """A map with its adjoint: <A x, y> = <x, A^T y>."""
+
+    linear = True
+    _spectrum: Spectrum | None = None
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A^T y [N, *shape]."""
+
+    def spectrum(self) -> Spectrum:
+        """A = U diag(s) V^T; by the eigenvalues of A A^T where a class knows no better.
+
+        InputError where A A^T is too large for that.
+        """
+        if self._spectrum is None:
+            self._spectrum = gram_spectrum(self.forward, self.adjoint, self.shape, self.out)
+        return self._spectrum
+
+    def pull(self, residual: Tensor, c: float, d: float) -> Tensor:
+        """A^T (c A A^T + d I)^-1 of a residual [N, *out], [N, *shape]; by the spectrum, or else by
+        conjugate gradients.
+
+        With the residual of x, c = v and d = noise^2 this over 1/v is the step from x to the mean
+        of the posterior whose prior is N(x, v I).
+        """
+        try:
+            s = self.spectrum()
+        except InputError:
+            return self.adjoint(
+                conjugate_gradients(
+                    lambda u: c * self.filled(self.forward(self.adjoint(u))) + d * u, residual
+                )
+            )
+        scale = s.values.to(residual)
+        gain = torch.where(scale > 0, scale / (c * scale.square() + d).clamp_min(1e-30), 0)
+        return s.synthesis(gain * s.data(residual))
+
+
+class Operator(Component, ABC):
+    """y = A(x) + noise n, n standard normal where something is measured.
+
+    Attributes:
+        noise: standard deviation sigma_y of each measured number, in the units of y.
+    """
+
+    noise: float
+
+    @abstractmethod
+    def make(self, shape: Sequence[int], aside: Aside) -> Map:
+        """A for states of one shape.
+
+        Args:
+            shape: of one state. aside: what rides with the measurement: ``mask`` [N, ...].
+
+        InputError, which names ``operator``, for a shape that it cannot measure.
+        """
+
+    @final
+    def at(self, shape: Sequence[int], aside: Aside | None = None) -> Map:
+        """As ``make``; what depends on the shape alone is made once."""
+        if aside:
+            return self.make(tuple(shape), aside)
+        maps: dict[tuple[int, ...], Map] = vars(self).setdefault("_maps", {})
+        if tuple(shape) not in maps:
+            maps[tuple(shape)] = self.make(tuple(shape), {})
+        return maps[tuple(shape)]
+
+    @final
+    def measure(self, x: Tensor, n: Tensor | None = None, **aside: Tensor) -> Tensor:
+        """A(x) + noise n [N, *out].
+
+        Args:
+            x: states [N, *shape]. n: standard normals [N, *out]; None: without noise.
+            aside: what rides with the measurement.
+        """
+        made = self.at(x.shape[1:], aside)
+        y = made.forward(x)
+        return made.filled(y if n is None else y + self.noise * n.to(y))
+
+    @final
+    def misfit(self, x: Tensor, y: Tensor, **aside: Tensor) -> Tensor:
+        """sqrt(mean |A(x) - y|^2) / noise over what is measured, [N]: 1 where x is the truth.
+
+        Without noise it is in the units of y.
+        """
+        made = self.at(x.shape[1:], aside)
+        error = made.residual(x, y).flatten(1).square().sum(1)
+        support = torch.ones(made.out) if made.support is None else made.support
+        count = support.expand(len(x), *made.out).flatten(1).sum(1).to(error)
+        return (error / count).sqrt() / (self.noise or 1.0)
+
+
+def checked_noise(noise: float) -> float:
+    """``noise``; InputError unless it is a number >= 0."""
+    if not 0 <= noise < float("inf"):
+        raise InputError(f"operator.noise={noise}: give a standard deviation >= 0")
+    return noise
+
+
+def picture(shape: Sequence[int], operator: str) -> tuple[int, int, int]:
+    """(C, H, W) of a shape; InputError for vectors."""
+    if len(shape) != 3:
+        raise InputError(f"operator={operator}: measures pictures [C, H, W], not {tuple(shape)}")
+    return shape[0], shape[1], shape[2]

@@ -1,0 +1,121 @@
+"""Computed tomography: integrals along rays, of few views or a limited range of angles."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.operators.base import Aside, Map, Operator, checked_noise, picture
+from sde_diffusion.operators.blur import bilinear
+from sde_diffusion.operators.matrix import MatrixMap
+
+SAMPLES = 2  # points a pixel along each ray
+
+
+class Projection(Operator):
+    """Integrals of a picture along straight rays, where its side has length one.
+
+    Measured are [views, bins]; a ray is read at two points a pixel, bilinear between pixels.
+    """
+
+    views: int
+
+    @abstractmethod
+    def rays(self, bins: int) -> tuple[Tensor, Tensor]:
+        """A point (row, column) of each ray and its direction, [views, bins, 2], about the centre.
+
+        Lengths are in sides of the picture.
+        """
+
+    @final
+    def make(self, shape: Sequence[int], aside: Aside) -> Map:
+        channels, height, width = picture(shape, "a projection")
+        if channels != 1 or height != width:
+            raise InputError(
+                f"operator: rays need square grey pictures, not {tuple(shape)}; give [1, H, H]"
+            )
+        bins = math.ceil(math.sqrt(2) * height)
+        points, directions = self.rays(bins)
+        n = math.ceil(math.sqrt(2) * height * SAMPLES)
+        along = ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) * math.sqrt(2)
+        # The point of each ray nearest to the centre stands in the middle of what is read.
+        middle = points - (points * directions).sum(-1, keepdim=True) * directions
+        at = middle[..., None, :] + along[:, None] * directions[..., None, :]
+        pixels = (at + 0.5) * height - 0.5
+        ray = torch.arange(self.views * bins)[:, None].expand(-1, n).flatten()
+        entries = []
+        for row, column, weight in bilinear(pixels[..., 0].flatten(), pixels[..., 1].flatten()):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            place = torch.stack([ray[inside], (row * width + column)[inside]])
+            entries.append((place, weight[inside] * math.sqrt(2) / n))
+        places, weights = (torch.cat(part, -1) for part in zip(*entries, strict=True))
+        size = (self.views * bins, height * width)
+        matrix = torch.sparse_coo_tensor(places, weights, size, check_invariants=True).coalesce()
+        return MatrixMap(matrix, shape, (self.views, bins))
+
+
+class ParallelBeam(Projection):
+    """Parallel rays, sqrt(2) H bins a view.
+
+    Args:
+        views: how many angles, evenly spread: few are sparse-view tomography.
+        arc: degrees that they are spread over: below 180 is limited-angle tomography.
+        noise: standard deviation of each integral.
+    """
+
+    def __init__(self, views: int = 16, arc: float = 180.0, noise: float = 0.01) -> None:
+        self.views, self.arc, self.noise = _views(views), _arc(arc, 180), checked_noise(noise)
+
+    def rays(self, bins: int) -> tuple[Tensor, Tensor]:
+        angle = _angles(self.views, self.arc)[:, None]
+        offset = ((torch.arange(bins, dtype=torch.float64) + 0.5) / bins - 0.5) * math.sqrt(2)
+        across = torch.stack([angle.sin(), angle.cos()], -1)
+        along = torch.stack([angle.cos(), -angle.sin()], -1)
+        return offset[:, None] * across, along.expand(self.views, bins, 2)
+
+
+class FanBeam(Projection):
+    """Rays from a source that goes round the picture, sqrt(2) H bins a view.
+
+    Args:
+        views: how many places of the source. arc: degrees that they are spread over.
+        distance: of the source from the centre, in sides of the picture, > 0.75.
+        noise: standard deviation of each integral.
+    """
+
+    def __init__(
+        self, views: int = 16, arc: float = 360.0, distance: float = 2.0, noise: float = 0.01
+    ) -> None:
+        if not 0.75 < distance < math.inf:
+            raise InputError(f"operator.distance={distance}: give a number > 0.75")
+        self.views, self.arc, self.noise = _views(views), _arc(arc, 360), checked_noise(noise)
+        self.distance = distance
+
+    def rays(self, bins: int) -> tuple[Tensor, Tensor]:
+        angle = _angles(self.views, self.arc)[:, None]
+        half = math.asin(math.sqrt(0.5) / self.distance)
+        fan = angle + ((torch.arange(bins, dtype=torch.float64) + 0.5) / bins * 2 - 1) * half
+        source = self.distance * torch.stack([angle.cos(), angle.sin()], -1)
+        return source.expand(self.views, bins, 2), torch.stack([-fan.cos(), -fan.sin()], -1)
+
+
+def _angles(views: int, arc: float) -> Tensor:
+    return torch.arange(views, dtype=torch.float64) * (math.radians(arc) / views)
+
+
+def _views(views: int) -> int:
+    if views < 1:
+        raise InputError(f"operator.views={views}: give a whole number >= 1")
+    return views
+
+
+def _arc(arc: float, most: float) -> float:
+    if not 0 < arc <= most:
+        raise InputError(f"operator.arc={arc}: give degrees, 0 < arc <= {most:g}")
+    return arc

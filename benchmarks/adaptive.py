@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import page
+import render
 import torch
 from adaptive_law import COPIES, OF_MEAN, OF_MIXTURE, OF_VARIANCE, ROWS, law_tables
 from adaptive_problems import HARD, PROBLEMS, SDES, TUNED
@@ -249,7 +250,7 @@ asked for, **median / 95 % quantile (most): evaluations a sample**, float64, 500
 is a median of at least 0.02 and a 95 % quantile of at most 1. The truth is the closed flow of a
 Gaussian; of a mixture, the flow to a request of 1e-9.
 
-{page.table(["problem", *head], asked)}
+{render.markdown(["problem", *head], asked)}
 
 ![Requested and found](adaptive.png)
 
@@ -269,7 +270,7 @@ blurred by 0.01, towards which the flow contracts all errors: more is spent ther
 
 A request of 1e-3, 100 samples. The state is x / alpha, so that the SDE is only where it starts.
 
-{page.table(["SDE", *both], sdes)}
+{render.markdown(["SDE", *both], sdes)}
 
 A request below what the dtype resolves (8e-6 in float32, 1e-14 in float64) is refused.
 
@@ -277,27 +278,27 @@ A request below what the dtype resolves (8e-6 in float32, 1e-14 in float64) is r
 
 The same cells, for 50 samples, where the request is given as rtol = atol.
 
-{page.table(["problem", "solver", "0.01", "0.001", "0.0001"], plain)}
+{render.markdown(["problem", "solver", "0.01", "0.001", "0.0001"], plain)}
 
 ## A sample does not depend on its batch
 
 64 samples at 1e-3: the largest difference of a pixel between a batch of 64 and batches of 7 in
 another order, and one by one; evaluations in all.
 
-{page.table(of_batch, composed)}
+{render.markdown(of_batch, composed)}
 
 ## There and back
 
 Images drawn at the least noise level, encoded and decoded with the same request: error of what
 comes back over the request, 100 images.
 
-{page.table(["problem", *head], back)}
+{render.markdown(["problem", *head], back)}
 
 ## On a trained network
 
 The shipped MNIST model, 4 images of classes 0 to 3; the truth is its own flow at a request of 1e-5.
 
-{page.table(["", *head[:3]], [ends, ends_back])}
+{render.markdown(["", *head[:3]], [ends, ends_back])}
 
 The constants know closed forms only. A network's flow is rougher, and finer requests are kept less
 well: at 1e-3 allow for a few times the request, or ask for a tenth of what is needed.
@@ -311,14 +312,14 @@ deviation of the variance by SDE-DPM-Solver++(2M) at as many evaluations. On the
 first table, the largest deviation of the means of x_k, x_k^2 and cos 3 x_k from their closed form,
 in standard errors of {OF_MIXTURE:,} samples.
 
-{page.table(of_law, against)}
+{render.markdown(of_law, against)}
 
 What is left at the default, rtol = 0.01, is within the noise of these draws or little above. Fixed
 steps that somebody has chosen well do better at equal cost; a tolerance needs nobody to choose.
 
 The default on all SDEs, in standard errors; chi-square is the sum of squares of a mode:
 
-{page.table(["SDE", *of_sdes], everywhere)}
+{render.markdown(["SDE", *of_sdes], everywhere)}
 
 ## Where the numbers come from
 
@@ -326,7 +327,7 @@ The default on all SDEs, in standard errors; chi-square is the sum of squares of
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "adaptive.md", text.encode())
+    render.written("adaptive", text)
     sys.stdout.write(text)
 
 

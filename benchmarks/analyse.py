@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import page
+import render
 from scipy.stats import spearmanr
 
 from sde_diffusion.config.compose import compose_task
@@ -80,7 +81,7 @@ def main() -> None:
 bias removed, from [fd_vs_nfe](fd_vs_nfe.md), both on each solver's default grid:
 exact relative W2 / measured FD.
 
-{page.table(["solver", *(f"NFE {n}" for n in budgets)], lines)}
+{render.markdown(["solver", *(f"NFE {n}" for n in budgets)], lines)}
 
 Over all {len(both)} cells Spearman's rank correlation is **{rank(both, exact, fd):.2f}**. The
 Gaussian knows nothing of what is not Gaussian in the data, nor of the network's own error, in which
@@ -88,7 +89,7 @@ the measured distances end: it is a guide to a short list, not to the last digit
 
 The best of all solvers and grids that `analyse` looks at by default:
 
-{page.table(["NFE", "solver", "grid", "exact error"], winners)}
+{render.markdown(["NFE", "solver", "grid", "exact error"], winners)}
 
 ![exact error on the Gaussian of MNIST](analyse.png)
 
@@ -100,7 +101,7 @@ The best of all solvers and grids that `analyse` looks at by default:
 - date: {here["date"]}, revision: {here["revision"]}
 - data: {facts["data"]}, fingerprint {facts["data_fingerprint"]}
 """
-    write_atomically(page.HERE / "analyse.md", text.encode())
+    render.written("analyse", text)
     print(text)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import page
+import render
 import torch
 
 from sde_diffusion.conditions.condition import Condition
@@ -27,7 +28,6 @@ from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.face.load import load
 from sde_diffusion.sampling.likelihood import dequantise
-from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood, train
 
 matplotlib.use("Agg")
@@ -158,7 +158,7 @@ grey levels uniformly dequantised:
 errors are over images; what the probes add is within them
 ({shipped["hutchinson_standard_error"]:.4f} for the shipped model's mean).
 
-{page.table(["model", "test images", "bits/dim", "standard error"], ours)}
+{render.markdown(["model", "test images", "bits/dim", "standard error"], ours)}
 
 The shipped model was trained to draw: log-normal noise levels, the published weight, bare grey
 levels. The other two are the same network, trained for the likelihood: levels in proportion to its
@@ -180,14 +180,14 @@ The area below a curve is the part of the ELBO that a network decides, in bits/d
 {PAIRED} test images, dequantised. Grey levels are 0.0078 apart; the shipped model's training drew
 {drawn:.1%} of its levels below 0.03.
 
-{page.table(["model", "whole", "sigma < 0.03", "sigma > 0.03"], parts)}
+{render.markdown(["model", "whole", "sigma < 0.03", "sigma > 0.03"], parts)}
 
 In bfloat16 numbers near 1 are 0.0039 to 0.0078 apart, so the least noise is rounded away where the
 network reads its input: that is why the likelihood's own recipe works in float32.
 
 ## Against published figures
 
-{page.table(["model", "bits/dim", "source"], PUBLISHED)}
+{render.markdown(["model", "bits/dim", "source"], PUBLISHED)}
 
 These are flows trained by maximum likelihood, without labels, on all 10,000 test images; ours has
 labels, worth at most log2(10) / 784 = 0.004 bits/dim. All dequantise uniformly, so each figure is a
@@ -200,7 +200,7 @@ was found whose source could be checked; figures of binarised MNIST, in nats, ar
 {facts}
 - data {shipped["data"]} {shipped["data_fingerprint"]}
 """
-    write_atomically(page.HERE / "bits_per_dim.md", text.encode())
+    render.written("bits_per_dim", text)
     sys.stdout.write(text)
 
 

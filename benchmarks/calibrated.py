@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import page
+import render
 import torch
 from calibrated_cases import CALLS, FOLDER, SIGMA, Case, cases
 from calibrated_text import TEXT, TRIED
@@ -253,7 +254,7 @@ def section(case: Case, found: dict[str, Any]) -> list[str]:
             "calibrated", "ratio"]  # fmt: skip
     rows = [[calls, *cells(row)] for calls, row in found.items()]
     parts = [f"## {case.title}",
-             f"{BLOCKS} blocks of {case.noises} noises.", page.table(head, rows)]  # fmt: skip
+             f"{BLOCKS} blocks of {case.noises} noises.", render.markdown(head, rows)]  # fmt: skip
     twice = []
     for n in (4, 5, 6):
         name, values = best(found[str(2 * n)], 1)
@@ -290,7 +291,7 @@ def write_page(known: dict[str, Callable[[], Case]]) -> None:
         case, result = build(), json.loads(path.read_text())
         text += section(case, result["scores"])
         if "features" in result:
-            text.append(page.table(
+            text.append(render.markdown(
                 ["calls", "FD[mnist-cnn], calibrated", "best standard (of Frechet above)"],
                 result["features"]))  # fmt: skip
         facts = {k: result[k] for k in ("machine", "date", "revision")}
@@ -299,7 +300,7 @@ def write_page(known: dict[str, Callable[[], Case]]) -> None:
             f"revision {facts['revision']}."
         )
     text.append(TRIED.strip())
-    write_atomically(page.HERE / "calibrated.md", ("\n\n".join(text) + "\n").encode())
+    render.written("calibrated", "\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

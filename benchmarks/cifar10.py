@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import page
+import render
 import torch
 
 from sde_diffusion.config.compose import build, compose_task, read
@@ -106,7 +107,7 @@ def main() -> None:
     rate = speed(spec, data, given)
     images = (STEPS - run["begun"]) * BATCH
     row = judged["rows"][-1]
-    made = [[str(row["samples"]), page.number(row["fd"]), page.number(row["floor"])]]
+    made = [[str(row["samples"]), render.shown(row["fd"]), render.shown(row["floor"])]]
     resumed = (
         f" It was begun with steps=1000 and killed after step {run['begun']}, for want of time;\n"
         f"  the same command with steps={STEPS} went on, its rate falling faster from there."
@@ -139,13 +140,13 @@ The published loss of the Karras parameterization on 256 test images, the averag
 the first step and after the last. Training draws levels from a log-normal with mean -1.2 and
 standard deviation 1.2 of log sigma: the outermost two lie 4 and 5 standard deviations away.
 
-{page.table(["sigma", "before", "after"], rows)}
+{render.markdown(["sigma", "before", "after"], rows)}
 
 ## Images
 
 ![Forty images](cifar10.png)
 
-{page.table(["images", judged["metric"], "floor"], made)}
+{render.markdown(["images", judged["metric"], "floor"], made)}
 
 {DRAWN} images, `solver=unipc nfe={NFE} label=all`; the floor is the distance of as many held-out
 real images.
@@ -156,7 +157,7 @@ real images.
 - machine: {run["machine"]}
 - date: {run["date"]}, revision: {run["revision"]}
 """
-    write_atomically(page.HERE / "cifar10.md", text.encode())
+    render.written("cifar10", text)
     sys.stdout.write(text)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import page
+import render
 import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
@@ -227,10 +228,10 @@ def speeds(found: dict[str, dict[str, dict[str, Any] | None]]) -> str:
             "-" if s is None else f"{s / ours:.1f} ({t})"
             for s, t in zip(seconds[1:], (targets[0], targets[0], targets[1]), strict=True)
         ]
-        rows.append([label, *map(page.number, seconds), *ratios])
+        rows.append([label, *map(render.shown, seconds), *ratios])
     head = [f"d = {D}", "here, s", *(f"{name}, s" for name in PEERS),
             *(f"{name} / here (target)" for name in PEERS)]  # fmt: skip
-    return page.table(head, rows)
+    return render.markdown(head, rows)
 
 
 SMALL = 256
@@ -305,7 +306,7 @@ def digits() -> str:
             [f"covariance in {what}, mean 10", "1e-12", f"{apart:.0e}", *["-"] * len(PEERS)]
         )
     head = ["known case", "target", "here", *PEERS]
-    return page.table(head, rows)
+    return render.markdown(head, rows)
 
 
 def main() -> None:
@@ -364,7 +365,7 @@ In the timings above, at N = {FEW} < d the others' values are off by this part o
   that is otherwise idle
 - date: {machine()["date"]}, revision: {machine()["revision"]}
 """
-    write_atomically(page.HERE / "distance.md", text.encode())
+    render.written("distance", text)
     print(text)
 
 

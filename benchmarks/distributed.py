@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import page
+import render
 import torch
 
 from sde_diffusion.data.digits import Digits
@@ -19,7 +19,6 @@ from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system import processes
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.training.checkpoints import CHECKPOINT
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
@@ -113,7 +112,7 @@ def main() -> None:
         "*Weights moved* is how far training took them, for scale. In the last run rank 1 was "
         "killed (SIGKILL) after step 33; `torchrun --max-restarts 1` started both processes anew "
         "and they went on from the checkpoint of step 30.",
-        page.table(head, rows),
+        render.markdown(head, rows),
         "Targets: 1e-8 for parameters in float64, 1e-3 for the loss curve in float32.",
         "## Where the numbers come from",
         "\n".join(
@@ -121,7 +120,7 @@ def main() -> None:
             + [f"- {key}: {value}" for key, value in machine().items()]
         ),
     ]
-    write_atomically(page.HERE / "processes.md", ("\n\n".join(text) + "\n").encode())
+    render.written("distributed", "\n\n".join(text) + "\n")
     print("\n\n".join(text))
 
 

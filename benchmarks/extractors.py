@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import page
+import render
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +36,6 @@ from sde_diffusion.metrics.extractors import (
 from sde_diffusion.metrics.extractors import inception as inception_module
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 
 sys.path.insert(0, str(page.HERE.parent))
 from tests.metrics.inception_weights import write_random_weights
@@ -133,12 +133,12 @@ def main() -> None:
 Inception features of {IMAGES} test images of CIFAR-10 (JPEG, 32 x 32) against torch-fidelity's,
 both with {kind} from one file (0 is the same bits; the target is 1e-5):
 
-{page.table(HEAD, rows)}
+{render.markdown(HEAD, rows)}
 
 Milliseconds of processor time an image (32 x 32 colour, one thread, median of {REPEATS} interleaved
 rounds):
 
-{page.table(["extractor", "features", "ms an image"], times)}
+{render.markdown(["extractor", "features", "ms an image"], times)}
 
 ## Where the numbers come from
 
@@ -146,7 +146,7 @@ rounds):
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "extractors.md", text.encode())
+    render.written("extractors", text)
     print(text)
 
 

@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 import page
+import render
 
 SOLVERS = ["ddim", "heun", "dpmpp_2m", "unipc", "deis", "ancestral", "calibrated"]
 NFE = [4, 6, 8, 10]
@@ -62,10 +63,10 @@ def main() -> None:
             f"Plug-in {facts['metric']} of {SAMPLES} samples, class labels in rotation, no "
             "guidance, network in bfloat16, each solver on its default grid (noise levels 80 to "
             "0.002), all on the same initial noise. The floor, as many real held-out images, is "
-            f"{page.number(rows[0]['floor'])}. Bold: the smallest bias-removed value at its NFE; "
+            f"{render.shown(rows[0]['floor'])}. Bold: the smallest bias-removed value at its NFE; "
             "≈: not distinguishable from it at this N.",
             "![FD against NFE](fd_vs_nfe.png)",
-            page.table(["solver", *(f"NFE {n}" for n in NFE)], body),
+            render.markdown(["solver", *(f"NFE {n}" for n in NFE)], body),
             f"A bias-removed value by itself is known to about ± {half:.2g} at this N (median of "
             "the 95 % intervals; every one is in fd_vs_nfe.csv). The ranking is sharper than that: "
             "it stands on *paired* differences, sample k of all solvers from the same initial "

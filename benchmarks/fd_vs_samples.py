@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import page
+import render
 
 SOLVERS = ["unipc"]
 NFE = 5
@@ -60,7 +61,7 @@ def main() -> None:
             "small N and falls with it. With the bias removed it does not depend on N, and has "
             "an interval (95 %, of every N by itself).",
             "![FD against samples](fd_vs_samples.png)",
-            page.table(head, body),
+            render.markdown(head, body),
             *(flat(curve) for curve in curves),
         ],
         OVERRIDES,

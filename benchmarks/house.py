@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import page
+import render
 
 PACKAGE = "sde_diffusion"
 ROOT = page.HERE.parent
@@ -156,11 +157,11 @@ def main() -> None:
     text = [
         "Code lines hold code: no blanks, comments or docstrings. A room is a folder of the "
         "package, or its top level.",
-        page.table(["figure", asked, "now"], rows),
+        render.markdown(["figure", asked, "now"], rows),
         "## Rooms",
-        page.table(["room", "files", "code lines"], folders),
+        render.markdown(["room", "files", "code lines"], folders),
         "## Longest functions",
-        page.table(["function", "code lines"], long),
+        render.markdown(["function", "code lines"], long),
     ]
     page.plain("house", "The house in figures", text)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import page
+import render
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -212,7 +213,7 @@ def bias_table() -> str:
                      f"{noise_of_mean:.1f} %", f"{spread:.2f}"])  # fmt: skip
     head = ["N", "plug-in", "FID-infinity, 15 points", "delta method", "here",
             "noise of these means", "spread here / FID-infinity"]  # fmt: skip
-    return page.table(head, rows)
+    return render.markdown(head, rows)
 
 
 def coverage_table() -> str:
@@ -231,7 +232,7 @@ def coverage_table() -> str:
                            f"({(ours - true) / (plug_in - true) * 100:+.1f} %, "
                            f"{ratio_of_errors:.2f})")  # fmt: skip
             rows.append(row)
-    return page.table(["features", "reference", *(f"N = {r} d" for r in RATIOS)], rows)
+    return render.markdown(["features", "reference", *(f"N = {r} d" for r in RATIOS)], rows)
 
 
 def strata_table() -> str:
@@ -246,7 +247,7 @@ def strata_table() -> str:
                      inside[1]])  # fmt: skip
     head = ["N", "plug-in error", "bias left", "coverage", "bias left, i.i.d. formula",
             "coverage, i.i.d. formula"]  # fmt: skip
-    return page.table(head, rows)
+    return render.markdown(head, rows)
 
 
 def bootstrap_table() -> str:
@@ -266,7 +267,7 @@ def bootstrap_table() -> str:
             known = (table[:, 1].std(), table[:, 2].mean(), torch.tensor(errors).mean())
             rows.append([name, f"{ratio} d", *(f"{float(v):.4f}" for v in known)])
     head = ["features", "N", "spread of the corrected value", "leave-one-out", "blocks of seeds"]
-    return page.table(head, rows)
+    return render.markdown(head, rows)
 
 
 def withheld() -> str:
@@ -336,7 +337,7 @@ The distance itself is held to closed forms in [distance](distance.md).
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "inference.md", text.encode())
+    render.written("inference", text)
     print(text)
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import page
+import render
 import torch
 from adaptive_problems import PROBLEMS, SDES, TUNED
 from torch import Tensor
@@ -23,7 +24,6 @@ from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoise
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.sampling.likelihood import Likelihood, LogDensity, isotropic, moment_matched
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import likelihood
 
 F64 = torch.float64
@@ -165,20 +165,20 @@ chosen, and the 8 x 8 digits with a component a class, on which they were not.
 A request of `error=2e-4`, exact trace, 1,000 images of the first mixture. The goal is a largest
 error of 2e-4 for at most 150 evaluations.
 
-{page.table(["SDE", "median", "95 %", "largest error", "evaluations", "products"], sdes)}
+{render.markdown(["SDE", "median", "95 %", "largest error", "evaluations", "products"], sdes)}
 
 ## Against the request
 
 Error found over the error asked for, **95 % quantile (most): evaluations an image**, exact trace.
 
-{page.table(["mixture", "0.1", "0.01", "0.001", "0.0001", "1e-05"], request)}
+{render.markdown(["mixture", "0.1", "0.01", "0.001", "0.0001", "1e-05"], request)}
 
 ## What the reference is worth
 
 A request of 1e-5 on the first mixture. The isotropic prior N(0, sigma_max^2) leaves out what is
 left of the data there.
 
-{page.table(["prior", "largest error", "evaluations"], priors)}
+{render.markdown(["prior", "largest error", "evaluations"], priors)}
 
 ## Hutchinson's estimate and its standard error
 
@@ -187,7 +187,7 @@ estimate states from the spread of its probes, and their ratio; the mean error w
 error. In the last column the same spread with the isotropic reference: the reference's own trace,
 known exactly, is what the probes need not find.
 
-{page.table(["mixture", "probes", "seen", "stated", "seen / stated", "mean", "isotropic: seen"],
+{render.markdown(["mixture", "probes", "seen", "stated", "seen / stated", "mean", "isotropic: seen"],
             probes)}
 
 ## The shipped model on a few MNIST images
@@ -196,7 +196,7 @@ An illustration, not a figure of merit: the first 8 test images with their label
 dequantised, `{shlex.join(["sde-diffusion", "likelihood", *MNIST])}`. Over so few images the first
 standard error is most of what is not known; the second, of the probes, is within it.
 
-{page.table(["prior", "bits/dim", "standard error", "of the probes", "of the probes, an image",
+{render.markdown(["prior", "bits/dim", "standard error", "of the probes", "of the probes, an image",
              "evaluations", "products"], mnist)}
 
 ## Where the numbers come from
@@ -207,7 +207,7 @@ standard error is most of what is not known; the second, of the probes, is withi
 - model {model["model"]} {model["model_fingerprint"]}, data {model["data"]}
   {model["data_fingerprint"]}
 """  # fmt: skip
-    write_atomically(page.HERE / "likelihood.md", text.encode())
+    render.written("likelihood", text)
     sys.stdout.write(text)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import page
+import render
 
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 
 ROOT = page.HERE.parent
 FOLDER = ROOT / "outputs" / "benchmark-mutants"
@@ -110,16 +110,16 @@ another solver, {100 * seen / real:.2f} %.** The whole run took {found["seconds"
 mutants' processes. {sum(r["outcome"] == "survived" for r in clean)} of the {len(clean)} files
 as they are pass every check that caught a mutant of theirs.
 
-{page.table(["operator", *head], by(records, "operator"))}
+{render.markdown(["operator", *head], by(records, "operator"))}
 
-{page.table(["file", *head], by(records, "file"))}
+{render.markdown(["file", *head], by(records, "file"))}
 
 *Never end*: the suite took more CPU time than a file as it is takes, many times over. First to see
 a mutant: {checks(records)}.
 
 ## Survivors
 
-{page.table(["file", "line", "change", "why nothing can tell"], reasons) if reasons else "None."}
+{render.markdown(["file", "line", "change", "why nothing can tell"], reasons) if reasons else "None."}
 
 ## False alarms
 
@@ -127,7 +127,7 @@ Every check that draws random numbers, on the solvers as they are, from {wolf["s
 the six SDEs in turn: {sum(wolf["alarms"].values())} alarms in {wolf["seeds"] * len(alarms)} runs
 ({wolf["seconds"]:.0f} s).
 
-{page.table(["check", "seeds", "alarms"], alarms)}
+{render.markdown(["check", "seeds", "alarms"], alarms)}
 
 ## Where the numbers come from
 
@@ -136,7 +136,7 @@ the six SDEs in turn: {sum(wolf["alarms"].values())} alarms in {wolf["seeds"] * 
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "mutants.md", text.encode())
+    render.written("mutants", text)
 
 
 if __name__ == "__main__":

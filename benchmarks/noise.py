@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import page
+import render
 import torch
 from torch import Tensor
 
@@ -29,7 +29,6 @@ from sde_diffusion.process.noise import (
 )
 from sde_diffusion.process.noise.draws import AHEAD
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 
 ROUNDS = 15
 # The promise: at most this many times the processor time of one generator a sample.
@@ -203,7 +202,7 @@ sample; for a training batch one generator for all of it, in float32; for an epo
 `torch.randperm`. Least of {ROUNDS} draws on the CPU, milliseconds of processor time of all threads,
 old and new in turn. Ratios above {TARGET} are bold.
 
-{page.table(head, rows)}
+{render.markdown(head, rows)}
 
 - A draw costs about 0.1 ms however small it is, and then as much as its values. Small draws of
   steps are therefore made {AHEAD} at a time; the others are too few to matter.
@@ -222,7 +221,7 @@ old and new in turn. Ratios above {TARGET} are bold.
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "noise.md", text.encode())
+    render.written("noise", text)
     print(text)
 
 

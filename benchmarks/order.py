@@ -11,6 +11,7 @@ from pathlib import Path
 
 import order_reference
 import page
+import render
 import torch
 
 from sde_diffusion.config.compose import build, compose_task
@@ -105,7 +106,7 @@ def record() -> tuple[str, str, list[Row]]:
         line = [label, found[0]["grid"], *cells(found, columns[kind]), slope(found)]
         tables[kind].append([*line, str(found[0]["order"])])
     text = [
-        page.table(
+        render.markdown(
             ["solver", "grid", *(f"NFE {n}" for n in columns[kind]), "slope", "declared order"],
             tables[kind],
         )
@@ -127,7 +128,7 @@ def gains(found: list[Row]) -> str:
             for n in budgets
         ]
         lines.append([solver, *shown])
-    return page.table(["solver", *(f"NFE {n}" for n in budgets)], lines)
+    return render.markdown(["solver", *(f"NFE {n}" for n in budgets)], lines)
 
 
 def timing() -> str:
@@ -156,7 +157,7 @@ def timing() -> str:
         [label, str(nfe), f"{statistics.median(spent):.2g}"]
         for (label, _, nfe, _), spent in zip(cases, measured, strict=True)
     ]
-    return page.table(["solver", "NFE", "ms"], lines)
+    return render.markdown(["solver", "NFE", "ms"], lines)
 
 
 def main() -> None:
@@ -243,7 +244,7 @@ Processor time, median of 7 interleaved runs, d = {len(VARIANCE)}:
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "order.md", text.encode())
+    render.written("order", text)
     print(text)
 
 

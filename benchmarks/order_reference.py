@@ -10,7 +10,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-import page
+import render
 
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.exact import Gaussian, natural_image_variances, relative_error
@@ -163,13 +163,13 @@ ours has its ratio to the reference in brackets, in bold if it is more than 10 %
 definitions of the reference {total - apart} of {total} cells are within 10 %. Our order is the
 slope from {SLOPE[0]} to {SLOPE[1]} evaluations.
 
-{page.table(head, lines)}
+{render.markdown(head, lines)}
 
 What differs, by name; each is a choice of ours, and the line "its definition" makes it:
 
 {reasons}
 
-{page.table(["row", "whose", *(f"NFE {n}" for n in STOCHASTIC_NFE)], stochastic)}
+{render.markdown(["row", "whose", *(f"NFE {n}" for n in STOCHASTIC_NFE)], stochastic)}
 
 The predictor-corrector has the norm of the score in its step and is no linear map: its line is the
 limit of many dimensions, where the norm is its root mean square. Ours is that of the law which the

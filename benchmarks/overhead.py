@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import page
+import render
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +32,6 @@ from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 
 SHAPE = (64, 3, 32, 32)
 STEPS, ROUNDS = 20, 31
@@ -267,7 +266,7 @@ that makes the network's input. Targets: half of the time of diffusers {diffuser
 multistep solvers, no more than it for others.
 **{len(found) - len(missed)} of {len(found)}** are met{exceptions}.
 
-{page.table(head, [line for line, _ in found])}
+{render.markdown(head, [line for line, _ in found])}
 
 The coefficients of a grid are computed for the first batch that walks it and looked up for the
 next; *new grid* has them all computed anew, which diffusers does in `set_timesteps`, left out here.
@@ -281,7 +280,7 @@ prediction it uses.
 Not the same work, for what these schedulers are handed is the slope itself, while ours, handed the
 image, makes it:
 
-{page.table(head[:-3], [line[:-3] for line, _ in unlike])}
+{render.markdown(head[:-3], [line[:-3] for line, _ in unlike])}
 
 ## Where the numbers come from
 
@@ -290,7 +289,7 @@ image, makes it:
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "overhead.md", text.encode())
+    render.written("overhead", text)
     print(text)
 
 

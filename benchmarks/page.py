@@ -1,4 +1,4 @@
-"""Runs one comparison and writes its result page: table, plot, command, machine, date, revision."""
+"""Runs one comparison, keeps its plots, and writes its result page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import render
+
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.system.provenance import machine, revision
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import compare
 
 HERE = Path(__file__).resolve().parent
+table, number = render.markdown, render.shown
 
 
 def run(name: str, overrides: list[str], plots: list[str]) -> list[dict[str, Any]]:
@@ -43,17 +46,6 @@ def once(folder: Path, name: str, work: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def number(value: float | None) -> str:
-    """Three digits, a dash for nothing."""
-    return "-" if value is None else f"{value:.3g}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
-    return "\n".join(lines)
-
-
 def write(
     name: str, title: str, text: list[str], overrides: list[str], facts: dict[str, Any]
 ) -> None:
@@ -68,8 +60,8 @@ def write(
         f"{facts['extractor_fingerprint']}, reference {facts['reference']} "
         f"(n = {facts['reference_n']}), seeds {facts['seeds']}",
     ]
-    page = [f"# {title}", *text, "## Where the numbers come from", "\n".join(provenance)]
-    write_atomically(HERE / f"{name}.md", ("\n\n".join(page) + "\n").encode())
+    page = [f"# {title}", *text, render.SOURCES, "\n".join(provenance)]
+    render.written(name, "\n\n".join(page) + "\n")
 
 
 def plain(name: str, title: str, text: list[str]) -> None:
@@ -80,8 +72,8 @@ def plain(name: str, title: str, text: list[str]) -> None:
         f"- machine: {here['machine']}",
         f"- date: {here['date']}, revision: {here['revision']}",
     ]
-    page = [f"# {title}", *text, "## Where the numbers come from", "\n".join(provenance)]
-    write_atomically(HERE / f"{name}.md", ("\n\n".join(page) + "\n").encode())
+    page = [f"# {title}", *text, render.SOURCES, "\n".join(provenance)]
+    render.written(name, "\n\n".join(page) + "\n")
 
 
 def facts(name: str) -> dict[str, Any]:

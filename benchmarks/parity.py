@@ -16,10 +16,10 @@ from pathlib import Path
 
 import page
 import pytest
+import render
 
 sys.path.insert(0, str(page.HERE.parent))
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 from tests.peers import test_diffusers as diffusers
 from tests.peers import test_k_diffusion as k_diffusion
 from tests.peers.conftest import SHAPE, TOLERANCE, k_sampling
@@ -73,13 +73,13 @@ variance 1: one network (a small MLP, batch {" x ".join(map(str, SHAPE))}), the 
 levels, shared noise. {met} of {len(rows)} are within {TOLERANCE:g}; what is left is the float32 in
 which the peers compute.
 
-{page.table(["peer", "case", "ours", "largest difference"], rows)}
+{render.markdown(["peer", "case", "ours", "largest difference"], rows)}
 
 ## Three exceptions
 
 Done the peer's way in the point named, ours is the peer's; the tests hold both columns.
 
-{page.table(["peer", "what it does", "difference", "its way"], differing)}
+{render.markdown(["peer", "what it does", "difference", "its way"], differing)}
 
 Without a counterpart here: `sample_dpm_adaptive` (the adaptive solver of ours is Dormand-Prince),
 and `sample_dpm_fast` beyond two evaluations, which are a step of DPM-Solver-2.
@@ -91,7 +91,7 @@ and `sample_dpm_fast` beyond two evaluations, which are a step of DPM-Solver-2.
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "parity.md", text.encode())
+    render.written("parity", text)
     print(text)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import page
+import render
 import torch
 from torch import Tensor
 
@@ -19,7 +20,6 @@ from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.training.ema import Averaged, PowerEMA
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.posthoc import WIDTHS, Snapshots, coefficients, stored
@@ -139,7 +139,7 @@ def main() -> None:
         "Relative error of the vector of all weights, by how many snapshots of each of the two "
         "widths are used. *To the final weights*: how far the average lies from the weights of the "
         "last step, on the same scale, which is what there is to be reproduced.",
-        page.table(
+        render.markdown(
             ["width", "to the final weights", *heads, "held-out loss"],
             [
                 [
@@ -156,17 +156,17 @@ def main() -> None:
         "## What the sum of one is worth",
         "The same without the condition on the coefficients, as published; what did not change "
         "in training is then scaled by their sum.",
-        page.table(["width", *heads], [[f"{r['width']:g}", *error(r, "free")] for r in rows]),
+        render.markdown(["width", *heads], [[f"{r['width']:g}", *error(r, "free")] for r in rows]),
         "## Snapshots in half precision",
         "With the condition, from snapshots rounded to float16: coefficients of both signs amplify "
         "the rounding. Snapshots are written in float32 for that reason; models in float16.",
-        page.table(["width", *heads], [[f"{r['width']:g}", *error(r, "half")] for r in rows]),
+        render.markdown(["width", *heads], [[f"{r['width']:g}", *error(r, "half")] for r in rows]),
         "## Where the numbers come from",
         f"- command: `python benchmarks/{Path(sys.argv[0]).name}`, "
         f"{time.perf_counter() - begin:.0f} s\n"
         f"- machine: {found['machine']}\n- date: {found['date']}, revision: {found['revision']}",
     ]
-    write_atomically(page.HERE / "posthoc_ema.md", ("\n\n".join(text) + "\n").encode())
+    render.written("posthoc_ema", "\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

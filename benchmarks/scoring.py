@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import page
+import render
 import torch
 from torch import Tensor
 
@@ -68,7 +69,7 @@ def main() -> None:
         "own. Timed: reading, the Frechet curve, bias and interval by leave-one-out, KID, "
         "precision, recall, density and coverage of every row; means over blocks; paired ranks at "
         "every NFE; plots, tables and the page.",
-        page.table(
+        render.markdown(
             ["", "seconds"],
             [
                 ["wall time", f"{seconds:.1f}"],

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import page
+import render
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
@@ -31,7 +31,6 @@ from sde_diffusion.images.pixels import to_float
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import register
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import BESIDE, TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
@@ -231,14 +230,14 @@ def main() -> None:
         "in its training example's `--use_ema`, and as in its tutorial, which keeps no average. "
         "Its data loader gets tensors instead of image files, and no accelerator object stands "
         "around it: neither would make it faster.",
-        page.table(head, rows),
+        render.markdown(head, rows),
         f"Medians of {ROUNDS} interleaved steps after {WARM}; *time / ours* is the median of the "
         "ratios of the steps of one round: above 1, that loop is slower. Processor time is not "
         "lengthened by other processes; wall time is.",
         "The share of our step outside the network's forward, the backward pass and the "
         "optimizer: batch, noise, preconditioning, loss, clipping, EMA, checks, bar. Of processor "
         f"time, median of {ROUNDS} steps; the last two rows are the recipes of this package.",
-        page.table(["run", "batch", "precision", "share outside"], shares),
+        render.markdown(["run", "batch", "precision", "share outside"], shares),
         "No GPU was at hand: what bfloat16, channels-last and `compile=true` are worth on one is "
         "not measured.",
         "## Where the numbers come from",
@@ -247,7 +246,7 @@ def main() -> None:
             + [f"- {key}: {value}" for key, value in machine().items()]
         ),
     ]
-    write_atomically(page.HERE / "throughput.md", ("\n\n".join(text) + "\n").encode())
+    render.written("throughput", "\n\n".join(text) + "\n")
     print("\n\n".join(text))
 
 

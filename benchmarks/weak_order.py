@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import page
+import render
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -23,7 +23,6 @@ from sde_diffusion.process.sde import VE
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.provenance import machine
-from sde_diffusion.system.storage import write_atomically
 
 # The steps from 10 to 0.05 are those of twice as many from 80 to 0.002.
 GRID = LogSNR(0.05, 10.0)
@@ -166,7 +165,7 @@ over these twelve, in units of each one's standard deviation, with its standard 
 sharp; the start is exact. Steps are uniform in the log-SNR, from 10 to 0.05, on the VE SDE, whose
 time is uniform in it. A change falls by 2^p at each doubling if p is the weak order.
 
-{page.table(head, found)}
+{render.markdown(head, found)}
 
 A slope is left out where the change is within two standard errors of zero. The last but one column
 is the slope of the exact error on the wider component alone, over the last doubling: what steps of
@@ -185,7 +184,7 @@ steps on.
 - machine: {facts["machine"]}
 - date: {facts["date"]}, revision: {facts["revision"]}
 """
-    write_atomically(page.HERE / "weak_order.md", text.encode())
+    render.written("weak_order", text)
     print(text)
 
 

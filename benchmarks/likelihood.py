@@ -187,8 +187,8 @@ estimate states from the spread of its probes, and their ratio; the mean error w
 error. In the last column the same spread with the isotropic reference: the reference's own trace,
 known exactly, is what the probes need not find.
 
-{render.markdown(["mixture", "probes", "seen", "stated", "seen / stated", "mean", "isotropic: seen"],
-            probes)}
+{render.markdown(["mixture", "probes", "seen", "stated", "seen / stated", "mean",
+                  "isotropic: seen"], probes)}
 
 ## The shipped model on a few MNIST images
 

@@ -21,6 +21,8 @@ FOLDER = ROOT / "outputs" / "benchmark-mutants"
 SEEDS, MOST = 200, 12
 Record = dict[str, Any]
 
+WHY = ["file", "line", "change", "why nothing can tell"]
+
 
 def command(module: str, *words: str) -> list[str]:
     return [sys.executable, "-m", module, *words]
@@ -119,7 +121,7 @@ a mutant: {checks(records)}.
 
 ## Survivors
 
-{render.markdown(["file", "line", "change", "why nothing can tell"], reasons) if reasons else "None."}
+{render.markdown(WHY, reasons) if reasons else "None."}
 
 ## False alarms
 

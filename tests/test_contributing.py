@@ -83,7 +83,8 @@ def test_the_page_shows_every_file() -> None:
         "tests/metrics/test_mean_shift.py", "sde_diffusion/guidance/mirrored.py",
         "conf/guidance/mirrored.yaml", "tests/guidance/test_mirrored.py", "pyproject.toml",
         "your_package/solver.py", "your_package/conf/solver/fancy.yaml",
-        "your_package/network.py", "your_package/conf/network/wide.yaml",
+        "your_package/network.py", "your_package/conf/network/wide.yaml", "benchmarks/levels.py",
+        "benchmarks/text/levels.md",
     }  # fmt: skip
 
 
@@ -132,6 +133,19 @@ def test_its_comparison_writes_the_metric(copy: Path, tmp_path: Path, tiny_model
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert [row["solver"] for row in rows] == ["ddim", "midpoint"]
     assert all(row["mean_shift"] > 0 for row in rows)
+
+
+def test_its_benchmark_writes_a_page(tmp_path: Path) -> None:
+    typed(tmp_path, "benchmarks/")
+    shutil.copy(ROOT / "benchmarks" / "render.py", tmp_path / "benchmarks")
+    subprocess.run(
+        [sys.executable, "benchmarks/levels.py"], cwd=tmp_path, check=True,
+        env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )  # fmt: skip
+    page = (tmp_path / "benchmarks" / "levels.md").read_text()
+    assert "| RectifiedFlow | 0.5 |" in page  # sigma / alpha = t / (1 - t)
+    assert "at time 0.26." in page  # of VP: 9.95 t^2 + 0.1 t = log 2
+    assert "- command: `python benchmarks/levels.py`" in page
 
 
 TRAINED = ["steps=2", "save_every=2", "batch_size=4", "warmup=1", "hydra.run.dir=out"]

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sde_diffusion.exact import Gaussian as Gaussian
-    from sde_diffusion.exact import exact_error as exact_error
+    from sde_diffusion.face.analyse import analyse as analyse
     from sde_diffusion.face.compare import compare as compare
+    from sde_diffusion.face.evaluate import evaluate as evaluate
+    from sde_diffusion.face.exact import exact_error as exact_error
     from sde_diffusion.face.load import load as load
     from sde_diffusion.face.load import wrap as wrap
     from sde_diffusion.face.model import Model as Model
@@ -29,8 +31,12 @@ _MODULES = {
     "face.model": "Model",
     "face.compare": "compare",
     "face.results": "Results",
+    "face.analyse": "Analysis analyse",
+    "face.evaluate": "Evaluation evaluate",
+    "face.exact": "exact_error",
+    "face.likelihood": "BitsPerDim",
     "errors": "InputError",
-    "exact": "Gaussian exact_error",
+    "exact": "Gaussian",
     "conditions.condition": "Condition Part",
     "conditions.conditioner": "Conditioner",
     "denoisers.space": "Kind Space",

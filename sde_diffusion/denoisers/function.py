@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,12 @@ class FunctionDenoiser(CountedDenoiser):
             raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
         self.model, self.predicts, self.extra = model, predicts, extra or nothing
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
+        self._identity = f"function-{uuid.uuid4().hex[:16]}"
+
+    @property
+    def identity(self) -> str:
+        """Of this object alone: what a function does is known by no content."""
+        return self._identity
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         if sigma.ndim == 0 and sigma.device.type == "cpu":  # a number, which need not be copied
@@ -58,6 +65,11 @@ class FunctionDenoiser(CountedDenoiser):
             levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
         given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
         answer = self._checked(self.model(x.clone(), given, *self.extra(cond, x)), x)
+        if x.requires_grad and torch.is_grad_enabled() and not answer.requires_grad:
+            raise InputError(
+                "model: its answer carries no gradient, which a likelihood takes; leave "
+                "torch.no_grad and detach out of it"
+            )
         if self.predicts == "x0":
             return answer
         column = levels.reshape(-1, *[1] * (x.ndim - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,14 @@ def whole(key: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
         limit = f"from {low} to {high}" if high < 2**63 - 1 else f">= {low}"
         raise InputError(f"{key}={value!r}: give a whole number {limit}")
     return found
+
+
+def number(key: str, value: Any) -> float:
+    """A finite number, of any library; InputError, which names ``key``, otherwise."""
+    plain = getattr(value, "tolist", lambda: value)()
+    if type(plain) not in (int, float) or not math.isfinite(plain):
+        raise InputError(f"{key}={value!r}: give a finite number")
+    return float(plain)
 
 
 def state_dtype(value: torch.dtype | str, key: str = "dtype") -> torch.dtype:
@@ -79,13 +88,27 @@ def truth(key: str, value: Any) -> bool:
 
 def several(key: str, value: Any, low: int) -> list[int]:
     """One whole number >= ``low``, or a list of them."""
-    plain = getattr(value, "tolist", lambda: value)()
-    if isinstance(plain, str | bytes | Mapping) or not isinstance(plain, Iterable):
-        return [whole(key, plain, low)]
-    numbers = [whole(key, each, low) for each in plain]
+    if not is_several(value):
+        return [whole(key, value, low)]
+    numbers = [whole(key, each, low) for each in value]
     if not numbers:
         raise InputError(f"{key}=[]: give at least one")
     return numbers
+
+
+def listed(key: str, value: Any) -> list[Any]:
+    """A list of choices; one that stands alone is a list of one."""
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    if not (entries := list(value)):
+        raise InputError(f"{key}=[]: give at least one")
+    return entries
+
+
+def is_several(value: Any) -> bool:
+    """Whether it is a list, an array or a range of values, and no single one."""
+    plain = getattr(value, "tolist", lambda: value)()
+    return isinstance(plain, Iterable) and not isinstance(plain, str | bytes | Mapping)
 
 
 def place(key: str, value: Any) -> Path:

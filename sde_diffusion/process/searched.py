@@ -42,13 +42,14 @@ class Searched(TimeGrid):
 
     Args:
         order: p of the solver that is meant: 1 DDIM, 2 or 3 multistep.
-        spectrum: a file of ``sde-diffusion analyse``; null: small natural images.
+        spectrum: a file of ``sde-diffusion analyse``, or a ``Spectrum``; null: small natural
+            images.
     """
 
     def __init__(
         self,
         order: int = 2,
-        spectrum: str | None = None,
+        spectrum: str | Spectrum | None = None,
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
     ) -> None:
@@ -57,7 +58,9 @@ class Searched(TimeGrid):
             raise InputError(f"grid.order={order}: choose 1, 2 or 3")
         self.order = order
         variance = natural_image_variances()
-        if spectrum is not None:
+        if isinstance(spectrum, Spectrum):
+            variance = spectrum.variance
+        elif spectrum is not None:
             variance = Spectrum.load(Path(spectrum), "grid.spectrum").variance
         self.modes = binned(variance)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 
 
 def _first_spectrum(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
@@ -21,7 +21,7 @@ def _first_spectrum(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 SPECTRUM = SealedKind("spectrum", 2, "make one with 'sde-diffusion analyse'", _first_spectrum)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """The modes of a data set in [-1, 1].
 
@@ -34,6 +34,14 @@ class Spectrum:
     mean: Tensor
     name: str
     kind: str
+
+    def identity(self) -> dict[str, str]:
+        """Its modes by content."""
+        tensors = {"mean": self.mean, "variance": self.variance}
+        return {"spectrum": first_checksum(tensors)[:16]}
+
+    def __repr__(self) -> str:
+        return f"Spectrum({self.name}: {len(self.variance)} modes, {self.kind})"
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""

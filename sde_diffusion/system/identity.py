@@ -89,12 +89,19 @@ class Listable(Protocol):
     def tolist(self) -> Any: ...
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """What says itself what it is known by: components, and content that is held in memory."""
+
+    def identity(self) -> Any: ...
+
+
 def identity(value: Any) -> Any:
     """``value``, plain containers, with the component's name in the place of each class path.
 
     A component is its name and fields; numbers and arrays of libraries become Python's.
     """
-    if isinstance(value, Component):
+    if isinstance(value, Identified):
         return value.identity()
     if isinstance(value, Mapping):
         renamed = {COMPONENT: component(str(value[TARGET]))} if TARGET in value else {}

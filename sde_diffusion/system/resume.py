@@ -32,16 +32,17 @@ def in_parts(
     rows: int,
     chunk: int,
     work: Callable[[slice], dict[str, Tensor]],
-    progress: str,
+    progress: str | None,
 ) -> dict[str, Tensor]:
     """``work`` on slices of ``chunk`` rows, each result [chunk, ...] written whole or not at all.
 
     A part that ``folder`` has whole is read, not made again: its name holds a digest of
-    ``depends``, which must say all that the numbers depend on. Returns the parts joined, by name.
+    ``depends``, which must say all that the numbers depend on. ``progress`` labels a bar; None
+    draws none. Returns the parts joined, by name.
     """
     parts: list[Tensors] = []
     noise = {NOISE: depends[NOISE]} if NOISE in depends else {}
-    with tqdm(total=rows, desc=progress, unit="image") as bar:
+    with tqdm(total=rows, desc=progress, unit="image", disable=progress is None) as bar:
         for path, taken in _paths(folder, depends, rows, chunk).items():
             part = PART.recall(path, lambda facts, tensors: tensors)
             if part is None:

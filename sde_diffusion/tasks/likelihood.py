@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import ImageSet
 from sde_diffusion.data.splits import both_splits
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN
@@ -107,40 +110,74 @@ def log_density(
     job: Run[LikelihoodTask], data: ImageSet, test: ImageSet
 ) -> Callable[[slice], dict[str, Tensor]]:
     """log p of some of the images, its standard error over probes, and what was spent."""
-    task = job.task
-    likelihood, cond = _likelihood(job, data, test), job.condition(task.seeds)
-    if task.label == "all" and job.model.classes and test.labels is not None:
-        cond = job.model.condition({"label": test.labels[: task.n]}, task.seeds)
-
-    def part(rows: slice) -> dict[str, Tensor]:
-        seeds = task.seeds[rows]
-        x = dequantise(test.images[: task.n][rows], seeds).to(job.device)
-        density = likelihood(x, seeds, None if cond is None else cond[rows].to(job.device))
-        spent = torch.tensor([[density.evaluations, density.products]]).expand(len(x), 2)
-        return {"log_p": density.log_p, "standard_error": density.standard_error, "spent": spent}
-
-    return part
+    task, images, sde = job.task, test[slice(0, job.task.n)], build(job.config.sde, "sde", SDE)
+    ends = task.sigma_min, task.sigma_max
+    likelihood = likelihood_of(images, sde, job.denoiser, ends, task.error, task.probes, "data")
+    label = own_labels(job.model, task.label, images, "data")
+    cond = job.model.condition({"label": label}, task.seeds)
+    # Last, since it takes a while: all that can be refused has been.
+    if task.prior == "moment_matched":
+        likelihood = replace(likelihood, prior=matched(data))
+    return density_of(likelihood, images, task.seeds, cond, job.device)
 
 
-def _likelihood(job: Run[LikelihoodTask], data: ImageSet, test: ImageSet) -> Likelihood:
-    task, denoiser, shape = job.task, job.denoiser, tuple(test.images.shape[1:])
+def likelihood_of(
+    images: ImageSet,
+    sde: SDE,
+    denoiser: Denoiser,
+    ends: tuple[float | None, float | None],
+    error: float,
+    probes: int | None,
+    key: str,
+) -> Likelihood:
+    """That of these images, called ``key``, by the isotropic reference; InputError for others.
+
+    ``ends`` are the noise levels of image and prior, None for the model's.
+    """
+    shape = tuple(images.images.shape[1:])
     if shape != denoiser.shape:
-        raise InputError(f"data: images {shape} are not the model's {denoiser.shape}")
-    low, high = task.sigma_min, task.sigma_max
-    likelihood = Likelihood.build(
-        build(job.config.sde, "sde", SDE),
+        raise InputError(f"{key}: images {shape} are not the model's {denoiser.shape}")
+    low, high = ends
+    return Likelihood.build(
+        sde,
         denoiser,
         isotropic(math.prod(shape)),
         max(SIGMA_MIN, denoiser.sigma_min) if low is None else low,
         min(SIGMA_MAX, denoiser.sigma_max) if high is None else high,
-        task.error,
-        task.probes,
+        error,
+        probes,
     )
-    # Last, since it takes a while: all that can be refused has been.
-    if task.prior == "moment_matched":
-        likelihood = replace(likelihood, prior=matched(data))
-    likelihood.prior.to(job.device)
-    return likelihood
+
+
+def own_labels(model: OpenedModel, label: Any, images: ImageSet, key: str) -> Any:
+    """What ``label`` wishes: ``"all"`` is each image's own; InputError where it has none."""
+    if not (isinstance(label, str) and label == "all" and model.classes):
+        return label
+    if images.labels is None:
+        raise InputError(
+            f"label=all: no labels in {key}, and the model would be told wrong ones; give a class, "
+            "or label=null for no condition"
+        )
+    return images.labels
+
+
+def density_of(
+    likelihood: Likelihood,
+    images: ImageSet,
+    seeds: Sequence[int],
+    cond: Condition | None,
+    device: torch.device,
+) -> Callable[[slice], dict[str, Tensor]]:
+    """log p of some rows of the images, its standard error over probes, and what was spent."""
+    likelihood.prior.to(device)
+
+    def part(rows: slice) -> dict[str, Tensor]:
+        x = dequantise(images.images[rows], seeds[rows]).to(device)
+        density = likelihood(x, seeds[rows], None if cond is None else cond[rows].to(device))
+        spent = torch.tensor([[density.evaluations, density.products]]).expand(len(x), 2)
+        return {"log_p": density.log_p, "standard_error": density.standard_error, "spent": spent}
+
+    return part
 
 
 def matched(data: ImageSet) -> GaussianDenoiser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +24,9 @@ from sde_diffusion.solvers.calibrated.normal import NormalRows
 from sde_diffusion.solvers.calibrated.rule import Rule, Seen
 from sde_diffusion.solvers.step import Ask, Step, times_of
 from sde_diffusion.system.storage import asset, fingerprint
+
+# What a message calls rules that were read from no file.
+IN_MEMORY = "(in memory)"
 
 
 class CalibratedGrid(TimeGrid):
@@ -73,21 +78,38 @@ class Calibrated(StepSolver[CalibratedState]):
     UniPC-3 on the grid vptime is as good.
 
     Args:
-        path: a calibration file, or the name of a shipped one.
+        path: a calibration file, the name of a shipped one, or a ``Calibration`` in memory, as
+            ``Model.calibrate`` makes it.
         allow_other_model: use it with a model, guidance or condition that it was not made for.
     """
 
     order = None
     one_step = False
 
-    def __init__(self, path: str = "mnist-calibrated", allow_other_model: bool = False) -> None:
-        self.path, self.allow_other_model = path, allow_other_model
-        self.calibration = Calibration.load(asset(path))
+    def __init__(
+        self, path: str | Calibration = "mnist-calibrated", allow_other_model: bool = False
+    ) -> None:
+        self.allow_other_model = allow_other_model
+        if isinstance(path, Calibration):
+            self.path, self.calibration = IN_MEMORY, path
+        else:
+            self.path, self.calibration = str(path), Calibration.load(asset(str(path)))
         self.own_grid = CalibratedGrid(self.calibration)
 
     @property
     def content(self) -> str:
+        if self.path == IN_MEMORY:
+            return self.calibration.identity()["calibration"]
         return fingerprint(asset(self.path))
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """A row a rule: its error on held-out noises beside that of the best standard solver."""
+        return self.calibration.errors
+
+    def save(self, path: str | Path) -> None:
+        """Write the rules into a file for ``Calibrated(path)`` and ``solver.path=``."""
+        self.calibration.save(Path(path))
 
     @property
     def grid(self) -> TimeGrid:

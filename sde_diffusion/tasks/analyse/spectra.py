@@ -41,6 +41,8 @@ def dct(images: ImageSet) -> Spectrum:
     Close to the principal components where what an image shows may stand anywhere in it; for any
     number of pixels.
     """
+    if images.images.ndim != 4:
+        raise InputError(f"modes=dct: {images.name} has no pixels side by side; set modes=pca")
     c = images.images.shape[1]
     colours = FeatureStats.empty(c)
     for x in _chunks(images):

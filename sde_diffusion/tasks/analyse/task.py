@@ -49,15 +49,6 @@ class AnalyseTask:
         if min(self.nfe) < 1:
             raise InputError(f"nfe={self.nfe}: give numbers >= 1")
         choice("modes", self.modes, MODES)
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise InputError(
-                f"sigma_min={self.sigma_min}: give 0 < sigma_min < sigma_max={self.sigma_max}"
-            )
-
-    @property
-    def ends(self) -> dict[str, float]:
-        """The noise levels that all grids begin and end at."""
-        return {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
 
 
 def run(config: DictConfig, folder: Path) -> float:
@@ -65,9 +56,9 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, AnalyseTask) as job:
         task = job.task
         sde: SDE = build(config.sde, "sde", SDE)
-        check_reach(sde, task)
-        chosen = pairs(sde, task.solvers, task.grids, task.ends)
-        images: ImageSet = build(config.data, "data", DataSource).load().as_pictures()
+        ends = reached(sde, task.sigma_min, task.sigma_max)
+        chosen = pairs(sde, task.solvers, task.grids, ends)
+        images: ImageSet = build(config.data, "data", DataSource).load()
         spectrum, path = known_spectrum(images, task.modes, folder)
         job.begin()
         rows = measure([pair.on(spectrum, path) for pair in chosen], task.nfe, sde, spectrum)
@@ -89,13 +80,17 @@ def run(config: DictConfig, folder: Path) -> float:
     return float(best(rows)[max(unique(rows, "nfe"))]["error"])
 
 
-def check_reach(sde: SDE, task: AnalyseTask) -> None:
-    """InputError unless the process reaches the noise levels asked for."""
+def reached(sde: SDE, sigma_min: float, sigma_max: float) -> dict[str, float]:
+    """The noise levels that all grids begin and end at; InputError unless the process reaches
+    them."""
+    if not 0 < sigma_min < sigma_max:
+        raise InputError(f"sigma_min={sigma_min}: give 0 < sigma_min < sigma_max={sigma_max}")
     try:
-        Karras(sigma_min=task.sigma_min, sigma_max=task.sigma_max).times(sde, 1)
+        Karras(sigma_min=sigma_min, sigma_max=sigma_max).times(sde, 1)
     except InputError as error:
         text = str(error).replace("grid.sigma_max", "sigma_max")
-        raise InputError(f"sigma_max={task.sigma_max}: {text}") from error
+        raise InputError(f"sigma_max={sigma_max}: {text}") from error
+    return {"sigma_min": sigma_min, "sigma_max": sigma_max}
 
 
 def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[Spectrum, Path]:
@@ -103,20 +98,31 @@ def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[Spectrum,
     path = folder / f"spectrum-{kind}-{images.fingerprint}.safetensors"
     spectrum = SPECTRUM.recall(path, Spectrum.parse)
     if spectrum is None:
-        spectrum = MODES[kind](images)
-        if not float(spectrum.variance.max()) > 0:
-            raise InputError(f"data: the {len(images)} images are all the same; give others")
+        spectrum = spectrum_of(images, kind)
         spectrum.save(path)
     return spectrum, path
 
 
+def spectrum_of(images: ImageSet, kind: str) -> Spectrum:
+    """The spectrum of ``images``; InputError where there is none."""
+    spectrum = MODES[kind](images)
+    if not float(spectrum.variance.max()) > 0:
+        raise InputError(f"data: the {len(images)} images are all the same; give others")
+    return spectrum
+
+
 def measure(
-    chosen: Sequence[Pair], budgets: Sequence[int], sde: SDE, spectrum: Spectrum
+    chosen: Sequence[Pair],
+    budgets: Sequence[int],
+    sde: SDE,
+    spectrum: Spectrum,
+    progress: bool = True,
 ) -> list[Row]:
     """One row for each pair and each NFE that buys whole steps."""
     rows: list[Row] = []
     refused: list[InputError] = []
-    with tqdm(total=len(chosen) * len(set(budgets)), desc="analyse", unit="cell") as bar:
+    work = len(chosen) * len(set(budgets))
+    with tqdm(total=work, desc="analyse", unit="cell", disable=not progress) as bar:
         for pair in chosen:
             for nfe in sorted(set(budgets)):
                 bar.update()

@@ -1,0 +1,131 @@
+"""Distances of any images to any others, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from sde_diffusion.config.options import Options
+from sde_diffusion.errors import InputError
+from sde_diffusion.face import values
+from sde_diffusion.face.components import extractor_for
+from sde_diffusion.face.keywords import keywords
+from sde_diffusion.face.pictures import image_set, reference_set
+from sde_diffusion.face.rows import Row, Rows
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.metrics.judge import Judge
+from sde_diffusion.metrics.memorisation import Memorisation, memorisation
+from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.report.html import uri
+from sde_diffusion.tasks.evaluate import judged, lines, nearest
+
+TAKES = ("extractor", "metrics")
+
+
+@final
+class Evaluation(Rows):
+    """One row a number of images: ``fd`` is the plug-in distance, ``fd_debiased`` that without
+    bias, ``floor`` that of as many real held-out images.
+
+    Attributes:
+        floors: the rows of the held-out images, where the reference holds some out.
+        memorisation: whether they copy the training images, if these were given.
+        nearest: the images nearest to a training image, above that image, as a PNG.
+        facts: what the numbers depend on.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        floors: Sequence[Row],
+        facts: Mapping[str, Any],
+        copied: Memorisation | None = None,
+        pairs: bytes | None = None,
+    ) -> None:
+        super().__init__(rows)
+        self.floors, self.facts = list(floors), dict(facts)
+        self.memorisation, self.nearest = copied, pairs
+
+    def __str__(self) -> str:
+        text = lines(self.facts["metric"], self[:], self.memorisation)
+        return "\n".join(text).removesuffix(": nearest.png")
+
+    def __repr__(self) -> str:
+        last = self[-1]
+        return f"Evaluation({self.facts['metric']} {last['fd']:.4g} at N = {last['samples']})"
+
+    def _repr_html_(self) -> str:
+        names = [name for name in self[0] if self[0][name] is not None]
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{_shown(row[name])}</td>' for name in names)}</tr>" for row in self
+        )
+        picture = "" if self.nearest is None else f'<img src="{uri(self.nearest)}" alt="nearest">'
+        title = f"{self.facts['metric']} to {self.facts['reference']}"
+        return f"<div><p>{title}</p><table><tr>{head}</tr>{body}</table>{picture}</div>"
+
+
+@keywords(*TAKES)
+def evaluate(
+    images: Any,
+    reference: Any = None,
+    n: Any = None,
+    *,
+    train: Any = None,
+    extractor: Any = None,
+    metrics: Any = ("kid", "prdc"),
+    **options: Any,
+) -> Evaluation:
+    """The Frechet distance of images to a reference, and other metrics beside it.
+
+    Args:
+        images: samples, a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder,
+            .zip, .npz, or a data set.
+        reference: likewise, or a ``ReferenceSet`` or its file; None: what is shipped for the
+            extractor.
+        n: numbers of images, prefixes; None: all.
+        train: the images that a model was trained on, to see whether these are copies.
+        extractor: of the features; None: by the shape of the images, ``mnist-cnn`` for MNIST's.
+        metrics: beside the Frechet distance.
+        options: fields of what is given by name: ``extractor__channels=3``.
+    """
+    fields = Options.of(options, TAKES)
+    shown = image_set("images", images)
+    judge = extractor_for(fields, extractor, shown.images.shape[1:])
+    measures = fields.several("metric", metrics, "metrics")
+    against = reference_set(reference, judge)
+    _check_shape("images", shown, against)
+    counts = [len(shown)] if n is None else values.several("n", n, 2)
+    if not 2 <= min(counts) <= max(counts) <= len(shown):
+        raise InputError(f"n={counts}: give numbers from 2 to the {len(shown)} images")
+    known = None if train is None else image_set("train", train)
+    if known is not None:
+        _check_shape("train", known, against)
+        if not len(against.held_out):
+            raise InputError(
+                f"train: reference {against.name} has no held-out images, which give the scale; "
+                "give a data set as reference, MNIST(), say"
+            )
+    features = judge(shown.images)
+    rows, floors = judged(
+        Judge(against.reference, against.features, measures), features, against, counts
+    )
+    facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
+    if known is None:
+        return Evaluation(rows, floors, facts)
+    facts["train_fingerprint"] = known.fingerprint
+    copied = memorisation(features, against.held_out, judge(known.images))
+    return Evaluation(rows, floors, facts, copied, nearest(shown, known, copied))
+
+
+def _check_shape(key: str, images: ImageSet, reference: ReferenceSet) -> None:
+    shape = tuple(images.images.shape[1:])
+    if shape != reference.shape:
+        raise InputError(
+            f"{key}: shape {shape} is not the reference's {reference.shape}; resize one of the two"
+        )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

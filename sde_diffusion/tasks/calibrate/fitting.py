@@ -1,0 +1,194 @@
+"""Rules for one denoiser, fitted in a folder that keeps what is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.calibration import Fitted, Settings, Trajectories, calibrate, trajectories
+from sde_diffusion.calibration.baselines import FEW
+from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
+from sde_diffusion.calibration.normal_law import normal_law
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import VERSION
+from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.identity import digest
+from sde_diffusion.system.resume import NOISE, in_parts, settled
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+
+
+def calls_of(nfe: Sequence[int], cost: int, nodes: int) -> list[int]:
+    """Calls of the denoiser for each NFE; InputError for what makes no rule."""
+    if not nfe:
+        raise InputError("nfe=[]: give at least one number of evaluations")
+    for number in nfe:
+        if number % cost or not 2 <= number // cost <= 64:
+            raise InputError(
+                f"nfe={number}: a call costs {cost} evaluation{'s' * (cost > 1)}; give "
+                f"multiples of {cost} from {2 * cost} to {64 * cost}"
+            )
+    if nodes < 2 * max(nfe) // cost:
+        raise InputError(f"nodes={nodes}: give at least twice the calls of a rule")
+    return sorted({number // cost for number in nfe})
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What is fitted to, and how much may be spent on it.
+
+    Attributes:
+        denoiser: guided, a network or a twin of the data. cond: of the noises.
+        seeds: of the noises, those fitted to first. calls: of each rule.
+        nodes: evaluations a noise of the converged reference.
+        sigma_min, sigma_max: ends of all rules.
+        bar: draw bars.
+    """
+
+    denoiser: Denoiser
+    cond: Condition | None
+    seeds: Sequence[int]
+    calls: Sequence[int]
+    settings: Settings
+    nodes: int
+    sigma_min: float
+    sigma_max: float
+    device: torch.device
+    bar: bool = True
+
+    def __post_init__(self) -> None:
+        low, high = self.denoiser.sigma_min, self.denoiser.sigma_max
+        if not low <= self.sigma_min < self.sigma_max <= high:
+            raise InputError(
+                f"sigma_min={self.sigma_min}, sigma_max={self.sigma_max}: outside the model's "
+                f"range {low:g} .. {high:g}; give levels within it"
+            )
+        self.settings.check()
+        self.denoiser.to(self.device)
+
+    def run(
+        self, folder: Path, depends: Mapping[str, Any], heard: Callable[[int, Fitted], None]
+    ) -> tuple[dict[int, Fitted], Normal, int]:
+        """The rules by calls, the law that they share, and the version of the noise.
+
+        Args:
+            folder: what is finished is kept in it, and taken from it.
+            depends: all that the numbers depend on.
+            heard: is told of each rule, also of one that was kept.
+        """
+        size = self.settings.batch_size
+        kinds = {f"rule{n}": RULE for n in self.calls}
+        depends = {**depends, NOISE: VERSION}
+        depends = settled(folder, depends, len(self.seeds), size, kinds)
+        exact = self._reference(folder, depends)
+        normal = normal_law(self.denoiser, exact, MODES, size, self.device)
+        rules: dict[int, Fitted] = {}
+        for n in self.calls:
+            path = folder / "parts" / f"{digest(depends)}-rule{n}.safetensors"
+            rule = load_rule(path, n)
+            if rule is None:
+                rule = self._rule(exact, n, normal)
+                save_rule(path, rule, VERSION)
+            rules[n] = rule
+            heard(n, rule)
+        return rules, normal, depends.get(NOISE, 1)
+
+    def _reference(self, folder: Path, depends: Mapping[str, Any]) -> Trajectories:
+        """The converged trajectories of all noises, in parts on disk."""
+        size = self.settings.batch_size
+
+        def part(rows: slice) -> dict[str, Tensor]:
+            cond = None if self.cond is None else self.cond[rows]
+            exact = trajectories(self.denoiser, self.seeds[rows], cond, self.nodes, self.sigma_min,
+                                 self.sigma_max, size, self.device)  # fmt: skip
+            rows_first = exact.states.transpose(0, 1)
+            return {"states": rows_first, "levels": exact.levels.expand(len(rows_first), -1)}
+
+        name = "reference" if self.bar else None
+        whole = in_parts(folder, depends, len(self.seeds), size, part, name)
+        return Trajectories(whole["levels"][0], whole["states"].transpose(0, 1), self.cond)
+
+    def _rule(self, exact: Trajectories, n: int, normal: Normal) -> Fitted:
+        """The rule of ``n`` calls, and the errors of standard solvers beside it."""
+        task = self.settings
+        # Search and joint fit may end before their budgets: the bar then jumps to its end.
+        searched = task.tries * n * min(CHOOSING, task.noises)
+        measured = (len(FEW) + 10) * n * task.held_out
+        work = (searched + measured + task.budget * n * task.noises) * self.denoiser.cost
+        with tqdm(
+            total=work, desc=f"{n} calls", unit="eval", unit_scale=True, disable=not self.bar
+        ) as bar:
+
+            def hear(evaluations: int) -> None:
+                bar.update(min(evaluations, work - bar.n))
+
+            rule = calibrate(
+                self.denoiser, exact, n, task, normal, self.sigma_min, self.device, hear
+            )
+            hear(work)
+        return rule
+
+    def calibration(
+        self,
+        rules: Mapping[int, Fitted],
+        normal: Normal,
+        model: Denoiser,
+        conditional: bool,
+        facts: Mapping[str, Any],
+    ) -> Calibration:
+        """All rules as one calibration.
+
+        Args:
+            model: what it is for, which a twin of the data may have stood for.
+            conditional: whether that is asked with conditions.
+        """
+        kind, edges = bands_for(self.settings.mode, model.shape, len(normal.variances))
+        errors = {
+            n: {"start": rule.start_error, "joint": rule.error, "standard": rule.standard}
+            for n, rule in rules.items()
+        }
+        return Calibration(
+            model=model.identity,
+            conditional=conditional,
+            shape=model.shape,
+            sigma_max=self.sigma_max,
+            normal=normal,
+            rules={n: rule.rule for n, rule in rules.items()},
+            kind=kind,
+            edges=edges,
+            facts={**facts, "held_out": errors},
+        )
+
+
+def _first_rule(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
+    return {k: strict_json.loads(metadata[k], finite=False) for k in ("errors", "standard")}
+
+
+RULE = SealedKind("rule", 2, "run the same command again", _first_rule)
+
+
+def save_rule(path: Path, fitted: Fitted, noise: int) -> None:
+    """Write one rule with its errors, and the version of the noise that it was fitted to."""
+    errors = {"start": fitted.start_error, "joint": fitted.error}
+    facts = {"errors": errors, "standard": fitted.standard, NOISE: noise}
+    RULE.write(path, rule_tensors(fitted.rule), facts)
+
+
+def load_rule(path: Path, n: int) -> Fitted | None:
+    """Read what ``save_rule`` wrote of ``n`` evaluations; None if it is not there or torn."""
+
+    def parse(facts: Facts, tensors: Tensors) -> Fitted:
+        start, joint = (float(facts["errors"][name]) for name in ("start", "joint"))
+        standard = {str(name): float(error) for name, error in facts["standard"].items()}
+        return Fitted(parse_rule(n, tensors), start, joint, standard)
+
+    return RULE.recall(path, parse)

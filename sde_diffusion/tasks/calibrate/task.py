@@ -1,0 +1,131 @@
+"""``sde-diffusion calibrate``: rules of few evaluations for one model, without back-propagation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sde_diffusion.calibration import Fitted, Settings
+from sde_diffusion.calibration.twin import mixture_twin
+from sde_diffusion.config.compose import build
+from sde_diffusion.data import DataSource
+from sde_diffusion.denoisers.precision import recorded
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.resume import NOISE
+from sde_diffusion.tasks.calibrate.fitting import Fitting, calls_of
+from sde_diffusion.tasks.composed import guided
+from sde_diffusion.tasks.run import Run
+
+
+@dataclass
+class CalibrateTask:
+    """Keys of the task."""
+
+    checkpoint: str
+    name: str
+    nfe: list[int]
+    label: Any
+    mode: str
+    noises: int
+    held_out: int
+    nodes: int
+    budget: int
+    tries: int
+    twin: int | None
+    seed: int
+    sigma_min: float
+    sigma_max: float
+    batch_size: int
+    precision: str
+    device: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.+-]{1,60}", self.name):
+            raise InputError(f"name={self.name}: use letters, digits and _ . + -")
+        self.settings.check()
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the fit."""
+        return Settings(
+            self.noises, self.held_out, self.budget, self.tries, self.mode, self.batch_size
+        )
+
+    @property
+    def seeds(self) -> range:
+        """Of the noises, those fitted to first."""
+        return range(self.seed, self.seed + self.noises + self.held_out)
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write NAME.safetensors and result.json; returns the largest error relative to a standard
+    solver's."""
+    with Run(config, folder, CalibrateTask) as job:
+        task, cost = job.task, job.denoiser.cost
+        fitting, conditional = fitting_of(job)
+        job.begin()
+
+        def heard(calls: int, rule: Fitted) -> None:
+            print(line(calls * cost, rule))
+            job.output.log({"error": rule.error}, calls * cost)
+
+        rules, normal, noise = fitting.run(folder, dependence(job), heard)
+        facts = {
+            NOISE: noise,
+            "settings": {k: v for k, v in vars(task).items() if k not in ("device", "name")},
+            "guidance": job.recorded().get("guidance"),
+            "seconds": job.seconds,
+            **job.provenance(job.model),
+        }
+        calibration = fitting.calibration(rules, normal, job.denoiser, conditional, facts)
+        target = folder / f"{task.name}.safetensors"
+        calibration.save(target)
+        job.result(dict(calibration.facts))
+    print(f"use it: solver=calibrated solver.path={target}")
+    return max(rule.error / rule.standard[best(rule)] for rule in rules.values())
+
+
+def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
+    """What is fitted to, the model or a twin of the data, and whether it is asked with labels."""
+    task, denoiser, cond = job.task, job.denoiser, job.condition(job.task.seeds)
+    calls = calls_of(task.nfe, denoiser.cost, task.nodes)
+    conditional = task.label is not None and (task.twin is not None or job.model.classes > 0)
+    if task.twin is not None:
+        data = build(job.config.data, "data", DataSource).load()
+        if tuple(data.images.shape[1:]) != denoiser.shape:
+            raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {denoiser.shape}")
+        twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
+        denoiser, cond = guided(job.config, twin), None if data.labels is None else cond
+    fitting = Fitting(
+        denoiser, cond, task.seeds, calls, task.settings, task.nodes, task.sigma_min,
+        task.sigma_max, job.device,
+    )  # fmt: skip
+    return fitting, conditional
+
+
+def dependence(job: Run[CalibrateTask]) -> Mapping[str, Any]:
+    """All that the trajectories and the rules depend on, beside the noise."""
+    kept = job.recorded("tracker", "nfe", "name", "precision")
+    if job.task.precision != "float32":  # which all were before there was a choice
+        kept["precision"] = recorded(job.task.precision)
+    return {**kept, "model": job.model.fingerprint}
+
+
+def best(fitted: Fitted) -> str:
+    """The standard solver of least error."""
+    return min(fitted.standard, key=fitted.standard.__getitem__)
+
+
+def line(nfe: int, fitted: Fitted) -> str:
+    """One rule beside the best of the standard solvers, on held-out noises."""
+    name = best(fitted)
+    least = fitted.standard[name]
+    return (
+        f"NFE {nfe:<3} error {fitted.error:.4f} (at first {fitted.start_error:.4f}), best standard "
+        f"{least:.4f} ({name}), ratio {fitted.error / least:.2f}"
+    )

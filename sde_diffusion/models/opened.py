@@ -16,6 +16,22 @@ from sde_diffusion.errors import InputError
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that a source read off a file of somebody else's.
+
+    Attributes:
+        key, value: what it is about, and what it is taken to be: ``prediction``, ``epsilon``.
+        evidence: what in the file says so.
+        honoured: whether sampling here does it; what is not is named to the user.
+    """
+
+    key: str
+    value: str
+    evidence: str
+    honoured: bool = True
+
+
+@dataclass(frozen=True)
 class OpenedModel:
     """What all figures of a model are recorded under.
 
@@ -24,6 +40,7 @@ class OpenedModel:
         name, fingerprint: where it came from, and a digest of the content of its files.
         conditioner: makes conditions of what a user says.
         codec: makes pictures of states.
+        findings: what the source took the model to be, and on what evidence.
     """
 
     denoiser: Denoiser
@@ -31,6 +48,7 @@ class OpenedModel:
     fingerprint: str = ""
     conditioner: Conditioner = field(default_factory=lambda: Labels(0))
     codec: Codec = PIXELS
+    findings: tuple[Finding, ...] = ()
 
     @property
     def classes(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.codecs import PIXELS, Codec
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.process.grids import TimeGrid
@@ -200,4 +200,14 @@ class Sampler:
             torch.tensor([t for t, _ in path], dtype=torch.float64) if path else None,
             None if recorder is None else recorder.calls,
             self.codec,
+            _labels(request.cond),
         )
+
+
+def _labels(cond: Condition | None) -> tuple[int | None, ...] | None:
+    """The class of each row, None where it keeps none; None where no row has one."""
+    part = None if cond is None else cond.parts.get(LABEL)
+    if part is None or part.value.ndim != 1:
+        return None
+    pairs = zip(part.value.tolist(), part.keep.tolist(), strict=True)
+    return tuple(value if keep else None for value, keep in pairs)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-import sys
-from pathlib import Path
 
 import page
 import render
@@ -18,7 +16,6 @@ from scipy.stats import spearmanr
 
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.report.exact import Row, best
-from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import analyse
 
@@ -73,36 +70,19 @@ def main() -> None:
         [str(nfe), row["solver"], row["grid"], f"{row['error']:.2g}"]
         for nfe, row in best(full).items()
     ]
-    here = machine()
-    text = f"""# Does the Gaussian of a data set say which solver suits a network?
-
-`sde-diffusion analyse data=mnist` knows each solver's error on the Gaussian of MNIST exactly, from
-{facts["images"]} images and no network. Beside it the Frechet distances of the shipped network,
-bias removed, from [fd_vs_nfe](fd_vs_nfe.md), both on each solver's default grid:
-exact relative W2 / measured FD.
-
-{render.markdown(["solver", *(f"NFE {n}" for n in budgets)], lines)}
-
-Over all {len(both)} cells Spearman's rank correlation is **{rank(both, exact, fd):.2f}**. The
-Gaussian knows nothing of what is not Gaussian in the data, nor of the network's own error, in which
-the measured distances end: it is a guide to a short list, not to the last digit.
-
-The best of all solvers and grids that `analyse` looks at by default:
-
-{render.markdown(["NFE", "solver", "grid", "exact error"], winners)}
-
-![exact error on the Gaussian of MNIST](analyse.png)
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}`; the same by hand:
-  `{shlex.join(["sde-diffusion", "analyse", "data=mnist", *listed, "grids=[default]"])}`
-- machine: {here["machine"]}
-- date: {here["date"]}, revision: {here["revision"]}
-- data: {facts["data"]}, fingerprint {facts["data_fingerprint"]}
-"""
-    render.written("analyse", text)
-    print(text)
+    values = {
+        "images": facts["images"],
+        "lines": render.table(["solver", *(f"NFE {n}" for n in budgets)], lines),
+        "shared": len(both),
+        "rank": rank(both, exact, fd),
+        "winners": render.table(["NFE", "solver", "grid", "exact error"], winners),
+        "analysis": shlex.join(
+            ["sde-diffusion", "analyse", "data=mnist", *listed, "grids=[default]"]
+        ),
+        "data": facts["data"],
+        "data_fingerprint": facts["data_fingerprint"],
+    }
+    render.page("analyse", values)
 
 
 def rank(

@@ -12,7 +12,6 @@ import json
 import math
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -150,58 +149,21 @@ def main() -> None:
         f"{found['model_fingerprint']}, {found['seconds']:.0f} s"
         for name, found in {"shipped": shipped, **short}.items()
     )
-    text = f"""# Bits a dimension on MNIST
-
-Change of variables along the probability flow, two Hutchinson probes, each image with its label,
-grey levels uniformly dequantised:
-`sde-diffusion likelihood data=mnist data.root=FOLDER n={SHIPPED} {shlex.join(MEASURE)}`. Standard
-errors are over images; what the probes add is within them
-({shipped["hutchinson_standard_error"]:.4f} for the shipped model's mean).
-
-{render.markdown(["model", "test images", "bits/dim", "standard error"], ours)}
-
-The shipped model was trained to draw: log-normal noise levels, the published weight, bare grey
-levels. The other two are the same network, trained for the likelihood: levels in proportion to its
-weight, that weight, and dequantised images. The first starts from the shipped weights; the second
-from fresh ones, with a sixteenth of the images that the shipped model saw, and in bfloat16. Neither
-is the recipe in full: `experiment=mnist_likelihood` as it stands sees 1,536,000 images, which was
-not run here. The run from fresh weights was made by a working copy, before the command had all its
-parts: the recipe is that of the command, the bits may not be.
-
-```
-{commands}
-```
-
-## Where the bits are
-
-![The ELBO's integrand](bits_per_dim.png)
-
-The area below a curve is the part of the ELBO that a network decides, in bits/dim over the first
-{PAIRED} test images, dequantised. Grey levels are 0.0078 apart; the shipped model's training drew
-{drawn:.1%} of its levels below 0.03.
-
-{render.markdown(["model", "whole", "sigma < 0.03", "sigma > 0.03"], parts)}
-
-In bfloat16 numbers near 1 are 0.0039 to 0.0078 apart, so the least noise is rounded away where the
-network reads its input: that is why the likelihood's own recipe works in float32.
-
-## Against published figures
-
-{render.markdown(["model", "bits/dim", "source"], PUBLISHED)}
-
-These are flows trained by maximum likelihood, without labels, on all 10,000 test images; ours has
-labels, worth at most log2(10) / 784 = 0.004 bits/dim. All dequantise uniformly, so each figure is a
-bound on that of the discrete images. No figure of a diffusion model on MNIST with 8-bit grey levels
-was found whose source could be checked; figures of binarised MNIST, in nats, are another thing.
-
-## Where the numbers come from
-
-- command: `{shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}"])}`
-{facts}
-- data {shipped["data"]} {shipped["data_fingerprint"]}
-"""
-    render.written("bits_per_dim", text)
-    sys.stdout.write(text)
+    values = {
+        "shipped_images": SHIPPED,
+        "measure": shlex.join(MEASURE),
+        "probes": shipped["hutchinson_standard_error"],
+        "ours": render.table(["model", "test images", "bits/dim", "standard error"], ours),
+        "commands": commands,
+        "paired": PAIRED,
+        "drawn": drawn,
+        "parts": render.table(["model", "whole", "sigma < 0.03", "sigma > 0.03"], parts),
+        "published": render.table(["model", "bits/dim", "source"], PUBLISHED),
+        "origins": facts,
+        "data": shipped["data"],
+        "data_fingerprint": shipped["data_fingerprint"],
+    }
+    render.page("bits_per_dim", values)
 
 
 if __name__ == "__main__":

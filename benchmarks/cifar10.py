@@ -115,50 +115,26 @@ def main() -> None:
         else ""
     )
     command = shlex.join(["sde-diffusion", "train", *TRAIN, "data.root=cifar10-jpeg.zip"])
-    text = f"""# CIFAR-10: the path, on one core
-
-The recipe `experiment=cifar10` with all that belongs to it (class labels, EDM's non-leaky
-augmentation, weighting and noise levels, a power-function EMA, bfloat16), but a network of
-{weights / 1e6:.2f} M weights that works at 16 x 16 in place of the recipe's DDPM++ of 56 M, and
-{STEPS:,} steps of {BATCH} images in place of 100,000 of 512:
-
-```
-{command}
-```
-
-**It proves that the path works; the images are far from done.** Those of the data set are JPEG
-copies: figures made on them compare among themselves alone.
-
-- {rate:.0f} images/s on one thread of a busy machine, the median of {TIMED} steps begun anew.
-- The last {images:,} images took {run["wall"] / 60:.1f} minutes, {run["processor"] / 60:.1f} of
-  them of the processor, with validation, sample grids and checkpoints, on a machine that did other
-  work too.{resumed}
-
-## Loss on held-out images, level by level
-
-The published loss of the Karras parameterization on 256 test images, the averaged weights, before
-the first step and after the last. Training draws levels from a log-normal with mean -1.2 and
-standard deviation 1.2 of log sigma: the outermost two lie 4 and 5 standard deviations away.
-
-{render.markdown(["sigma", "before", "after"], rows)}
-
-## Images
-
-![Forty images](cifar10.png)
-
-{render.markdown(["images", judged["metric"], "floor"], made)}
-
-{DRAWN} images, `solver=unipc nfe={NFE} label=all`; the floor is the distance of as many held-out
-real images.
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name} data.root=FILE`
-- machine: {run["machine"]}
-- date: {run["date"]}, revision: {run["revision"]}
-"""
-    render.written("cifar10", text)
-    sys.stdout.write(text)
+    values = {
+        "millions": weights / 1e6,
+        "steps": STEPS,
+        "batch": BATCH,
+        "trained": command,
+        "rate": rate,
+        "timed": TIMED,
+        "images": images,
+        "wall_minutes": run["wall"] / 60,
+        "processor_minutes": run["processor"] / 60,
+        "resumed": resumed,
+        "rows": render.table(["sigma", "before", "after"], rows),
+        "distances": render.table(["images", judged["metric"], "floor"], made),
+        "drawn": DRAWN,
+        "nfe": NFE,
+        "machine_of_run": run["machine"],
+        "date_of_run": run["date"],
+        "revision_of_run": run["revision"],
+    }
+    render.page("cifar10", values)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,9 @@ The page shows each number of threads that this was run with.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.metadata
-import io
 import json
 import os
 import time
-import warnings
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -22,7 +16,8 @@ import numpy as np
 import page
 import render
 import torch
-from scipy.linalg import sqrtm
+from distance_digits import SMALL, digits
+from distance_peers import PEERS, Way, peer, seeded
 from torch import Tensor
 from tqdm import tqdm
 
@@ -43,94 +38,6 @@ ABOVE = [2500, 3000, 4000, 5000, 6000, 7000, 8500, 10000]
 ROUNDS, SHORT = 3, 5.0
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "0"))
 CACHE = page.HERE.parent / "outputs" / "benchmark-distance"
-Way = Callable[[FeatureStats, Reference], float]
-
-
-def by_eigvals(a: FeatureStats, b: Reference) -> float:
-    """torchmetrics' algebra: eigenvalues of the unsymmetric S S_0."""
-    roots = torch.linalg.eigvals(a.cov @ b.cov).sqrt().real.sum()
-    return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * roots)
-
-
-def by_numpy(a: FeatureStats, b: Reference) -> float:
-    """torch-fidelity's: the same with numpy."""
-    values = np.linalg.eigvals(a.cov.numpy() @ b.cov.numpy()).astype(complex)
-    roots = float(np.sqrt(values).real.sum())
-    return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace()) - 2 * roots
-
-
-def by_sqrtm(a: FeatureStats, b: Reference) -> float:
-    """pytorch-fid's: sqrtm of S S_0, again with 1e-6 on both diagonals if not finite."""
-    root = torch.as_tensor(sqrtm((a.cov @ b.cov).numpy()))
-    if not root.isfinite().all():
-        eye = 1e-6 * torch.eye(len(b.cov), dtype=torch.float64)
-        root = torch.as_tensor(sqrtm(((a.cov + eye) @ (b.cov + eye)).numpy()))
-    trace = root.real.trace()
-    return float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace)
-
-
-def of_torchmetrics(compute: Any) -> Way:
-    """Its own function."""
-    return lambda a, b: float(compute(a.mean, a.cov, b.mean, b.cov))
-
-
-def of_torch_fidelity(compute: Any) -> Way:
-    """Its own function."""
-
-    def way(a: FeatureStats, b: Reference) -> float:
-        sides = [{"mu": s.mean.numpy(), "sigma": s.cov.numpy()} for s in (a, b)]
-        return compute(*sides, verbose=False)["frechet_inception_distance"]
-
-    return way
-
-
-def of_pytorch_fid(compute: Any) -> Way:
-    """Its own function; it prints and warns of what it does."""
-
-    def way(a: FeatureStats, b: Reference) -> float:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return float(compute(a.mean.numpy(), a.cov.numpy(), b.mean.numpy(), b.cov.numpy()))
-
-    return way
-
-
-# Package: its module and function, how to call it, and its algebra written out.
-PEERS = {
-    "torchmetrics": ("torchmetrics.image.fid:_compute_fid", of_torchmetrics, by_eigvals),
-    "torch-fidelity": (
-        "torch_fidelity.metric_fid:fid_statistics_to_metric", of_torch_fidelity, by_numpy,
-    ),
-    "pytorch-fid": (
-        "pytorch_fid.fid_score:calculate_frechet_distance", of_pytorch_fid, by_sqrtm,
-    ),
-}  # fmt: skip
-
-
-@cache
-def peer(package: str) -> tuple[Way, str]:
-    """A package's own function, or its algebra as written here where that does not import."""
-    place, own, written = PEERS[package]
-    module, _, name = place.partition(":")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compute = getattr(importlib.import_module(module), name)
-    except ImportError:
-        return written, f"{package}: not importable, its algebra as written in the script"
-    cov = torch.cov(torch.randn(64, 200, dtype=torch.float64, generator=seeded(3)))
-    a, b = FeatureStats(100, cov[0], 99 * cov), Reference(cov[1], cov @ cov, 100, cov)
-    apart = abs(own(compute)(a, b) / written(a, b) - 1)
-    version = importlib.metadata.version(package)
-    return own(compute), (
-        f"{package} {version}: its own function (`{name}`; equal to the algebra as "
-        f"written in the script to {apart:.0e} at d = 64)"
-    )
-
-
-def seeded(seed: int) -> torch.Generator:
-    """A generator."""
-    return torch.Generator().manual_seed(seed)
 
 
 def features(n: int, seed: int) -> Tensor:
@@ -218,7 +125,7 @@ def measure() -> dict[str, dict[str, dict[str, Any] | None]]:
     }
 
 
-def speeds(found: dict[str, dict[str, dict[str, Any] | None]]) -> str:
+def speeds(found: dict[str, dict[str, dict[str, Any] | None]]) -> render.Table:
     """The table."""
     rows = []
     for what, (label, *targets) in ROWS.items():
@@ -231,82 +138,7 @@ def speeds(found: dict[str, dict[str, dict[str, Any] | None]]) -> str:
         rows.append([label, *map(render.shown, seconds), *ratios])
     head = [f"d = {D}", "here, s", *(f"{name}, s" for name in PEERS),
             *(f"{name} / here (target)" for name in PEERS)]  # fmt: skip
-    return render.markdown(head, rows)
-
-
-SMALL = 256
-CONDITIONS = [1e0, 1e2, 1e4, 1e6]
-
-
-def normal(n: int, seed: int) -> Tensor:
-    """Standard normal [n, SMALL]."""
-    return torch.randn(n, SMALL, dtype=torch.float64, generator=seeded(seed))
-
-
-def covariance(condition: float, seed: int) -> Tensor:
-    """Eigenvalues from 1 to 1 / condition on random axes."""
-    q = torch.linalg.qr(normal(SMALL, seed))[0]
-    return (q * condition ** -torch.linspace(0, 1, SMALL, dtype=torch.float64)) @ q.T
-
-
-def stats_of(cov: Tensor) -> FeatureStats:
-    """Exact statistics, of mean 0."""
-    return FeatureStats(10**6, torch.zeros(SMALL, dtype=torch.float64), cov * (10**6 - 1))
-
-
-def by_singular_values(x: Tensor, b: Reference) -> float:
-    """The distance of few features by singular values, which have no square root of rounding."""
-    roots = torch.linalg.svdvals((x - x.mean(0)) @ b.root).sum() / (len(x) - 1) ** 0.5
-    shift2 = (x.mean(0) - b.mean).square().sum()
-    return float(shift2 + x.var(0).sum() + b.cov.trace() - 2 * roots)
-
-
-def errors(found: dict[str, float], true: float, scale: float) -> list[str]:
-    """Cells of a row."""
-    return [f"{abs(value - true) / scale:.0e}" for value in found.values()]
-
-
-def digits() -> str:
-    """Errors where the distance is known, here and by the peers."""
-    rows = []
-    ways = {name: peer(name)[0] for name in PEERS}
-    for condition in CONDITIONS:
-        cov_0, t = covariance(condition, 1), covariance(10.0, 2)
-        for what, cov, cross, target in (
-            ("S = T S_0 T", t @ cov_0 @ t, float((t @ cov_0).trace()), "1e-12"),
-            ("S = S_0", cov_0, float(cov_0.trace()), "1e-9"),
-        ):
-            a, b = stats_of(cov), Reference.from_stats(stats_of(cov_0))
-            scale = float(cov.trace() + cov_0.trace())
-            values = {"here": frechet_distance(a, b).value, **{k: w(a, b) for k, w in ways.items()}}
-            true = scale - 2 * cross
-            if what == "S = S_0":
-                scale = float(cov.trace())
-            rows.append(
-                [f"{what}, condition {condition:.0e}", target, *errors(values, true, scale)]
-            )
-    b = Reference.from_stats(stats_of(covariance(1e4, 1)))
-    for what, n in (("", 2), ("", SMALL // 4), ("", SMALL), ("half of the features dead, ", 2000)):
-        x = normal(n, 3) + 0.3
-        if what:
-            x[:, ::2] = 0.5
-        a = FeatureStats.of(x)
-        values = {"here": frechet_of_features(x, b).value, **{k: w(a, b) for k, w in ways.items()}}
-        scale = float(a.cov.trace() + b.cov.trace())
-        rows.append([f"{what}N = {n}", "1e-9", *errors(values, by_singular_values(x, b), scale)])
-    x = normal(2000, 4) + 10
-    whole = FeatureStats.of(x)
-    for what, order in (("batches of 7", range(0, 2000, 7)), ("reversed", range(1993, -7, -7))):
-        parts = [x[max(i, 0) : i + 7] for i in order]
-        streamed = FeatureStats.empty(SMALL)
-        for part in parts:
-            streamed = streamed.update(part)
-        apart = float((streamed.cov - whole.cov).abs().max()) / float(whole.cov.trace())
-        rows.append(
-            [f"covariance in {what}, mean 10", "1e-12", f"{apart:.0e}", *["-"] * len(PEERS)]
-        )
-    head = ["known case", "target", "here", *PEERS]
-    return render.markdown(head, rows)
+    return render.table(head, rows)
 
 
 def main() -> None:
@@ -317,56 +149,33 @@ def main() -> None:
     known = CACHE / f"{THREADS}.json"
     found = measure()
     write_atomically(known, json.dumps({"found": found, "machine": machine()["machine"]}).encode())
-    values = {
+    answers = {
         what: {name: np.array(way["values"]) for name, way in ways.items() if way}
         for what, ways in found.items()
     }
-    off = {name: abs(v / values["few"]["here"] - 1) for name, v in values["few"].items()}
-    large = max(float(abs(v / values["above"]["here"] - 1).max()) for v in values["above"].values())
+    off = {name: abs(v / answers["few"]["here"] - 1) for name, v in answers["few"].items()}
+    large = max(
+        float(abs(v / answers["above"]["here"] - 1).max()) for v in answers["above"].values()
+    )
     tables = []
     for path in sorted(CACHE.glob("?.json")):
         kept = json.loads(path.read_text())
         kind = "processor time, 1 thread" if path.stem == "1" else f"wall time, {path.stem} threads"
         tables += [f"Seconds of {kind} ({kept['machine']}):", speeds(kept["found"])]
     wrong = "; ".join(f"{k} {float(v):.1e}" for k, v in off.items() if k != "here")
-    text = f"""# Seconds and digits of a Frechet distance
-
-In one run, on the same float64 statistics, beside the public ways:
-
-{chr(10).join(f"- {peer(package)[1]}" for package in PEERS)}
-
-Here it is `eigvalsh` in the coordinates of the reference's root, which is kept with the reference;
-the Gram matrix below N = d. The others get the curve's statistics streamed in one pass, as here:
-only the algebra differs. The least of {ROUNDS} rounds where one takes less than {SHORT:.0f} s.
-
-{(chr(10) * 2).join(tables)}
-
-The first curve goes from N < d, where a Gram matrix serves, to N > d; in the second each point is
-an eigenvalue problem of full size. Curves by numpy, and the second one by `sqrtm`, are left out:
-eight single distances, as those above them.
-
-## Digits
-
-Errors over tr S + tr S_0 (of S = S_0 over tr S) at d = {SMALL} where the distance is known:
-Gaussians with S = T S_0 T, whose cross term is tr T S_0 (Dowson & Landau 1982; T of condition 10),
-features against singular values in place of eigenvalues (S_0 of condition 1e+04), and covariances
-streamed.
-
-{digits()}
-
-In the timings above, at N = {FEW} < d the others' values are off by this part of the distance
-({float(values["few"]["here"]):.6g}): {wrong}. Above d all agree to {large:.0e}.
-
-## Where the numbers come from
-
-- command: `OMP_NUM_THREADS=1 python benchmarks/distance.py` (a killed run goes on), beside
-  `pip install --no-deps torchmetrics lightning-utilities torch-fidelity pytorch-fid` and
-  torchvision or a stand-in for it; `OMP_NUM_THREADS=2` adds a table of wall times, for a machine
-  that is otherwise idle
-- date: {machine()["date"]}, revision: {machine()["revision"]}
-"""
-    render.written("distance", text)
-    print(text)
+    values = {
+        "peers": "\n".join(f"- {peer(package)[1]}" for package in PEERS),
+        "rounds": ROUNDS,
+        "short": SHORT,
+        "speeds": "\n\n".join(tables),
+        "small": SMALL,
+        "digits": digits(),
+        "few": FEW,
+        "distance": float(answers["few"]["here"]),
+        "wrong": wrong,
+        "large": large,
+    }
+    render.page("distance", values)
 
 
 if __name__ == "__main__":

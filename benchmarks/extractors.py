@@ -35,7 +35,6 @@ from sde_diffusion.metrics.extractors import (
 )
 from sde_diffusion.metrics.extractors import inception as inception_module
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
-from sde_diffusion.system.provenance import machine
 
 sys.path.insert(0, str(page.HERE.parent))
 from tests.metrics.inception_weights import write_random_weights
@@ -126,28 +125,15 @@ def main() -> None:
             (InceptionExtractor(str(weights)), 8),
         ]  # fmt: skip
         times = cost(extractors, images)
-    facts = machine()
     kind = "the published weights" if named else "random weights of unit scale"
-    text = f"""# Extractors
-
-Inception features of {IMAGES} test images of CIFAR-10 (JPEG, 32 x 32) against torch-fidelity's,
-both with {kind} from one file (0 is the same bits; the target is 1e-5):
-
-{render.markdown(HEAD, rows)}
-
-Milliseconds of processor time an image (32 x 32 colour, one thread, median of {REPEATS} interleaved
-rounds):
-
-{render.markdown(["extractor", "features", "ms an image"], times)}
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name} FILE.zip`
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("extractors", text)
-    print(text)
+    values = {
+        "images": IMAGES,
+        "kind": kind,
+        "rows": render.table(HEAD, rows),
+        "repeats": REPEATS,
+        "times": render.table(["extractor", "features", "ms an image"], times),
+    }
+    render.page("extractors", values)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import sys
-from pathlib import Path
 
 import page
 import render
@@ -23,7 +21,6 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.sampling.likelihood import Likelihood, LogDensity, isotropic, moment_matched
-from sde_diffusion.system.provenance import machine
 from sde_diffusion.tasks import likelihood
 
 F64 = torch.float64
@@ -152,63 +149,27 @@ def main() -> None:
     folder = page.HERE.parent / "outputs" / "benchmark-likelihood"
     done = [page.once(folder, section.__name__, section) for section in sections]
     sdes, request, priors, probes, (mnist, model) = done
-    facts = machine()
-    text = f"""# Log-likelihood: its error, its cost, and what it says of itself
-
-All in bits a dimension, against the closed-form log p of a mixture at sigma_min = 0.002; draws of
-the mixture itself; the prior at sigma = 80 has the moments of the data unless stated. The mixtures
-are two unlike components in four dimensions, of the small kind on which the shares of a step were
-chosen, and the 8 x 8 digits with a component a class, on which they were not.
-
-## On the six SDEs
-
-A request of `error=2e-4`, exact trace, 1,000 images of the first mixture. The goal is a largest
-error of 2e-4 for at most 150 evaluations.
-
-{render.markdown(["SDE", "median", "95 %", "largest error", "evaluations", "products"], sdes)}
-
-## Against the request
-
-Error found over the error asked for, **95 % quantile (most): evaluations an image**, exact trace.
-
-{render.markdown(["mixture", "0.1", "0.01", "0.001", "0.0001", "1e-05"], request)}
-
-## What the reference is worth
-
-A request of 1e-5 on the first mixture. The isotropic prior N(0, sigma_max^2) leaves out what is
-left of the data there.
-
-{render.markdown(["prior", "largest error", "evaluations"], priors)}
-
-## Hutchinson's estimate and its standard error
-
-A request of 1e-3; root mean square over images of (found - exact), of the standard error that each
-estimate states from the spread of its probes, and their ratio; the mean error with its standard
-error. In the last column the same spread with the isotropic reference: the reference's own trace,
-known exactly, is what the probes need not find.
-
-{render.markdown(["mixture", "probes", "seen", "stated", "seen / stated", "mean",
-                  "isotropic: seen"], probes)}
-
-## The shipped model on a few MNIST images
-
-An illustration, not a figure of merit: the first 8 test images with their labels, uniformly
-dequantised, `{shlex.join(["sde-diffusion", "likelihood", *MNIST])}`. Over so few images the first
-standard error is most of what is not known; the second, of the probes, is within it.
-
-{render.markdown(["prior", "bits/dim", "standard error", "of the probes", "of the probes, an image",
-             "evaluations", "products"], mnist)}
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}`
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-- model {model["model"]} {model["model_fingerprint"]}, data {model["data"]}
-  {model["data_fingerprint"]}
-"""  # fmt: skip
-    render.written("likelihood", text)
-    sys.stdout.write(text)
+    values = {
+        "sdes": render.table(
+            ["SDE", "median", "95 %", "largest error", "evaluations", "products"], sdes
+        ),
+        "request": render.table(["mixture", "0.1", "0.01", "0.001", "0.0001", "1e-05"], request),
+        "priors": render.table(["prior", "largest error", "evaluations"], priors),
+        "probes": render.table(
+            ["mixture", "probes", "seen", "stated", "seen / stated", "mean", "isotropic: seen"],
+            probes,
+        ),
+        "job": shlex.join(["sde-diffusion", "likelihood", *MNIST]),
+        "mnist": render.table(
+            ["prior", "bits/dim", "standard error", "of the probes", "of the probes, an image",
+             "evaluations", "products"], mnist,
+        ),
+        "model": model["model"],
+        "model_fingerprint": model["model_fingerprint"],
+        "data": model["data"],
+        "data_fingerprint": model["data_fingerprint"],
+    }  # fmt: skip
+    render.page("likelihood", values)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import page
@@ -88,7 +87,6 @@ def main() -> None:
     missed = [r for r in survived if not r["equivalent"]]
     seen = len(records) - len(survived)
     real = len(records) - len(survived) + len(missed)
-    facts = found["facts"]
     head = ["mutants", "caught", "never end", "same solver", "missed"]
     reasons = [
         [r["file"], str(r["line"]), change(r), r["equivalent"] or "**missed**"] for r in survived
@@ -96,49 +94,32 @@ def main() -> None:
     alarms = [
         [name, str(wolf["seeds"]), str(count)] for name, count in sorted(wolf["alarms"].items())
     ]
-    text = f"""# Bugs that the tests of the solvers see
-
-Every solver file, adapters and shared files included, is changed in one place at a time by a
-mechanical operator: {len(records)} of the {every} such mutants of {len(clean)} files, at least
-{min(Counter(r["file"] for r in records).values())} a file. The quick suite is what
-`tests/solvers` holds a file to: samples equal to a scalar recursion to 1e-10 on VP and EDM, the
-exact law, order, budget, noise, covariance, batch and type, refusals, a chi-square of each mode
-where steps are adaptive, and the file's own tests. It runs on each mutant up to the first check
-that fails.
-
-**{seen} of {len(records)} are caught, {100 * seen / len(records):.1f} %; of the {real} that are
-another solver, {100 * seen / real:.2f} %.** The whole run took {found["seconds"]:.0f} s on
-{found["cores"]} cores, {sum(r["seconds"] for r in [*records, *clean]):.0f} s of CPU time in the
-mutants' processes. {sum(r["outcome"] == "survived" for r in clean)} of the {len(clean)} files
-as they are pass every check that caught a mutant of theirs.
-
-{render.markdown(["operator", *head], by(records, "operator"))}
-
-{render.markdown(["file", *head], by(records, "file"))}
-
-*Never end*: the suite took more CPU time than a file as it is takes, many times over. First to see
-a mutant: {checks(records)}.
-
-## Survivors
-
-{render.markdown(WHY, reasons) if reasons else "None."}
-
-## False alarms
-
-Every check that draws random numbers, on the solvers as they are, from {wolf["seeds"]} seeds each,
-the six SDEs in turn: {sum(wolf["alarms"].values())} alarms in {wolf["seeds"] * len(alarms)} runs
-({wolf["seconds"]:.0f} s).
-
-{render.markdown(["check", "seeds", "alarms"], alarms)}
-
-## Where the numbers come from
-
-- commands: `python benchmarks/{Path(sys.argv[0]).name}`, which runs
-  `python -m tests.mutants --most {asked.most}` and `python -m tests.mutants.alarms --seeds {SEEDS}`
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("mutants", text)
+    values = {
+        "mutants": len(records),
+        "every": every,
+        "unchanged": len(clean),
+        "least": min(Counter(r["file"] for r in records).values()),
+        "seen": seen,
+        "percent": 100 * seen / len(records),
+        "real": real,
+        "percent_of_real": 100 * seen / real,
+        "seconds": found["seconds"],
+        "cores": found["cores"],
+        "processor_seconds": sum(r["seconds"] for r in [*records, *clean]),
+        "unchanged_survived": sum(r["outcome"] == "survived" for r in clean),
+        "operators": render.table(["operator", *head], by(records, "operator")),
+        "files": render.table(["file", *head], by(records, "file")),
+        "checks": checks(records),
+        "survivors": render.table(WHY, reasons) if reasons else "None.",
+        "seeds": wolf["seeds"],
+        "cries": sum(wolf["alarms"].values()),
+        "asked": wolf["seeds"] * len(alarms),
+        "alarm_seconds": wolf["seconds"],
+        "alarms": render.table(["check", "seeds", "alarms"], alarms),
+        "most": asked.most,
+        "seed_words": SEEDS,
+    }
+    render.page("mutants", values, facts=found["facts"])
 
 
 if __name__ == "__main__":

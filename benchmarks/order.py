@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.report.exact import Row, best, cells, markdown_table, panels, unique
 from sde_diffusion.solvers.base import Solver
-from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
 
 NFE = [4, 5, 6, 8, 10, 20, 50, 100]
@@ -86,7 +84,7 @@ def slope(found: list[Row]) -> str:
     return f"{math.log2(coarse / fine):.2f} (from {n})"
 
 
-def record() -> tuple[str, str, list[Row]]:
+def record() -> tuple[render.Table, render.Table, list[Row]]:
     """The tables of all solvers on their default grids: deterministic, stochastic."""
     names = sorted(path.stem for path in Path(conf_dir(), "solver").glob("*.yaml"))
     every = sorted(({name: [f"solver={name}"] for name in names} | VARIANTS).items())
@@ -106,7 +104,7 @@ def record() -> tuple[str, str, list[Row]]:
         line = [label, found[0]["grid"], *cells(found, columns[kind]), slope(found)]
         tables[kind].append([*line, str(found[0]["order"])])
     text = [
-        render.markdown(
+        render.table(
             ["solver", "grid", *(f"NFE {n}" for n in columns[kind]), "slope", "declared order"],
             tables[kind],
         )
@@ -115,7 +113,7 @@ def record() -> tuple[str, str, list[Row]]:
     return text[0], text[1], everything
 
 
-def gains(found: list[Row]) -> str:
+def gains(found: list[Row]) -> render.Table:
     """What the better of the two searched grids has over the best standard one."""
     budgets = sorted(unique(found, "nfe"))
     lines = []
@@ -128,10 +126,10 @@ def gains(found: list[Row]) -> str:
             for n in budgets
         ]
         lines.append([solver, *shown])
-    return render.markdown(["solver", *(f"NFE {n}" for n in budgets)], lines)
+    return render.table(["solver", *(f"NFE {n}" for n in budgets)], lines)
 
 
-def timing() -> str:
+def timing() -> render.Table:
     """Median milliseconds of one exact error, and of what it replaces."""
     cases: list[tuple[str, list[str], int, torch.Tensor]] = [
         ("DDIM", ["solver=ddim"], 10, VARIANCE),
@@ -157,7 +155,7 @@ def timing() -> str:
         [label, str(nfe), f"{statistics.median(spent):.2g}"]
         for (label, _, nfe, _), spent in zip(cases, measured, strict=True)
     ]
-    return render.markdown(["solver", "NFE", "ms"], lines)
+    return render.table(["solver", "NFE", "ms"], lines)
 
 
 def main() -> None:
@@ -180,72 +178,17 @@ def main() -> None:
     write_atomically(
         page.HERE / "order_grids.png", panels(by_solver, "grid", "Exact error of a solver by grid")
     )
-    facts = machine()
-    text = f"""# Exact error against evaluations
-
-Relative Wasserstein-2 distance between the law that a solver makes and the exact one, on a Gaussian
-of {len(VARIANCE)} dimensions with the spectrum of small colour pictures
-(`sde_diffusion.exact.natural_image_variances`): EDM coordinates, noise levels from 80 to 0.002,
-exact start law, no last denoising, every denoiser call counted. Nothing is sampled: the law of a
-linear solver is read off its responses, so the figures are exact.
-
-## The table of record
-
-Every linear solver with its default fields and grid, and some of their variants. The slope is that
-of the last doubling, from the budget in brackets, whose errors are not rounding yet. The declared
-order is the one that the tests hold each solver to, on all six SDEs; a slope above it is an
-asymptote not yet reached, or an error that happens to cancel on this problem.
-
-Deterministic:
-
-{deterministic}
-
-![exact error of deterministic solvers](order.png)
-
-Stochastic:
-
-{stochastic}
-
-![exact error of stochastic solvers](order_stochastic.png)
-
-Restart's steps between its two levels are a number of its own that the budget does not raise: its
-error levels off. Not in the table, for they are no linear maps: Langevin and the
-predictor-corrector (norms of the state), and what chooses its own steps.
-
-## What a grid buys
-
-The best solver and grid at each NFE in bold. `searched` takes its noise levels by dynamic
-programming over the closed local errors of steps of order 1 or 2 on this spectrum.
-
-{markdown_table(crossed)}
-
-On this spectrum the searched grid gains 5 to 9 % for DDIM at every number of evaluations, and for
-DPM-Solver++ 2M and UniPC-2 it halves the error from about 10 on; below 8 their log-SNR grid is
-better, whose errors happen to cancel there. It was not made for UniPC-3 and DEIS, and does not suit
-them. The better of the two searched grids over the best standard one (below 1: searched wins):
-
-{gains(crossed)}
-
-![exact error by grid](order_grids.png)
-
-## Against an independent table
-
-{order_reference.report()}
-
-## How long one figure takes
-
-Processor time, median of 7 interleaved runs, d = {len(VARIANCE)}:
-
-{timing()}
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - start:.0f} s)
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("order", text)
-    print(text)
+    values = {
+        "d": len(VARIANCE),
+        "deterministic": deterministic,
+        "stochastic": stochastic,
+        "grids": markdown_table(crossed),
+        "gains": gains(crossed),
+        "reference": order_reference.report(),
+        "timing": timing(),
+        "seconds": time.perf_counter() - start,
+    }
+    render.page("order", values)
 
 
 if __name__ == "__main__":

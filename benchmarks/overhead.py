@@ -12,13 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import diffusers
 import render
 import torch
+from overhead_cases import CASES, UNLIKE, Case
 from torch import Tensor, nn
 
 from sde_diffusion.config.compose import build, compose_task
@@ -31,7 +30,6 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
-from sde_diffusion.system.provenance import machine
 
 SHAPE = (64, 3, 32, 32)
 STEPS, ROUNDS = 20, 31
@@ -39,81 +37,6 @@ PREPARED = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
 START = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
 DRAW = torch.randn(SHAPE, generator=torch.Generator().manual_seed(2))
 SDES: dict[str, SDE] = {"vp": VP(), "sigma": EDM(), "flow": RectifiedFlow()}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A solver and the scheduler of the same method.
-
-    Attributes:
-        process: the coordinates that the scheduler works in; ours gets the same.
-        several: a multistep solver, of which half the peer's time is asked; else all of it.
-        predictions: what the scheduler can be given: the denoised image ("sample"), the noise
-            ("epsilon"), the velocity.
-    """
-
-    label: str
-    words: list[str]
-    peer: str
-    options: dict[str, Any] = field(default_factory=dict)
-    step: dict[str, Any] = field(default_factory=dict)
-    process: str = "vp"
-    several: bool = False
-    predictions: tuple[str, ...] = ("sample", "epsilon")
-
-    @property
-    def target(self) -> float:
-        return 0.5 if self.several else 1.0
-
-
-def several(
-    label: str, words: str, peer: str, options: dict[str, Any] | None = None, process: str = "vp",
-    predictions: tuple[str, ...] = ("sample", "epsilon"),
-) -> Case:  # fmt: skip
-    """A case of a multistep solver."""
-    return Case(label, words.split(), peer, options or {}, {}, process, True, predictions)
-
-
-DPM, UNIPC, DEIS, SA = (
-    f"{name}Scheduler"
-    for name in ("DPMSolverMultistep", "UniPCMultistep", "DEISMultistep", "SASolver")
-)
-EPSILON = ("epsilon",)
-CASES = [
-    several("DPM-Solver++ 2M", "solver=dpmpp_2m", DPM),
-    several("DPM-Solver++ 3M", "solver=dpmpp_3m", DPM, {"solver_order": 3}),
-    several("SDE-DPM-Solver++ 2M", "solver=dpmpp_2m_sde", DPM,
-            {"algorithm_type": "sde-dpmsolver++"}),
-    several("UniPC-2", "solver=unipc", UNIPC),
-    several("UniPC-3", "solver=unipc solver.order=3", UNIPC, {"solver_order": 3}),
-    several("DEIS-tAB1", "solver=deis solver.order=1", DEIS, {"solver_order": 2}),
-    several("DEIS-tAB2", "solver=deis solver.order=2", DEIS, {"solver_order": 3}),
-    several("iPNDM-4", "solver=ipndm", "IPNDMScheduler", process="sigma", predictions=EPSILON),
-    several("LMS-4", "solver=lms", "LMSDiscreteScheduler", process="sigma"),
-    several("SA-Solver 2, 2", "solver=sa_solver solver.predictor=2 solver.corrector=2", SA,
-            {"tau_func": lambda t: 1.0}),
-    several("SA-Solver 3, 4", "solver=sa_solver", SA,
-            {"predictor_order": 3, "corrector_order": 4, "tau_func": lambda t: 1.0}),
-    Case("DDIM", ["solver=ddim"], "DDIMScheduler", {"clip_sample": False}),
-    Case("Euler", ["solver=ddim"], "EulerDiscreteScheduler", process="sigma"),
-    Case("ancestral", ["solver=ancestral"], "DDIMScheduler", {"clip_sample": False}, {"eta": 1.0}),
-    Case("ancestral (DDPM)", ["solver=ancestral"], "DDPMScheduler", {"clip_sample": False}),
-    Case("ancestral (Euler)", ["solver=ancestral"], "EulerAncestralDiscreteScheduler",
-         process="sigma", predictions=EPSILON),
-    Case("Heun", ["solver=heun"], "HeunDiscreteScheduler", process="sigma"),
-    Case("DPM-Solver-2", ["solver=dpm2"], "KDPM2DiscreteScheduler", process="sigma",
-         predictions=EPSILON),
-    Case("DPM-Solver++ 2S", ["solver=dpmpp_2s"], "DPMSolverSinglestepScheduler"),
-    Case("ancestral over DPM-Solver-2", ["solver=renoise"], "KDPM2AncestralDiscreteScheduler",
-         process="sigma", predictions=EPSILON),
-]  # fmt: skip
-# What a peer is handed here is the slope itself; ours, handed the image, must make it.
-UNLIKE = [
-    several("iPNDM-4", "solver=ipndm", "PNDMScheduler", {"skip_prk_steps": True},
-            predictions=EPSILON),
-    Case("DDIM, rectified flow", ["solver=ddim"], "FlowMatchEulerDiscreteScheduler",
-         process="flow", predictions=("velocity",)),
-]  # fmt: skip
 
 
 class Ready(nn.Module):
@@ -254,43 +177,19 @@ def main() -> None:
     exceptions = f": not {', '.join(missed)}" if missed else ""
     head = ["solver", "diffusers' scheduler", "ours, ms a call", "theirs, ms a call", "ratio",
             "target", "ratio, new grid", "ratio, noise network"]  # fmt: skip
-    facts = machine()
-    text = f"""# What a solver costs outside the network
-
-Milliseconds of processor time between two network calls, on a batch of
-{" x ".join(map(str, SHAPE))} in float32: a whole trajectory of {STEPS} steps with the answers of
-the network and all noise at hand, over its number of network calls; median of {ROUNDS} runs, ours
-and theirs in turn, one thread. Both are handed the denoised image, or theirs the noise where it
-takes nothing else (iPNDM, Euler's ancestral scheduler, KDPM2). Ours includes the division by alpha
-that makes the network's input. Targets: half of the time of diffusers {diffusers.__version__} for
-multistep solvers, no more than it for others.
-**{len(found) - len(missed)} of {len(found)}** are met{exceptions}.
-
-{render.markdown(head, [line for line, _ in found])}
-
-The coefficients of a grid are computed for the first batch that walks it and looked up for the
-next; *new grid* has them all computed anew, which diffusers does in `set_timesteps`, left out here.
-*Noise network* has both handed the noise that a network predicts, and counts all that lies between
-two calls of it: our preconditioning in and out, their `scale_model_input`.
-
-Freed memory is kept by the allocator, as on a GPU: without that, page faults make both slower, at
-random. What remains is passes over memory: a step is one new tensor and one pass for each
-prediction it uses.
-
-Not the same work, for what these schedulers are handed is the slope itself, while ours, handed the
-image, makes it:
-
-{render.markdown(head[:-3], [line[:-3] for line, _ in unlike])}
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - start:.0f} s;
-  needs the extra `[peers]`)
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("overhead", text)
-    print(text)
+    values = {
+        "shape": " x ".join(map(str, SHAPE)),
+        "steps": STEPS,
+        "rounds": ROUNDS,
+        "diffusers": diffusers.__version__,
+        "met": len(found) - len(missed),
+        "of": len(found),
+        "exceptions": exceptions,
+        "alike": render.table(head, [line for line, _ in found]),
+        "unlike": render.table(head[:-3], [line[:-3] for line, _ in unlike]),
+        "seconds": time.perf_counter() - start,
+    }
+    render.page("overhead", values)
 
 
 if __name__ == "__main__":

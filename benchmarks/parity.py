@@ -12,14 +12,12 @@ import sys
 import time
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 
 import page
 import pytest
 import render
 
 sys.path.insert(0, str(page.HERE.parent))
-from sde_diffusion.system.provenance import machine
 from tests.peers import test_diffusers as diffusers
 from tests.peers import test_k_diffusion as k_diffusion
 from tests.peers.conftest import SHAPE, TOLERANCE, k_sampling
@@ -65,34 +63,18 @@ def main() -> None:
                 rows.append(line(name, case, solver, gap))
             differing = exceptions(patch)
     met = sum("**" not in row[-1] for row in rows)
-    facts = machine()
-    text = f"""# Trajectories beside diffusers' and k-diffusion's
-
-Largest difference of any state over 12 steps, and of the image at the end, in units of a state of
-variance 1: one network (a small MLP, batch {" x ".join(map(str, SHAPE))}), the peer's own noise
-levels, shared noise. {met} of {len(rows)} are within {TOLERANCE:g}; what is left is the float32 in
-which the peers compute.
-
-{render.markdown(["peer", "case", "ours", "largest difference"], rows)}
-
-## Three exceptions
-
-Done the peer's way in the point named, ours is the peer's; the tests hold both columns.
-
-{render.markdown(["peer", "what it does", "difference", "its way"], differing)}
-
-Without a counterpart here: `sample_dpm_adaptive` (the adaptive solver of ours is Dormand-Prince),
-and `sample_dpm_fast` beyond two evaluations, which are a step of DPM-Solver-2.
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - start:.0f} s)
-- peers: diffusers {version("diffusers")}, k-diffusion {version("k-diffusion")}
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("parity", text)
-    print(text)
+    values = {
+        "shape": " x ".join(map(str, SHAPE)),
+        "met": met,
+        "of": len(rows),
+        "tolerance": TOLERANCE,
+        "rows": render.table(["peer", "case", "ours", "largest difference"], rows),
+        "differing": render.table(["peer", "what it does", "difference", "its way"], differing),
+        "seconds": time.perf_counter() - start,
+        "diffusers": version("diffusers"),
+        "k_diffusion": version("k-diffusion"),
+    }
+    render.page("parity", values)
 
 
 if __name__ == "__main__":

@@ -21,17 +21,27 @@ HERE = Path(__file__).resolve().parent
 RESULTS, TEXT = HERE / "results", HERE / "text"
 HOLE = re.compile(r"\{\{ ([\w.]+)(?::([^}]*))? \}\}")
 TABLE = re.compile(r"^\|.*\|\n\|[-| ]+\|(?:\n\|.*\|)*", re.MULTILINE)
+Table = dict[str, Any]  # head: words; rows: lists of cells
 SOURCES = "## Where the numbers come from"
 
 
-def page(name: str, values: Mapping[str, Any], sources: Sequence[str] = ()) -> None:
-    """Keep ``values`` in ``results/NAME.json`` and write the page that ``text/NAME.md`` words.
+def page(
+    name: str,
+    values: Mapping[str, Any],
+    sources: Sequence[str] = (),
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Keep ``values`` in ``results/NAME.json``; write and print the page of ``text/NAME.md``.
 
     Args:
         values: plain data: numbers, words, ``table``s, mappings of these.
         sources: what the page says of their origin beside command, machine, date and revision.
+        facts: machine, date and revision of an earlier run that measured them.
     """
-    keep(name, {"values": values, "made": made(), "sources": list(sources)})
+    origin = {**made(), **(facts or {})}
+    data = {key: as_data(value) for key, value in values.items()}
+    keep(name, {"values": data, "made": origin, "sources": list(sources)})
+    print(rendered(name))
 
 
 def written(name: str, text: str) -> None:
@@ -93,6 +103,8 @@ def shown(value: Any, spec: str = "") -> str:
     """A value as a page has it: three digits of a float, a dash for nothing, a table."""
     if isinstance(value, Mapping):
         return markdown(value["head"], value["rows"])
+    if isinstance(value, str):
+        return value
     if value is None:
         return "-"
     if isinstance(value, float) and not spec:
@@ -100,7 +112,7 @@ def shown(value: Any, spec: str = "") -> str:
     return f"{value:{spec}}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A table as data: numbers may stand in it as they are."""
     return {"head": list(head), "rows": [list(row) for row in rows]}
 
@@ -116,17 +128,25 @@ def lifted(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
 
     def lift(found: re.Match[str]) -> str:
-        head, _, *rows = (
-            [cell.strip() for cell in line[1:-1].split("|")] for line in found[0].splitlines()
-        )
-        if any(len(row) != len(head) for row in rows):
+        if (data := parsed(found[0])) is None:
             return found[0]
         key = f"table_{len(values) + 1}"
-        values[key] = table(head, rows)
+        values[key] = data
         return f"{{{{ {key} }}}}"
 
     words = TABLE.sub(lift, text)
     return {"text": words.splitlines(), "values": values}
+
+
+def parsed(text: str) -> Table | None:
+    """A Markdown table as data; None if its rows are not of one width."""
+    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in text.split("\n"))
+    return table(head, rows) if all(len(row) == len(head) for row in rows) else None
+
+
+def as_data(value: Any) -> Any:
+    """``value``, but for words that are a table."""
+    return parsed(value) or value if isinstance(value, str) and TABLE.fullmatch(value) else value
 
 
 def names() -> list[str]:

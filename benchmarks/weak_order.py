@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import render
@@ -22,7 +20,6 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import VE
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.step import Ask
-from sde_diffusion.system.provenance import machine
 
 # The steps from 10 to 0.05 are those of twice as many from 80 to 0.002.
 GRID = LogSNR(0.05, 10.0)
@@ -154,38 +151,12 @@ def main() -> None:
         "slope on a Gaussian",
         "declared",
     ]
-    facts = machine()
-    text = f"""# Weak order on a mixture
-
-The orders that solvers declare are measured on a Gaussian, where the denoiser is linear and the law
-exact. Here the target is a mixture of two unlike Gaussians in four dimensions. Each cell is the
-change, at one doubling of the steps, of the means of x_k, x_k^2 and cos 3 x_k: root mean square
-over these twelve, in units of each one's standard deviation, with its standard error, from
-{ROWS * BATCHES:,} samples. All runs of a sample follow one Brownian path, so that the changes are
-sharp; the start is exact. Steps are uniform in the log-SNR, from 10 to 0.05, on the VE SDE, whose
-time is uniform in it. A change falls by 2^p at each doubling if p is the weak order.
-
-{render.markdown(head, found)}
-
-A slope is left out where the change is within two standard errors of zero. The last but one column
-is the slope of the exact error on the wider component alone, over the last doubling: what steps of
-this size show of the order where the denoiser is linear.
-
-At 128 steps the solvers of order 2 change by a tenth of what those of order 1 do, or less; Heun
-with churn by a quarter. Their second slopes are within two standard errors of 2 (Heun's within
-2.2). The first slopes of SDE-2M, SEEDS and ancestral noise over 2S, 1.6 to 1.7, are below it still,
-as both are of ancestral sampling, 0.78 and 0.88, below 1: a mixture is slower to show its order
-than a Gaussian. What three stages of SEEDS, and SA-Solver, change by is lost in the noise from 32
-steps on.
-
-## Where the numbers come from
-
-- command: `python benchmarks/{Path(sys.argv[0]).name}` ({time.perf_counter() - begin:.0f} s)
-- machine: {facts["machine"]}
-- date: {facts["date"]}, revision: {facts["revision"]}
-"""
-    render.written("weak_order", text)
-    print(text)
+    values = {
+        "samples": ROWS * BATCHES,
+        "errors": render.table(head, found),
+        "seconds": time.perf_counter() - begin,
+    }
+    render.page("weak_order", values)
 
 
 if __name__ == "__main__":

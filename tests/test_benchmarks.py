@@ -10,11 +10,6 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).resolve().parent.parent / "benchmarks"
-# To be split: no script may join them, and none of them may grow.
-LONG = {
-    "bits_per_dim": 208, "overhead": 298, "calibrated": 307, "inference": 345, "order": 252,
-    "likelihood": 215, "adaptive": 335, "distance": 373, "throughput": 255, "noise": 230,
-}  # fmt: skip
 PAGES = sorted({path.stem for path in HERE.glob("*.md")} - {"README"})
 
 
@@ -51,7 +46,7 @@ def test_a_page_is_what_its_json_says(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_is_one_question(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONG.get(path.stem, 200)
+    assert len(path.read_text().splitlines()) <= 200
 
 
 def test_a_page_has_its_values_in_its_words(render: ModuleType, tmp_path: Path) -> None:

@@ -40,8 +40,14 @@ SOLVERS: dict[str, Solver] = {
 }
 GRIDS: dict[str, type[TimeGrid]] = {"karras": Karras, "logsnr": LogSNR, "vptime": VPTime}
 # A few that lead at few evaluations: what a calibration shows itself beside.
-FEW = (("deis", "karras"), ("deis", "vptime"), ("ipndm", "vptime"), ("unipc2", "vptime"),
-       ("unipc3", "vptime"), ("dpmpp_2m", "logsnr"))  # fmt: skip
+FEW = (
+    ("deis", "karras"),
+    ("deis", "vptime"),
+    ("ipndm", "vptime"),
+    ("unipc2", "vptime"),
+    ("unipc3", "vptime"),
+    ("dpmpp_2m", "logsnr"),
+)
 ALL = tuple(product(SOLVERS, GRIDS))
 
 

@@ -75,16 +75,25 @@ class LeastSquares:
         noise = known.noise.to(device)
         cond = None if known.cond is None else known.cond.to(device)
         return cls(
-            denoiser, normal.rows(noise, cond), float(known.levels[0]), noise,
-            known.images.to(device), cond, batch_size, heard,
-        )  # fmt: skip
+            denoiser,
+            normal.rows(noise, cond),
+            float(known.levels[0]),
+            noise,
+            known.images.to(device),
+            cond,
+            batch_size,
+            heard,
+        )
 
     def __getitem__(self, rows: slice) -> LeastSquares:
         cond = None if self.cond is None else self.cond[rows]
         return replace(
-            self, normal=self.normal[rows], noise=self.noise[rows], target=self.target[rows],
+            self,
+            normal=self.normal[rows],
+            noise=self.noise[rows],
+            target=self.target[rows],
             cond=cond,
-        )  # fmt: skip
+        )
 
     def ask(self, rule: Rule, i: int, y: Tensor) -> Seen:
         """The answers to y_i [N, *shape], in batches."""

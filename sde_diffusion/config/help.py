@@ -15,10 +15,15 @@ def tasks() -> str:
     found = {path.stem: _about(path) for path in sorted(_folder().glob("*.yaml"))}
     width = 2 + max(map(len, found))
     return "\n".join(
-        textwrap.fill(about, WIDTH, initial_indent=f"  {name:<{width}}",
-                      subsequent_indent=" " * (2 + width), break_on_hyphens=False)
+        textwrap.fill(
+            about,
+            WIDTH,
+            initial_indent=f"  {name:<{width}}",
+            subsequent_indent=" " * (2 + width),
+            break_on_hyphens=False,
+        )
         for name, about in found.items()
-    )  # fmt: skip
+    )
 
 
 def keys(task: str) -> str:

@@ -9,9 +9,7 @@ from sde_diffusion.data.folder import image_folder
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
-CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 class CIFAR10(DataSource):

@@ -75,10 +75,18 @@ def calibrate(
         progress: draw bars.
     """
     guides = Options.of(options, ("guidance",)).several("guidance", guidance)
-    seeds, settings, depth = _amounts(seed, nodes, {
-        "noises": noises, "held_out": held_out, "budget": budget, "tries": tries,
-        "batch_size": batch_size,
-    }, mode)  # fmt: skip
+    seeds, settings, depth = _amounts(
+        seed,
+        nodes,
+        {
+            "noises": noises,
+            "held_out": held_out,
+            "budget": budget,
+            "tries": tries,
+            "batch_size": batch_size,
+        },
+        mode,
+    )
     model, cond = guided(self.denoiser, guides), self.condition({"label": label}, seeds)
     calls = calls_of(values.several("nfe", nfe, 1), model.cost, depth)
     ends = _ends(model, sigma_min, sigma_max)
@@ -148,17 +156,19 @@ def _asked(
 ) -> dict[str, Any]:
     """What the rules depend on, as plain values."""
     cost = fitting.denoiser.cost
-    return identity({
-        "task": "calibrate",
-        **asdict(settings),
-        "nfe": [calls * cost for calls in fitting.calls],
-        "nodes": fitting.nodes,
-        "seed": fitting.seeds[0],
-        "sigma_min": fitting.sigma_min,
-        "sigma_max": fitting.sigma_max,
-        "label": label,
-        "guidance": list(guides),
-        "twin": twin,
-        "precision": model.arithmetic,
-        "model": model.fingerprint,
-    })  # fmt: skip
+    return identity(
+        {
+            "task": "calibrate",
+            **asdict(settings),
+            "nfe": [calls * cost for calls in fitting.calls],
+            "nodes": fitting.nodes,
+            "seed": fitting.seeds[0],
+            "sigma_min": fitting.sigma_min,
+            "sigma_max": fitting.sigma_max,
+            "label": label,
+            "guidance": list(guides),
+            "twin": twin,
+            "precision": model.arithmetic,
+            "model": model.fingerprint,
+        }
+    )

@@ -17,14 +17,24 @@ GROUPS = ("solver", "sde", "grid")
 
 @overload
 def exact_error(
-    solver: Any, nfe: int, covariance: Any, mean: Any = None, sde: Any = "edm", grid: Any = None,
+    solver: Any,
+    nfe: int,
+    covariance: Any,
+    mean: Any = None,
+    sde: Any = "edm",
+    grid: Any = None,
     **options: Any,
-) -> float: ...  # fmt: skip
+) -> float: ...
 @overload
 def exact_error(
-    solver: Any, nfe: Any, covariance: Any, mean: Any = None, sde: Any = "edm", grid: Any = None,
+    solver: Any,
+    nfe: Any,
+    covariance: Any,
+    mean: Any = None,
+    sde: Any = "edm",
+    grid: Any = None,
     **options: Any,
-) -> dict[int, float]: ...  # fmt: skip
+) -> dict[int, float]: ...
 @keywords(*GROUPS)
 def exact_error(
     solver: Any,

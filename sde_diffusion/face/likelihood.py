@@ -43,10 +43,12 @@ class BitsPerDim(Rows):
 
     def __init__(self, bits: Tensor, of_probes: Tensor, spent: Tensor) -> None:
         pairs = zip(bits.tolist(), of_probes.tolist(), strict=True)
-        super().__init__([
-            {"image": k, "bits_per_dim": value, "hutchinson_standard_error": error}
-            for k, (value, error) in enumerate(pairs)
-        ])  # fmt: skip
+        super().__init__(
+            [
+                {"image": k, "bits_per_dim": value, "hutchinson_standard_error": error}
+                for k, (value, error) in enumerate(pairs)
+            ]
+        )
         facts = errors(bits, of_probes)
         self.mean = float(bits.mean())
         self.standard_error = facts["standard_error"]

@@ -30,8 +30,13 @@ def cache_path(
     extractor: Extractor, data: ImageSet, held_out: ImageSet | None, keep: int = KEEP
 ) -> Path:
     """Where the reference of these very pixels and this very extractor is kept."""
-    depends = {"data": data.fingerprint, "held_out": held_out and held_out.fingerprint,
-               "extractor": extractor.fingerprint, "keep": keep, "format": STATISTICS}  # fmt: skip
+    depends = {
+        "data": data.fingerprint,
+        "held_out": held_out and held_out.fingerprint,
+        "extractor": extractor.fingerprint,
+        "keep": keep,
+        "format": STATISTICS,
+    }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "references" / f"{key}.safetensors"
 

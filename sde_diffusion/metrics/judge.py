@@ -62,9 +62,12 @@ class Judge:
         for n, distance in zip(ordered, curve, strict=True):
             labels = None if strata is None else strata[:n]
             row: Row = {
-                "samples": n, "fd": distance.value, "rank": distance.rank,
-                "clipped": distance.clipped, **self.inference(features[:n], labels),
-            }  # fmt: skip
+                "samples": n,
+                "fd": distance.value,
+                "rank": distance.rank,
+                "clipped": distance.clipped,
+                **self.inference(features[:n], labels),
+            }
             for metric in self.metrics:
                 if self.features is not None and n >= metric.least <= len(self.features):
                     row |= metric(features[:n], self.features)
@@ -76,9 +79,12 @@ class Judge:
         """The bias-removed value with its interval, or why not."""
         estimate = debiased(features, self.reference, self.sufficient, strata)
         return {
-            "fd_debiased": estimate.value, "fd_low": estimate.low, "fd_high": estimate.high,
-            "standard_error": estimate.standard_error, "note": estimate.note,
-        }  # fmt: skip
+            "fd_debiased": estimate.value,
+            "fd_low": estimate.low,
+            "fd_high": estimate.high,
+            "standard_error": estimate.standard_error,
+            "note": estimate.note,
+        }
 
     def floors(self, held_out: Tensor, counts: Sequence[int]) -> dict[int, Row]:
         """The rows of as many real held-out images, for the counts that there are images for."""

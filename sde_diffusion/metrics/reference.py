@@ -101,10 +101,16 @@ class ReferenceSet:
             order = fixed_order(len(held_out))[:keep]
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
         reference = cls(
-            data.name, data.fingerprint, "" if held_out is None else held_out.fingerprint,
-            tuple(data.images.shape[1:]), extractor.name, extractor.fingerprint,
-            stats, features, kept,
-        )  # fmt: skip
+            data.name,
+            data.fingerprint,
+            "" if held_out is None else held_out.fingerprint,
+            tuple(data.images.shape[1:]),
+            extractor.name,
+            extractor.fingerprint,
+            stats,
+            features,
+            kept,
+        )
         try:
             reference._check()
         except ValueError as error:
@@ -118,9 +124,13 @@ class ReferenceSet:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         names = (
-            "name", "data_fingerprint", "held_out_fingerprint", "shape", "extractor",
+            "name",
+            "data_fingerprint",
+            "held_out_fingerprint",
+            "shape",
+            "extractor",
             "extractor_fingerprint",
-        )  # fmt: skip
+        )
         facts = {"n": self.stats.n, **{name: getattr(self, name) for name in names}}
         REFERENCE.write(path, self._tensors(), facts)
 

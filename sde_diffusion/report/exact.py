@@ -110,8 +110,14 @@ def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
     for ax, (label, group) in zip(axes, groups.items(), strict=False):
         for i, name in enumerate(names):
             own = sorted((r for r in group if r[line] == name), key=lambda r: r["nfe"])
-            ax.plot([r["nfe"] for r in own], [r["error"] for r in own], label=name,
-                    **look(i), markersize=4.6, linewidth=1.5)  # fmt: skip
+            ax.plot(
+                [r["nfe"] for r in own],
+                [r["error"] for r in own],
+                label=name,
+                **look(i),
+                markersize=4.6,
+                linewidth=1.5,
+            )
         log_axes(ax, unique(rows, "nfe"), ends)
         ax.set_title(label, loc="left", fontsize=10, color=INK)
     for ax in axes[len(groups) :]:

@@ -50,12 +50,21 @@ class PaperTable:
         alike = {r.nfe: r.alike for r in comparison.rankings}
         at = {(row["solver"], row["nfe"]): row for row in top}
         lines = [
-            (name, [
-                TableCell(_value(at[name, nfe], known), best.get(nfe) == name,
-                      name in alike.get(nfe, []))
-                if (name, nfe) in at else TableCell("–") for nfe in nfes
-            ]) for name in comparison.solvers
-        ]  # fmt: skip
+            (
+                name,
+                [
+                    TableCell(
+                        _value(at[name, nfe], known),
+                        best.get(nfe) == name,
+                        name in alike.get(nfe, []),
+                    )
+                    if (name, nfe) in at
+                    else TableCell("–")
+                    for nfe in nfes
+                ],
+            )
+            for name in comparison.solvers
+        ]
         floor = comparison.floors.get(comparison.largest)
         if floor is not None:
             lines.append((REAL, [TableCell(_value(floor, known))] * len(nfes)))
@@ -115,16 +124,21 @@ def latex(comparison: Comparison) -> str:
         ]
         lines.append(rf"{_tex(name)} & {' & '.join(shown)} \\")
     comments = [f"% {line}" for line in (paper.title, *paper.notes, r"needs \usepackage{booktabs}")]
-    return "\n".join([
-        *comments,
-        rf"\begin{{tabular}}{{l{'r' * len(paper.columns)}}}",
-        r"\toprule",
-        rf"solver & {' & '.join(map(_tex, paper.columns))} \\",
-        r"\midrule",
-        *lines,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n".join(
+            [
+                *comments,
+                rf"\begin{{tabular}}{{l{'r' * len(paper.columns)}}}",
+                r"\toprule",
+                rf"solver & {' & '.join(map(_tex, paper.columns))} \\",
+                r"\midrule",
+                *lines,
+                r"\bottomrule",
+                r"\end{tabular}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _tex(text: str) -> str:

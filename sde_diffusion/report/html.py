@@ -36,10 +36,16 @@ def columns(comparison: Comparison) -> dict[str, str]:
     """The table's columns: key of a row -> heading."""
     extra = [n for n in measured(comparison.points) if not n.endswith("_error")]
     return {
-        "solver": "solver", "nfe": "NFE", "samples": "N", "fd": "FD", "fd_debiased": "bias removed",
-        "interval": "95 % interval", "floor": "floor", "ms_per_image": "ms / image",
+        "solver": "solver",
+        "nfe": "NFE",
+        "samples": "N",
+        "fd": "FD",
+        "fd_debiased": "bias removed",
+        "interval": "95 % interval",
+        "floor": "floor",
+        "ms_per_image": "ms / image",
         **{name: name.upper() if len(name) < 4 else name for name in extra},
-    }  # fmt: skip
+    }
 
 
 def cells(row: Row, names: Sequence[str]) -> list[tuple[str, Any]]:
@@ -72,9 +78,14 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
     rows = [(row, False) for row in comparison.points]
     rows += [({"solver": REAL, **row}, True) for row in comparison.floors.values()]
     return [
-        {"samples": row["samples"], "real": real, "cells": cells(row, names),
-         "details": details(row)} for row, real in rows
-    ]  # fmt: skip
+        {
+            "samples": row["samples"],
+            "real": real,
+            "cells": cells(row, names),
+            "details": details(row),
+        }
+        for row, real in rows
+    ]
 
 
 def cards(comparison: Comparison) -> list[dict[str, Any]]:

@@ -32,8 +32,10 @@ FAR = 30  # times the median distance
 
 def tip(row: Row, metric: str) -> str:
     """What a point says: the number, how sure it is, and where it came from."""
-    parts = [f"{row['solver']}, NFE {row['nfe']:.4g}, N = {row['samples']}",
-             f"{metric} {row['fd']:.4g}"]  # fmt: skip
+    parts = [
+        f"{row['solver']}, NFE {row['nfe']:.4g}, N = {row['samples']}",
+        f"{metric} {row['fd']:.4g}",
+    ]
     if row["fd_debiased"] is not None:
         parts.append(
             f"bias removed {row['fd_debiased']:.3g} [{row['fd_low']:.3g}, {row['fd_high']:.3g}]"
@@ -62,13 +64,25 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
             if row["fd"] > top:
                 plot.point(axes, row[key], top / 1.05, told, **{**marker(i), "marker": "^"})
                 text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
-                axes.annotate(text, (row[key], top / 1.05), (6, -2), fontsize=8,
-                              textcoords="offset points", color=look(i)["color"])  # fmt: skip
+                axes.annotate(
+                    text,
+                    (row[key], top / 1.05),
+                    (6, -2),
+                    fontsize=8,
+                    textcoords="offset points",
+                    color=look(i)["color"],
+                )
                 continue
             if (ends_of := band(row)) is not None:
-                axes.plot([row[key]] * 2, [max(bottom, ends_of[0]), ends_of[1]],
-                          color=look(i)["color"], linewidth=3.2, alpha=0.28,
-                          solid_capstyle="butt", zorder=2)  # fmt: skip
+                axes.plot(
+                    [row[key]] * 2,
+                    [max(bottom, ends_of[0]), ends_of[1]],
+                    color=look(i)["color"],
+                    linewidth=3.2,
+                    alpha=0.28,
+                    solid_capstyle="butt",
+                    zorder=2,
+                )
             plot.point(axes, row[key], row["fd"], told, **marker(i))
         ends.append((name, rows[-1][key], min(rows[-1]["fd"], top / 1.05), look(i)["color"]))
     floor = comparison.top[0]["floor"]
@@ -96,16 +110,26 @@ def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) 
     axes = plot.figure.add_axes((0.115, 0.135, right - 0.115, 0.775))
     log_axes(axes, x, _values(comparison.top))
     axes.set_xlabel(xlabel, fontsize=8.5, color=SOFT)
-    axes.set_title(f"{comparison.metric}, N = {comparison.largest}", loc="left", fontsize=9,
-                   color=INK, x=-0.12, fontweight="bold")  # fmt: skip
+    axes.set_title(
+        f"{comparison.metric}, N = {comparison.largest}",
+        loc="left",
+        fontsize=9,
+        color=INK,
+        x=-0.12,
+        fontweight="bold",
+    )
     return axes
 
 
 def fd_vs_nfe(comparison: Comparison) -> Plot:
     """Plug-in distance at the largest N against the evaluations measured at the network."""
     plot = Plot("fd_vs_nfe", new_figure(3.3))
-    axes = _whole(plot, comparison, "network evaluations a sample (NFE)",
-                  [row["nfe"] for row in comparison.top])  # fmt: skip
+    axes = _whole(
+        plot,
+        comparison,
+        "network evaluations a sample (NFE)",
+        [row["nfe"] for row in comparison.top],
+    )
     _lines(plot, axes, comparison, "nfe")
     return plot
 
@@ -140,9 +164,15 @@ def fd_vs_seconds(comparison: Comparison) -> Plot:
     axes.grid(True, axis="x", color=LINE, linewidth=0.6)
     best = front(comparison.top)
     right = axes.get_xlim()[1]
-    axes.step([r["ms_per_image"] for r in best] + [right],
-              [r["fd"] for r in best] + [best[-1]["fd"]],
-              where="post", color=SOFT, linewidth=5, alpha=0.18, zorder=1)  # fmt: skip
+    axes.step(
+        [r["ms_per_image"] for r in best] + [right],
+        [r["fd"] for r in best] + [best[-1]["fd"]],
+        where="post",
+        color=SOFT,
+        linewidth=5,
+        alpha=0.18,
+        zorder=1,
+    )
     _lines(plot, axes, comparison, "ms_per_image")
     return plot
 
@@ -156,18 +186,32 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
     height = 0.55 + lines * (1.5 if columns > 1 else 2.6)
     plot = Plot("fd_vs_samples", new_figure(height))
     top = {n: max(r["nfe"] for r in comparison.points if r["solver"] == n) for n in names}
-    of = {name: sorted((r for r in comparison.points
-                        if r["solver"] == name and r["nfe"] == top[name]),
-                       key=lambda r: r["samples"]) for name in names}  # fmt: skip
+    of = {
+        name: sorted(
+            (r for r in comparison.points if r["solver"] == name and r["nfe"] == top[name]),
+            key=lambda r: r["samples"],
+        )
+        for name in names
+    }
     shown = [row for rows in of.values() for row in rows]
     counts = sorted({row["samples"] for row in shown})
     values = _values(shown)
     lowest = min(values)
-    values += [v for r in shown for v in (r["fd_debiased"], r["fd_low"])
-               if v is not None and v > 0.3 * lowest]  # fmt: skip
+    values += [
+        v
+        for r in shown
+        for v in (r["fd_debiased"], r["fd_low"])
+        if v is not None and v > 0.3 * lowest
+    ]
     axes_of = plot.figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    plot.figure.subplots_adjust(left=0.115, right=0.985, top=1 - 0.26 / height,
-                                bottom=0.44 / height, wspace=0.08, hspace=0.32)  # fmt: skip
+    plot.figure.subplots_adjust(
+        left=0.115,
+        right=0.985,
+        top=1 - 0.26 / height,
+        bottom=0.44 / height,
+        wspace=0.08,
+        hspace=0.32,
+    )
     for k, axes in enumerate(axes_of.flat):
         if k >= len(names):
             axes.set_visible(False)
@@ -178,8 +222,14 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
             rows = of[other]
             axes.plot([r["samples"] for r in rows], [r["fd"] for r in rows], color=LINE, lw=1)
         _panel(plot, axes, comparison, k, of[name])
-        axes.set_title(f"{name}, NFE {top[name]:.4g}", loc="left", fontsize=8.5,
-                       color=look(k)["color"], fontweight="bold", pad=3)  # fmt: skip
+        axes.set_title(
+            f"{name}, NFE {top[name]:.4g}",
+            loc="left",
+            fontsize=8.5,
+            color=look(k)["color"],
+            fontweight="bold",
+            pad=3,
+        )
         last_in_column = k + columns >= len(names)
         axes.tick_params(labelbottom=last_in_column, labelleft=k % columns == 0)
     plot.figure.supxlabel("generated images N", fontsize=8.5, color=SOFT, y=0.1 / height)
@@ -192,24 +242,38 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
     x = [row["samples"] for row in rows]
     axes.plot(x, [row["fd"] for row in rows], **line(i))
     if all(row["fd_sd"] is not None for row in rows):
-        axes.fill_between(x, [max(bottom, r["fd"] - r["fd_sd"]) for r in rows],
-                          [r["fd"] + r["fd_sd"] for r in rows],
-                          color=colour, alpha=0.35, linewidth=0)  # fmt: skip
+        axes.fill_between(
+            x,
+            [max(bottom, r["fd"] - r["fd_sd"]) for r in rows],
+            [r["fd"] + r["fd_sd"] for r in rows],
+            color=colour,
+            alpha=0.35,
+            linewidth=0,
+        )
     floor = [(row["samples"], row["floor"]) for row in rows if row["floor"] is not None]
     axes.plot([n for n, _ in floor], [v for _, v in floor], **FLOOR)
     known = [row for row in rows if row["fd_low"] is not None]
     low = [max(bottom, row["fd_low"]) for row in known]
     high = [max(bottom, row["fd_high"]) for row in known]
     if len(known) > 1:
-        axes.fill_between([r["samples"] for r in known], low, high, color=colour, alpha=0.16,
-                          linewidth=0)  # fmt: skip
+        axes.fill_between(
+            [r["samples"] for r in known], low, high, color=colour, alpha=0.16, linewidth=0
+        )
     for row, a, b in zip(known, low, high, strict=True):
         axes.plot([row["samples"]] * 2, [a, b], color=colour, lw=1, alpha=0.6)
         inside = row["fd_debiased"] > bottom
         # What a log axis cannot show points down from its lower edge.
-        axes.plot([row["samples"]], [max(row["fd_debiased"], bottom * 1.03)],
-                  "o" if inside else "v", color=colour, mfc=PAPER if inside else colour,
-                  markersize=4, markeredgewidth=1, zorder=5, clip_on=False)  # fmt: skip
+        axes.plot(
+            [row["samples"]],
+            [max(row["fd_debiased"], bottom * 1.03)],
+            "o" if inside else "v",
+            color=colour,
+            mfc=PAPER if inside else colour,
+            markersize=4,
+            markeredgewidth=1,
+            zorder=5,
+            clip_on=False,
+        )
     if known and known[-1]["fd_debiased"] > bottom:
         axes.axhline(known[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
     for row in rows:

@@ -108,8 +108,14 @@ def rank(
             half = z * gap.standard_error
             alike = abs(gap.value) <= half
             settle = samples_to_settle(gap, z) if alike else None
-            own = replace(own, difference=gap.value, low=gap.value - half, high=gap.value + half,
-                          alike=alike, settle=settle)  # fmt: skip
+            own = replace(
+                own,
+                difference=gap.value,
+                low=gap.value - half,
+                high=gap.value + half,
+                alike=alike,
+                settle=settle,
+            )
         found.append(own)
     if not others:
         note = "alone at this number of evaluations"

@@ -26,8 +26,13 @@ def loss_vs_width(rows: Sequence[dict[str, Any]]) -> Plot:
     axes.plot(x, y, **line(0))
     plot = Plot("widths", figure)
     for row, height in zip(rows, y, strict=True):
-        plot.point(axes, row["width"], height, f"width {row['width']:g}, loss {row['loss']:.5g}",
-                   **marker(0))  # fmt: skip
+        plot.point(
+            axes,
+            row["width"],
+            height,
+            f"width {row['width']:g}, loss {row['loss']:.5g}",
+            **marker(0),
+        )
     axes.set_xlabel("relative width of the EMA, sigma_rel", fontsize=8.5, color=SOFT)
     axes.set_title("held-out loss over the least", loc="left", fontsize=9.5, color=INK)
     figure.subplots_adjust(left=0.13, right=0.96, top=0.88, bottom=0.18)

@@ -100,8 +100,12 @@ def encode(pictures: list[Image.Image], kind: str = ".webp") -> bytes:
     each = max(60, min(500, WHOLE // max(1, len(pictures) - 1)))
     buffer = io.BytesIO()
     pictures[0].save(
-        buffer, KINDS[kind], save_all=True, append_images=pictures[1:], loop=0,
+        buffer,
+        KINDS[kind],
+        save_all=True,
+        append_images=pictures[1:],
+        loop=0,
         duration=[each] * (len(pictures) - 1) + [LAST],
         **({"quality": 80, "method": 4} if kind == ".webp" else {}),
-    )  # fmt: skip
+    )
     return buffer.getvalue()

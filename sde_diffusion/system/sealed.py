@@ -38,9 +38,15 @@ LENGTH = 8  # bytes of a safetensors file that say how long its header is
 MAX_HEADER = 16 * 2**20
 # Whatever a content that is not the expected one makes a reader raise.
 FAULTS = (
-    SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
+    SafetensorError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
     RuntimeError,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

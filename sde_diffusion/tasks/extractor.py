@@ -56,15 +56,17 @@ def run(config: DictConfig, folder: Path) -> float:
         reference = ReferenceSet.of(extractor, data, held_out, task.keep)
         reference.save(folder / f"{task.name}-reference.safetensors")
         accuracy, floor = extractor.accuracy(held_out), floor_rows(reference)
-        job.result({
-            "accuracy": accuracy,
-            "seconds": job.seconds,
-            "seconds_of_training": trained,
-            "fingerprint": extractor.fingerprint,
-            "data": data.name,
-            "data_fingerprint": data.fingerprint,
-            "floor": floor,
-        })  # fmt: skip
+        job.result(
+            {
+                "accuracy": accuracy,
+                "seconds": job.seconds,
+                "seconds_of_training": trained,
+                "fingerprint": extractor.fingerprint,
+                "data": data.name,
+                "data_fingerprint": data.fingerprint,
+                "floor": floor,
+            }
+        )
     for row in floor:
         print(f"floor of {score_line(extractor.metric, row)}")
     print(f"accuracy {accuracy:.4f}: {folder}")

@@ -54,22 +54,29 @@ def run(config: DictConfig, folder: Path) -> float:
         between = mixed(job, flow, images)
         job.begin()
         depends = {
-            "images": images.fingerprint, "model": job.model.fingerprint, "steps": task.steps,
-            "label": task.label, "error": task.error, "precision": recorded(task.precision),
-            "sigma": [flow.sigma_min, flow.sigma_max], "guidance": job.recorded().get("guidance"),
-        }  # fmt: skip
+            "images": images.fingerprint,
+            "model": job.model.fingerprint,
+            "steps": task.steps,
+            "label": task.label,
+            "error": task.error,
+            "precision": recorded(task.precision),
+            "sigma": [flow.sigma_min, flow.sigma_max],
+            "guidance": job.recorded().get("guidance"),
+        }
         drawn = in_parts(folder, depends, task.pairs, chunk, between, "interpolate")
         pixels, error = drawn["images"], drawn["error"]
         worst = float(error.max())
         job.output.arrays(
             "interpolation.npz", images=pixels.permute(0, 1, 3, 4, 2).numpy(), error=error.numpy()
         )
-        job.result({
-            "images_fingerprint": images.fingerprint,
-            "error_there_and_back": {"largest": worst, "median": float(error.median())},
-            "evaluations_a_pair": float(drawn["evaluations"].mean()),
-            "seconds": job.seconds,
-        })  # fmt: skip
+        job.result(
+            {
+                "images_fingerprint": images.fingerprint,
+                "error_there_and_back": {"largest": worst, "median": float(error.median())},
+                "evaluations_a_pair": float(drawn["evaluations"].mean()),
+                "seconds": job.seconds,
+            }
+        )
         job.output.log({"error": worst})
         job.output.picture("grid.png", lambda: sheet(pixels))
     print(f"{task.pairs} pairs, RMS error there and back at most {worst:.2g}: {folder}")

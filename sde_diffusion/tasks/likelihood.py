@@ -79,28 +79,38 @@ def run(config: DictConfig, folder: Path) -> float:
         chunk, d = job.execution.batch_size, test.images[0].numel()
         density = log_density(job, data, test)
         job.begin()
-        depends = settled(folder, {
-            **job.recorded("tracker", "n"), "precision": recorded(task.precision),
-            "model": job.model.fingerprint, "train": data.fingerprint, "test": test.fingerprint,
-            NOISE: VERSION,
-        }, task.n, chunk)  # fmt: skip
+        depends = settled(
+            folder,
+            {
+                **job.recorded("tracker", "n"),
+                "precision": recorded(task.precision),
+                "model": job.model.fingerprint,
+                "train": data.fingerprint,
+                "test": test.fingerprint,
+                NOISE: VERSION,
+            },
+            task.n,
+            chunk,
+        )
         parts = in_parts(folder, depends, task.n, chunk, density, "likelihood")
         bits = bits_per_dim(parts["log_p"], d)
         of_probes = parts["standard_error"] / (d * math.log(2))
         job.output.write("bits_per_dim.csv", csv_text(rows_of(bits, of_probes)))
         facts = errors(bits, of_probes)
-        job.result({
-            **facts,
-            "n": task.n,
-            "evaluations": float(parts["spent"][:, 0].mean()),
-            "products": float(parts["spent"][:, 1].mean()),
-            "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
-            NOISE: depends.get(NOISE, 1),
-            "prior": task.prior,
-            "data": test.name,
-            "data_fingerprint": test.fingerprint,
-            "seconds": job.seconds,
-        })  # fmt: skip
+        job.result(
+            {
+                **facts,
+                "n": task.n,
+                "evaluations": float(parts["spent"][:, 0].mean()),
+                "products": float(parts["spent"][:, 1].mean()),
+                "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
+                NOISE: depends.get(NOISE, 1),
+                "prior": task.prior,
+                "data": test.name,
+                "data_fingerprint": test.fingerprint,
+                "seconds": job.seconds,
+            }
+        )
         job.output.log({"bits_per_dim": float(bits.mean())})
     print(f"{test.name}, {summary(facts, task.n)}: {folder}")
     return float(bits.mean())

@@ -33,12 +33,14 @@ def run(config: DictConfig, folder: Path) -> float:
         path = folder / f"{extractor.name}-reference.safetensors"
         reference.save(path)
         floor = floor_rows(reference)
-        job.result({
-            **judged_by(extractor, reference),
-            "held_out_n": len(reference.held_out),
-            "floor": floor,
-            "seconds": job.seconds,
-        })  # fmt: skip
+        job.result(
+            {
+                **judged_by(extractor, reference),
+                "held_out_n": len(reference.held_out),
+                "floor": floor,
+                "seconds": job.seconds,
+            }
+        )
     for row in floor:
         print(f"floor of {score_line(extractor.metric, row)}")
     print(f"reference={path}")

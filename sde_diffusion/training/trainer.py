@@ -198,8 +198,9 @@ class Trainer:
         """
         self.objective.train()
         total, every = self.config.steps, self.config.snapshot_every
-        with tqdm(total=total, initial=self.step, desc="train", unit="step",
-                  disable=processes.rank() > 0) as progress:  # fmt: skip
+        with tqdm(
+            total=total, initial=self.step, desc="train", unit="step", disable=processes.rank() > 0
+        ) as progress:
             while self.step < total:
                 metrics = self._advance()
                 self._show(progress)
@@ -244,9 +245,12 @@ class Trainer:
             self._skip(step, losses, sigma)
         state.update(step)
         return {
-            "step": step, "loss": value, "lr": lr, "skipped": state.skipped,
+            "step": step,
+            "loss": value,
+            "lr": lr,
+            "skipped": state.skipped,
             "seconds": time.perf_counter() - began,
-        }  # fmt: skip
+        }
 
     def _gradient(self, step: int) -> tuple[float, Tensor, Tensor]:
         """The gradient of the mean loss of step's batch, in ``.grad``.

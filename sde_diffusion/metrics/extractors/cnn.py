@@ -34,9 +34,11 @@ def _first_extractor(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 # Its number is part of the fingerprint, which is the file's: to be raised with any change of what
 # the same weights compute.
 EXTRACTOR = SealedKind(
-    "extractor", 2, "give mnist-cnn, cifar-cnn or a file of 'sde-diffusion extractor'",
+    "extractor",
+    2,
+    "give mnist-cnn, cifar-cnn or a file of 'sde-diffusion extractor'",
     _first_extractor,
-)  # fmt: skip
+)
 
 
 def _fit(network: Classifier, images: Tensor, labels: Tensor, epochs: int, precision: str) -> None:

@@ -169,12 +169,17 @@ class InceptionV3(nn.Module):
         self.Conv2d_3b_1x1 = Convolution(square(64, 80))
         self.Conv2d_4a_3x3 = Convolution(square(80, 192, 3, 1, 0))
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = (
-            mixed_a(192, 32), mixed_a(256, 64), mixed_a(288, 64),
-        )  # fmt: skip
+            mixed_a(192, 32),
+            mixed_a(256, 64),
+            mixed_a(288, 64),
+        )
         self.Mixed_6a = mixed_b(288)
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = (
-            mixed_c(768, 128), mixed_c(768, 160), mixed_c(768, 160), mixed_c(768, 192),
-        )  # fmt: skip
+            mixed_c(768, 128),
+            mixed_c(768, 160),
+            mixed_c(768, 160),
+            mixed_c(768, 192),
+        )
         self.Mixed_7a = mixed_d(768)
         self.Mixed_7b, self.Mixed_7c = mixed_e(1280, "average"), mixed_e(2048, "maximum")
 

@@ -45,8 +45,10 @@ class SciPy(BlackBox):
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         sde = ask.sde
         span = [float(sde.noise_level(times[i]).log()) for i in (0, -1)]
-        done = [self._one(ask.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
-                for k in range(len(x))]  # fmt: skip
+        done = [
+            self._one(ask.rows(slice(k, k + 1)), x[k : k + 1], times[0], span)
+            for k in range(len(x))
+        ]
         return torch.cat(done) * sde.alpha(times[-1])
 
     def _one(self, ask: Ask, x: Tensor, start: Tensor, span: list[float]) -> Tensor:

@@ -49,8 +49,10 @@ class TorchSDEAdaptive(BlackBox):
         sde = ask.sde
         y = (x / sde.alpha(times[0])).double()
         ends = sde.lam(times[[0, -1]])
-        done = [self._one(ask.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
-                for k, entropy in enumerate(noise.entropy())]  # fmt: skip
+        done = [
+            self._one(ask.rows(slice(k, k + 1)), y[k : k + 1], ends, entropy, x.dtype)
+            for k, entropy in enumerate(noise.entropy())
+        ]
         return (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
 
     def _one(self, ask: Ask, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype) -> Tensor:
@@ -65,17 +67,29 @@ class TorchSDEAdaptive(BlackBox):
 
         flat = y.flatten(1)
         path = torchsde.BrownianInterval(
-            ends[0], ends[1], size=tuple(flat.shape), dtype=y.dtype, device="cpu",
-            entropy=entropy, levy_area_approximation="space-time",
-        )  # fmt: skip
+            ends[0],
+            ends[1],
+            size=tuple(flat.shape),
+            dtype=y.dtype,
+            device="cpu",
+            entropy=entropy,
+            levy_area_approximation="space-time",
+        )
         try:
             with warnings.catch_warnings():
                 # torchsde would go on with a step that its error estimate refuses.
                 warnings.filterwarnings("error", "Hitting minimum", UserWarning)
                 found = torchsde.sdeint(
-                    TorchSDEProblem(drift, diffusion), flat, ends, bm=path, method=self.method,
-                    dt=0.05, adaptive=True, rtol=self.rtol, atol=self.atol,
-                )  # fmt: skip
+                    TorchSDEProblem(drift, diffusion),
+                    flat,
+                    ends,
+                    bm=path,
+                    method=self.method,
+                    dt=0.05,
+                    adaptive=True,
+                    rtol=self.rtol,
+                    atol=self.atol,
+                )
         except UserWarning as error:
             raise InputError(
                 f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; loosen them"

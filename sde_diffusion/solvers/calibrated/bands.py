@@ -65,8 +65,9 @@ class DctBands(Bands):
     def __init__(self, shape: Sequence[int], edges: Sequence[float]) -> None:
         _, h, w = shape
         self.count = len(edges) + 1
-        self.rows, self.columns = (torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho"))
-                                   for n in (h, w))  # fmt: skip
+        self.rows, self.columns = (
+            torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho")) for n in (h, w)
+        )
         f = torch.hypot(torch.arange(h)[:, None] / h, torch.arange(w)[None] / w)
         self.ring = torch.bucketize(f, torch.tensor(list(edges), dtype=f.dtype), right=True)
 
@@ -78,5 +79,6 @@ class DctBands(Bands):
 
     def split(self, x: Tensor) -> list[Tensor]:
         spectrum = self.rows @ x @ self.columns.T
-        return [self.rows.T @ (spectrum * (self.ring == b)) @ self.columns
-                for b in range(self.count)]  # fmt: skip
+        return [
+            self.rows.T @ (spectrum * (self.ring == b)) @ self.columns for b in range(self.count)
+        ]

@@ -69,10 +69,15 @@ class Calibration:
         for calls, errors in self.facts.get("held_out", {}).items():
             standard = errors["standard"]
             best = min(standard, key=standard.__getitem__)
-            rows.append({
-                "calls": int(calls), "error": errors["joint"], "standard": best,
-                "standard_error": standard[best], "ratio": errors["joint"] / standard[best],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "calls": int(calls),
+                    "error": errors["joint"],
+                    "standard": best,
+                    "standard_error": standard[best],
+                    "ratio": errors["joint"] / standard[best],
+                }
+            )
         return rows
 
     def identity(self) -> dict[str, str]:

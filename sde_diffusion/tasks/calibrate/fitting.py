@@ -108,8 +108,16 @@ class Fitting:
 
         def part(rows: slice) -> dict[str, Tensor]:
             cond = None if self.cond is None else self.cond[rows]
-            exact = trajectories(self.denoiser, self.seeds[rows], cond, self.nodes, self.sigma_min,
-                                 self.sigma_max, size, self.device)  # fmt: skip
+            exact = trajectories(
+                self.denoiser,
+                self.seeds[rows],
+                cond,
+                self.nodes,
+                self.sigma_min,
+                self.sigma_max,
+                size,
+                self.device,
+            )
             rows_first = exact.states.transpose(0, 1)
             return {"states": rows_first, "levels": exact.levels.expand(len(rows_first), -1)}
 

@@ -102,9 +102,16 @@ def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
         twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
         denoiser, cond = guided(job.config, twin), None if data.labels is None else cond
     fitting = Fitting(
-        denoiser, cond, task.seeds, calls, task.settings, task.nodes, task.sigma_min,
-        task.sigma_max, job.device,
-    )  # fmt: skip
+        denoiser,
+        cond,
+        task.seeds,
+        calls,
+        task.settings,
+        task.nodes,
+        task.sigma_min,
+        task.sigma_max,
+        job.device,
+    )
     return fitting, conditional
 
 

@@ -66,10 +66,11 @@ class Cell:
         sizes = [len(part.features) for part in parts]
         origin = {
             # A cell that was begun by one revision or machine and ended by another names both.
-            key: parts[-1].origin[key] if key == "date"
+            key: parts[-1].origin[key]
+            if key == "date"
             else "; ".join(dict.fromkeys(part.origin[key] for part in parts))
             for key in parts[-1].origin
-        }  # fmt: skip
+        }
         return cls(
             torch.cat([part.features for part in parts]),
             torch.cat([part.images for part in parts])[:SHOWN],

@@ -80,17 +80,32 @@ def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: 
     sampler, model, seeds = entry.sampler, entry.model, design.seeds(block)
     filmed = design.animation and block == 0 and nfe is not None and nfe == max(entry.nfe)
     depends = {
-        "parts": entry.identities, "nfe": nfe, "seeds": [seeds[0], design.most],
-        "label": identity(design.label), "denoise_last": design.denoise_last,
-        "dtype": design.dtype, "precision": model.arithmetic, "filmed": filmed,
-        "model": model.fingerprint, "extractor": extractor.fingerprint, "device": design.device,
+        "parts": entry.identities,
+        "nfe": nfe,
+        "seeds": [seeds[0], design.most],
+        "label": identity(design.label),
+        "denoise_last": design.denoise_last,
+        "dtype": design.dtype,
+        "precision": model.arithmetic,
+        "filmed": filmed,
+        "model": model.fingerprint,
+        "extractor": extractor.fingerprint,
+        "device": design.device,
         "batch_size": design.batch_size if sampler.solver.couples_batch else None,
         NOISE: VERSION,
-    }  # fmt: skip
+    }
     cond = model.condition({"label": design.label}, seeds)
     sampler.solver.check_condition(cond)
     sampler.denoiser.check_condition(cond)
     return Plan(
-        entry.label, sampler, nfe, sampler.steps(nfe), model.name, block, seeds, cond, filmed,
+        entry.label,
+        sampler,
+        nfe,
+        sampler.steps(nfe),
+        model.name,
+        block,
+        seeds,
+        cond,
+        filmed,
         depends,
-    )  # fmt: skip
+    )

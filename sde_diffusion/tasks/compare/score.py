@@ -113,17 +113,30 @@ def _facts(plan: Plan, cell: Cell) -> Row:
     """The protocol's fields that are a cell's own."""
     parts, solver = plan.depends["parts"], plan.sampler.solver
     return {
-        "solver": plan.label, "nfe": cell.nfe, "block": plan.block,
-        "seeds": f"{plan.seeds[0]}-{plan.seeds[-1]}", "seconds": cell.seconds,
+        "solver": plan.label,
+        "nfe": cell.nfe,
+        "block": plan.block,
+        "seeds": f"{plan.seeds[0]}-{plan.seeds[-1]}",
+        "seconds": cell.seconds,
         "ms_per_image": 1000 * cell.seconds / len(plan.seeds),
-        "nfe_asked": plan.nfe, "steps": plan.steps, "order": solver.order,
-        "stochastic": solver.stochastic, "couples_batch": solver.couples_batch,
-        "target": parts["solver"][COMPONENT], "grid": parts["grid"][COMPONENT],
-        "sde": parts["sde"][COMPONENT], **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
-        "quantisation": "uint8, clipped, then rounded to nearest", "dtype": plan.depends["dtype"],
-        "network_dtype": plan.depends["precision"].split()[0], "device": plan.depends["device"],
-        NOISE: plan.depends.get(NOISE, 1), "cell": plan.name, **cell.origin, "model": plan.model,
-    }  # fmt: skip
+        "nfe_asked": plan.nfe,
+        "steps": plan.steps,
+        "order": solver.order,
+        "stochastic": solver.stochastic,
+        "couples_batch": solver.couples_batch,
+        "target": parts["solver"][COMPONENT],
+        "grid": parts["grid"][COMPONENT],
+        "sde": parts["sde"][COMPONENT],
+        **{f"{k}_fields": json.dumps(parts.get(k)) for k in PARTS},
+        "quantisation": "uint8, clipped, then rounded to nearest",
+        "dtype": plan.depends["dtype"],
+        "network_dtype": plan.depends["precision"].split()[0],
+        "device": plan.depends["device"],
+        NOISE: plan.depends.get(NOISE, 1),
+        "cell": plan.name,
+        **cell.origin,
+        "model": plan.model,
+    }
 
 
 def _floor(real: Row | None) -> Row:

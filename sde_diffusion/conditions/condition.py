@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # Names of parts that more than one room reads.
-LABEL, AUGMENT = "label", "augment"
+LABEL, AUGMENT, MEASUREMENT = "label", "augment", "measurement"
 
 
 @dataclass(frozen=True)

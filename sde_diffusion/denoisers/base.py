@@ -39,6 +39,11 @@ class Denoiser(nn.Module, ABC):
     def evaluations(self) -> int: ...
 
     @property
+    def backward_passes(self) -> int:
+        """Derivatives of its answers by x so far, one for each row of each backward pass."""
+        return 0
+
+    @property
     def cost(self) -> int:
         """Network evaluations a row of one call spends: 1, or 2 under classifier-free guidance."""
         return 1
@@ -77,11 +82,15 @@ class CountedDenoiser(Denoiser):
         self.space = Space.of(space)
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
-        self._evaluations = 0
+        self._evaluations = self._backward_passes = 0
 
     @property
     def evaluations(self) -> int:
         return self._evaluations
+
+    @property
+    def backward_passes(self) -> int:
+        return self._backward_passes
 
     @abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
@@ -93,7 +102,13 @@ class CountedDenoiser(Denoiser):
         self._evaluations += x.shape[0]
         if sigma.ndim:
             sigma = sigma.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
-        return self.denoise(x, sigma, cond).to(x.dtype)
+        answer = self.denoise(x, sigma, cond).to(x.dtype)
+        if x.requires_grad and answer.requires_grad:
+            answer.register_hook(self._count_backward)
+        return answer
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self._backward_passes += len(gradient)
 
     def _check_range(self, sigma: Tensor) -> None:
         if sigma.device.type != "cpu":

@@ -101,7 +101,7 @@ class MixtureDenoiser(CountedDenoiser):
         sigma = sigma if sigma.ndim == 0 else sigma[..., None]
         z = self._modes(x)
         joint = self._log_joint(z, sigma)
-        if self.labels is not None and cond is not None:
+        if self.labels is not None and cond is not None and LABEL in cond:
             joint = joint.masked_fill(_others(self.labels, cond.parts[LABEL]), -math.inf)
         posterior = joint.softmax(1)
         shrunk = self.variances / (self.variances + sigma**2) * z
@@ -110,7 +110,7 @@ class MixtureDenoiser(CountedDenoiser):
         return (posterior[..., None] * (self.means + shrunk)).sum(1)
 
     def check_condition(self, cond: Condition | None) -> None:
-        if self.labels is None or cond is None:
+        if self.labels is None or cond is None or LABEL not in cond:
             return
         label, labels = cond.parts[LABEL].each(torch.Tensor.cpu), self.labels.cpu()
         missing = _others(labels, label).all(1)

@@ -100,7 +100,7 @@ def null_label(classes: int) -> Extra:
     """The label int64 [N] of each row; ``classes``, one more than the last, where there is none."""
 
     def read(cond: Condition | None, x: Tensor) -> tuple[Tensor]:
-        if cond is None:
+        if cond is None or LABEL not in cond:
             return (torch.full((len(x),), classes, dtype=torch.int64, device=x.device),)
         label = cond.parts[LABEL]
         return (torch.where(label.keep, label.value, classes),)

@@ -21,6 +21,10 @@ class Wrapper(Denoiser):
         return self.inner.evaluations
 
     @property
+    def backward_passes(self) -> int:
+        return self.inner.backward_passes
+
+    @property
     def cost(self) -> int:
         return self.inner.cost
 

@@ -3,5 +3,9 @@
 from sde_diffusion.guidance.base import Guidance, Guided, guided
 from sde_diffusion.guidance.cfg import ClassifierFree
 from sde_diffusion.guidance.clip import Clip
+from sde_diffusion.guidance.dps import DPS
+from sde_diffusion.guidance.mmps import MMPS
+from sde_diffusion.guidance.pigdm import PiGDM
+from sde_diffusion.guidance.tmpd import TMPD
 
-__all__ = ["ClassifierFree", "Clip", "Guidance", "Guided", "guided"]
+__all__ = ["DPS", "MMPS", "TMPD", "ClassifierFree", "Clip", "Guidance", "Guided", "PiGDM", "guided"]

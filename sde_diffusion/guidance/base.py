@@ -32,6 +32,9 @@ class Guidance(Component, ABC):
         fields = ", ".join(f"{name}={value}" for name, value in self.fields().items())
         return f"{name_of(type(self))}({fields})"
 
+    def check_condition(self, cond: Condition | None) -> None:
+        """InputError, with the remedy, for a condition that it has no use for."""
+
     @abstractmethod
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         """x [N, *shape], sigma 0-dim or [N] -> what is answered in inner's place [N, *shape]."""
@@ -59,6 +62,7 @@ class Guided(Wrapper):
 
     def check_condition(self, cond: Condition | None) -> None:
         super().check_condition(cond)
+        self.guidance.check_condition(cond)
         if cond is not None and cond.other is not None:
             self.inner.check_condition(cond.other)
 

@@ -67,23 +67,28 @@ class LinearMap(Map):
             self._spectrum = gram_spectrum(self.forward, self.adjoint, self.shape, self.out)
         return self._spectrum
 
-    def pull(self, residual: Tensor, c: float, d: float) -> Tensor:
-        """A^T (c A A^T + d I)^-1 of a residual [N, *out], [N, *shape]; by the spectrum, or else by
-        conjugate gradients.
+    def pull(self, residual: Tensor, c: float | Tensor, d: float) -> Tensor:
+        """A^T (c A A^T + d I)^-1 of a residual [N, *out], [N, *shape].
 
-        With the residual of x, c = v and d = noise^2 this over 1/v is the step from x to the mean
-        of the posterior whose prior is N(x, v I).
+        The mean of the posterior whose prior is N(x, v I) is x + v pull(y - A x, v, noise^2). By
+        the spectrum, or by conjugate gradients where it is not to be had.
+
+        Args:
+            residual: [N, *out], 0 where nothing is measured. c, d: >= 0; c may be one a row [N].
         """
+        column = c if isinstance(c, float) or c.ndim == 0 else c.reshape(-1, *[1] * len(self.out))
         try:
             s = self.spectrum()
         except InputError:
-            return self.adjoint(
-                conjugate_gradients(
-                    lambda u: c * self.filled(self.forward(self.adjoint(u))) + d * u, residual
-                )
-            )
+
+            def matrix(u: Tensor) -> Tensor:
+                return column * self.filled(self.forward(self.adjoint(u))) + d * u
+
+            return self.adjoint(conjugate_gradients(matrix, residual))
+        if isinstance(c, Tensor) and c.ndim:
+            column = c.reshape(-1, *[1] * (s.data(residual).ndim - 1))
         scale = s.values.to(residual)
-        gain = torch.where(scale > 0, scale / (c * scale.square() + d).clamp_min(1e-30), 0)
+        gain = torch.where(scale > 0, scale / (column * scale.square() + d).clamp_min(1e-30), 0)
         return s.synthesis(gain * s.data(residual))
 
 

@@ -172,6 +172,7 @@ class Sampler:
         self, request: Request, times: Tensor, run: Execution, watch: Watch, recorded: int
     ) -> Samples:
         began, before = time.perf_counter(), self.denoiser.evaluations
+        back = self.denoiser.backward_passes
         recorder = Recorder(self.denoiser, recorded) if recorded > 0 else None
         cond = None if request.cond is None else request.cond.to(run.device)
         ask = Ask(self.sde, recorder or self.denoiser, cond)
@@ -201,6 +202,7 @@ class Sampler:
             None if recorder is None else recorder.calls,
             self.codec,
             _labels(request.cond),
+            (self.denoiser.backward_passes - back) / len(request.seeds),
         )
 
 

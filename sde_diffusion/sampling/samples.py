@@ -43,6 +43,7 @@ class Samples:
         codec: makes pictures of states.
         labels: the class that each row was drawn of, None where it was drawn of none; None if no
             row has one.
+        backward_passes: derivatives of the network a sample, where guidance takes some.
     """
 
     x: Tensor
@@ -54,6 +55,7 @@ class Samples:
     calls: Calls | None = None
     codec: Codec = PIXELS
     labels: tuple[int | None, ...] | None = None
+    backward_passes: float = 0.0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -169,6 +171,7 @@ class Samples:
             x=torch.cat([part.x for part in parts]),
             seeds=tuple(seed for part in parts for seed in part.seeds),
             nfe=sum(n * part.nfe for n, part in zip(sizes, parts, strict=True)) / sum(sizes),
+            backward_passes=sum(len(part) * part.backward_passes for part in parts) / sum(sizes),
             seconds=sum(part.seconds for part in parts),
             trajectory=torch.cat(states, dim=1) if states else None,
             calls=Calls.join([part.calls for part in parts if part.calls is not None]),

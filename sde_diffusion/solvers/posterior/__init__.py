@@ -1,0 +1,1 @@
+"""Solvers that draw from the posterior of a measurement: they need the step or the noise."""

@@ -47,6 +47,10 @@ class FunctionDenoiser(CountedDenoiser):
         super().__init__(space, sigma_min, sigma_max)
         if not callable(model):
             raise InputError(f"model={model!r}: give a callable model(x, sigma)")
+        if not 0 < sigma_min < sigma_max:
+            raise InputError(
+                f"sigma_min={sigma_min:g}: give 0 < sigma_min < sigma_max={sigma_max:g}"
+            )
         if predicts not in PREDICTS:
             raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
         self.model, self.predicts, self.extra = model, predicts, extra or nothing

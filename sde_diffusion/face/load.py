@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
@@ -43,10 +44,8 @@ def load(
             weights and states keep their dtype.
         options: what only some kinds of file need.
     """
-    name = str(dtype).removeprefix("torch.")
-    if name not in WEIGHTS:
-        raise InputError(f"dtype={name}: choose one of {', '.join(WEIGHTS)}")
-    opened = open_model(checkpoint, WEIGHTS[name], precision=precision, **options)
+    weights = values.dtype_of("dtype", dtype, WEIGHTS)
+    opened = open_model(checkpoint, weights, precision=precision, **options)
     return Model(**vars(opened))
 
 
@@ -79,6 +78,8 @@ def wrap(
         sigma_min, sigma_max: noise levels that it may be asked at.
     """
     count = values.whole("classes", classes, 0)
+    if conditioner is not None and not isinstance(conditioner, Conditioner):
+        raise InputError(f"conditioner={conditioner!r}: give an object of Conditioner")
     if count and conditioner is not None:
         raise InputError("classes: a conditioner is given too; leave one of the two out")
     extra: Extra = nothing
@@ -86,6 +87,31 @@ def wrap(
         extra = whole_condition
     elif count:
         extra = null_label(count)
-    sides = shape if isinstance(shape, Space) else [values.whole("shape", s, 1) for s in shape]
-    denoiser = FunctionDenoiser(model, sides, sigma_min, sigma_max, predicts, extra)
-    return Model(denoiser, str(name), "", conditioner or Labels(count, model=str(name)))
+    if not isinstance(name, str) or not name:
+        raise InputError(f"name={name!r}: give a name, in quotes")
+    low, high = values.number("sigma_min", sigma_min), values.number("sigma_max", sigma_max)
+    _check_arguments(model, 2 if extra is nothing else 3)
+    denoiser = FunctionDenoiser(model, _space(shape), low, high, predicts, extra)
+    return Model(denoiser, name, "", conditioner or Labels(count, model=name))
+
+
+def _space(shape: Any) -> Any:
+    """A space, or the sides of one x."""
+    if isinstance(shape, Space):
+        return shape
+    if not values.is_several(shape):
+        raise InputError(f"shape={shape!r}: give the sides of one x, (3, 32, 32), say")
+    return [values.whole("shape", side, 1) for side in shape]
+
+
+def _check_arguments(model: Any, count: int) -> None:
+    """InputError for a callable that does not take ``count`` arguments, where that can be seen."""
+    given = "model(x, sigma)" if count == 2 else "model(x, sigma, label)"
+    try:
+        signature = inspect.signature(model.forward if isinstance(model, nn.Module) else model)
+    except (TypeError, ValueError):  # built in, or no callable, which is refused by its denoiser
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError as error:
+        raise InputError(f"model: {error}; it is called as {given}") from error

@@ -14,12 +14,11 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.analyse import Analysis, analyse
 from sde_diffusion.face.calibrate import calibrate
+from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.likelihood import likelihood
 from sde_diffusion.guidance import guided
-from sde_diffusion.images.pixels import to_float
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.grids import VPTime
-from sde_diffusion.process.noise import checked_seeds
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN, ProbabilityFlow
 from sde_diffusion.sampling.execute import Execution
@@ -33,7 +32,7 @@ GROUPS = ("solver", "sde", "grid", "guidance", "noise")
 IMAGES = "images [N, C, H, W], uint8 or floats in -1 .. 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model(OpenedModel):
     """A denoiser with its conditions and its codec, ready to be sampled, measured and calibrated.
 
@@ -43,6 +42,7 @@ class Model(OpenedModel):
     calibrate = calibrate
     likelihood = likelihood
 
+    @keywords(*GROUPS)
     def sampler(
         self,
         solver: Any = "unipc",
@@ -74,13 +74,14 @@ class Model(OpenedModel):
             integrator,
             None if chosen is None else fields.one("grid", chosen),
             fields.one("noise", noise),
-            denoise_last,
+            values.truth("denoise_last", denoise_last),
         ).decoded_by(self.codec)
 
+    @keywords(*GROUPS, also=(sampler,))
     def sample(
         self,
         n: int | None = None,
-        nfe: int | None = 10,
+        nfe: int | None = None,
         *,
         seeds: Sequence[int] | None = None,
         seed: int | None = None,
@@ -99,7 +100,8 @@ class Model(OpenedModel):
 
         Args:
             n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16 unless ``seeds`` are given.
-            nfe: network evaluations a sample; None for an adaptive solver.
+            nfe: network evaluations a sample; None: 20 calls of a fixed-step solver's denoiser, and
+                what an adaptive one takes.
             seeds: whole numbers 0 .. 2^64 - 1, one an image.
             label: a class by number or name, one for each image, ``"all"`` (seed mod classes), or
                 None for no condition.
@@ -113,10 +115,10 @@ class Model(OpenedModel):
             options: as for ``sampler``.
         """
         sampler = self.sampler(**options)
-        chosen = checked_seeds(values.chosen_seeds(n, seeds, seed))
+        chosen = values.chosen_seeds(n, seeds, seed)
         where = usable_device(str(device))
         self.denoiser.to(where)
-        budget = None if nfe is None else values.whole("nfe", nfe, 1)
+        budget = sampler.budget(None if nfe is None else values.whole("nfe", nfe, 1))
         request = Request(
             chosen,
             budget,
@@ -124,12 +126,19 @@ class Model(OpenedModel):
             self._start(x_T, start, chosen),
         )
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
-        watch = Watch(
-            trajectory, len(chosen) * trajectory, "sample" if progress else None, None, callback
-        )
+        kept = values.truth("trajectory", trajectory)
+        bar = "sample" if values.truth("progress", progress) else None
+        if callback is not None and not callable(callback):
+            raise InputError(f"callback={callback!r}: give a function of a marginal and x_t")
+        watch = Watch(kept, len(chosen) * kept, bar, None, callback)
         return sampler.sample(request, run, watch)
 
     def _start(self, x_T: Any, start: Start | None, seeds: Sequence[int]) -> Start:
+        if start is not None and not isinstance(start, Start):
+            raise InputError(
+                f"start: a {type(start).__name__}; give an object, FromImage(x_0, level=2.0), or "
+                "noise as x_T="
+            )
         if x_T is None:
             return start or PRIOR
         if start is not None:
@@ -142,6 +151,7 @@ class Model(OpenedModel):
             )
         return FromNoise(n)
 
+    @keywords("guidance")
     def flow(
         self,
         error: float = 1e-3,
@@ -158,8 +168,14 @@ class Model(OpenedModel):
             options: fields of guidance by name: ``guidance__cfg__scale=2``.
         """
         guides = Options.of(options, ("guidance",)).several("guidance", guidance)
-        return ProbabilityFlow.build(guided(self.denoiser, guides), error, sigma_min, sigma_max)
+        low, high = (
+            None if level is None else values.number(key, level)
+            for key, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max))
+        )
+        asked = values.number("error", error)
+        return ProbabilityFlow.build(guided(self.denoiser, guides), asked, low, high)
 
+    @keywords("guidance", also=(flow, Execution))
     def encode(self, images: Any, label: Any = None, **options: Any) -> Tensor:
         """Images [N, C, H, W], uint8 or -1 .. 1 -> latents float64 [N, *shape], about N(0, I).
 
@@ -167,13 +183,13 @@ class Model(OpenedModel):
             images: a tensor or array. label: as for ``sample``; ``"all"`` is 0, 1, ... in turn.
             options: ``batch_size``, ``device``, and as for ``flow``.
         """
-        pictures = values.tensor("images", images, IMAGES)
-        x = pictures if pictures.is_floating_point() else to_float(pictures)
+        x = values.pixels("images", images, IMAGES)
         run, wishes, others = self._run(label, options)
         states = self.codec.encode(x).to(run.device, torch.float64)
         cond = self.condition(wishes, range(len(states)))
         return self.flow(**others).encode(states, cond, run.batch_size).cpu()
 
+    @keywords("guidance", also=(flow, Execution))
     def decode(self, latents: Any, label: Any = None, **options: Any) -> Tensor:
         """Latents [N, *shape] -> images float64 [N, C, H, W], the inverse of ``encode``.
 
@@ -182,9 +198,11 @@ class Model(OpenedModel):
         """
         run, wishes, others = self._run(label, options)
         z = values.tensor("latents", latents, "latents [N, *shape]").to(run.device, torch.float64)
+        self.denoiser.space.check(z.shape[1:], "latents")
         cond = self.condition(wishes, range(len(z)))
         return self.codec.decode(self.flow(**others).decode(z, cond, run.batch_size).cpu())
 
+    @keywords("guidance", also=(flow, Execution))
     def interpolate(
         self, a: Any, b: Any, steps: int = 8, label: Any = None, **options: Any
     ) -> Tensor:
@@ -194,8 +212,7 @@ class Model(OpenedModel):
             a, b: tensors or arrays. steps: images from end to end. label, options: as for
                 ``encode``.
         """
-        z_a, z_b = (values.tensor(key, x, IMAGES) for key, x in (("a", a), ("b", b)))
-        ends = [x if x.is_floating_point() else to_float(x) for x in (z_a, z_b)]
+        ends = [values.pixels(key, x, IMAGES) for key, x in (("a", a), ("b", b))]
         run, wishes, others = self._run(label, options)
         left, right = (self.codec.encode(x).to(run.device, torch.float64) for x in ends)
         cond = self.condition(wishes, range(len(left)))
@@ -219,6 +236,15 @@ class Model(OpenedModel):
         ends = {"sigma_min": low, "sigma_max": high}
         drawn = self.sample(n, 32, solver=UniPC(order=3), grid=VPTime(**ends), label=label)
         return analyse(drawn, nfe, **{**ends, **options})
+
+    def __repr__(self) -> str:
+        denoiser = self.denoiser
+        classes = f", {self.classes} classes" if self.classes else ""
+        sides = " x ".join("any" if side is None else str(side) for side in denoiser.space.pattern)
+        return (
+            f"Model({self.name}: {sides} {denoiser.space.kind.value}{classes}, noise levels "
+            f"{denoiser.sigma_min:g} .. {denoiser.sigma_max:g})"
+        )
 
     def _run(
         self, label: Any, options: Mapping[str, Any]

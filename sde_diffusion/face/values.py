@@ -12,8 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sde_diffusion.config.schema import shown
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.pixels import to_float
+from sde_diffusion.process.noise import checked_seed, checked_seeds
 from sde_diffusion.sampling.execute import STATE_DTYPES
+
+MOST_ROWS = 10_000_000  # images of one call
+FAR = 16  # above this no image is meant for -1 .. 1
 
 
 def whole(key: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
@@ -24,8 +30,8 @@ def whole(key: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
     except TypeError:
         found = low - 1
     if not low <= found <= high:
-        limit = f"from {low} to {high}" if high < 2**63 - 1 else f">= {low}"
-        raise InputError(f"{key}={value!r}: give a whole number {limit}")
+        limit = f">= {low}" if high == 2**63 - 1 and found < low else f"from {low} to {high}"
+        raise InputError(f"{key}={shown(repr(value))}: give a whole number {limit}")
     return found
 
 
@@ -33,21 +39,28 @@ def number(key: str, value: Any) -> float:
     """A finite number, of any library; InputError, which names ``key``, otherwise."""
     plain = getattr(value, "tolist", lambda: value)()
     if type(plain) not in (int, float) or not math.isfinite(plain):
-        raise InputError(f"{key}={value!r}: give a finite number")
+        raise InputError(f"{key}={shown(repr(value))}: give a finite number")
     return float(plain)
 
 
 def state_dtype(value: torch.dtype | str, key: str = "dtype") -> torch.dtype:
     """float32 or float64, by torch's object or by name."""
-    name = str(value).removeprefix("torch.")
-    if name not in STATE_DTYPES:
-        raise InputError(f"{key}={name}: choose one of {', '.join(STATE_DTYPES)}")
-    return STATE_DTYPES[name]
+    return dtype_of(key, value, STATE_DTYPES)
+
+
+def dtype_of(key: str, value: Any, allowed: Mapping[str, torch.dtype]) -> torch.dtype:
+    """One of these by torch's object or numpy's, or by name."""
+    name = value.__name__ if isinstance(value, type) else str(value).removeprefix("torch.")
+    if name not in allowed:
+        raise InputError(f"{key}={name}: choose one of {', '.join(allowed)}")
+    return allowed[name]
 
 
 def tensor(key: str, value: Any, like: str) -> Tensor:
     """A tensor of numbers from torch, numpy or lists; ``like`` says what was expected."""
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise InputError(f"{key}: {value.dtype}; give {like}")
         return value
     try:
         array = np.asarray(value)
@@ -58,31 +71,45 @@ def tensor(key: str, value: Any, like: str) -> Tensor:
         raise InputError(f"{key}: a {type(value).__name__}; give {like}") from error
 
 
-def chosen_seeds(n: Any, seeds: Any, seed: Any, default: int = 16) -> Any:
+def chosen_seeds(n: Any, seeds: Any, seed: Any, default: int = 16) -> list[int]:
     """The seeds of a call: those given, else n of them from ``seed`` on."""
     if seeds is None:
-        first = whole("seed", 0 if seed is None else seed, 0)
-        return range(first, first + whole("n", default if n is None else n, 1))
+        count = whole("n", default if n is None else n, 1, MOST_ROWS)
+        first = checked_seed(0 if seed is None else seed, "seed")
+        return checked_seeds(range(first, first + count))
     if seed is not None:
         raise InputError("seed: seeds are given too; leave one of the two out")
-    if n is not None and whole("n", n, 1) != len(seeds):
-        raise InputError(f"n={n}: seeds are {len(seeds)}; leave one of the two out")
-    return seeds
+    chosen = checked_seeds(seeds)
+    if n is not None and whole("n", n, 1) != len(chosen):
+        raise InputError(f"n={n}: seeds are {len(chosen)}; leave one of the two out")
+    return chosen
 
 
 def levels_as_grid(grid: Any) -> Any:
     """A list of noise levels as the grid that holds it; anything else as it is."""
     plain = getattr(grid, "tolist", lambda: grid)()
     if isinstance(plain, list | tuple) and plain and not isinstance(plain[0], Mapping | str):
-        return {"explicit": {"levels": [float(level) for level in plain]}}
+        return {"explicit": {"levels": [number("grid", level) for level in plain]}}
     return grid
+
+
+def pixels(key: str, value: Any, like: str) -> Tensor:
+    """Images in -1 .. 1 from uint8 or floats of about that range; InputError for other ranges."""
+    x = tensor(key, value, like)
+    if not x.is_floating_point():
+        if x.numel() and not 0 <= int(x.min()) <= int(x.max()) <= 255:
+            raise InputError(f"{key}: whole numbers {int(x.min())} .. {int(x.max())}; give {like}")
+        return to_float(x)
+    if x.numel() and float(x.abs().max()) > FAR:
+        raise InputError(f"{key}: values up to {float(x.abs().max()):g}; give {like}")
+    return x
 
 
 def truth(key: str, value: Any) -> bool:
     """True or False, of Python or numpy; InputError for what is merely true in an ``if``."""
     plain = getattr(value, "tolist", lambda: value)()
     if not isinstance(plain, bool):
-        raise InputError(f"{key}={value!r}: give True or False")
+        raise InputError(f"{key}={shown(repr(value))}: give True or False")
     return plain
 
 

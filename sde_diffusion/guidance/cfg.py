@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -23,6 +24,8 @@ class ClassifierFree(Guidance):
     calls = 2
 
     def __init__(self, scale: float = 1.5) -> None:
+        if not isinstance(scale, int | float) or not math.isfinite(scale):
+            raise InputError(f"guidance.scale={scale!r}: give a finite number")
         self.scale = scale
 
     @property

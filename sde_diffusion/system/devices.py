@@ -10,9 +10,12 @@ from sde_diffusion.errors import InputError
 def usable_device(name: str, key: str = "device") -> torch.device:
     """The device; InputError, which names ``key``, if this machine has none of that name."""
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"{key}={name}: not usable here; use {key}=cpu") from error
+    if device.type == "meta":  # holds shapes and no numbers
+        raise InputError(f"{key}={name}: computes nothing; use {key}=cpu")
+    return device
 
 
 def widest(device: torch.device) -> torch.dtype:

@@ -5,6 +5,7 @@ Each kind of source is a module that is imported when a path is of its kind.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
@@ -40,7 +42,14 @@ class Source:
 
     def opened(self, path: Path, dtype: torch.dtype, **options: Any) -> OpenedModel:
         """The model of a path of this kind; InputError names what is wrong."""
-        model: OpenedModel = import_module(self.module).opened(path, dtype, **options)
+        opened = import_module(self.module).opened
+        takes = list(inspect.signature(opened).parameters)[2:]
+        for option in options:
+            if option not in takes:
+                near = did_you_mean(option, [*takes, "dtype", "precision"])
+                own = f"it takes {', '.join(takes)}" if takes else "leave it out"
+                raise InputError(f"{option}: {self.name} has no such option; {near}{own}")
+        model: OpenedModel = opened(path, dtype, **options)
         return model
 
 

@@ -36,7 +36,7 @@ class House:
 
     Attributes:
         code: code lines by folder of the package; files: by folder.
-        lengths: code lines by function, "file:name". widths: parameters by function.
+        lengths: code lines of the body by function, "file:name:line"; widths: parameters.
         positional: calls of the package's own functions with more than three positions.
         arrows: (folder, folder) that one imports from the other. names: files by class name.
     """
@@ -99,7 +99,7 @@ def count(root: Path) -> House:
             if isinstance(node, ast.ClassDef):
                 house.names[node.name].append(str(place))
             if isinstance(node, Function):
-                body = set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+                body = set(range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1))
                 house.lengths[f"{place}:{node.name}:{node.lineno}"] = len(lines & body)
                 house.widths[f"{place}:{node.name}:{node.lineno}"] = width(node)
     known = {name.split(":")[1] for name in house.widths} | set(house.names)
@@ -156,7 +156,7 @@ def main() -> None:
     long = [[name.rpartition(":")[0].replace(":", " `") + "`", str(n)] for name, n in longest]
     text = [
         "Code lines hold code: no blanks, comments or docstrings. A room is a folder of the "
-        "package, or its top level.",
+        "package, or its top level. The length of a function is that of its body.",
         render.markdown(["figure", asked, "now"], rows),
         "## Rooms",
         render.markdown(["room", "files", "code lines"], folders),

@@ -46,13 +46,22 @@ def test_imports_go_one_way(path: Path) -> None:
     assert not above, f"{path.name} imports {sorted(above)}, which stand above it"
 
 
-def test_the_command_line_imports_no_torch() -> None:
-    code = (
-        "import sys, sde_diffusion.cli; "
-        "print([m for m in ('torch', 'scipy', 'matplotlib', 'wandb') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+HELP = "import sys, sde_diffusion.cli; sys.argv[1:] = {words}; sde_diffusion.cli.main()"
+QUICK = {
+    "import": "import sde_diffusion",
+    "--help": HELP.format(words=["--help"]),
+    "train --help": HELP.format(words=["train", "--help"]),
+}
+
+
+@pytest.mark.parametrize("code", QUICK.values(), ids=QUICK)
+def test_what_takes_a_second_loads_no_torch(code: str) -> None:
+    """To import the package, and to ask the command line for help."""
+    heavy = ("torch", "scipy", "matplotlib", "wandb")
+    loaded = f"print('LOADED', [m for m in {heavy} if m in sys.modules])"
+    words = f"import atexit, sys; atexit.register(lambda: {loaded}); {code}"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "LOADED []"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -19,7 +19,7 @@ from sde_diffusion.face.pictures import image_set
 from sde_diffusion.face.rows import Row, Rows, written
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.process.spectrum import DataSpectrum
 from sde_diffusion.report.exact import best, markdown_table, panels, text_table, unique
 from sde_diffusion.report.html import uri
 from sde_diffusion.sampling.samples import Samples
@@ -36,7 +36,7 @@ class Analysis(Rows):
         spectrum: of the data, for ``Searched(spectrum=...)``.
     """
 
-    def __init__(self, rows: list[Row], spectrum: Spectrum) -> None:
+    def __init__(self, rows: list[Row], spectrum: DataSpectrum) -> None:
         super().__init__(rows)
         self.spectrum = spectrum
 
@@ -92,7 +92,7 @@ def analyse(
     Args:
         data: samples, a tensor or array of images [N, C, H, W] (uint8, or floats in -1 .. 1) or
             vectors [N, d], a folder, .zip or .npz, a data set by name or as an object, or a
-            ``Spectrum``.
+            ``DataSpectrum``.
         nfe: numbers of network evaluations a sample.
         solvers, grids: lists of objects or names, as for ``compare``; ``"default"`` is each
             solver's own grid. None: the usual ones.
@@ -112,7 +112,7 @@ def analyse(
         reached(process, low, high),
     )
     bar = values.truth("progress", progress)
-    spectrum = data if isinstance(data, Spectrum) else spectrum_of(_rows(data), kind)
+    spectrum = data if isinstance(data, DataSpectrum) else spectrum_of(_rows(data), kind)
     rows = measure([pair.on(spectrum, None) for pair in chosen], budgets, process, spectrum, bar)
     return Analysis(rows, spectrum)
 

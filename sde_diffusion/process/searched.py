@@ -14,7 +14,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.process.spectrum import Spectrum, natural_image_variances
+from sde_diffusion.process.spectrum import DataSpectrum, natural_image_variances
 
 NODES = 192  # fine steps, uniform in log sigma, that a grid may end its own at
 BINS = 32  # groups of like modes
@@ -42,14 +42,14 @@ class Searched(TimeGrid):
 
     Args:
         order: p of the solver that is meant: 1 DDIM, 2 or 3 multistep.
-        spectrum: a file of ``sde-diffusion analyse``, or a ``Spectrum``; null: small natural
+        spectrum: a file of ``sde-diffusion analyse``, or a ``DataSpectrum``; null: small natural
             images.
     """
 
     def __init__(
         self,
         order: int = 2,
-        spectrum: str | Spectrum | None = None,
+        spectrum: str | DataSpectrum | None = None,
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
     ) -> None:
@@ -58,10 +58,10 @@ class Searched(TimeGrid):
             raise InputError(f"grid.order={order}: choose 1, 2 or 3")
         self.order = order
         variance = natural_image_variances()
-        if isinstance(spectrum, Spectrum):
+        if isinstance(spectrum, DataSpectrum):
             variance = spectrum.variance
         elif spectrum is not None:
-            variance = Spectrum.load(Path(spectrum), "grid.spectrum").variance
+            variance = DataSpectrum.load(Path(spectrum), "grid.spectrum").variance
         self.modes = binned(variance)
 
     def _times(self, sde: SDE, n: int) -> Tensor:

@@ -22,7 +22,7 @@ SPECTRUM = SealedKind("spectrum", 2, "make one with 'sde-diffusion analyse'", _f
 
 
 @dataclass(frozen=True, repr=False)
-class Spectrum:
+class DataSpectrum:
     """The modes of a data set in [-1, 1].
 
     Attributes:
@@ -41,7 +41,7 @@ class Spectrum:
         return {"spectrum": first_checksum(tensors)[:16]}
 
     def __repr__(self) -> str:
-        return f"Spectrum({self.name}: {len(self.variance)} modes, {self.kind})"
+        return f"DataSpectrum({self.name}: {len(self.variance)} modes, {self.kind})"
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -49,12 +49,12 @@ class Spectrum:
         SPECTRUM.write(path, tensors, {"name": self.name, "kind": self.kind})
 
     @classmethod
-    def load(cls, path: Path, key: str) -> Spectrum:
+    def load(cls, path: Path, key: str) -> DataSpectrum:
         """Read one that ``save`` wrote; InputError names ``key``."""
         return SPECTRUM.read(path, key, cls.parse)
 
     @classmethod
-    def parse(cls, facts: Facts, tensors: Tensors) -> Spectrum:
+    def parse(cls, facts: Facts, tensors: Tensors) -> DataSpectrum:
         """The spectrum in a file's content; ValueError if there is none in it."""
         variance, mean = tensors["variance"].double(), tensors["mean"].double()
         if variance.ndim != 1 or mean.shape != variance.shape or not len(variance):

@@ -186,32 +186,16 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
     height = 0.55 + lines * (1.5 if columns > 1 else 2.6)
     plot = Plot("fd_vs_samples", new_figure(height))
     top = {n: max(r["nfe"] for r in comparison.points if r["solver"] == n) for n in names}
+    points = sorted(comparison.points, key=lambda row: row["samples"])
     of = {
-        name: sorted(
-            (r for r in comparison.points if r["solver"] == name and r["nfe"] == top[name]),
-            key=lambda r: r["samples"],
-        )
-        for name in names
+        name: [r for r in points if r["solver"] == name and r["nfe"] == top[name]] for name in names
     }
     shown = [row for rows in of.values() for row in rows]
     counts = sorted({row["samples"] for row in shown})
-    values = _values(shown)
-    lowest = min(values)
-    values += [
-        v
-        for r in shown
-        for v in (r["fd_debiased"], r["fd_low"])
-        if v is not None and v > 0.3 * lowest
-    ]
+    values = _values_and_bands(shown)
     axes_of = plot.figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    plot.figure.subplots_adjust(
-        left=0.115,
-        right=0.985,
-        top=1 - 0.26 / height,
-        bottom=0.44 / height,
-        wspace=0.08,
-        hspace=0.32,
-    )
+    margins = {"left": 0.115, "right": 0.985, "top": 1 - 0.26 / height, "bottom": 0.44 / height}
+    plot.figure.subplots_adjust(**margins, wspace=0.08, hspace=0.32)
     for k, axes in enumerate(axes_of.flat):
         if k >= len(names):
             axes.set_visible(False)
@@ -222,18 +206,19 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
             rows = of[other]
             axes.plot([r["samples"] for r in rows], [r["fd"] for r in rows], color=LINE, lw=1)
         _panel(plot, axes, comparison, k, of[name])
-        axes.set_title(
-            f"{name}, NFE {top[name]:.4g}",
-            loc="left",
-            fontsize=8.5,
-            color=look(k)["color"],
-            fontweight="bold",
-            pad=3,
-        )
+        title = {"loc": "left", "fontsize": 8.5, "fontweight": "bold", "pad": 3}
+        axes.set_title(f"{name}, NFE {top[name]:.4g}", color=look(k)["color"], **title)
         last_in_column = k + columns >= len(names)
         axes.tick_params(labelbottom=last_in_column, labelleft=k % columns == 0)
     plot.figure.supxlabel("generated images N", fontsize=8.5, color=SOFT, y=0.1 / height)
     return plot
+
+
+def _values_and_bands(rows: Sequence[Row]) -> list[float]:
+    """What an axis must show: all values, and lower ends that do not lie far below them."""
+    values = _values(rows)
+    ends = [v for row in rows for v in (row["fd_debiased"], row["fd_low"]) if v is not None]
+    return values + [v for v in ends if v > 0.3 * min(values)]
 
 
 def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequence[Row]) -> None:

@@ -55,17 +55,9 @@ def run(config: DictConfig, folder: Path) -> float:
             job.output.log({"width": width, "loss": rows[-1]["loss"]}, number)
         best = min(rows, key=lambda row: row["loss"])
         job.output.table("widths", rows)
-        job.result(
-            {
-                "checkpoint": task.checkpoint,
-                "step": spec.step,
-                "rows": rows,
-                "best": best["width"],
-                "data": held_out.name,
-                "data_fingerprint": held_out.fingerprint,
-                NOISE: VERSION,
-            }
-        )
+        origin = {"data": held_out.name, "data_fingerprint": held_out.fingerprint, NOISE: VERSION}
+        facts = {"checkpoint": task.checkpoint, "step": spec.step, "best": best["width"]}
+        job.result({**facts, "rows": rows, **origin})
         job.output.picture("widths.png", lambda: loss_vs_width(rows).png)
     for row in rows:
         mark = "  <- least" if row is best else ""

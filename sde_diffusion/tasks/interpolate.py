@@ -53,16 +53,7 @@ def run(config: DictConfig, folder: Path) -> float:
         flow = ProbabilityFlow.build(job.denoiser, task.error, task.sigma_min, task.sigma_max)
         between = mixed(job, flow, images)
         job.begin()
-        depends = {
-            "images": images.fingerprint,
-            "model": job.model.fingerprint,
-            "steps": task.steps,
-            "label": task.label,
-            "error": task.error,
-            "precision": recorded(task.precision),
-            "sigma": [flow.sigma_min, flow.sigma_max],
-            "guidance": job.recorded().get("guidance"),
-        }
+        depends = dependencies(job, flow, images)
         drawn = in_parts(folder, depends, task.pairs, chunk, between, "interpolate")
         pixels, error = drawn["images"], drawn["error"]
         worst = float(error.max())
@@ -81,6 +72,23 @@ def run(config: DictConfig, folder: Path) -> float:
         job.output.picture("grid.png", lambda: sheet(pixels))
     print(f"{task.pairs} pairs, RMS error there and back at most {worst:.2g}: {folder}")
     return worst
+
+
+def dependencies(
+    job: Run[InterpolateTask], flow: ProbabilityFlow, images: ImageSet
+) -> dict[str, Any]:
+    """What the images between the ends depend on."""
+    task = job.task
+    return {
+        "images": images.fingerprint,
+        "model": job.model.fingerprint,
+        "steps": task.steps,
+        "label": task.label,
+        "error": task.error,
+        "precision": recorded(task.precision),
+        "sigma": [flow.sigma_min, flow.sigma_max],
+        "guidance": job.recorded().get("guidance"),
+    }
 
 
 def mixed(

@@ -79,19 +79,7 @@ def run(config: DictConfig, folder: Path) -> float:
         chunk, d = job.execution.batch_size, test.images[0].numel()
         density = log_density(job, data, test)
         job.begin()
-        depends = settled(
-            folder,
-            {
-                **job.recorded("tracker", "n"),
-                "precision": recorded(task.precision),
-                "model": job.model.fingerprint,
-                "train": data.fingerprint,
-                "test": test.fingerprint,
-                NOISE: VERSION,
-            },
-            task.n,
-            chunk,
-        )
+        depends = settled(folder, dependencies(job, data, test), task.n, chunk)
         parts = in_parts(folder, depends, task.n, chunk, density, "likelihood")
         bits = bits_per_dim(parts["log_p"], d)
         of_probes = parts["standard_error"] / (d * math.log(2))
@@ -100,20 +88,39 @@ def run(config: DictConfig, folder: Path) -> float:
         job.result(
             {
                 **facts,
-                "n": task.n,
-                "evaluations": float(parts["spent"][:, 0].mean()),
-                "products": float(parts["spent"][:, 1].mean()),
-                "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
+                **measured(task, test, parts["spent"]),
                 NOISE: depends.get(NOISE, 1),
-                "prior": task.prior,
-                "data": test.name,
-                "data_fingerprint": test.fingerprint,
                 "seconds": job.seconds,
             }
         )
         job.output.log({"bits_per_dim": float(bits.mean())})
     print(f"{test.name}, {summary(facts, task.n)}: {folder}")
     return float(bits.mean())
+
+
+def dependencies(job: Run[LikelihoodTask], data: ImageSet, test: ImageSet) -> dict[str, Any]:
+    """What the log-densities depend on."""
+    return {
+        **job.recorded("tracker", "n"),
+        "precision": recorded(job.task.precision),
+        "model": job.model.fingerprint,
+        "train": data.fingerprint,
+        "test": test.fingerprint,
+        NOISE: VERSION,
+    }
+
+
+def measured(task: LikelihoodTask, test: ImageSet, spent: Tensor) -> dict[str, Any]:
+    """What was measured, on which images; ``spent`` evaluations and products of each [N, 2]."""
+    return {
+        "n": task.n,
+        "evaluations": float(spent[:, 0].mean()),
+        "products": float(spent[:, 1].mean()),
+        "dequantisation": "uniform, (k + u) / 128 - 1, offset 7",
+        "prior": task.prior,
+        "data": test.name,
+        "data_fingerprint": test.fingerprint,
+    }
 
 
 def log_density(

@@ -16,7 +16,7 @@ from sde_diffusion.exact import natural_image_variances, relative_error
 from sde_diffusion.process.grids import Explicit, Karras, LogSNR, TimeGrid, Uniform, VPTime
 from sde_diffusion.process.sde import EDM, VP
 from sde_diffusion.process.searched import Searched, binned, cheapest_path, local_error, step_costs
-from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.process.spectrum import DataSpectrum
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
@@ -104,8 +104,8 @@ def test_it_is_found_in_a_second_and_twice_the_same() -> None:
 
 def test_a_spectrum_comes_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "spectrum.safetensors"
-    Spectrum(VARIANCE, VARIANCE + 1, "toy", "pca").save(path)
-    back = Spectrum.load(path, "grid.spectrum")
+    DataSpectrum(VARIANCE, VARIANCE + 1, "toy", "pca").save(path)
+    back = DataSpectrum.load(path, "grid.spectrum")
     assert torch.equal(back.variance, VARIANCE)
     assert torch.equal(back.mean, VARIANCE + 1)
     assert (back.name, back.kind) == ("toy", "pca")

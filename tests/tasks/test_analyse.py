@@ -14,7 +14,7 @@ import torch
 from sde_diffusion import exact_error
 from sde_diffusion.data import Digits, ImageSet, to_float
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.process.spectrum import DataSpectrum
 from sde_diffusion.tasks.analyse.spectra import dct, pca
 from tests.conftest import Run
 
@@ -65,8 +65,8 @@ def test_the_spectrum_is_kept_and_used_again(quick_cli: Run, tmp_path: Path) -> 
     quick_cli(*QUICK)
     (path,) = (tmp_path / "out").glob("spectrum-*")
     first = rows(tmp_path / "out")
-    known = Spectrum.load(path, "x")
-    Spectrum(4 * known.variance, known.mean, known.name, known.kind).save(path)
+    known = DataSpectrum.load(path, "x")
+    DataSpectrum(4 * known.variance, known.mean, known.name, known.kind).save(path)
     quick_cli(*QUICK)
     assert rows(tmp_path / "out") != first
 

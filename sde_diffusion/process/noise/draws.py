@@ -16,7 +16,7 @@ from sde_diffusion.process.noise.box_muller import box_muller
 from sde_diffusion.process.noise.engines import Array, engine_for
 from sde_diffusion.process.noise.philox import philox, round_keys
 from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds
-from sde_diffusion.process.noise.streams import Kind, Stream, stream_word
+from sde_diffusion.process.noise.streams import Law, Stream, stream_word
 
 # Draws that are made at once where they are small.
 AHEAD = 8
@@ -85,7 +85,7 @@ class Draws:
             index: 0 .. 2^32 - 1, which draw of the stream.
             part: 0 .. 2^22 - 1, which user of the stream.
         """
-        word, column = stream_word(stream, Kind.NORMAL, part), self._index(index)
+        word, column = stream_word(stream, Law.NORMAL, part), self._index(index)
 
         def values(rows: slice, columns: range) -> Array:
             return self._normals(word, column, rows, columns)
@@ -104,7 +104,7 @@ class Draws:
         if AHEAD * self.count * counters > self.engine.block:
             return None
         index = self.engine.arange(first, first + AHEAD)[:, None, None]
-        word = stream_word(stream, Kind.NORMAL)
+        word = stream_word(stream, Law.NORMAL)
         out = torch.empty(AHEAD, self.count, size, dtype=dtype, device=self.place)
         block = self._normals(word, index, slice(None), range(counters))
         self.engine.store(block[..., :size], out)
@@ -119,7 +119,7 @@ class Draws:
         part: int = 0,
     ) -> Tensor:
         """(n + 1/2) / 2^52 with n of 52 bits, [N, *shape]: in float64 neither 0 nor 1."""
-        word, column = stream_word(stream, Kind.UNIFORM, part), self._index(index)
+        word, column = stream_word(stream, Law.UNIFORM, part), self._index(index)
 
         def values(rows: slice, columns: range) -> Array:
             n = self.engine.real((self._words(word, column, rows, columns) >> 12) & (2**52 - 1))
@@ -133,7 +133,7 @@ class Draws:
         self, stream: Stream, index: int, shape: Sequence[int], high: int, part: int = 0
     ) -> Tensor:
         """Whole numbers 0 .. ``high`` - 1, int64 [N, *shape]: n mod high with n of 63 bits."""
-        word, column = stream_word(stream, Kind.WHOLE, part), self._index(index)
+        word, column = stream_word(stream, Law.WHOLE, part), self._index(index)
 
         def values(rows: slice, columns: range) -> Array:
             return ((self._words(word, column, rows, columns) >> 1) & (2**63 - 1)) % high
@@ -151,7 +151,7 @@ class Draws:
             index: int64 [L, N], or [L, 1] for the same in all rows, 0 .. 2^63 - 1.
             weights: float64, shaped like ``index``.
         """
-        word = stream_word(stream, Kind.NORMAL)
+        word = stream_word(stream, Law.NORMAL)
         index, weights = (self.engine.array(v[:, :, None]) for v in (index, weights))
 
         def values(rows: slice, columns: range) -> Array:

@@ -42,7 +42,7 @@ class Stream(IntEnum):
 
 @final
 @unique
-class Kind(IntEnum):
+class Law(IntEnum):
     """The form of a number: bits 8 and 9, so that no two forms are made of the same bits."""
 
     NORMAL = 0
@@ -50,8 +50,8 @@ class Kind(IntEnum):
     WHOLE = 2
 
 
-def stream_word(stream: Stream, kind: Kind, part: int = 0) -> int:
+def stream_word(stream: Stream, law: Law, part: int = 0) -> int:
     """The counter's last word, 32 bits; ``part`` < 2^22 tells users of one stream apart."""
     if not 0 <= part < 2**22:
         raise ValueError(f"part={part}: 0 .. 2^22 - 1")
-    return part << 10 | kind << 8 | stream
+    return part << 10 | law << 8 | stream

@@ -14,7 +14,7 @@ from sde_diffusion.config.schema import MISSING
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.process.spectrum import DataSpectrum
 from sde_diffusion.solvers.base import Solver
 
 DEFAULT = "default"  # the grid that a solver's yaml names
@@ -31,7 +31,7 @@ class Pair:
     grid: TimeGrid
     words: list[str] | None
 
-    def on(self, spectrum: Spectrum, file: Path | None) -> Pair:
+    def on(self, spectrum: DataSpectrum, file: Path | None) -> Pair:
         """A searched grid that names no spectrum takes this one, from its file if it has one."""
         if self.grid.fields().get("spectrum", "") is not None:
             return self

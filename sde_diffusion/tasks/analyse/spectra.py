@@ -14,13 +14,13 @@ from sde_diffusion.exact import Gaussian
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.stats import FeatureStats
-from sde_diffusion.process.spectrum import Spectrum
+from sde_diffusion.process.spectrum import DataSpectrum
 
 LARGEST = 4096  # dimensions whose covariance is worth its time and memory
 CHUNK = 1000
 
 
-def pca(images: ImageSet) -> Spectrum:
+def pca(images: ImageSet) -> DataSpectrum:
     """Eigenvalues of the covariance of the pixels in [-1, 1], streamed in float64."""
     d = images.images[0].numel()
     if d > LARGEST:
@@ -35,7 +35,7 @@ def pca(images: ImageSet) -> Spectrum:
     return _sorted(gaussian.variance, gaussian.mode_mean, images.name, "pca")
 
 
-def dct(images: ImageSet) -> Spectrum:
+def dct(images: ImageSet) -> DataSpectrum:
     """Power of the orthonormal cosine modes of the pixels, channels decorrelated first.
 
     Close to the principal components where what an image shows may stand anywhere in it; for any
@@ -73,6 +73,6 @@ def _chunks(images: ImageSet) -> Iterator[Tensor]:
     return (to_float(images.images[k : k + CHUNK]).double() for k in bar)
 
 
-def _sorted(variance: Tensor, mean: Tensor, name: str, kind: str) -> Spectrum:
+def _sorted(variance: Tensor, mean: Tensor, name: str, kind: str) -> DataSpectrum:
     order = variance.argsort(descending=True)
-    return Spectrum(variance[order], mean[order], name, kind)
+    return DataSpectrum(variance[order], mean[order], name, kind)

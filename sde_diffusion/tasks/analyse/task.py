@@ -24,7 +24,7 @@ from sde_diffusion.exact import relative_error
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import SDE
-from sde_diffusion.process.spectrum import SPECTRUM, Spectrum
+from sde_diffusion.process.spectrum import SPECTRUM, DataSpectrum
 from sde_diffusion.report.exact import Row, best, page, panels, text_table, unique
 from sde_diffusion.system.output import FORMAT
 from sde_diffusion.tasks.analyse.pairs import Pair, pairs
@@ -93,17 +93,17 @@ def reached(sde: SDE, sigma_min: float, sigma_max: float) -> dict[str, float]:
     return {"sigma_min": sigma_min, "sigma_max": sigma_max}
 
 
-def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[Spectrum, Path]:
+def known_spectrum(images: ImageSet, kind: str, folder: Path) -> tuple[DataSpectrum, Path]:
     """The spectrum of ``images``, from this folder if an earlier run has left it, and its file."""
     path = folder / f"spectrum-{kind}-{images.fingerprint}.safetensors"
-    spectrum = SPECTRUM.recall(path, Spectrum.parse)
+    spectrum = SPECTRUM.recall(path, DataSpectrum.parse)
     if spectrum is None:
         spectrum = spectrum_of(images, kind)
         spectrum.save(path)
     return spectrum, path
 
 
-def spectrum_of(images: ImageSet, kind: str) -> Spectrum:
+def spectrum_of(images: ImageSet, kind: str) -> DataSpectrum:
     """The spectrum of ``images``; InputError where there is none."""
     spectrum = MODES[kind](images)
     if not float(spectrum.variance.max()) > 0:
@@ -115,7 +115,7 @@ def measure(
     chosen: Sequence[Pair],
     budgets: Sequence[int],
     sde: SDE,
-    spectrum: Spectrum,
+    spectrum: DataSpectrum,
     progress: bool = True,
 ) -> list[Row]:
     """One row for each pair and each NFE that buys whole steps."""
@@ -135,7 +135,7 @@ def measure(
     return rows
 
 
-def _row(pair: Pair, nfe: int, sde: SDE, spectrum: Spectrum) -> Row:
+def _row(pair: Pair, nfe: int, sde: SDE, spectrum: DataSpectrum) -> Row:
     """The error of a pair; InputError if the budget buys no whole step."""
     times = pair.grid.times(sde, pair.solver.steps(nfe))
     error = relative_error(pair.solver, sde, times, spectrum.variance, spectrum.mean)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Brownian, Draws, NoiseSource, Seeds, Stream
 from sde_diffusion.process.noise.engines import DeviceEngine, HostEngine
-from sde_diffusion.process.noise.streams import Kind, stream_word
+from sde_diffusion.process.noise.streams import Law, stream_word
 from tests.process.noise import twin
 from tests.process.noise.crossings import Crossings
 
@@ -37,7 +37,7 @@ def test_the_twin_agrees() -> None:
 def test_rows_of_one_seed_agree_with_the_twin() -> None:
     draws = Draws.of_rows(2**50 + 1, range(3, 6))
     z = draws.normal(Stream.NOISE, 12, (5,))
-    word = stream_word(Stream.NOISE, Kind.NORMAL)
+    word = stream_word(Stream.NOISE, Law.NORMAL)
     for k, row in enumerate(range(3, 6)):
         for p in range(5):
             exact = twin.normal(2**50 + 1, word, 12, p, row)
@@ -155,11 +155,11 @@ def test_empty_rows_and_empty_batches(shape: tuple[int, ...]) -> None:
 
 def test_a_counter_has_one_purpose() -> None:
     """Streams, forms and parts have words of 32 bits, each its own, whatever the index."""
-    words = {stream_word(s, k, p) for s in Stream for k in Kind for p in (0, 1, 255, 2**22 - 1)}
-    assert len(words) == len(Stream) * len(Kind) * 4
+    words = {stream_word(s, k, p) for s in Stream for k in Law for p in (0, 1, 255, 2**22 - 1)}
+    assert len(words) == len(Stream) * len(Law) * 4
     assert max(words) < 2**32
     with pytest.raises(ValueError, match="part"):
-        stream_word(Stream.STEP, Kind.NORMAL, 2**22)
+        stream_word(Stream.STEP, Law.NORMAL, 2**22)
     with pytest.raises(ValueError, match="index"):
         Draws.of_seeds([1]).normal(Stream.STEP, 2**32, (2,))
 

@@ -18,7 +18,7 @@ from sde_diffusion.solvers.step import Ask, Step
 
 
 @dataclass(frozen=True)
-class Move:
+class Uncorrected:
     """A step whose end is still to be corrected: its x_t, tau, and z if tau > 0."""
 
     x: Tensor
@@ -32,7 +32,7 @@ class SAState:
     """The history, newest first, and the last predictor's move."""
 
     history: History
-    move: Move | None
+    move: Uncorrected | None
 
 
 class SASolver(StepSolver[SAState]):
@@ -100,11 +100,11 @@ class SASolver(StepSolver[SAState]):
         within = self.tau_min <= step.a.noise_level <= self.tau_max
         tau = self.tau if within and not self.flows(step) else 0.0
         drawn = tau > 0 and not step.last
-        move = Move(x, step, tau, noise.normal(step.a.t, step.b.t) if drawn else None)
+        move = Uncorrected(x, step, tau, noise.normal(step.a.t, step.b.t) if drawn else None)
         x_s = self._finish(move, history, min(self.predictor, final))
         return x_s, SAState(history, move)
 
-    def _finish(self, move: Move, history: History, nodes: int) -> Tensor:
+    def _finish(self, move: Uncorrected, history: History, nodes: int) -> Tensor:
         """The end of ``move``, with the newest ``nodes`` images that there are."""
         a, b = move.step.a, move.step.b
         used = history.newest(nodes)

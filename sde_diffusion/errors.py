@@ -4,7 +4,21 @@ from __future__ import annotations
 
 
 class InputError(ValueError):
-    """A wrong input: the message names the key and the remedy, in one line."""
+    """A wrong input: the message names the key and the remedy, in one line.
+
+    What it repeats of a file or a command line is escaped: no newline and no control character of a
+    name reaches a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
+
+
+def escaped(text: str) -> str:
+    """``text`` with its control characters, and others that nobody sees, as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class BudgetError(InputError):

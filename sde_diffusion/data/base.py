@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import final
 
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.notice import notice
 
 
 class DataSource(Component, ABC):
@@ -17,3 +19,10 @@ class DataSource(Component, ABC):
     @abstractmethod
     def load(self) -> ImageSet:
         """All of it in memory; InputError names the key ``data.FIELD`` that is wrong."""
+
+    @final
+    def read(self) -> ImageSet:
+        """What ``load`` gives, after a line that says what it is and what was left out."""
+        data = self.load()
+        notice(f"data={data.name}: {data.described}")
+        return data

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.files import SUFFIXES, Members, class_folders, members
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.memory import GIB, check_memory, check_ratio
+from sde_diffusion.system.notice import notice
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 64 * 2**20
-MAX_SIZE = 4096
-# Pillow's modes of 16 and 32 bits, which it would clip at 255: all white.
-DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+# A flat picture is a thousandth of its pixels as PNG: more is packed to fill the memory.
+RATIO = 1000
+# Of pixels that are resized one picture after the other, and not kept.
+UNPACKED = 16 * GIB
+# Broken files that are named; the others are counted.
+NAMED = 10
+STRAY = "beside the class folders"
 
 
 class ImageFolder(DataSource):
@@ -35,6 +39,8 @@ class ImageFolder(DataSource):
         grey: one channel in place of three.
         on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
         classes: names of the class folders in the order of labels; null: those found, sorted.
+        fit: of images that are not square, to ``size``: ``squash`` them, ``crop`` the middle, or
+            ``pad`` with black.
     """
 
     def __init__(
@@ -45,9 +51,10 @@ class ImageFolder(DataSource):
         grey: bool = False,
         on_error: str = "refuse",
         classes: Sequence[str] | None = None,
+        fit: str = "squash",
     ) -> None:
         self.path, self.split, self.size, self.grey = path, split, size, grey
-        self.on_error, self.classes = on_error, classes
+        self.on_error, self.classes, self.fit = on_error, classes, fit
 
     def load(self) -> ImageSet:
         return image_folder(**self.fields())
@@ -60,9 +67,14 @@ def image_folder(
     grey: bool = False,
     on_error: str = "refuse",
     classes: Sequence[str] | None = None,
+    fit: str = "squash",
     key: str = "data.path",
+    stored: bool = False,
 ) -> ImageSet:
     """All images below a folder or inside a zip, sorted by name, uint8 [N, C, H, W].
+
+    Links are followed. An image is labelled by the first folder below ``path`` (and ``split``) that
+    it lies in; ``class_folders`` has the rule. An image beside the class folders is broken.
 
     Args:
         path: the folder or zip file. A zip is read in memory, nothing is unpacked.
@@ -73,127 +85,156 @@ def image_folder(
         on_error: ``refuse`` a broken image, or ``skip`` it; either names it.
         classes: names of the folders that images lie in, in the order of their labels; null:
             those that are found, sorted.
+        fit: of images that are not square: ``squash``, ``crop`` or ``pad``.
         key: the config key that error messages name.
+        stored: one channel if all images are stored as grey.
     """
     on_error_choice(on_error)
     size_choice(size)
+    fit_choice(fit, size)
     if classes is not None and len(set(classes)) != len(classes):
         raise InputError(f"data.classes={list(classes)}: give each class once")
-    members, read = _members(path, key)
+    there, where = members(path, key), f"{key}={path}"
     prefix = f"{split}/" if split else ""
-    names = sorted(n for n in members if n.startswith(prefix))
-    if not names:
-        kinds = ", ".join(sorted(SUFFIXES))
-        raise InputError(
-            f"{key}={path}: no images ({kinds}) below {prefix or 'it'}"
-            + (f"; put those of the split {split} into a folder of that name" if split else "")
-        )
-    arrays, kept = [], []
+    names = _below(there, prefix, where, split)
+    folders = class_folders([name.removeprefix(prefix) for name in names])
+    if classes is not None and (foreign := sorted(set(folders) - set(classes))):
+        raise InputError(f"{where}: folders {foreign} are none of the classes {list(classes)}")
+    reading = Reading(where, len(names), there.stored, on_error)
+    if any(folders) and not all(folders):
+        names, folders = _without_stray(names, folders, reading)
+
+    def read(name: str) -> Picture:
+        return decode(there.read(name), size, "L" if grey else "RGB", fit)
+
     for name in tqdm(names, desc="images", unit="image", disable=len(names) < 2000 or None):
-        try:
-            arrays.append(_decode(read(name), size, "L" if grey else "RGB"))
-            kept.append(name)
-        except Exception as error:  # every decoder, and every kind of archive, has its own
-            broken(f"{key}={path}", name, error, on_error)
-    images = stacked(arrays, f"{key}={path}")
-    folders = [PurePosixPath(name.removeprefix(prefix)).parent.name for name in kept]
-    known = sorted(set(folders)) if classes is None else list(classes)
-    if classes is not None and (foreign := sorted(set(folders) - set(known))):
-        raise InputError(f"{key}={path}: folders {foreign} are none of the classes {known}")
-    labels = torch.tensor([known.index(f) for f in folders]) if all(folders) else None
+        reading.take(name, lambda name=name: read(name))  # type: ignore[misc]
+    images = reading.images()
+    if stored and reading.all_grey:
+        images = images[:, :1].contiguous()
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    return (
-        ImageSet(images, None, 0, name)
-        if labels is None
-        else ImageSet(images, labels, len(known), name, tuple(known))
-    )
+    notes = (*reading.notes(), *_left(there))
+    kept = [folders[k] for k in reading.kept]
+    if not all(kept):
+        return ImageSet(images, None, 0, name, notes=notes)
+    known = sorted(set(kept)) if classes is None else list(classes)
+    labels = torch.tensor([known.index(folder) for folder in kept])
+    return ImageSet(images, labels, len(known), name, tuple(known), notes)
 
 
-def _members(path: str, key: str) -> tuple[list[str], Callable[[str], bytes]]:
-    """Names of the images below ``path``, with / between, and how to read one."""
-    root = Path(path)
-    if root.is_dir():
-        files = [f.relative_to(root).as_posix() for f in root.rglob("*") if f.is_file()]
-        return [f for f in files if _is_image(f)], lambda name: (root / name).read_bytes()
-    if not root.is_file():
-        raise InputError(f"{key}={path}: no such folder or file")
-    try:
-        archive = zipfile.ZipFile(root)
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{key}={path}: neither a folder nor a zip file") from error
-    sizes = {info.filename: info.file_size for info in archive.infolist()}
-
-    def read(name: str) -> bytes:
-        if sizes[name] > MAX_BYTES:
-            raise ValueError(f"{sizes[name]} bytes unpacked, more than {MAX_BYTES}")
-        with archive.open(name) as member:
-            # A header may lie about the size: never read more than the cap.
-            content = member.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes unpacked")
-        return content
-
-    return [n for n in sizes if _is_image(n)], read
+def _below(there: Members, prefix: str, where: str, split: str | None) -> list[str]:
+    """Names of the images below a split; InputError if there are none."""
+    names = [name for name in there.names if name.startswith(prefix)]
+    if names:
+        return names
+    kinds = ", ".join(sorted(SUFFIXES))
+    left = f" ({'; '.join(_left(there))})" if there.skipped else ""
+    remedy = f"; put those of the split {split} into a folder of that name" if split else ""
+    raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}{remedy}")
 
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+def _left(there: Members) -> list[str]:
+    """What lies there and is no image, as a note."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(there.skipped.items()))
+    return [f"{there.skipped.total()} other files skipped: {kinds}"] if kinds else []
 
 
-def _decode(content: bytes, size: int | None, mode: str) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
-        return pixels(image, size, mode)
+def _without_stray(
+    names: Sequence[str], folders: Sequence[str], reading: Reading
+) -> tuple[list[str], list[str]]:
+    """The images that lie in class folders; the others are skipped by name, or refused."""
+    if not reading.settable:  # of a set to be judged no labels are needed
+        reading.counted[f"{STRAY}, so there are no labels"] += folders.count("")
+        return list(names), [""] * len(names)
+    for name, folder in zip(names, folders, strict=True):
+        if not folder:
+            reading.broken(name, ValueError(STRAY))
+    kept = [(name, folder) for name, folder in zip(names, folders, strict=True) if folder]
+    return [name for name, _ in kept], [folder for _, folder in kept]
 
 
-def pixels(image: Image.Image, size: int | None, mode: str) -> np.ndarray:
-    """uint8 [H, W, C] of a picture, resized to size x size unless that is None."""
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-    if image.mode in DEEP:
-        raise ValueError(f"{image.mode}: more than 8 bits a channel; convert it to 8")
-    picture = image.convert(mode)
-    if size is not None:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    array = np.asarray(picture)
-    return array if array.ndim == 3 else array[..., None]
+class Reading:
+    """Pictures of one size as they come, in one array; the broken ones named or refused.
+
+    Args:
+        where: KEY=PATH, for messages; keys ``data.*`` have the settings that remedies name.
+        n: how many there may be. stored: bytes of the files that they are in.
+        on_error: refuse or skip.
+    """
+
+    def __init__(self, where: str, n: int, stored: int, on_error: str) -> None:
+        self.where, self.n, self.stored, self.on_error = where, n, stored, on_error
+        self.settable = where.startswith("data.")
+        self.kept: list[int] = []
+        self.counted: Counter[str] = Counter()
+        self._first = ""
+        self._tried, self._skipped, self._decoded = 0, 0, 0
+        self._array: np.ndarray | None = None
+        self._grey = True
+
+    def take(self, name: str, read: Callable[[], Picture]) -> None:
+        """The next picture; InputError if it is broken and to be refused, or of another size."""
+        self._tried += 1
+        try:
+            picture = read()
+        except MemoryError:
+            raise InputError(
+                f"{self.where}: no memory left for {name}; give fewer images"
+            ) from None
+        except Exception as error:  # every decoder, and every kind of archive, has its own
+            self.broken(name, error)
+            return
+        self._decoded += 3 * picture.decoded
+        check_ratio(self._decoded, self.stored, RATIO, self.where, UNPACKED)
+        array = picture.array.transpose(2, 0, 1)
+        if self._array is None:
+            check_memory(self.n * array.size, self.stored, RATIO, self.where)
+            self._array, self._first = np.empty((self.n, *array.shape), np.uint8), name
+        if array.shape != self._array.shape[1:]:
+            raise InputError(
+                f"{self.where}: images of different sizes, {self._first} {_side(self._array[0])} "
+                f"and {name} {_side(array)}; "
+                + ("set data.size=32, say" if self.settable else "bring them to one size")
+            )
+        self._array[len(self.kept)] = array
+        self.kept.append(self._tried - 1)
+        self._grey &= picture.grey
+        self.counted.update(picture.notes)
+
+    def broken(self, name: str, error: Exception) -> None:
+        """Say that a picture is skipped, or refuse it."""
+        why = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # named by an address in memory
+            why = "not an image"
+        if self.on_error == "refuse":
+            remedy = "mend it or set data.on_error=skip" if self.settable else "mend or remove it"
+            raise InputError(f"{self.where}: {name} is broken ({why}); {remedy}") from error
+        self._skipped += 1
+        if self._skipped <= NAMED:
+            notice(f"skipped {name}: {why}")
+
+    def images(self) -> Tensor:
+        """uint8 [N, C, H, W]; InputError if there are none."""
+        if self._array is None:
+            raise InputError(f"{self.where}: no image is left; give some that are whole")
+        return torch.from_numpy(self._array[: len(self.kept)])
+
+    @property
+    def all_grey(self) -> bool:
+        """Whether all were stored as grey."""
+        return self._grey
+
+    def notes(self) -> list[str]:
+        """What was done to some, and how many were skipped."""
+        skipped = [f"{self._skipped} broken images skipped"] if self._skipped else []
+        return skipped + [f"{n} {what}" for what, n in self.counted.items()]
+
+
+def _side(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[2]}"
 
 
 def on_error_choice(on_error: str) -> None:
     """InputError unless it is one of the two choices."""
     if on_error not in ("refuse", "skip"):
         raise InputError(f"data.on_error={on_error}: choose refuse or skip")
-
-
-def size_choice(size: int | None) -> None:
-    """InputError unless it is a side that images may be resized to, or None."""
-    if size is not None and not 1 <= size <= MAX_SIZE:
-        raise InputError(f"data.size={size}: give 1 to {MAX_SIZE}, or null")
-
-
-def broken(where: str, name: str, error: Exception, on_error: str) -> None:
-    """Say that image ``name`` of ``where`` is skipped, or refuse it."""
-    # Pillow names what it cannot identify by its address in memory.
-    why = (
-        "not an image"
-        if isinstance(error, UnidentifiedImageError)
-        else " ".join(str(error).split())
-    )
-    if on_error == "refuse":
-        raise InputError(
-            f"{where}: {name} is broken ({why}); mend it or set data.on_error=skip"
-        ) from error
-    tqdm.write(f"skipped {name}: {why}")
-
-
-def stacked(arrays: Sequence[np.ndarray], where: str) -> Tensor:
-    """Arrays [H, W, C] as images [N, C, H, W]; InputError unless all have one size."""
-    shapes = {array.shape for array in arrays}
-    if len(shapes) != 1:
-        raise InputError(
-            f"{where}: images of {len(shapes)} different sizes; set data.size=32, say"
-            if shapes
-            else f"{where}: no image is left"
-        )
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sde_diffusion.data.base import DataSource
-from sde_diffusion.data.folder import broken, on_error_choice, pixels, size_choice, stacked
+from sde_diffusion.data.folder import Reading, on_error_choice
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.decode import Picture, fit_choice, picture, size_choice
 from sde_diffusion.images.image_set import ImageSet
 
+# Bytes that its files have: it keeps them where it likes.
+UNKNOWN = 2**40
 EXTRA = "pip install 'sde_diffusion[datasets]'"
 
 
@@ -28,6 +30,7 @@ class HuggingFace(DataSource):
             have one size.
         grey: one channel in place of three.
         on_error: ``refuse`` a broken image, or ``skip`` it; either names its row.
+        fit: of images that are not square, to ``size``: ``squash``, ``crop`` or ``pad``.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class HuggingFace(DataSource):
         size: int | None = None,
         grey: bool = False,
         on_error: str = "refuse",
+        fit: str = "squash",
     ) -> None:
         on_error_choice(on_error)
         size_choice(size)
+        fit_choice(fit, size)
         self.name, self.config, self.image, self.label = name, config, image, label
         self.split = held_out if split == "test" else split
-        self.size, self.grey, self.on_error = size, grey, on_error
+        self.size, self.grey, self.on_error, self.fit = size, grey, on_error, fit
 
     def load(self) -> ImageSet:
         rows = _opened(self.name, self.config, self.split, f"data.name={self.name}")
@@ -55,10 +60,11 @@ class HuggingFace(DataSource):
                 raise InputError(
                     f"data.{key}={column}: {self.name} has the columns {rows.column_names}"
                 )
-        images, kept = self._pictures(rows)
+        reading = self._pictures(rows)
+        images, kept, notes = reading.images(), reading.kept, tuple(reading.notes())
         shown = f"{self.name.rsplit('/', 1)[-1]}-{self.split}"
         if self.label is None:
-            return ImageSet(images, None, 0, shown)
+            return ImageSet(images, None, 0, shown, notes=notes)
         values = list(rows[self.label])
         if not all(type(value) is int and value >= 0 for value in values):
             raise InputError(
@@ -66,21 +72,23 @@ class HuggingFace(DataSource):
             )
         names = getattr(rows.features[self.label], "names", None)
         classes = len(names) if names else max(values) + 1
-        return ImageSet(images, torch.tensor(values)[kept], classes, shown)
+        return ImageSet(images, torch.tensor(values)[kept], classes, shown, notes=notes)
 
-    def _pictures(self, rows: Any) -> tuple[Tensor, list[int]]:
-        """The images [N, C, H, W], and the rows that they are of."""
-        where, mode = f"data.name={self.name}", "L" if self.grey else "RGB"
-        arrays, kept = [], []
+    def _pictures(self, rows: Any) -> Reading:
+        """The images of all rows that are whole."""
+        reading = Reading(f"data.name={self.name}", len(rows), UNKNOWN, self.on_error)
         # Column by column: what is not asked for is not decoded.
         pictures = rows.select_columns([self.image])
+
+        def read(k: int) -> Picture:
+            shown = pictures[k][self.image]
+            if shown is None:
+                raise ValueError("no image")
+            return picture(shown, self.size, "L" if self.grey else "RGB", self.fit)
+
         for k in range(len(rows)):
-            try:
-                arrays.append(pixels(pictures[k][self.image], self.size, mode))
-                kept.append(k)
-            except Exception as error:  # every decoder has its own
-                broken(where, f"row {k} of {self.split}", error, self.on_error)
-        return stacked(arrays, where), kept
+            reading.take(f"row {k} of {self.split}", lambda k=k: read(k))  # type: ignore[misc]
+        return reading
 
 
 def _opened(name: str, config: str | None, split: str, where: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,16 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         with opener(path, "rb") as file:
             content = file.read(MAX_BYTES)
-    except (OSError, EOFError) as error:
-        raise InputError(f"data.root: {path} is broken ({error})") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"data.root: {path} is broken ({error}); fetch it again") from error
     if content[:3] != b"\x00\x00\x08":
-        raise InputError(f"data.root: {path} is not an IDX file of bytes")
+        raise InputError(f"data.root: {path} is not an IDX file of bytes; fetch it again")
     ndim = int.from_bytes(content[3:4])
     start = 4 + 4 * ndim
     sizes = np.frombuffer(content[4:start].ljust(4 * ndim, b"\xff"), ">i4")
     # As Python's numbers: products of large ones do not wrap around.
     if min(sizes.tolist(), default=0) < 0 or len(content) - start != math.prod(sizes.tolist()):
-        raise InputError(f"data.root: {path} is truncated")
+        raise InputError(f"data.root: {path} is truncated; fetch it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
@@ -52,7 +53,14 @@ def idx_set(folder: Path, split: str, name: str, mirror: str | None) -> ImageSet
     classes = read_idx(_find(folder, f"{prefix}-labels-idx1", name, mirror))
     count = {"train": 60000, "test": 10000}[split]
     if pixels.shape != (count, 28, 28) or classes.shape != (count,):
-        raise InputError(f"data.root={folder}: {pixels.shape} is not {name}'s {(count, 28, 28)}")
+        raise InputError(
+            f"data.root={folder}: {pixels.shape} is not {name}'s {(count, 28, 28)}; fetch it again"
+        )
+    if classes.max() >= 10:
+        raise InputError(
+            f"data.root={folder}: a label of {name} is {classes.max()}, its classes are 0 .. 9; "
+            "fetch it again"
+        )
     images = torch.from_numpy(pixels.copy())[:, None]
     return ImageSet(images, torch.from_numpy(classes.astype(np.int64)), 10, f"{name}-{split}")
 

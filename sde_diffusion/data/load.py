@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from sde_diffusion.data.base import DataSource
@@ -15,6 +15,7 @@ from sde_diffusion.data.mnist import MNIST
 from sde_diffusion.data.npz import image_npz
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.notice import notice
 
 # Data sets that a name alone opens, with their splits train and test.
 NAMED: dict[str, Callable[..., DataSource]] = {
@@ -23,13 +24,25 @@ NAMED: dict[str, Callable[..., DataSource]] = {
     "fashion_mnist": FashionMNIST,
     "mnist": MNIST,
 }
+SAMPLES = "samples.npz"
 
 
 def load_images(path: str, key: str) -> ImageSet:
-    """A folder, .zip or .npz of images, grey if every pixel is, or a data set by its name.
+    """A folder, .zip or .npz of images, the folder of a ``sample`` job, or a data set by its name.
 
-    ``key`` is the config key that error messages name.
+    Grey if all its files are stored as grey. A line says what was read. ``key`` is the config key
+    that error messages name.
     """
+    images = _read(path, key)
+    notice(f"{key}={path}: {images.described}")
+    return images
+
+
+def _read(path: str, key: str) -> ImageSet:
+    if not path.strip():
+        raise InputError(
+            f"{key}=: an empty path; give a folder, .zip or .npz, or one of {sorted(NAMED)}"
+        )
     if path in NAMED:
         try:
             return NAMED[path]().load()
@@ -40,13 +53,25 @@ def load_images(path: str, key: str) -> ImageSet:
             f"{key}={path}: no such folder or file; give a folder, .zip or .npz, "
             f"or one of {sorted(NAMED)}"
         )
-    if path.endswith(".npz"):
-        return image_npz(path, key)
-    found = image_folder(path, key=key)
-    first = found.images[:, :1]
-    if bool((found.images == first).all()):
-        return replace(found, images=first.contiguous())
-    return found
+    if Path(path, SAMPLES).is_file():  # beside it lies a contact sheet
+        return image_npz(str(Path(path, SAMPLES)), key)
+    if Path(path, ".hydra").is_dir():
+        raise InputError(
+            f"{key}={path}: a folder of results without {SAMPLES}; give a folder of images, or one "
+            "that 'sde-diffusion sample' has written"
+        )
+    return image_npz(path, key) if is_npz(path) else image_folder(path, key=key, stored=True)
+
+
+def is_npz(path: str) -> bool:
+    """Whether a path is to be read as a numpy archive: by its name, or by what a zip holds."""
+    if path.lower().endswith(".npz"):
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
 
 
 def load_held_out(path: str) -> ImageSet | None:

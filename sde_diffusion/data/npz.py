@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 
 NAMES = ("images", "samples", "arr_0")
+# Where labels lie: beside arr_0, samplers write them as arr_1.
+LABELS, SECOND = "labels", "arr_1"
+# Published statistics of an extractor's features.
+STATISTICS = ("mu", "sigma")
+MOST_CLASSES = 100_000
 
 
 class ImageNpz(DataSource):
@@ -30,20 +34,67 @@ class ImageNpz(DataSource):
 def image_npz(path: str, key: str = "data.path") -> ImageSet:
     """``images`` (or ``samples``, ``arr_0``) uint8 [N, H, W, C] or [N, H, W]; ``labels`` if any.
 
-    Pickled objects are refused. ``key`` is the config key that error messages name.
+    Beside ``arr_0``, whole numbers [N] named ``arr_1`` are the labels. Pickled objects are refused.
+    ``key`` is the config key that error messages name.
     """
-    held = arrays(path, key, (*NAMES, "labels"))
+    where = f"{key}={path}"
+    held = arrays(path, key, (*NAMES, LABELS))
     name = next((n for n in NAMES if n in held), None)
     if name is None:
-        raise InputError(f"{key}={path}: has none of the arrays {list(NAMES)}")
-    array, labels = held[name], held.get("labels")
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or 0 in array.shape:
+        raise InputError(_without_images(path, key))
+    images = _images(held[name], f"{where}: {name}")
+    labels, notes = held.get(LABELS), []
+    if name == "arr_0" and labels is None and SECOND in names_of(path, key):
+        second = arrays(path, key, (SECOND,))[SECOND]
+        if second.shape == (len(images),) and second.dtype.kind in "iu":
+            labels = second
+        else:
+            notes.append(f"{SECOND}, {second.dtype} {second.shape}, is not read as labels")
+    numbers, classes = label_numbers(labels, len(images), where)
+    return ImageSet(images, numbers, classes, Path(path).name, notes=tuple(notes))
+
+
+def _images(array: np.ndarray, where: str) -> Tensor:
+    """uint8 [N, C, H, W] of uint8 [N, H, W, C] or [N, H, W]; InputError for all else, by name."""
+    shape = array.shape
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
         raise InputError(
-            f"{key}={path}: {name} is {array.dtype} {array.shape}; give uint8 [N, H, W, C]"
+            f"{where} is {shape}, channels first; give channels last, array.transpose(0, 2, 3, 1)"
         )
+    if len(shape) == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3):
+        raise InputError(f"{where} is {shape}, one image it seems; give [N, H, W, C], array[None]")
+    if array.dtype.kind in "fiu" and array.dtype != np.uint8 and array.size:
+        with np.errstate(all="ignore"):
+            low, high = float(array.min()), float(array.max())
+        raise InputError(
+            f"{where} is {array.dtype} {shape} from {low:.4g} to {high:.4g}; give uint8, "
+            f"{_as_uint8(low, high, array.dtype.kind)}"
+        )
+    if array.dtype != np.uint8 or len(shape) not in (3, 4) or 0 in shape:
+        raise InputError(f"{where} is {array.dtype} {shape}; give uint8 [N, H, W, C]")
     images = torch.from_numpy(array if array.ndim == 4 else array[..., None])
-    found, classes = label_numbers(labels, len(images), f"{key}={path}")
-    return ImageSet(images.permute(0, 3, 1, 2).contiguous(), found, classes, Path(path).name)
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def _as_uint8(low: float, high: float, kind: str) -> str:
+    """What makes grey levels of values in that range."""
+    if not -1e9 < low <= high < 1e9:  # NaN too
+        return "and finite values"
+    if low >= 0 and high > 1.5:
+        return "array.clip(0, 255).round().astype('uint8')"
+    if low >= 0 and kind == "f":
+        return "(array * 255).round().astype('uint8')"
+    return "((array.clip(-1, 1) + 1) * 127.5).round().astype('uint8')"
+
+
+def _without_images(path: str, key: str) -> str:
+    names = names_of(path, key)
+    if set(STATISTICS) <= set(names):
+        return (
+            f"{key}={path}: holds statistics (mu, sigma) and no images; give it as reference=, "
+            "with the extractor that they are of"
+        )
+    return f"{key}={path}: has none of the arrays {list(NAMES)}, but {names[:10]}; rename one"
 
 
 def label_numbers(labels: np.ndarray | None, n: int, where: str) -> tuple[Tensor | None, int]:
@@ -54,15 +105,8 @@ def label_numbers(labels: np.ndarray | None, n: int, where: str) -> tuple[Tensor
         raise InputError(
             f"{where}: labels are {labels.dtype} {labels.shape}; give whole numbers >= 0, [{n}]"
         )
-    return torch.from_numpy(labels.astype(np.int64)), int(labels.max()) + 1
-
-
-def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the ``wanted`` arrays that an archive holds; pickled objects are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in wanted if name in file}
-    except FileNotFoundError:
-        raise InputError(f"{key}={path}: no such file; give the path of an .npz archive") from None
-    except (TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{key}={path}: not a numpy archive of plain arrays") from error
+    if (most := int(labels.max())) >= MOST_CLASSES:
+        raise InputError(
+            f"{where}: a label is {most}; number the classes from 0, at most {MOST_CLASSES}"
+        )
+    return torch.from_numpy(labels.astype(np.int64)), most + 1

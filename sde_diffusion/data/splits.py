@@ -28,7 +28,7 @@ def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
     Of data without splits, a tenth is held out, at most ``HELD_OUT`` images.
     """
     source: DataSource = build(config.data, "data", DataSource)
-    data, fields = source.load(), source.fields()
+    data, fields = source.read(), source.fields()
     if fields.get("split") is None:
         if len(data) < 2:
             raise InputError(f"data={data.name}: one image, and one must be held out; give more")
@@ -37,7 +37,7 @@ def both_splits(config: DictConfig) -> tuple[ImageSet, ImageSet]:
     if data.class_names and "classes" in fields:
         # A class that one split lacks must not move the labels of the others.
         held_out = held_out.changed(classes=data.class_names)
-    return data, held_out.load()
+    return data, held_out.read()
 
 
 def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | None]:
@@ -47,7 +47,7 @@ def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | N
     or None.
     """
     source: DataSource = build(config.data, "data", DataSource)
-    data = source.load().as_pictures()
+    data = source.read().as_pictures()
     if held_out is None:
         return data, None
     if not str(held_out).isdecimal():
@@ -55,7 +55,7 @@ def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | N
             raise InputError(
                 f"held_out={held_out}: these data have no splits; give a number of images, or null"
             )
-        return data, source.changed(split=str(held_out)).load()
+        return data, source.changed(split=str(held_out)).read()
     n = int(held_out)
     if not 2 <= n <= len(data) - 2:
         raise InputError(f"held_out={n}: give a number from 2 to {len(data) - 2}, or null")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sde_diffusion.data.archive import arrays
 from sde_diffusion.data.base import DataSource
-from sde_diffusion.data.npz import arrays, label_numbers
+from sde_diffusion.data.npz import label_numbers
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 

@@ -125,7 +125,7 @@ def _rows(data: Any) -> ImageSet:
     if isinstance(data, ImageSet):
         return data
     if isinstance(data, DataSource):
-        return data.load()
+        return data.read()
     if isinstance(data, str | Path):
         return image_set("data", data)
     x = values.tensor("data", data, "images [N, C, H, W], vectors [N, d], or their name or path")

@@ -33,7 +33,7 @@ def image_set(key: str, given: Any) -> ImageSet:
     if isinstance(given, ImageSet):
         return given.as_pictures()
     if isinstance(given, DataSource):
-        return given.load().as_pictures()
+        return given.read().as_pictures()
     if isinstance(given, Samples):
         return ImageSet(given.images, None, 0, "samples")
     if isinstance(given, str | Path):
@@ -86,5 +86,5 @@ def reference_set(given: Any, extractor: Extractor) -> ReferenceSet:
         return reference_for(extractor, None if given is None else str(given))
     held_out = None
     if isinstance(given, DataSource) and given.fields().get("split") == "train":
-        held_out = given.changed(split="test").load()
+        held_out = given.changed(split="test").read()
     return cached_reference(extractor, image_set("reference", given), held_out)

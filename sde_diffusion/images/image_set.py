@@ -9,13 +9,17 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 
+# Names of classes in a line.
+SHOWN_NAMES = 10
+
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images uint8 [N, C, H, W], labels int64 [N] or None, and what they are called.
 
     Data for training may be vectors instead: ``images`` is then float32 [N, d], used as it is.
-    ``class_names`` are those of labels 0, 1, ... where a data set finds them by itself.
+    ``class_names`` are those of labels 0, 1, ... where a data set finds them by itself. ``notes``
+    say what was left out, or done to some, as it was read.
     """
 
     images: Tensor
@@ -23,6 +27,7 @@ class ImageSet:
     classes: int
     name: str
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -30,6 +35,34 @@ class ImageSet:
     def __getitem__(self, rows: slice | Tensor) -> ImageSet:
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, images=self.images[rows], labels=labels)
+
+    @property
+    def described(self) -> str:
+        """``N images, C x H x W, K classes``, and the notes."""
+        kind = "vectors" if self.images.is_floating_point() else "images"
+        shape = " x ".join(map(str, self.images.shape[1:]))
+        classes = "no labels" if self.labels is None else f"{self.classes} classes"
+        if self.labels is not None and self.class_names:
+            more = ", ..." if self.classes > SHOWN_NAMES else ""
+            classes += f" ({', '.join(self.class_names[:SHOWN_NAMES])}{more})"
+        return "; ".join([f"{len(self)} {kind}, {shape}, {classes}", *self.notes])
+
+    def with_channels(self, channels: int, key: str, like: str) -> ImageSet:
+        """Itself in ``channels`` channels: grey repeated, or one of three that are equal.
+
+        InputError, which names the config ``key``, if that cannot be; ``like`` is what has them.
+        """
+        c = self.images.shape[1]
+        if c == channels:
+            return self
+        if c == 1:
+            return replace(self, images=self.images.expand(-1, channels, -1, -1).contiguous())
+        if channels == 1 and bool((self.images == self.images[:, :1]).all()):
+            return replace(self, images=self.images[:, :1].contiguous())
+        raise InputError(
+            f"{key}={self.name}: {c} channels, and {like} has {channels}; give "
+            + ("grey images" if channels == 1 else f"images of {channels} channels")
+        )
 
     @property
     def fingerprint(self) -> str:

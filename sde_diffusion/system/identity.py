@@ -24,6 +24,10 @@ ORDERED, ORDER = ("guidance", "augment"), "order"
 # Fields that components of revision 7a19cb7 had and that say nothing any more, with the values that
 # its digests were of.
 RETIRED: dict[str, dict[str, Any]] = {"Brownian": {"t_max": 100.0}}
+# Fields that components have got since, with the values that change nothing: digests are without.
+ADDED: dict[str, dict[str, Any]] = {
+    "ImageFolder": {"fit": "squash"}, "HuggingFace": {"fit": "squash"}
+}  # fmt: skip
 Self = TypeVar("Self", bound="Component")
 
 
@@ -142,5 +146,10 @@ def _hashed(value: Any) -> Any:
         known = {} if path is None else {TARGET: path, **RETIRED.get(name, {})}
         if (guidance := value.get("cfg")) and guidance[COMPONENT] == "ClassifierFree":
             known["scale"] = guidance["scale"]
-        return known | {k: _hashed(v) for k, v in value.items() if not (path and k == COMPONENT)}
+        added = ADDED.get(name, {})
+        return known | {
+            k: _hashed(v)
+            for k, v in value.items()
+            if not (path and k == COMPONENT) and not (k in added and v == added[k])
+        }
     return [_hashed(entry) for entry in value] if isinstance(value, list) else value

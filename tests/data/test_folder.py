@@ -14,10 +14,11 @@ from PIL import Image
 
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import CIFAR10, image_folder, load_images  # fmt: skip
-from sde_diffusion.data import folder as folder_module
+from sde_diffusion.data import files as files_module
 from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
+from sde_diffusion.images import decode as decode_module
 
 
 def picture(level: int, size: int = 4) -> bytes:
@@ -54,7 +55,8 @@ def test_folder_and_zip_are_the_same(tmp_path: Path) -> None:
         assert found.labels.tolist() == [0, 0, 1]
         assert found.classes == 2
         assert image_folder(path, split="train", size=2, grey=True).images.shape == (3, 1, 2, 2)
-        assert load_images(path, key="images").images.shape[1] == 1  # all grey
+        # Stored as colours, grey as they are: by its pixels a black set would be of another shape.
+        assert load_images(path, key="images").images.shape[1] == 3
 
 
 def test_labels_follow_the_order_of_the_classes_that_are_named(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_broken_images_of_cifar10_are_refused_or_skipped_by_name(
         found = CIFAR10(path, on_error="skip").load()
         assert found.labels is not None
         assert found.labels.tolist() == [3, 5]
-        out = capsys.readouterr().out
+        out = capsys.readouterr().err
         assert "skipped train/cat/0001.jpg" in out
         assert "skipped train/dog/0001.jpg: not an image" in out
         with pytest.raises(InputError, match=r"^data\.on_error=mend"):
@@ -139,7 +141,7 @@ def test_broken_images_are_refused_or_skipped_by_name(
         with pytest.raises(InputError, match=r"dog/0\.png"):
             image_folder(path, split="train")
         assert len(image_folder(path, split="train", on_error="skip")) == 3
-    assert "dog/0.png" in capsys.readouterr().out
+    assert "dog/0.png" in capsys.readouterr().err
     for path in both(tmp_path / "none", {"train/dog/0.png": b"text"}):
         with pytest.raises(InputError, match="no image is left"):
             image_folder(path, split="train", on_error="skip")
@@ -163,7 +165,7 @@ def test_a_damaged_member_of_a_zip_is_named_or_skipped(
     with pytest.raises(InputError, match=r"train/cat/2\.png is broken \(Bad CRC-32.*skip"):
         image_folder(str(path), "train")
     assert len(image_folder(str(path), "train", on_error="skip")) == 2
-    assert "skipped train/cat/2.png" in capsys.readouterr().out
+    assert "skipped train/cat/2.png" in capsys.readouterr().err
 
 
 def test_a_picture_that_pillow_thinks_a_bomb_is_named(
@@ -219,12 +221,12 @@ def test_different_sizes_name_the_remedy(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(files_module, "MAX_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.png", b"\0" * 100_000)
     with pytest.raises(InputError, match="more than 1000"):
         image_folder(str(tmp_path / "bomb.zip"))
-    monkeypatch.setattr(folder_module, "MAX_PIXELS", 15)
+    monkeypatch.setattr(decode_module, "MAX_PIXELS", 15)
     with pytest.raises(InputError, match="pixels"):
         image_folder(both(tmp_path, FILES)[0])
 

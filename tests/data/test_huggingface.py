@@ -98,7 +98,7 @@ def test_broken_images_are_refused_or_skipped_by_row(
     assert found.labels is not None
     assert found.labels.tolist() == [2, 1, 2]
     assert torch.equal(found.images[1].permute(1, 2, 0), torch.from_numpy(PIXELS[2]))
-    assert "row 3 of train" in capsys.readouterr().out
+    assert "row 3 of train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

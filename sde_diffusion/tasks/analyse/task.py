@@ -58,7 +58,7 @@ def run(config: DictConfig, folder: Path) -> float:
         sde: SDE = build(config.sde, "sde", SDE)
         ends = reached(sde, task.sigma_min, task.sigma_max)
         chosen = pairs(sde, task.solvers, task.grids, ends)
-        images: ImageSet = build(config.data, "data", DataSource).load()
+        images: ImageSet = build(config.data, "data", DataSource).read()
         spectrum, path = known_spectrum(images, task.modes, folder)
         job.begin()
         rows = measure([pair.on(spectrum, path) for pair in chosen], task.nfe, sde, spectrum)

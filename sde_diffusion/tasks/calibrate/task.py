@@ -96,7 +96,7 @@ def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
     calls = calls_of(task.nfe, denoiser.cost, task.nodes)
     conditional = task.label is not None and (task.twin is not None or job.model.classes > 0)
     if task.twin is not None:
-        data = build(job.config.data, "data", DataSource).load()
+        data = build(job.config.data, "data", DataSource).read()
         if tuple(data.images.shape[1:]) != denoiser.shape:
             raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {denoiser.shape}")
         twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)

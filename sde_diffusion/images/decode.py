@@ -1,0 +1,132 @@
+"""One picture as everybody sees it, from the content of a file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+from sde_diffusion.errors import InputError
+
+# Told by content. No other decoder of Pillow ever runs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
+# Registered as they are imported, as the others are by themselves.
+PLUGINS = (TiffImagePlugin, WebPImagePlugin)
+MAX_PIXELS = 64 * 2**20
+MAX_SIZE = 4096
+FITS = ("squash", "crop", "pad")
+WHITE = (255, 255, 255, 255)
+# Pillow's modes of 16 and 32 bits, which it would clip at 255: all white.
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+GREY = ("1", "L", "LA", "La")
+SEVERAL, TURNED, CLEAR, SQUASHED = (
+    "of several frames, of which the first was taken",
+    "turned as their EXIF says",
+    "transparent, put on white",
+    "not square, squashed to be so (data.fit=crop or pad keeps proportions)",
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels uint8 [H, W, C], whether they were stored as grey, what was done to them, and how many
+    there were before they were resized."""
+
+    array: np.ndarray
+    grey: bool
+    notes: tuple[str, ...]
+    decoded: int
+
+
+def decode(content: bytes, size: int | None, mode: str, fit: str = "squash") -> Picture:
+    """The picture in a file's content, as ``picture`` makes it of an open one.
+
+    ValueError, in words, for what is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow finds odd about metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:  # named by an address in memory
+            raise ValueError("not an image") from None
+        with image:
+            return picture(image, size, mode, fit)
+
+
+def picture(image: Image.Image, size: int | None, mode: str, fit: str = "squash") -> Picture:
+    """An open image as viewers show it: its first frame, upright, on white where it is transparent.
+
+    Args:
+        image: of at most ``MAX_PIXELS`` pixels of 8 bits a channel.
+        size: resize to size x size with Pillow's antialiased Lanczos filter, or None.
+        mode: RGB or L. fit: what becomes of proportions, one of ``FITS``.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    if image.mode in DEEP:
+        raise ValueError(f"{image.mode}: more than 8 bits a channel; convert it to 8")
+    notes, grey, decoded = [], image.mode in GREY, image.width * image.height
+    image.load()
+    upright = _turned(image)
+    if upright is not image:
+        notes.append(TURNED)
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        if np.asarray(layer)[..., 3].min() < 255:
+            notes.append(CLEAR)
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer)
+    shown = upright.convert("RGB").convert(mode)
+    if size is not None:
+        if shown.width != shown.height and fit == "squash":
+            notes.append(SQUASHED)
+        shown = _fitted(shown, size, fit)
+    array = np.asarray(shown)
+    if _several(image):
+        notes.append(SEVERAL)
+    return Picture(array if array.ndim == 3 else array[..., None], grey, tuple(notes), decoded)
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image upright; itself where it is, or where its metadata cannot be read."""
+    try:
+        if image.getexif().get(0x0112, 1) == 1:
+            return image
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged metadata raise anything, and viewers pass over them
+        return image
+
+
+def _several(image: Image.Image) -> bool:
+    """Whether a further frame follows."""
+    try:
+        image.seek(1)
+    except Exception:  # none, or one that cannot be read
+        return False
+    return True
+
+
+def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
+    filtered = Image.Resampling.LANCZOS
+    if fit == "crop":
+        return ImageOps.fit(image, (size, size), filtered)
+    if fit == "pad":
+        return ImageOps.pad(image, (size, size), filtered)
+    return image.resize((size, size), filtered)
+
+
+def size_choice(size: int | None) -> None:
+    """InputError unless it is a side that images may be resized to, or None."""
+    if size is not None and (type(size) is not int or not 1 <= size <= MAX_SIZE):
+        raise InputError(f"data.size={size}: give 1 to {MAX_SIZE}, or null")
+
+
+def fit_choice(fit: str, size: int | None) -> None:
+    """InputError unless it is one of ``FITS``, and there is a size to fit to."""
+    if fit not in FITS:
+        raise InputError(f"data.fit={fit}: choose one of {', '.join(FITS)}")
+    if fit != "squash" and size is None:
+        raise InputError(f"data.fit={fit}: fits images to data.size; give data.size=32, say")

@@ -21,13 +21,22 @@ def test_python_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = [text for kind, text in BLOCKS if kind == "python"]
     names: dict[str, Any] = {}
     exec(code, names)
-    assert names["drawn"].images.shape == (16, 1, 28, 28)
-    assert names["drawn"].images.dtype == torch.uint8
-    assert names["drawn"].nfe == 10.0
-    path = names["mine"].sample(n=4, solver="heun", nfe=20, sde="vp", trajectory=True).trajectory
-    assert path.shape == (11, 4, 3, 8, 8)
+    assert names["sevens"].images.shape == (16, 1, 28, 28)
+    assert names["sevens"].images.dtype == torch.uint8
+    assert names["sevens"].nfe == 10.0
+    assert len(list((tmp_path / "sevens" / "images").glob("*-class7.png"))) == 16
     assert (tmp_path / "digits.webp").stat().st_size > 50_000
-    assert 0 < names["error"]["unipc"] < names["error"]["ddim"] < 1
+    solvers = ["unipc-order3"] * 2 + ["heun"] * 2 + ["ddim"] * 2
+    assert [row["solver"] for row in names["results"]] == solvers
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert names["distance"] > 0
+    assert names["few"].nfe == 4
+    # N(0, I) is a normal law, whose flow a rule has exactly.
+    assert all(row["ratio"] < 0.01 for row in names["fast"].errors)
+    assert len(names["bits"]) == 8
+    for budget in (5, 10):
+        assert 0 < names["error"]["unipc"][budget] < names["error"]["ddim"][budget] < 1
+        assert names["best"][budget]["error"] < 0.05
 
 
 COMMANDS = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -17,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import page
 import render
@@ -35,7 +37,7 @@ class House:
     """What was counted.
 
     Attributes:
-        code: code lines by folder of the package; files: by folder.
+        code: code lines by folder of the package; files: by folder. lines: code lines by file.
         lengths: code lines of the body by function, "file:name:line"; widths: parameters.
         positional: calls of the package's own functions with more than three positions.
         arrows: (folder, folder) that one imports from the other. names: files by class name.
@@ -43,6 +45,7 @@ class House:
 
     code: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
+    lines: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
     positional: int = 0
@@ -93,6 +96,7 @@ def count(root: Path) -> House:
         lines = code_lines(source, tree)
         house.code[room] += len(lines)
         house.files[room] += 1
+        house.lines[str(place)] = len(lines)
         house.overruled += source.count("# fmt: skip")
         house.arrows |= {(room, other) for other in imported(tree) if other != room}
         for node in ast.walk(tree):
@@ -119,6 +123,17 @@ def at(revision: str) -> House:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         return count(Path(folder))
+
+
+def solver_lines(house: House) -> dict[str, int]:
+    """Code lines of the file of each solver that a yaml of this tree names, by its class."""
+    yamls = sorted((ROOT / "conf" / "solver").glob("*.yaml"))
+    found = {}
+    for target in re.findall(r"_target_: (\S+)", "\n".join(path.read_text() for path in yamls)):
+        name = target.rpartition(".")[2]
+        for place in house.names.get(name, [])[:1]:
+            found[name] = house.lines[place]
+    return found
 
 
 def figures(house: House) -> dict[str, int]:
@@ -149,6 +164,11 @@ def main() -> None:
     before = at(asked := parser.parse_args().before)
     now = count(ROOT)
     old, new = figures(before), figures(now)
+    was, are = solver_lines(before), solver_lines(now)
+    both = sorted(was.keys() & are.keys())
+    for found, lines in ((old, was), (new, are)):
+        found["code lines of a solver file, median"] = round(median(lines[k] for k in both))
+    lost = sorted(was[name] - are[name] for name in both)
     rows = [[name, str(old[name]), str(new[name])] for name in new]
     rooms = sorted(now.code, key=lambda room: -now.code[room])
     folders = [[room, str(now.files[room]), str(now.code[room])] for room in rooms]
@@ -158,6 +178,8 @@ def main() -> None:
         "Code lines hold code: no blanks, comments or docstrings. A room is a folder of the "
         "package, or its top level. The length of a function is that of its body.",
         render.markdown(["figure", asked, "now"], rows),
+        f"Of the {len(both)} solvers of both, the median file has lost {median(lost):g} code "
+        f"lines, one {lost[-1]}; {sum(n < 0 for n in lost)} have grown, one by {-lost[0]}.",
         "## Rooms",
         render.markdown(["room", "files", "code lines"], folders),
         "## Longest functions",

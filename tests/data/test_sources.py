@@ -19,6 +19,7 @@ from sde_diffusion.data.idx import read_idx
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float, to_uint8
+from tests.refusals import refused
 
 ALL = torch.arange(256, dtype=torch.uint8)
 
@@ -144,7 +145,7 @@ def test_idx_sets_are_fetched_once_from_where_they_say(
         raise OSError("no route")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(InputError, match=r"^data\.download: https://.*no route; set data\.root="):
+    with refused("data.download", "no route", "set data.root="):
         named(root=str(tmp_path / "empty"), split="test", download=True).load()
 
 
@@ -193,5 +194,5 @@ def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
 
 
 def test_npz_that_is_not_there_is_called_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^data\.path=.*x\.npz: no such file"):
+    with refused("data.path=", "x.npz: no such file"):
         image_npz(str(tmp_path / "x.npz"))

@@ -14,6 +14,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.images.sheet import cloud
+from tests.refusals import refused
 
 
 def test_two_moons_are_half_circles() -> None:
@@ -70,11 +71,11 @@ def test_archives_are_read_as_they_are(tmp_path: Path) -> None:
     assert (found.labels.tolist(), found.classes) == ([0, 2, 1, 0, 0, 2], 3)
     np.savez(path, y=x)
     assert Vectors(path, array="y").load().labels is None
-    with pytest.raises(InputError, match=r"^data\.array=x: .*no array"):
+    with refused("data.array=x", "no array"):
         Vectors(path).load()
     for wrong in (x[0], x.astype(int), x[:, :0], np.where(x > 1, np.nan, x)):
         np.savez(path, x=wrong)
-        with pytest.raises(InputError, match=r"^data\.path=.*v\.npz"):
+        with refused("data.path=", "v.npz"):
             Vectors(path).load()
     np.savez(path, x=x, labels=[0])
     with pytest.raises(InputError, match=r"labels are int64 \(1,\)"):
@@ -93,7 +94,7 @@ def test_a_wrong_argument_is_named(wrong: dict[str, object]) -> None:
 
 
 def test_vectors_are_no_pictures() -> None:
-    with pytest.raises(InputError, match=r"^data=two_moons-train: holds vectors"):
+    with refused("data=two_moons-train"):
         Toy().load().as_pictures()
     images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, 0, "a")
     assert images.as_pictures() is images

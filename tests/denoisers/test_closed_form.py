@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
-from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Guided
 from tests.far import FAR, FarDevice
+from tests.refusals import refused
 
 F64 = torch.float64
 LEVELS = [torch.tensor(s, dtype=F64) for s in (0.05, 0.7, 10.0)]
@@ -149,10 +149,10 @@ def test_a_class_without_a_component_is_refused_before_it_is_asked_for() -> None
     for denoiser in (named, Guided(named, ClassifierFree(2.0))):
         denoiser.check_condition(None)
         denoiser.check_condition(Condition.label([0, 4, -1]))
-        with pytest.raises(InputError, match=r"^label=3: .*take one of \[0, 4\]"):
+        with refused("label=3", "take one of [0, 4]"):
             denoiser.check_condition(Condition.label([0, 3]))
     other = Condition(Condition.label([0]).parts, other=Condition.label([7]))
-    with pytest.raises(InputError, match=r"^label=7: "):
+    with refused("label=7"):
         Guided(named, ClassifierFree(2.0)).check_condition(other)
     answer = named(draws(2, 2), LEVELS[1], Condition.label([0, 3]))
     assert answer.isnan().all(1).tolist() == [False, True]
@@ -165,7 +165,7 @@ def test_levels_beyond_the_range_are_refused_where_they_can_be_seen(level: float
     denoiser.sigma_min, denoiser.sigma_max = 0.002, 80.0
     x, row = draws(2, 2), torch.tensor([1.0, level], dtype=F64)
     for sigma in (row, row[1]):
-        with pytest.raises(InputError, match=r"^noise level .* outside the model's training range"):
+        with refused("noise level", "outside the model's training range"):
             denoiser(x, sigma)
     with FarDevice() as log:
         denoiser.to(FAR)(x.to(FAR), row.to(FAR))

@@ -9,10 +9,10 @@ from torch import Tensor
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import KarrasPreconditioning
 from sde_diffusion.denoisers.precision import checked, recorded
-from sde_diffusion.errors import InputError
 from sde_diffusion.face.load import load
 from sde_diffusion.models.spec import Spec
 from tests.conftest import Run
+from tests.refusals import refused
 
 SPEC = Spec("mlp", {"channels": 3, "width": 32, "blocks": 2, "embedding": 16}, "karras", {}, (3,))
 
@@ -66,7 +66,7 @@ def test_names_and_types_of_torch() -> None:
     assert recorded("float32") == "float32"
     assert recorded("bfloat16") != "bfloat16"  # whose weights were cast
     for wrong in ("half", torch.float16, 3, None):
-        with pytest.raises(InputError, match=r"^precision=.*choose one of float32, bfloat16"):
+        with refused("precision=", "choose one of float32, bfloat16"):
             load("mnist", precision=wrong)  # type: ignore[arg-type]
 
 

@@ -30,6 +30,7 @@ from sde_diffusion import (
 )
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.sampling.sampler import Request
+from tests.refusals import refused
 
 NAN = float("nan")
 
@@ -126,23 +127,23 @@ def a_module_as_in_edm(tmp_path: Path) -> None:
 
 def no_such_device(tmp_path: Path) -> None:
     absent = "cuda:99"  # not even where there is one
-    with pytest.raises(InputError, match=r"^device=cuda:99: not usable here; use device=cpu$"):
+    with refused("device=cuda:99", "use device=cpu"):
         TOY.sample(n=2, nfe=4, device=absent)
 
 
 def names_and_numbers_of_libraries(tmp_path: Path) -> None:
     same(TOY.sample(n=2, nfe=4, dtype="float64"), TOY.sample(n=2, nfe=4, dtype=torch.float64))
     same(CLASSES.sample(n=2, nfe=4, label=np.int64(2)), CLASSES.sample(n=2, nfe=4, label=2))
-    with pytest.raises(InputError, match=r"^n=2\.0: give a whole number"):
+    with refused("n=2.0", "give a whole number"):
         TOY.sample(n=2.0, nfe=4)  # type: ignore[arg-type]
     assert torch.equal(TOY.encode(X.double().numpy()), TOY.encode(X.double()))
     assert exact_error("ddim", 5, np.eye(2)) == exact_error("ddim", 5, torch.eye(2))
-    with pytest.raises(InputError, match=r"^model: it answered a tuple"):
+    with refused("model", "a tuple"):
         wrap(lambda x, sigma: (x,), (1, 8, 8)).sample(n=2, nfe=4)
 
 
 def a_negative_seed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^seed: -1 is no seed; give a whole number from 0"):
+    with refused("seed", "give a whole number from 0"):
         TOY.sample(n=2, nfe=4, seed=-1)
 
 

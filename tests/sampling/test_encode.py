@@ -22,6 +22,7 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from tests.conftest import Run
+from tests.refusals import refused
 from tests.solvers.conftest import SDES, gaussian, mixture
 
 F64 = torch.float64
@@ -87,22 +88,22 @@ def test_interpolation_ends_where_it_should_and_each_pair_alone() -> None:
 
 
 def test_what_has_no_way_back_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^guidance: clipped"):
+    with refused("guidance: clipped"):
         ProbabilityFlow.build(guided(gaussian(), [Clip(), ClassifierFree()]))
-    with pytest.raises(InputError, match=r"^error="):
+    with refused("error="):
         ProbabilityFlow.build(gaussian(), 0.0)
-    with pytest.raises(InputError, match=r"^sigma_min="):
+    with refused("sigma_min="):
         ProbabilityFlow.build(gaussian(), 1e-3, 90.0)
-    with pytest.raises(InputError, match=r"^steps="):
+    with refused("steps="):
         ProbabilityFlow.build(gaussian()).interpolate(data(1), data(1), 1)
-    with pytest.raises(InputError, match=r"^images: shape"):
+    with refused("images: shape"):
         ProbabilityFlow.build(GaussianDenoiser(torch.ones(3, dtype=F64))).encode(data(1))
     flow = ProbabilityFlow.build(gaussian())
     for wrong in (data(1) * float("nan"), data(1)[:0]):
         for direction in (flow.encode, flow.decode):
             with pytest.raises(InputError, match=r"^images: [01] of them"):
                 direction(wrong)
-    with pytest.raises(InputError, match=r"^batch_size=0"):
+    with refused("batch_size=0"):
         flow.encode(data(1), batch_size=0)
 
 

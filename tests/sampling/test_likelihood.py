@@ -153,13 +153,13 @@ def test_what_cannot_be_asked_for() -> None:
     refused(r"^probes=", probes=0)
     refused(r"^sigma_min=", sigma_min=0.0)
     refused(r"^sigma_min=", sigma_min=90.0)
-    with pytest.raises(InputError, match=r"^sde: VE reaches"):
+    with refused("sde: VE reaches"):
         Likelihood.build(SDES["ve"], gaussian(), isotropic(4), 0.002, 200.0)
     build = Likelihood.build(EDM(), gaussian(), isotropic(4), 0.002, 80.0)
     for wrong in (torch.zeros(2, 3), torch.zeros(0, 4), torch.full((1, 4), math.nan)):
-        with pytest.raises(InputError, match=r"^images: "):
+        with refused("images"):
             build(wrong)
-    with pytest.raises(InputError, match=r"^guidance: clipped"):
+    with refused("guidance: clipped"):
         Likelihood.build(EDM(), Guided(gaussian(), Clip()), isotropic(4), 0.002, 80.0)
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import BatchDraws, Stream
@@ -16,6 +15,7 @@ from sde_diffusion.training.augment import Augment, AugmentChain, Dequantise, Fl
 from sde_diffusion.training.batch import Batch, Batches, rows_of
 from sde_diffusion.training.levels import LogUniform
 from tests.far import FAR, FarDevice
+from tests.refusals import refused
 
 F64 = torch.float64
 
@@ -122,7 +122,7 @@ def test_the_parts_of_a_batch_are_the_batch(world: int, augment: Augment) -> Non
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^batch_size=6: give a multiple of 4"):
+    with refused("batch_size=6: give a multiple of 4"):
         drawn(1, data(20), 6, 0.0, 0, part=(1, 4))
 
 

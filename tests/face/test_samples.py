@@ -67,7 +67,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         GREYS.sample(n=2, nfe=4).save(tmp_path / "out")
     TOY.sample(n=1, nfe=2).save(tmp_path / "one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["images"]
-    with refused("folder=''", "give a path"):
+    with refused("folder='': give a path"):
         drawn.save("")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not written"):

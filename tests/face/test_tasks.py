@@ -268,7 +268,7 @@ def test_exact_errors_of_several_budgets() -> None:
         (lambda: TOY.calibrate(4, labl=3), "labl: unknown keyword; did you mean label?"),
         (lambda: TOY.calibrate(4, sigma_min=1e-5), "sigma_min=1e-05"),
         (lambda: TOY.calibrate(4, sigma_max=float("nan")), "sigma_max=nan: give a finite number"),
-        (lambda: TOY.calibrate(4, folder=""), "folder=''", "give a path"),
+        (lambda: TOY.calibrate(4, folder=""), "folder='': give a path"),
         (lambda: TOY.likelihood(GREY[:2], label=3), "label=3: model toy takes no label"),
         (lambda: TOY.likelihood(GREY[:2], error=2), "error=2.0: give a number of bits"),
         (lambda: TOY.likelihood(GREY[:2], probes=0), "probes=0: give a whole number >= 1"),

@@ -115,7 +115,7 @@ def ours(
     """
     ends = list(levels) if whole else [*levels, 0.01 * levels[-1]]
     times = Explicit(ends).times(sde, len(ends) - 1)
-    ask = Ask(sde, FunctionDenoiser(network, SHAPE[1:], 0.0, 1e9))
+    ask = Ask(sde, FunctionDenoiser(network, SHAPE[1:], 1e-9, 1e9))
     start, *rest = noises
     states: list[Tensor] = []
     x = sde.prior(start, times[0])

@@ -178,7 +178,7 @@ def test_a_denoiser_too_coarse_for_the_request_is_no_endless_loop(
     """Answers rounded to 2^-8: the error of a step falls with its length only, not its power."""
     monkeypatch.setattr(dormand_prince_module, "MOST", 100)
     coarse = FunctionDenoiser(
-        lambda x, sigma: (256 * x / (1 + sigma**2)).round() / 256, (4,), 0.0, math.inf
+        lambda x, sigma: (256 * x / (1 + sigma**2)).round() / 256, (4,), 1e-9, math.inf
     )
     start = 80 * torch.randn(1, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
     with refused("solver.error=1e-09", "100 steps", "loosen it"):

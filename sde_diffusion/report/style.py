@@ -177,7 +177,23 @@ def end_labels(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
     at = [to_axes.transform((x, y)) for _, x, y, _ in ends]
     heights = spread([float(y) for _, y in at], 10.5 / height, 0.02, 0.98)
     for (name, _, _, colour), (x, y), where in zip(ends, at, heights, strict=True):
-        axes.plot([x + 0.012, 1.0, 1.025], [y, where, where], transform=axes.transAxes,
-                  color=colour, linewidth=0.6, alpha=0.55, clip_on=False, zorder=2)  # fmt: skip
-        axes.text(1.035, where, name, transform=axes.transAxes, color=colour, fontsize=8.5,
-                  va="center_baseline", ha="left")  # fmt: skip
+        axes.plot(
+            [x + 0.012, 1.0, 1.025],
+            [y, where, where],
+            transform=axes.transAxes,
+            color=colour,
+            linewidth=0.6,
+            alpha=0.55,
+            clip_on=False,
+            zorder=2,
+        )
+        axes.text(
+            1.035,
+            where,
+            name,
+            transform=axes.transAxes,
+            color=colour,
+            fontsize=8.5,
+            va="center_baseline",
+            ha="left",
+        )

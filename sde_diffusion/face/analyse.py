@@ -18,6 +18,7 @@ from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import image_set
 from sde_diffusion.face.rows import Row, Rows, written
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.process.spectrum import DataSpectrum
 from sde_diffusion.report.exact import best, markdown_table, panels, text_table, unique
@@ -126,6 +127,8 @@ def _rows(data: Any) -> ImageSet:
         return data
     if isinstance(data, DataSource):
         return data.read()
+    if isinstance(data, OpenedModel):
+        raise InputError("data: a model; give what it draws: model.analyse(nfe=[5, 10]), say")
     if isinstance(data, str | Path):
         return image_set("data", data)
     x = values.tensor("data", data, "images [N, C, H, W], vectors [N, d], or their name or path")

@@ -96,6 +96,8 @@ def evaluate(
     measures = fields.several("metric", metrics, "metrics")
     against = reference_set(reference, judge)
     _check_shape("images", shown, against)
+    if len(shown) < 2:
+        raise InputError(f"images: {len(shown)} of them; give at least 2")
     counts = [len(shown)] if n is None else values.several("n", n, 2)
     if not 2 <= min(counts) <= max(counts) <= len(shown):
         raise InputError(f"n={counts}: give numbers from 2 to the {len(shown)} images")

@@ -20,7 +20,7 @@ from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.sampling.samples import Samples
 
 PICTURES = (
-    "images: samples, a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder, "
+    "samples, a tensor or array of images [N, C, H, W] (uint8, or floats in -1 .. 1), a folder, "
     ".zip or .npz, or a data set"
 )
 MOST_CHANNELS = 4

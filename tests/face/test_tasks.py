@@ -42,6 +42,7 @@ from tests.refusals import refused
 GREY = torch.randint(
     0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
 )
+NAN = float("nan")
 SMALL: dict[str, Any] = {"noises": 8, "held_out": 4, "budget": 4, "tries": 4, "progress": False}
 
 
@@ -269,6 +270,9 @@ def test_exact_errors_of_several_budgets() -> None:
         (lambda: TOY.calibrate(4, sigma_min=1e-5), "sigma_min=1e-05"),
         (lambda: TOY.calibrate(4, sigma_max=float("nan")), "sigma_max=nan: give a finite number"),
         (lambda: TOY.calibrate(4, folder=""), "folder='': give a path"),
+        (lambda: wrap(lambda x, s: x * NAN, (1, 8, 8)).calibrate(4, **SMALL),
+         "model: 12 of 12 converged images hold values that are not finite"),
+        (lambda: Calibrated().save(""), "path='': give a path"),
         (lambda: TOY.likelihood(GREY[:2], label=3), "label=3: model toy takes no label"),
         (lambda: TOY.likelihood(GREY[:2], error=2), "error=2.0: give a number of bits"),
         (lambda: TOY.likelihood(GREY[:2], probes=0), "probes=0: give a whole number >= 1"),
@@ -284,6 +288,9 @@ def test_exact_errors_of_several_budgets() -> None:
         (lambda: evaluate(GREY, GREY, train=GREY), "train: reference"),
         (lambda: evaluate(GREY, GREY, metrics=["kidd"]), "metrics=kidd: no such choice"),
         (lambda: evaluate(""), "images: an empty path"),
+        (lambda: evaluate(TOY, GREY), "images: a Model; give samples"),
+        (lambda: evaluate(GREY[:1], GREY), "images: 1 of them; give at least 2"),
+        (lambda: analyse(TOY), "data: a model; give what it draws: model.analyse(nfe="),
         (lambda: analyse(GREY, solvers="dopri"), "solvers: dopri is no linear map"),
         (lambda: analyse(GREY, solvers=UniPC), "solvers: UniPC: a class; give an object, UniPC()"),
         (lambda: analyse(GREY, solvers=[]), "solvers=[]: give at least one"),

@@ -109,6 +109,8 @@ class Calibrated(StepSolver[CalibratedState]):
 
     def save(self, path: str | Path) -> None:
         """Write the rules into a file for ``Calibrated(path)`` and ``solver.path=``."""
+        if not str(path):
+            raise InputError("path='': give a path")
         self.calibration.save(Path(path))
 
     @property

@@ -17,7 +17,8 @@ from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
 from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -123,6 +124,11 @@ class Fitting:
 
         name = "reference" if self.bar else None
         whole = in_parts(folder, depends, len(self.seeds), size, part, name)
+        if wrong := not_finite(whole["states"][:, -1]):
+            raise DivergedError(
+                f"model: {wrong} of {len(self.seeds)} converged images hold values that are not "
+                "finite, and no rule can be fitted to them; check the model"
+            )
         return Trajectories(whole["levels"][0], whole["states"].transpose(0, 1), self.cond)
 
     def _rule(self, exact: Trajectories, n: int, normal: Normal) -> Fitted:

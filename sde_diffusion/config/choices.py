@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sde_diffusion.config import groups
-from sde_diffusion.config.schema import converted, shown
+from sde_diffusion.config.schema import converted
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import Component, identity
 
 LABEL = re.compile(r"[\w.+-]{1,60}")

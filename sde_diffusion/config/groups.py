@@ -29,12 +29,13 @@ from sde_diffusion.config.schema import (
     hints,
     items_of,
     located,
-    shown,
     unknown,
 )
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import TARGET, Component, parameters
 from sde_diffusion.system.names import OURS
+from sde_diffusion.system.ranges import FieldError
 
 # What the components of each group derive from.
 BASES = {
@@ -266,6 +267,8 @@ def build(
     cls, arguments = read(given, key, wanted, beside, extra)
     try:
         return cls(**arguments, **extra)
+    except FieldError as error:
+        raise error.of(key) from None
     except InputError:
         raise
     except Exception as error:  # what a constructor finds wrong, in words of its own

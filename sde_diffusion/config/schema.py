@@ -10,22 +10,22 @@ import dataclasses
 import difflib
 import importlib
 import inspect
-import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.identity import TARGET, Component, Listable
-from sde_diffusion.system.names import OURS, name_of
+from sde_diffusion.system import ranges
+from sde_diffusion.system.annotations import LISTS, WORDS, Listable, alternatives, shown, wanted
+from sde_diffusion.system.identity import TARGET, Component
+from sde_diffusion.system.names import OURS
 
 NETWORKS = "sde_diffusion.networks"
 ENTRY_POINTS = ("sde_diffusion.components", NETWORKS)
 MISSING = "???"
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 T = TypeVar("T")
 
 
@@ -95,7 +95,7 @@ def hints(owner: Any) -> dict[str, Any]:
 
 def component_of(annotation: Any) -> type[Component] | None:
     """The component class that an annotation asks for, alone or or-else-None; None for others."""
-    for choice in _choices(annotation):
+    for choice in alternatives(annotation):
         named = typing.get_origin(choice) or choice
         if inspect.isclass(named) and issubclass(named, Component):
             return named
@@ -104,17 +104,10 @@ def component_of(annotation: Any) -> type[Component] | None:
 
 def items_of(annotation: Any) -> Any:
     """The annotation of the entries of a list, None if the annotation is no list."""
-    for choice in _choices(annotation):
-        if typing.get_origin(choice) in (list, tuple, Sequence):
+    for choice in alternatives(annotation):
+        if typing.get_origin(choice) in LISTS:
             return (*typing.get_args(choice), Any)[0]
     return None
-
-
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, or the annotation alone."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
 
 
 def converted(value: Any, annotation: Any, key: str) -> Any:
@@ -125,16 +118,10 @@ def converted(value: Any, annotation: Any, key: str) -> Any:
         raise InputError(f"{key}={shown(value)}: give {wanted(annotation)}") from None
 
 
-def shown(value: Any) -> str:
-    """A value as it stands in a message: in one line that is not long."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _converted(value: Any, annotation: Any) -> Any:
     if isinstance(value, Listable):  # numpy's and torch's numbers and arrays
         value = value.tolist()
-    choices = _choices(annotation)
+    choices = alternatives(annotation)
     if value is None or isinstance(value, Component):
         if annotation is Any or (type(None) in choices and value is None):
             return value
@@ -152,7 +139,7 @@ def _as(kind: Any, value: Any) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal:
         return _of(value, value in typing.get_args(kind))
-    if origin in (list, tuple, Sequence):
+    if origin in LISTS:
         entry = (*typing.get_args(kind), Any)[0]
         return [_converted(v, entry) for v in _of(value, isinstance(value, list | tuple))]
     if kind in WORDS:
@@ -191,25 +178,6 @@ def _names_a_class(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(_names_a_class, value))
 
 
-def wanted(annotation: Any) -> str:
-    """What to give for a value of this type, for a message."""
-    choices = [choice for choice in _choices(annotation) if choice is not type(None)]
-    words = list(dict.fromkeys(map(_wanted, choices)))
-    return ", or ".join([*words, *["null"] * (type(None) in _choices(annotation))])
-
-
-def _wanted(kind: Any) -> str:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, args))}"
-    if origin in (list, tuple, Sequence):
-        entry = WORDS.get(args[0] if args else Any, "").removeprefix("a ")
-        return f"a list of {entry}s, [A,B]" if entry else "a list, [A,B]"
-    if inspect.isclass(origin or kind) and issubclass(origin or kind, Component):
-        return f"a {name_of(origin or kind)}"
-    return WORDS.get(kind, "a plain value")
-
-
 def read(config: Mapping[str, Any], schema: type[T]) -> T:
     """The entries of ``config`` as an instance of the dataclass ``schema``.
 
@@ -228,7 +196,15 @@ def read(config: Mapping[str, Any], schema: type[T]) -> T:
             values[field.name] = converted(config[field.name], annotation, field.name)
         elif field.name in config or _has_no_default(field):
             raise InputError(f"{field.name}: required; give {field.name}=...")
+    usual = {field.name: _default(field) for field in fields if not _has_no_default(field)}
+    kinds = typing.get_type_hints(schema, include_extras=True)
+    ranges.check("", kinds, {**usual, **values}, usual)
     return schema(**values)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:

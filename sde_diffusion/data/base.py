@@ -10,7 +10,7 @@ from sde_diffusion.system.identity import Component
 from sde_diffusion.system.notice import notice
 
 
-class DataSource(Component, ABC):
+class DataSource(Component, ABC, known_as="data"):
     """Images or vectors by a name and fields; one with a field ``split`` has a held-out part.
 
     Nothing is read before ``load``.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import NamedTuple, final
+from typing import Annotated, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
 from sde_diffusion.system.names import name_of
+from sde_diffusion.system.ranges import Within
 
 
 class Scalars(NamedTuple):
@@ -31,7 +32,7 @@ class Scalars(NamedTuple):
     c_noise: float
 
 
-class Parameterization(Component, ABC):
+class Parameterization(Component, ABC, known_as="parameterization"):
     """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma."""
 
     @abstractmethod
@@ -66,9 +67,9 @@ def _scalars(p: Parameterization, sigma: float) -> Scalars:
 class KarrasPreconditioning(Parameterization):
     """EDM preconditioning (arXiv:2206.00364, table 1); ``sigma_data`` = RMS pixel of the data."""
 
-    def __init__(self, sigma_data: float = 0.5) -> None:
-        if not sigma_data > 0:
-            raise InputError(f"parameterization.sigma_data={sigma_data}: give a number > 0")
+    def __init__(
+        self, sigma_data: Annotated[float, Within("1e-6 <= sigma_data <= 1e6")] = 0.5
+    ) -> None:
         self.sigma_data = sigma_data
 
     def c_skip(self, sigma: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sde_diffusion.system.identity import Component
 from sde_diffusion.system.names import name_of
 
 
-class Guidance(Component, ABC):
+class Guidance(Component, ABC, known_as="guidance"):
     """A way to ask any denoiser, free of noise and of the step that is taken; an object by itself.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
@@ -12,10 +11,11 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class ClassifierFree(Guidance):
+class ClassifierFree(Guidance, known_as="guidance.cfg"):
     """D = D(x, empty) + scale (D(x, cond) - D(x, empty)); the pair in one batch, two evaluations.
 
     scale = 1 is the conditional denoiser, > 1 sharpens; InputError without a condition.
@@ -23,9 +23,7 @@ class ClassifierFree(Guidance):
 
     calls = 2
 
-    def __init__(self, scale: float = 1.5) -> None:
-        if not isinstance(scale, int | float) or not math.isfinite(scale):
-            raise InputError(f"guidance.scale={scale!r}: give a finite number")
+    def __init__(self, scale: Annotated[float, Within("-1000 <= scale <= 1000")] = 1.5) -> None:
         self.scale = scale
 
     @property

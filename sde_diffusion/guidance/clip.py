@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance.base import Guidance
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class Clip(Guidance):
+class Clip(Guidance, known_as="guidance.clip"):
     """D clipped to [low, high]: the same for every solver, off by default, recorded."""
 
     invertible = False
 
-    def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
+    def __init__(
+        self,
+        low: Annotated[float, Within("-1e6 <= low < high")] = -1.0,
+        high: Annotated[float, Within("high <= 1e6")] = 1.0,
+    ) -> None:
         self.low = low
         self.high = high
 

@@ -15,7 +15,7 @@ from sde_diffusion.system.identity import Component
 P = TypeVar("P")
 
 
-class Metric(Component, ABC, Generic[P]):
+class Metric(Component, ABC, Generic[P], known_as="metric"):
     """Features [N, d] and those of the reference [M, d] -> named values.
 
     Attributes:

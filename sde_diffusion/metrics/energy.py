@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric, shuffled
 from sde_diffusion.metrics.pairwise import blocks
+from sde_diffusion.system.ranges import Within
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
@@ -36,7 +37,7 @@ class Known:
     own: float
 
 
-class Energy(Metric[Known]):
+class Energy(Metric[Known], known_as="metric.energy"):
     """2 E|x - y| - E|x - x'| - E|y - y'|, as a U-statistic (Szekely & Rizzo 2013).
 
     For spaces of few dimensions; unbiased, so negative at times where the laws are equal.
@@ -47,9 +48,7 @@ class Energy(Metric[Known]):
 
     name = "energy"
 
-    def __init__(self, most: int = 5000) -> None:
-        if most < 2:
-            raise InputError(f"metric.most={most}: give 2 or more")
+    def __init__(self, most: Annotated[int, Within("2 <= most <= 1000000")] = 5000) -> None:
         self.most = most
 
     def prepare(self, reference_features: Tensor) -> Known:

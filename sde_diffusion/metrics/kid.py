@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric, shuffled
+from sde_diffusion.system.ranges import Within
 
 
 def kernel_sum(x: Tensor, y: Tensor) -> Tensor:
@@ -37,7 +38,7 @@ class Blocks:
     within: Tensor
 
 
-class KID(Metric[Blocks]):
+class KID(Metric[Blocks], known_as="metric.kid"):
     """MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), unbiased (arXiv 1801.01401).
 
     Both sets are shuffled, each in its own way (in the same one, two sets sorted by class would
@@ -52,9 +53,7 @@ class KID(Metric[Blocks]):
 
     name = "kid"
 
-    def __init__(self, blocks: int = 10) -> None:
-        if blocks < 2:
-            raise InputError(f"metric.blocks={blocks}: no error from one block; give 2 or more")
+    def __init__(self, blocks: Annotated[int, Within("2 <= blocks <= 10000")] = 10) -> None:
         self.blocks, self.least = blocks, 2 * blocks
 
     def prepare(self, reference_features: Tensor) -> Blocks:

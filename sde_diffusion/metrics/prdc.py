@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric, shuffled
 from sde_diffusion.metrics.pairwise import blocks, squared_radii
+from sde_diffusion.system.ranges import Within
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Balls:
     radii: Tensor
 
 
-class PRDC(Metric[Balls]):
+class PRDC(Metric[Balls], known_as="metric.prdc"):
     """Real images y_i and generated x_j, each with the ball that reaches its k-th own neighbour.
 
     precision: share of the x in some ball of a y; recall: of the y in some ball of an x
@@ -36,9 +37,11 @@ class PRDC(Metric[Balls]):
 
     name = "prdc"
 
-    def __init__(self, k: int = 5, most: int = 5000) -> None:
-        if not 1 <= k < most:
-            raise InputError(f"metric.k={k}: give a number from 1 to metric.most={most} less one")
+    def __init__(
+        self,
+        k: Annotated[int, Within("1 <= k < most")] = 5,
+        most: Annotated[int, Within("most <= 1000000")] = 5000,
+    ) -> None:
         self.k, self.most, self.least = k, most, k + 1
 
     def prepare(self, reference_features: Tensor) -> Balls:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric
+from sde_diffusion.system.ranges import Within
 
 
 def squared_w2(x: Tensor, y: Tensor) -> Tensor:
@@ -23,7 +25,7 @@ def squared_w2(x: Tensor, y: Tensor) -> Tensor:
     return gap.square() @ (widths.to(x.dtype) / (n * m))
 
 
-class SlicedW2(Metric[Tensor]):
+class SlicedW2(Metric[Tensor], known_as="metric.sliced_w2"):
     """SW_2 = (E_u W_2^2(u.x, u.y))^1/2, u uniform on the unit sphere (Bonneel et al. 2015).
 
     ``sliced_w2_error`` is the error that a finite number of lines leaves; the finite sample's
@@ -35,9 +37,11 @@ class SlicedW2(Metric[Tensor]):
 
     name = "sliced_w2"
 
-    def __init__(self, lines: int = 200, seed: int = 0) -> None:
-        if lines < 2:
-            raise InputError(f"metric.lines={lines}: give 2 or more")
+    def __init__(
+        self,
+        lines: Annotated[int, Within("2 <= lines <= 1000000")] = 200,
+        seed: Annotated[int, Within("0 <= seed < 18446744073709551616")] = 0,
+    ) -> None:
         self.lines, self.seed = lines, seed
 
     def _on_lines(self, x: Tensor) -> Tensor:

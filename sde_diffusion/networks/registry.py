@@ -19,7 +19,7 @@ _REGISTRY: dict[str, Callable[..., nn.Module]] = {}
 T = TypeVar("T", bound=Callable[..., nn.Module])
 
 
-class Network(nn.Module, Component, ABC):
+class Network(nn.Module, Component, ABC, known_as="network"):
     """F(x, c_noise, cond): what a config may name under ``network``.
 
     Its arguments are JSON values, and its constructor also runs under ``torch.device("meta")``,

@@ -9,33 +9,43 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.sde import SDE, VP
+from sde_diffusion.process.sde import SDE, VP, BetaMax, BetaMin, SigmaMax, SigmaMin
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
+
+Rho = Annotated[float, Within("0.05 <= rho <= 1000")]
+MOST_STEPS = 1_000_000
 
 
-class TimeGrid(Component, ABC):
+class TimeGrid(Component, ABC, known_as="grid"):
     """n + 1 times of an SDE, from noise level sigma_max down to sigma_min > 0."""
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
-        if not 0 < sigma_min < sigma_max:
-            raise InputError(
-                f"grid.sigma_min={sigma_min}: give 0 < sigma_min < sigma_max={sigma_max}"
-            )
+    def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
     @final
     def times(self, sde: SDE, n: int) -> Tensor:
-        """Decreasing float64 times [n + 1] of ``sde``."""
-        if n < 1:
-            raise InputError(f"grid: {n} steps; give a larger nfe")
-        return self._times(sde, n)
+        """Decreasing float64 times [n + 1] of ``sde``; InputError where they cannot be told
+        apart."""
+        if not 1 <= n <= MOST_STEPS:
+            raise InputError(
+                f"grid: {n} steps; give an nfe that makes from 1 to {MOST_STEPS} of them"
+            )
+        times = self._times(sde, n)
+        if not bool((times.diff() < 0).all()):
+            raise InputError(
+                f"grid: {n} steps from {self.sigma_max:g} to {self.sigma_min:g} cannot be told "
+                f"apart in the times of {type(sde).__name__}; give a smaller nfe, or levels wider "
+                "apart"
+            )
+        return times
 
     def starting_at(self, level: float) -> TimeGrid:
         """The same grid from noise level ``level`` down; InputError outside its own range."""
@@ -79,9 +89,11 @@ class Uniform(TimeGrid):
 class Karras(TimeGrid):
     """Noise levels uniform in sigma^(1/rho) (EDM, arXiv:2206.00364, eq. 5)."""
 
-    def __init__(self, rho: float = 7.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
+    def __init__(
+        self, rho: Rho = 7.0, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0
+    ) -> None:
         super().__init__(sigma_min, sigma_max)
-        self.rho = positive("rho", rho)
+        self.rho = rho
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         first, last = self._ends()
@@ -103,16 +115,14 @@ class VPTime(TimeGrid):
 
     def __init__(
         self,
-        rho: float = 2.0,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
-        beta_min: float = 0.1,
-        beta_max: float = 20.0,
+        rho: Rho = 2.0,
+        sigma_min: SigmaMin = 0.002,
+        sigma_max: SigmaMax = 80.0,
+        beta_min: BetaMin = 0.1,
+        beta_max: BetaMax = 20.0,
     ) -> None:
         super().__init__(sigma_min, sigma_max)
-        self.rho = positive("rho", rho)
-        if not 0 < beta_min < beta_max:
-            raise InputError(f"grid.beta_min={beta_min}: give 0 < beta_min < beta_max={beta_max}")
+        self.rho = rho
         self.vp = VP(beta_min, beta_max)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
@@ -125,7 +135,7 @@ class VPTime(TimeGrid):
 class Explicit(TimeGrid):
     """A given list of decreasing noise levels; the number of steps must be its length - 1."""
 
-    def __init__(self, levels: Sequence[float]) -> None:
+    def __init__(self, levels: Annotated[Sequence[float], Within("1e-9 <= levels <= 1e9")]) -> None:
         if len(levels) < 2 or any(a <= b for a, b in pairwise(levels)):
             raise InputError("grid.levels: give at least two strictly decreasing noise levels")
         super().__init__(levels[-1], levels[0])
@@ -142,10 +152,3 @@ class Explicit(TimeGrid):
                 f"the solver takes {n}; change nfe or the list"
             )
         return sde.time_at(torch.tensor(self.levels, dtype=torch.float64))
-
-
-def positive(name: str, value: float) -> float:
-    """``value``, refused unless > 0."""
-    if not value > 0:
-        raise InputError(f"grid.{name}={value}: give a number > 0")
-    return value

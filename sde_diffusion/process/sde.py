@@ -10,13 +10,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
+
+# Noise levels sigma / alpha, of grids, processes and models, and the rates of VP processes.
+SigmaMin = Annotated[float, Within("1e-9 <= sigma_min < sigma_max")]
+SigmaMax = Annotated[float, Within("sigma_max <= 1e9")]
+BetaMin = Annotated[float, Within("1e-9 <= beta_min < beta_max")]
+BetaMax = Annotated[float, Within("beta_max <= 1000")]
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Marginal:
         return self.sigma / self.alpha
 
 
-class SDE(Component, ABC):
+class SDE(Component, ABC, known_as="sde"):
     """A linear forward process on 0 < t <= t_max; times are float64 tensors of any shape."""
 
     t_max: float = 1.0
@@ -117,9 +124,7 @@ def _slope(fn: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
 class _BetaSDE(SDE):
     """beta(t) = beta_min + t (beta_max - beta_min); alpha = exp(-1/2 int_0^t beta)."""
 
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        if not 0 < beta_min < beta_max:
-            raise InputError(f"sde.beta_min={beta_min}: give 0 < beta_min < beta_max={beta_max}")
+    def __init__(self, beta_min: BetaMin = 0.1, beta_max: BetaMax = 20.0) -> None:
         self.beta_min = beta_min
         self.beta_max = beta_max
 
@@ -162,9 +167,7 @@ class VE(SDE):
     The published CIFAR-10 range 0.01 .. 50 is for data in [0, 1]: 0.02 .. 100 in [-1, 1].
     """
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 100.0) -> None:
-        if not 0 < sigma_min < sigma_max:
-            raise InputError(f"sde.sigma_min={sigma_min}: give 0 < sigma_min < {sigma_max}")
+    def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 100.0) -> None:
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
@@ -184,9 +187,7 @@ class CosineVP(SDE):
     Nichol & Dhariwal, arXiv:2102.09672, eq. 17.
     """
 
-    def __init__(self, s: float = 0.008) -> None:
-        if not 0 <= s < 1:
-            raise InputError(f"sde.s={s}: give 0 <= s < 1")
+    def __init__(self, s: Annotated[float, Within("0 <= s < 1")] = 0.008) -> None:
         self.s = s
         self.theta_0 = math.pi / 2 * s / (1 + s)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.process.spectrum import DataSpectrum, natural_image_variances
+from sde_diffusion.system.ranges import OneOf
 
 NODES = 192  # fine steps, uniform in log sigma, that a grid may end its own at
 BINS = 32  # groups of like modes
@@ -48,14 +49,12 @@ class Searched(TimeGrid):
 
     def __init__(
         self,
-        order: int = 2,
+        order: Annotated[int, OneOf(1, 2, 3)] = 2,
         spectrum: str | DataSpectrum | None = None,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        sigma_min: SigmaMin = 0.002,
+        sigma_max: SigmaMax = 80.0,
     ) -> None:
         super().__init__(sigma_min, sigma_max)
-        if order not in (1, 2, 3):
-            raise InputError(f"grid.order={order}: choose 1, 2 or 3")
         self.order = order
         variance = natural_image_variances()
         if isinstance(spectrum, DataSpectrum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import Within
 
 
 class Ancestral(StepSolver[None]):
@@ -24,9 +25,7 @@ class Ancestral(StepSolver[None]):
 
     order = 1
 
-    def __init__(self, eta: float = 1.0) -> None:
-        if not 0 <= eta <= 1:
-            raise InputError(f"solver.eta={eta}: give 0 <= eta <= 1")
+    def __init__(self, eta: Annotated[float, Within("0 <= eta <= 1")] = 1.0) -> None:
         self.eta = eta
         self.stochastic = eta > 0
 

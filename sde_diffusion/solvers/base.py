@@ -22,7 +22,7 @@ State = TypeVar("State")
 Observer = Callable[[Marginal, Tensor], None]
 
 
-class Solver(Component, ABC):
+class Solver(Component, ABC, known_as="solver"):
     """Integrates x from times[0] to times[-1].
 
     Class facts, each of which a test measures:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
-from sde_diffusion.process.sde import VP, Marginal
+from sde_diffusion.process.sde import VP, BetaMax, BetaMin, Marginal
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf
 
 
 class DEIS(Multistep):
@@ -32,11 +33,12 @@ class DEIS(Multistep):
 
     order = 2
 
-    def __init__(self, order: int = 3, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        if order not in (1, 2, 3):
-            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
-        if not 0 < beta_min < beta_max:
-            raise InputError(f"solver.beta_min={beta_min}: give 0 < beta_min < {beta_max}")
+    def __init__(
+        self,
+        order: Annotated[int, OneOf(1, 2, 3)] = 3,
+        beta_min: BetaMin = 0.1,
+        beta_max: BetaMax = 20.0,
+    ) -> None:
         self.depth = order + 1
         self.vp = VP(beta_min, beta_max)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import Within
 
 
 class DPMpp3MSDE(Multistep):
@@ -31,9 +32,7 @@ class DPMpp3MSDE(Multistep):
     order = 2
     depth = 3
 
-    def __init__(self, eta: float = 1.0) -> None:
-        if not eta >= 0:
-            raise InputError(f"solver.eta={eta}: give a number >= 0")
+    def __init__(self, eta: Annotated[float, Within("0 <= eta <= 4")] = 1.0) -> None:
         self.eta = eta
         self.stochastic = eta > 0
 

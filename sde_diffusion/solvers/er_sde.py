@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, once_a_grid
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf
 
 Scale = Callable[[np.ndarray], np.ndarray]
 # phi(r) / r of each noise-scale function phi, which must not decrease in r.
@@ -43,11 +44,11 @@ class ERSDE(Multistep):
             r (e^(r^0.3) + 10), what the paper recommends.
     """
 
-    def __init__(self, order: int = 3, scale: str = "sde_5") -> None:
-        if order not in (1, 2, 3):
-            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
-        if scale not in SCALES:
-            raise InputError(f"solver.scale={scale}: choose {', '.join(SCALES)}")
+    def __init__(
+        self,
+        order: Annotated[int, OneOf(1, 2, 3)] = 3,
+        scale: Annotated[str, OneOf(*SCALES)] = "sde_5",
+    ) -> None:
         self.depth = order
         self.order = min(order, 2)
         self.scale = SCALES[scale]

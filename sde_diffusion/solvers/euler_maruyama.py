@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import Within
 
 
 class EulerMaruyama(StepSolver[None]):
@@ -25,9 +26,7 @@ class EulerMaruyama(StepSolver[None]):
     order = 1
     covariant = False
 
-    def __init__(self, eta: float = 1.0) -> None:
-        if not eta >= 0:
-            raise InputError(f"solver.eta={eta}: give a number >= 0")
+    def __init__(self, eta: Annotated[float, Within("0 <= eta <= 4")] = 1.0) -> None:
         self.eta = eta
         self.stochastic = eta > 0
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import Within
 
 
 class Heun(StepSolver[None]):
@@ -28,16 +29,11 @@ class Heun(StepSolver[None]):
 
     def __init__(
         self,
-        s_churn: float = 0.0,
-        s_tmin: float = 0.0,
-        s_tmax: float = math.inf,
-        s_noise: float = 1.0,
+        s_churn: Annotated[float, Within("0 <= s_churn <= 1e6")] = 0.0,
+        s_tmin: Annotated[float, Within("0 <= s_tmin <= s_tmax")] = 0.0,
+        s_tmax: Annotated[float, Within("s_tmax <= inf")] = math.inf,
+        s_noise: Annotated[float, Within("0 <= s_noise <= 10")] = 1.0,
     ) -> None:
-        if not (s_churn >= 0 and s_noise >= 0 and s_tmin <= s_tmax):
-            raise InputError(
-                f"solver.s_churn={s_churn}, s_noise={s_noise}, s_tmin={s_tmin}, s_tmax={s_tmax}: "
-                "give s_churn >= 0, s_noise >= 0 and s_tmin <= s_tmax"
-            )
         self.s_churn, self.s_tmin, self.s_tmax, self.s_noise = s_churn, s_tmin, s_tmax, s_noise
         self.stochastic = s_churn > 0
         # Noise of another size than the flow removes leaves a law that is not the process's.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import Corrector, expand, row_norm
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf, Within
 
 # Norms are averages over pixels. Over fewer numbers than this they follow their own chance.
 ENOUGH = 256
@@ -34,11 +36,12 @@ class Langevin(Corrector):
     linear = False
     covariant = False
 
-    def __init__(self, snr: float = 0.16, n_steps: int = 1, norm: str = "sample") -> None:
-        if norm not in ("sample", "batch"):
-            raise InputError(f"solver.norm={norm}: choose sample or batch")
-        if n_steps < 1 or not snr > 0:
-            raise InputError(f"solver.n_steps={n_steps}, snr={snr}: give n_steps >= 1, snr > 0")
+    def __init__(
+        self,
+        snr: Annotated[float, Within("1e-4 <= snr < 1")] = 0.16,
+        n_steps: Annotated[int, Within("1 <= n_steps <= 10000")] = 1,
+        norm: Annotated[str, OneOf("sample", "batch")] = "sample",
+    ) -> None:
         self.snr = snr
         self.n_steps = n_steps
         self.norm = norm

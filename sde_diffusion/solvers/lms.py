@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import linear
@@ -14,6 +14,7 @@ from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.multistep import Multistep
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf
 
 
 class LMS(Multistep):
@@ -27,9 +28,7 @@ class LMS(Multistep):
         order: 1 (DDIM) to 4, the number of predicted noises used.
     """
 
-    def __init__(self, order: int = 4) -> None:
-        if order not in (1, 2, 3, 4):
-            raise InputError(f"solver.order={order}: choose 1, 2, 3 or 4")
+    def __init__(self, order: Annotated[int, OneOf(1, 2, 3, 4)] = 4) -> None:
         self.depth = order
         self.order = min(order, 2)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.quadrature import gauss_legendre, lagrange_integrals, once_a_grid
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf, Within
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,14 @@ class SASolver(StepSolver[SAState]):
 
     def __init__(
         self,
-        predictor: int = 3,
-        corrector: int = 4,
-        tau: float = 1.0,
-        tau_min: float = 0.05,
-        tau_max: float = 1.0,
+        predictor: Annotated[int, OneOf(1, 2, 3, 4)] = 3,
+        corrector: Annotated[int, OneOf(0, 2, 3, 4)] = 4,
+        tau: Annotated[float, Within("0 <= tau <= 4")] = 1.0,
+        tau_min: Annotated[float, Within("0 <= tau_min < tau_max")] = 0.05,
+        tau_max: Annotated[float, Within("tau_max <= inf")] = 1.0,
         published: bool = False,
         lower_order_final: bool = False,
     ) -> None:
-        if predictor not in (1, 2, 3, 4):
-            raise InputError(f"solver.predictor={predictor}: choose 1, 2, 3 or 4")
-        if corrector not in (0, 2, 3, 4):
-            raise InputError(f"solver.corrector={corrector}: choose 0, 2, 3 or 4")
-        if not tau >= 0:
-            raise InputError(f"solver.tau={tau}: give a number >= 0")
-        if not tau_min < tau_max:
-            raise InputError(f"solver.tau_min={tau_min}: give less than tau_max={tau_max}")
         self.predictor, self.corrector = predictor, corrector
         self.tau, self.tau_min, self.tau_max = tau, tau_min, tau_max
         self.published, self.lower_order_final = published, lower_order_final

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf
 
 # Where a step's stages stand, as shares of h (published: c_2 = 1/2; c_2 = 1/3, c_3 = 2/3).
 STAGES: dict[int, tuple[float, ...]] = {1: (), 2: (1 / 2,), 3: (1 / 3, 2 / 3)}
@@ -74,11 +75,11 @@ class SEEDS(StepSolver[None]):
 
     stochastic = True
 
-    def __init__(self, order: int = 2, prediction: str = "data") -> None:
-        if order not in STAGES:
-            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
-        if prediction not in ("data", "noise"):
-            raise InputError(f"solver.prediction={prediction}: choose data or noise")
+    def __init__(
+        self,
+        order: Annotated[int, OneOf(*STAGES)] = 2,
+        prediction: Annotated[str, OneOf("data", "noise")] = "data",
+    ) -> None:
         self.shares = STAGES[order]
         self.evaluations = order
         self.data = prediction == "data"

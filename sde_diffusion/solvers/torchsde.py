@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torchsde
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.step import Ask, Step
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
+from sde_diffusion.system.ranges import OneOf, Within
 
 # Calls of the drift in one step of each method, for additive noise.
 EVALUATIONS = {"euler": 1, "milstein": 1, "srk": 2}
@@ -31,11 +33,11 @@ class TorchSDE(StepSolver[None]):
 
     covariant = False
 
-    def __init__(self, method: str = "euler", eta: float = 1.0) -> None:
-        if method not in EVALUATIONS:
-            raise InputError(f"solver.method={method}: choose one of {sorted(EVALUATIONS)}")
-        if not eta >= 0:
-            raise InputError(f"solver.eta={eta}: give a number >= 0")
+    def __init__(
+        self,
+        method: Annotated[str, OneOf(*EVALUATIONS)] = "euler",
+        eta: Annotated[float, Within("0 <= eta <= 4")] = 1.0,
+    ) -> None:
         self.method, self.eta = method, eta
         self.evaluations = EVALUATIONS[method]
         self.order = 2 if method == "srk" else 1

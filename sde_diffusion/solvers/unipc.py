@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.history import History
 from sde_diffusion.solvers.quadrature import once_a_grid
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import OneOf
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class UniPC(StepSolver[UniPCState]):
 
     one_step = False
 
-    def __init__(self, order: int = 2, lower_order_final: bool = False) -> None:
-        if order not in (1, 2, 3):
-            raise InputError(f"solver.order={order}: choose 1, 2 or 3")
+    def __init__(
+        self, order: Annotated[int, OneOf(1, 2, 3)] = 2, lower_order_final: bool = False
+    ) -> None:
         self.depth = order
         self.order = min(order + 1, 2 if lower_order_final else 3)
         self.lower_order_final = lower_order_final

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import typing
 from collections.abc import Mapping
 from functools import cache
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, final
 
+from sde_diffusion.system.annotations import Listable
 from sde_diffusion.system.names import component, first_paths, name_of
+from sde_diffusion.system.ranges import check
 
 TARGET = "_target_"
 COMPONENT = "component"
@@ -36,8 +39,19 @@ class Component:
 
     These are kept as they were given, whatever the constructor makes of them, so that an object can
     be shown, told from another and made again. A class has nothing to do for it but to name its
-    arguments: ``*args`` and ``**kwargs`` cannot be read back.
+    arguments: ``*args`` and ``**kwargs`` cannot be read back. What they may be is said by their
+    annotations, and checked before the constructor runs; see ``ranges``.
+
+    Attributes:
+        known_as: what a message calls it, the name of its group: ``solver``.
     """
+
+    known_as: ClassVar[str] = ""
+
+    def __init_subclass__(cls, known_as: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if known_as:
+            cls.known_as = known_as
 
     if not TYPE_CHECKING:  # a checker shall see the constructors alone
 
@@ -47,6 +61,8 @@ class Component:
                 given = _signature(cls).bind_partial(*args, **kwargs).arguments
             except TypeError as error:
                 raise TypeError(f"{cls.__name__}: {error}") from None
+            usual = defaults(cls)
+            check(cls.known_as or cls.__name__, kinds(cls), {**usual, **given}, usual)
             # Not by name: a torch module takes attributes only after its own constructor.
             vars(new)["_given"] = {k: list(v) if type(v) is list else v for k, v in given.items()}
             return new
@@ -86,11 +102,22 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in _signature(cls).parameters.items() if p.kind in named}
 
 
-@runtime_checkable
-class Listable(Protocol):
-    """numpy's and torch's numbers and arrays."""
+@cache
+def defaults(cls: type) -> dict[str, Any]:
+    """The defaults of those of them that have one."""
+    return {k: p.default for k, p in parameters(cls).items() if p.default is not p.empty}
 
-    def tolist(self) -> Any: ...
+
+@cache
+def kinds(cls: type) -> dict[str, Any]:
+    """Their annotations, with what ``Annotated`` adds; none where a name in them is not known here.
+
+    A yaml's values are converted to them, so ``schema`` would refuse such a class.
+    """
+    try:
+        return typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
+    except NameError:
+        return {}
 
 
 @runtime_checkable

@@ -34,7 +34,7 @@ class Job:
     tags: Sequence[str] = ()
 
 
-class Tracker(Component, ABC):
+class Tracker(Component, ABC, known_as="tracker"):
     """A run's log. ``start`` once, then any of the others; a ``with`` block finishes it."""
 
     @abstractmethod

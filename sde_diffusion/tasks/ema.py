@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -15,6 +15,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.report.widths import loss_vs_width
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.compatible import check_fit
@@ -27,10 +28,10 @@ class EmaTask:
     """Keys of the task."""
 
     checkpoint: str
-    width: list[float]
-    step: int | None
-    noise_levels: int
-    images: int
+    width: Annotated[list[float], Within("0.001 <= width <= 0.28")]
+    step: Annotated[int, Within("0 <= step")] | None
+    noise_levels: Annotated[int, Within("2 <= noise_levels <= 10000")]
+    images: Annotated[int, Within("1 <= images")]
     device: str
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from omegaconf import DictConfig
@@ -17,6 +18,7 @@ from sde_diffusion.metrics.memorisation import Memorisation, memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import judged_by
 from sde_diffusion.report.comparison import measured
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.run import Run
 
 
@@ -26,7 +28,7 @@ class EvaluateTask:
 
     images: str
     reference: str | None
-    samples: list[int] | None
+    samples: Annotated[list[int], Within("2 <= samples")] | None
     train: str | None
 
     def load(self, reference: ReferenceSet) -> ImageSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
@@ -14,6 +15,7 @@ from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import EXTRACTOR, train_cnn
 from sde_diffusion.metrics.judge import floor_rows, score_line
 from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.system.ranges import Seed, Within
 from sde_diffusion.tasks.run import Run
 
 
@@ -22,12 +24,12 @@ class ExtractorTask:
     """Keys of the task."""
 
     name: str
-    epochs: int
-    dim: int
+    epochs: Annotated[int, Within("1 <= epochs <= 100000")]
+    dim: Annotated[int, Within("1 <= dim <= 65536")]
     architecture: str
     precision: str
-    keep: int
-    seed: int
+    keep: Annotated[int, Within("2 <= keep")]
+    seed: Seed
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.dim < 1 or self.keep < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from omegaconf import DictConfig
@@ -15,7 +15,9 @@ from sde_diffusion.data import ImageSet, load_images, to_float, to_uint8
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
+from sde_diffusion.process.sde import SigmaMax, SigmaMin
 from sde_diffusion.sampling.encode import ProbabilityFlow
+from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.tasks.run import Run
 
@@ -26,13 +28,13 @@ class InterpolateTask:
 
     checkpoint: str
     images: str
-    pairs: int
-    steps: int
+    pairs: Annotated[int, Within("1 <= pairs")]
+    steps: Annotated[int, Within("2 <= steps <= 10000")]
     label: Any
-    error: float
-    sigma_min: float | None
-    sigma_max: float | None
-    batch_size: int
+    error: Annotated[float, Within("1e-9 <= error < 1")]
+    sigma_min: SigmaMin | None
+    sigma_max: SigmaMax | None
+    batch_size: Batch
     precision: str
     device: str
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from omegaconf import DictConfig
@@ -23,7 +23,7 @@ from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN
 from sde_diffusion.sampling.likelihood import (
     Likelihood,
@@ -32,6 +32,7 @@ from sde_diffusion.sampling.likelihood import (
     isotropic,
     moment_matched,
 )
+from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.storage import csv_text
 from sde_diffusion.tasks.run import Run
@@ -42,15 +43,15 @@ class LikelihoodTask:
     """Keys of the task."""
 
     checkpoint: str
-    n: int
+    n: Annotated[int, Within("1 <= n")]
     prior: str
-    sigma_min: float | None
-    sigma_max: float | None
-    error: float
-    probes: int | None
+    sigma_min: SigmaMin | None
+    sigma_max: SigmaMax | None
+    error: Annotated[float, Within("1e-6 <= error <= 10")]
+    probes: Annotated[int, Within("1 <= probes <= 100000")] | None
     label: Any
-    seed: int
-    batch_size: int
+    seed: Seed
+    batch_size: Batch
     precision: str
     device: str
 

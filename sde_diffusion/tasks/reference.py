@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
@@ -12,6 +12,7 @@ from sde_diffusion.data.splits import split_off
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.judge import floor_rows, score_line
 from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.run import Run
 
 
@@ -20,7 +21,7 @@ class ReferenceTask:
     """Keys of the task."""
 
     held_out: Any
-    keep: int
+    keep: Annotated[int, Within("2 <= keep")]
 
 
 def run(config: DictConfig, folder: Path) -> float:

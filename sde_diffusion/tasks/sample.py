@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,6 +15,7 @@ from sde_diffusion.images.sheet import png_bytes, shown
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.composed import sampler_of
 from sde_diffusion.tasks.run import Run
@@ -29,8 +30,8 @@ class SampleTask:
     checkpoint: str
     n: int | None
     seeds: Any
-    batch_size: int
-    nfe: int | None
+    batch_size: Batch
+    nfe: Annotated[int, Within("1 <= nfe <= 1000000")] | None
     label: Any
     denoise_last: bool
     trajectory: bool

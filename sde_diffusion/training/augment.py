@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
@@ -19,9 +19,10 @@ from sde_diffusion.conditions.condition import AUGMENT
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import BatchDraws, Stream
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
 
 
-class Augment(Component, ABC):
+class Augment(Component, ABC, known_as="augment"):
     """Random changes of the rows of a batch, on the device where they are.
 
     Attributes:
@@ -64,11 +65,11 @@ class AugmentChain(Augment):
 
 
 @final
-class Flip(Augment):
+class Flip(Augment, known_as="augment.flip"):
     """Mirrored left to right with probability p, and the network is not told: leaky by intent."""
 
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability("flip.p", p)
+    def __init__(self, p: Annotated[float, Within("0 <= p <= 1")] = 0.5) -> None:
+        self.p = p
 
     def __call__(
         self, x_0: Tensor, draws: BatchDraws, part: int = 0
@@ -78,7 +79,7 @@ class Flip(Augment):
 
 
 @final
-class Dequantise(Augment):
+class Dequantise(Augment, known_as="augment.dequantise"):
     """Grey levels k spread evenly over their bins, (k + u) / 128 - 1 with u ~ U(0, 1).
 
     What ``likelihood.dequantise`` does to the images whose bits a dimension are asked for (Theis
@@ -94,7 +95,7 @@ class Dequantise(Augment):
 
 
 @final
-class Geometric(Augment):
+class Geometric(Augment, known_as="augment.geometric"):
     """EDM's geometric augmentations without the blurring ones (arXiv:2206.00364, table 6).
 
     One after the other, each on its own coin: mirrored left to right (probability ``flip``), then
@@ -112,14 +113,14 @@ class Geometric(Augment):
     labels = 7
 
     def __init__(
-        self, p: float = 0.12, flip: float = 0.5, scale: float = 0.2, shift: float = 0.125
+        self,
+        p: Annotated[float, Within("0 <= p <= 1")] = 0.12,
+        flip: Annotated[float, Within("0 <= flip <= 1")] = 0.5,
+        scale: Annotated[float, Within("0 <= scale <= 8")] = 0.2,  # far beyond, sizes overflow
+        shift: Annotated[float, Within("0 <= shift < 1")] = 0.125,
     ) -> None:
-        self.p = _probability("geometric.p", p)
-        self.flip = _probability("geometric.flip", flip)
-        if not 0 <= scale <= 8:  # far beyond, sizes overflow
-            raise InputError(f"augment.geometric.scale={scale}: give a number from 0 to 8")
-        if not 0 <= shift < 1:
-            raise InputError(f"augment.geometric.shift={shift}: give a share from 0 to below 1")
+        self.p = p
+        self.flip = flip
         self.scale = scale
         self.shift = shift
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from scipy.optimize import brentq
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
+
+Decay = Annotated[float, Within("0 <= decay < 1")]
 
 
-class EMA(Component, ABC):
+class EMA(Component, ABC, known_as="ema"):
     """theta_ema <- (1 - share_t) theta_ema + share_t theta after optimizer step t = 1, 2, ..."""
 
     @abstractmethod
@@ -25,8 +28,8 @@ class EMA(Component, ABC):
 class FixedEMA(EMA):
     """share = 1 - decay: the last 1 / (1 - decay) steps or so (DDPM: 0.9999)."""
 
-    def __init__(self, decay: float = 0.9999) -> None:
-        self.decay = _checked(decay)
+    def __init__(self, decay: Decay = 0.9999) -> None:
+        self.decay = decay
 
     def share(self, step: int) -> float:
         return 1 - self.decay
@@ -35,8 +38,8 @@ class FixedEMA(EMA):
 class WarmupEMA(EMA):
     """share_t = 1 - min(decay, (1 + t) / (10 + t)): early weights are forgotten (Song et al.)."""
 
-    def __init__(self, decay: float = 0.9999) -> None:
-        self.decay = _checked(decay)
+    def __init__(self, decay: Decay = 0.9999) -> None:
+        self.decay = decay
 
     def share(self, step: int) -> float:
         return 1 - min(self.decay, (1 + step) / (10 + step))
@@ -49,7 +52,9 @@ class PowerEMA(EMA):
     taken so far, and no warm-up is needed.
     """
 
-    def __init__(self, sigma_rel: float = 0.08) -> None:
+    def __init__(
+        self, sigma_rel: Annotated[float, Within("0.001 <= sigma_rel <= 0.28")] = 0.08
+    ) -> None:
         self.sigma_rel = sigma_rel
         self.gamma = gamma_of(sigma_rel)
 
@@ -83,9 +88,3 @@ def gamma_of(sigma_rel: float) -> float:
     if not 1e-3 <= sigma_rel <= 0.28:
         raise InputError(f"sigma_rel={sigma_rel}: give a width between 0.001 and 0.28")
     return float(brentq(lambda g: (g + 1) ** 0.5 / (g + 2) / (g + 3) ** 0.5 - sigma_rel, 0.0, 1e6))
-
-
-def _checked(decay: float) -> float:
-    if not 0 <= decay < 1:
-        raise InputError(f"ema.decay={decay}: give a number from 0 to below 1")
-    return decay

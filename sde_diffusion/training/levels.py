@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
 
 
-class NoiseLevels(Component, ABC):
+class NoiseLevels(Component, ABC, known_as="levels"):
     """A distribution of sigma: its quantile function of u ~ U(0, 1), and its density."""
 
     @abstractmethod
@@ -35,9 +36,11 @@ class NoiseLevels(Component, ABC):
 class LogNormal(NoiseLevels):
     """log sigma ~ N(mean, std^2) (EDM, arXiv:2206.00364, table 1)."""
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
-        if not std > 0:
-            raise InputError(f"levels.std={std}: give a number > 0")
+    def __init__(
+        self,
+        mean: Annotated[float, Within("-20 <= mean <= 20")] = -1.2,
+        std: Annotated[float, Within("1e-3 <= std <= 20")] = 1.2,
+    ) -> None:
         self.mean = mean
         self.std = std
 
@@ -52,11 +55,7 @@ class LogNormal(NoiseLevels):
 class LogUniform(NoiseLevels):
     """log sigma uniform between the two ends: what t ~ U(0, 1) of a VE SDE gives."""
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
-        if not 0 < sigma_min < sigma_max:
-            raise InputError(
-                f"levels.sigma_min={sigma_min}: give 0 < sigma_min < sigma_max={sigma_max}"
-            )
+    def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
@@ -80,9 +79,12 @@ class FromSDE(NoiseLevels):
     first (rectified flow and EDM have no finite end). t_min and t_max are in the SDE's own time.
     """
 
-    def __init__(self, sde: SDE, t_min: float = 1e-3, sigma_max: float = 80.0) -> None:
-        if not sigma_max > 0:
-            raise InputError(f"levels.sigma_max={sigma_max}: give a number > 0")
+    def __init__(
+        self,
+        sde: SDE,
+        t_min: float = 1e-3,
+        sigma_max: Annotated[float, Within("1e-9 <= sigma_max <= 1e9")] = 80.0,
+    ) -> None:
         lam = torch.tensor(-math.log(sigma_max), dtype=torch.float64)
         self.t_max = min(sde.t_max, float(sde.time(lam)))
         if not 0 < t_min < self.t_max:
@@ -116,7 +118,11 @@ class Importance(NoiseLevels):
     """
 
     def __init__(
-        self, sde: SDE, sigma_flat: float = 0.01, sigma_min: float = 0.002, sigma_max: float = 80.0
+        self,
+        sde: SDE,
+        sigma_flat: Annotated[float, Within("0 < sigma_flat < sigma_max")] = 0.01,
+        sigma_min: SigmaMin = 0.002,
+        sigma_max: SigmaMax = 80.0,
     ) -> None:
         reach = math.inf
         if math.isfinite(sde.t_max):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Annotated, final
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
 
 
-class Schedule(Component, ABC):
+class Schedule(Component, ABC, known_as="schedule"):
     """lr_k = lr min(1, k / warmup) decay_k for step k = 1 .. steps."""
 
     @abstractmethod
@@ -56,9 +56,7 @@ class InverseSqrt(Schedule):
     A run may so be prolonged at will, and any of its snapshots stands for a shorter one.
     """
 
-    def __init__(self, plateau: int = 2000) -> None:
-        if plateau < 1:
-            raise InputError(f"schedule.plateau={plateau}: give a number of steps >= 1")
+    def __init__(self, plateau: Annotated[int, Within("1 <= plateau <= 1e9")] = 2000) -> None:
         self.plateau = plateau
 
     def decay(self, step: int, warmup: int, steps: int) -> float:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.ranges import Batch, OneOf, Seed, Within, check_dataclass
 from sde_diffusion.system.storage import asset, fingerprint
-from sde_diffusion.training.ema import gamma_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 STRATEGIES = ("ddp", "fsdp")
 # Keys of the task that are of the model and of the machine.
 BESIDE = ("sigma_min", "sigma_max", "device")
-LOWEST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "save_every": 1, "keep": 1,
-          "snapshot_every": 0, "patience": 1, "seed": 0, "weight_decay": 0}  # fmt: skip
 # What may change when a run is resumed: nothing that it computes, up to rounding.
 FREE = ("steps", "accumulate", "compile", "channels_last", "parallel", "save_every", "keep",
         "snapshot_every", "snapshot_widths", "patience")  # fmt: skip
@@ -51,52 +48,40 @@ class TrainConfig:
     """
 
     init: str | None = None
-    steps: int = 10000
-    batch_size: int = 128
-    accumulate: int = 1
-    lr: float = 1e-3
-    warmup: int = 300
-    weight_decay: float = 0.0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    clip: float = 1.0
-    label_dropout: float = 0.1
+    steps: Annotated[int, Within("1 <= steps <= 1e12")] = 10000
+    batch_size: Batch = 128
+    accumulate: Annotated[int, Within("1 <= accumulate <= 1000000")] = 1
+    lr: Annotated[float, Within("0 < lr <= 1000")] = 1e-3
+    warmup: Annotated[int, Within("0 <= warmup <= 1e12")] = 300
+    weight_decay: Annotated[float, Within("0 <= weight_decay <= 1000")] = 0.0
+    betas: Annotated[list[float], Within("0 <= betas < 1")] = field(
+        default_factory=lambda: [0.9, 0.999]
+    )
+    clip: Annotated[float, Within("0 < clip <= inf")] = 1.0  # infinite: none
+    label_dropout: Annotated[float, Within("0 <= label_dropout <= 1")] = 0.1
     precision: str = "float32"
-    dtype: str = "float32"
+    dtype: Annotated[str, OneOf(*DTYPES)] = "float32"
     compile: bool = False
     channels_last: bool | None = None
-    parallel: str = "ddp"
-    save_every: int = 500
-    keep: int = 2
-    snapshot_every: int = 0
-    snapshot_widths: list[float] = field(default_factory=lambda: [0.05, 0.1])
-    patience: int = 10
-    seed: int = 0
+    parallel: Annotated[str, OneOf(*STRATEGIES)] = "ddp"
+    save_every: Annotated[int, Within("1 <= save_every <= 1e12")] = 500
+    keep: Annotated[int, Within("1 <= keep <= 1e12")] = 2
+    snapshot_every: Annotated[int, Within("0 <= snapshot_every <= 1e12")] = 0
+    snapshot_widths: Annotated[list[float], Within("0.001 <= snapshot_widths <= 0.28")] = field(
+        default_factory=lambda: [0.05, 0.1]
+    )
+    patience: Annotated[int, Within("1 <= patience <= 1e12")] = 10
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, low in LOWEST.items():
-            if not getattr(self, name) >= low:
-                raise InputError(f"{name}={getattr(self, name)}: give a number >= {low}")
-        for name in ("lr", "clip"):  # an infinite clip is none
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)}: give a number > 0")
-        for name in ("lr", "weight_decay"):
-            if math.isinf(getattr(self, name)):
-                raise InputError(f"{name}={getattr(self, name)}: give a finite number")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        check_dataclass(self)
+        if len(self.betas) != 2:
             raise InputError(f"betas={self.betas}: give two numbers from 0 to below 1")
-        if not 0 <= self.label_dropout <= 1:
-            raise InputError(f"label_dropout={self.label_dropout}: give a share from 0 to 1")
         if self.precision == "float64":
             raise InputError("precision=float64: that is the weights' dtype; give dtype=float64")
         checked(self.precision)
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype={self.dtype}: choose one of {sorted(DTYPES)}")
-        if self.parallel not in STRATEGIES:
-            raise InputError(f"parallel={self.parallel}: choose one of {list(STRATEGIES)}")
         if self.snapshot_every and not self.snapshot_widths:
             raise InputError("snapshot_widths=[]: give one or more, or snapshot_every=0")
-        for width in self.snapshot_widths:
-            gamma_of(width)
 
     @property
     def torch_dtype(self) -> torch.dtype:

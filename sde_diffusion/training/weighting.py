@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.training.levels import NoiseLevels
 
 
-class Weighting(Component, nn.Module, ABC):
+class Weighting(Component, nn.Module, ABC, known_as="weighting"):
     """The loss of each row; one with parameters is trained by the network's own optimizer."""
 
     @abstractmethod
@@ -86,10 +87,8 @@ class MinSNRWeighting(Weighting):
     (SNR + 1) for v, as published.
     """
 
-    def __init__(self, gamma: float = 5.0) -> None:
+    def __init__(self, gamma: Annotated[float, Within("1e-6 <= gamma <= 1e6")] = 5.0) -> None:
         super().__init__()
-        if not gamma > 0:
-            raise InputError(f"weighting.gamma={gamma}: give a number > 0")
         self.gamma = gamma
 
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
@@ -104,10 +103,10 @@ class EDMWeighting(Weighting):
     ``sigma_data`` this is its published weight.
     """
 
-    def __init__(self, sigma_data: float = 0.5) -> None:
+    def __init__(
+        self, sigma_data: Annotated[float, Within("1e-6 <= sigma_data <= 1e6")] = 0.5
+    ) -> None:
         super().__init__()
-        if not sigma_data > 0:
-            raise InputError(f"weighting.sigma_data={sigma_data}: give a number > 0")
         self.sigma_data = sigma_data
 
     def forward(self, p: Parameterization, sigma: Tensor, error: Tensor) -> Tensor:
@@ -127,10 +126,8 @@ class UncertaintyWeighting(Weighting):
     frequencies: Tensor
     phases: Tensor
 
-    def __init__(self, features: int = 128) -> None:
+    def __init__(self, features: Annotated[int, Within("1 <= features <= 65536")] = 128) -> None:
         super().__init__()
-        if features < 1:
-            raise InputError(f"weighting.features={features}: give a number >= 1")
         k = torch.arange(features, dtype=torch.float64)
         frequencies = 2 * math.pi * torch.special.ndtri((k + 0.5) / features)
         phases = 2 * math.pi * (k * (math.sqrt(5) - 1) / 2).frac()

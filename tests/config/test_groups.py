@@ -181,7 +181,7 @@ def test_a_function_of_ours_is_no_component(
         ("sde_diffusion.process.grids.VP", "not a TimeGrid"),
         ("sde_diffusion.nosuch.Thing", "not found"),
         ("sde_diffusion.process.grids.TimeGrid", "what others derive from"),
-        ("sde_diffusion.process.grids.positive", "not a TimeGrid"),
+        ("sde_diffusion.process.grids.power_spaced", "not a TimeGrid"),
         ("sde_diffusion.solvers.unipc.UniPC", "not a TimeGrid"),
         ("sde_diffusion", "not"),
         ("", "not a class"),

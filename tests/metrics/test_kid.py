@@ -82,7 +82,7 @@ def test_the_reference_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_wrong_inputs_are_refused() -> None:
-    with pytest.raises(InputError, match="one block"):
+    with pytest.raises(InputError, match="blocks=1: give 2 <= blocks"):
         KID(blocks=1)
     with pytest.raises(InputError, match=r"samples: .* N >= 20"):
         KID()(normal(19, 2, 9), normal(50, 2, 10))

@@ -169,15 +169,15 @@ def test_every_jump_draws_anew_from_a_brownian_path_too() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Restart(Heun(), s_noise=0.0), "s_noise=0.0: a restart needs noise"),
+        (lambda: Restart(Heun(), s_noise=0.0), "s_noise=0.0: give 0 < s_noise <= 10, such as 1.0"),
         (lambda: Restart(Ancestral()), "inner=Ancestral.*deterministic"),
         (lambda: Restart(Langevin()), "inner=Langevin.*deterministic"),
         (lambda: Restart(DoPri()), "inner=DoPri.*fixed steps"),  # type: ignore[arg-type]
         (lambda: Restart(Heun(s_churn=1.0)), "inner=Heun.*s_churn=0"),
         (lambda: Restart(Heun(), repeats=[1, 2]), "low=.*differ in length"),
-        (lambda: Restart(Heun(), low=[0.5]), "low=0.5: give 0 < low < high=0.3"),
-        (lambda: Restart(Heun(), steps=[0]), "steps=0"),
-        (lambda: Restart(Heun(), repeats=[-1]), "steps=2, repeats=-1"),
+        (lambda: Restart(Heun(), low=[0.5]), r"low=\[0.5\]: give 1e-9 <= low < high="),
+        (lambda: Restart(Heun(), steps=[0]), r"steps=\[0\]"),
+        (lambda: Restart(Heun(), repeats=[-1]), r"repeats=\[-1\]"),
         (lambda: Restart(Heun(), rho=0.0), "rho=0.0"),
         (lambda: Restart(Heun(), [0.1, 0.2], [0.3, 0.4], [2, 2], [1, 1]), "high=0.3.*overlap"),
     ],

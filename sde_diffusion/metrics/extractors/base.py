@@ -15,7 +15,7 @@ from sde_diffusion.metrics.stats import checked
 from sde_diffusion.system.identity import Component
 
 
-class Extractor(Component, ABC):
+class Extractor(Component, ABC, known_as="extractor"):
     """Images uint8 [N, C, H, W] -> features float64 [N, d], in batches.
 
     Attributes:

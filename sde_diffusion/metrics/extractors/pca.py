@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from sde_diffusion.data.load import load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.system.ranges import Within
 
 # Part of the fingerprint: to be raised with any change of what the same images give.
 PROTOCOL = "pca 1; x / 255; float64"
@@ -30,7 +32,7 @@ class PcaExtractor(Extractor):
         dim: number of directions.
     """
 
-    def __init__(self, fit: str, dim: int = 64) -> None:
+    def __init__(self, fit: str, dim: Annotated[int, Within("1 <= dim <= 65536")] = 64) -> None:
         data = load_images(fit, key="extractor.fit")
         self.shape, pixels = tuple(data.images.shape[1:]), data.images[0].numel()
         most = min(pixels, len(data) - 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
+from sde_diffusion.system.ranges import Within
 
 
 class PixelExtractor(Extractor):
@@ -19,7 +21,13 @@ class PixelExtractor(Extractor):
         channels, height, width: shape of the images.
     """
 
-    def __init__(self, pool: int = 4, channels: int = 1, height: int = 28, width: int = 28) -> None:
+    def __init__(
+        self,
+        pool: Annotated[int, Within("1 <= pool <= 65536")] = 4,
+        channels: Annotated[int, Within("1 <= channels <= 4096")] = 1,
+        height: Annotated[int, Within("1 <= height <= 65536")] = 28,
+        width: Annotated[int, Within("1 <= width <= 65536")] = 28,
+    ) -> None:
         if pool < 1 or height % pool or width % pool:
             raise InputError(f"extractor.pool={pool}: give a divisor of {height} and {width}")
         self.pool, self.shape = pool, (channels, height, width)

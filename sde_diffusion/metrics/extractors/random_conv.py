@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.weights import content_hash
+from sde_diffusion.system.ranges import Within
 
 # Part of the fingerprint: to be raised with any change of what the same weights compute.
 PROTOCOL = "random-conv 1; float32"
@@ -31,11 +33,14 @@ class RandomConvExtractor(Extractor):
         seed: of the weights.
     """
 
-    def __init__(self, dim: int = 64, channels: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dim: Annotated[int, Within("1 <= dim <= 65536")] = 64,
+        channels: Annotated[int, Within("1 <= channels <= 4096")] = 1,
+        seed: Annotated[int, Within("0 <= seed < 18446744073709551616")] = 0,
+    ) -> None:
         if dim < GRID**2 or dim % GRID**2:
             raise InputError(f"extractor.dim={dim}: give a positive multiple of {GRID**2}")
-        if channels < 1:
-            raise InputError(f"extractor.channels={channels}: give a number >= 1")
         self.dim, self.channels = dim, channels
         generator = torch.Generator().manual_seed(seed)
         widths = (channels, 32, 64, dim // GRID**2)

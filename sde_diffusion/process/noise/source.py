@@ -34,7 +34,7 @@ class Noise(ABC):
         """A new seed below 2^62 for each row, for a library that draws its own numbers."""
 
 
-class NoiseSource(Component, ABC):
+class NoiseSource(Component, ABC, known_as="noise"):
     """Makes the noise of a batch from its seeds; this is what a config chooses."""
 
     @abstractmethod

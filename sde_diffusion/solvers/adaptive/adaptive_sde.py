@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from sde_diffusion.process.noise import Noise, RevealedPath
 from sde_diffusion.solvers.adaptive.report import Report
 from sde_diffusion.solvers.base import BlackBox, expand, finite_rows, root_mean_square
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.ranges import Within
 
 Answers = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,18 +35,17 @@ class AdaptiveSDE(BlackBox):
     Args:
         rtol, atol: a step to s is kept if the root mean square of its error is at most
             atol + rtol sigma_s / alpha_s.
-        eta: 0 < eta <= 4; 1 is the reverse SDE.
+        eta: 1 is the reverse SDE; solver=dopri takes no noise.
     """
 
     stochastic = True
 
-    def __init__(self, rtol: float = 0.01, atol: float = 0.001, eta: float = 1.0) -> None:
-        if not (rtol > 0 and atol > 0):
-            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
-        if not 0 < eta <= 4:
-            raise InputError(
-                f"solver.eta={eta}: give a number above 0, at most 4; solver=dopri takes no noise"
-            )
+    def __init__(
+        self,
+        rtol: Annotated[float, Within("1e-6 <= rtol <= 10")] = 0.01,
+        atol: Annotated[float, Within("1e-6 <= atol <= 10")] = 0.001,
+        eta: Annotated[float, Within("0.01 <= eta <= 4")] = 1.0,
+    ) -> None:
         self.rtol, self.atol, self.eta = rtol, atol, eta
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.adaptive.dormand_prince import Size, Slope, dormand_prince, remedy
 from sde_diffusion.solvers.base import BlackBox, finite_rows, root_mean_square
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.ranges import Within
 
 
 class DoPri(BlackBox):
@@ -29,14 +32,13 @@ class DoPri(BlackBox):
     knobs = "solver.error, or solver.rtol and solver.atol"
 
     def __init__(
-        self, error: float = 1e-3, rtol: float | None = None, atol: float | None = None
+        self,
+        error: Annotated[float, Within("1e-9 <= error < 1")] = 1e-3,
+        rtol: Annotated[float, Within("1e-13 <= rtol <= 10")] | None = None,
+        atol: Annotated[float, Within("1e-13 <= atol <= 10")] | None = None,
     ) -> None:
-        if not 0 < error < 1:
-            raise InputError(f"solver.error={error}: give a number between 0 and 1")
         if (rtol is None) != (atol is None):
             raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give both, or neither")
-        if rtol is not None and atol is not None and not (rtol > 0 and atol > 0):
-            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
         self.error, self.rtol, self.atol = error, rtol, atol
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
@@ -11,10 +13,9 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.ranges import OneOf, Within
 
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
-# 100 float64 epsilons: scipy raises a smaller rtol to this.
-LEAST = 2.3e-14
 
 
 class SciPy(BlackBox):
@@ -33,13 +34,12 @@ class SciPy(BlackBox):
 
     on_cpu = True
 
-    def __init__(self, method: str = "RK45", rtol: float = 1e-4, atol: float = 1e-4) -> None:
-        if method not in METHODS:
-            raise InputError(f"solver.method={method}: choose one of {list(METHODS)}")
-        if not (rtol > 0 and atol > 0):
-            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
-        if rtol < LEAST:
-            raise InputError(f"solver.rtol={rtol}: below the rounding of float64; give >= {LEAST}")
+    def __init__(
+        self,
+        method: Annotated[str, OneOf(*METHODS)] = "RK45",
+        rtol: Annotated[float, Within("1e-13 <= rtol <= 10")] = 1e-4,
+        atol: Annotated[float, Within("1e-13 <= atol <= 10")] = 1e-4,
+    ) -> None:
         self.method, self.rtol, self.atol = method, rtol, atol
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Annotated
 
 import torch
 import torchsde
@@ -13,6 +14,7 @@ from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
+from sde_diffusion.system.ranges import OneOf, Within
 
 METHODS = ("srk", "euler", "milstein")
 
@@ -28,21 +30,19 @@ class TorchSDEAdaptive(BlackBox):
     Args:
         method: ``srk``, ``euler`` or ``milstein``.
         rtol, atol: local tolerances, of a path.
-        eta: > 0; 1 is the reverse SDE.
+        eta: 1 is the reverse SDE; solver=dopri takes no noise.
     """
 
     stochastic = True
     on_cpu = True
 
     def __init__(
-        self, method: str = "srk", rtol: float = 0.02, atol: float = 0.02, eta: float = 1.0
+        self,
+        method: Annotated[str, OneOf(*METHODS)] = "srk",
+        rtol: Annotated[float, Within("1e-6 <= rtol <= 10")] = 0.02,
+        atol: Annotated[float, Within("1e-6 <= atol <= 10")] = 0.02,
+        eta: Annotated[float, Within("0.01 <= eta <= 4")] = 1.0,
     ) -> None:
-        if method not in METHODS:
-            raise InputError(f"solver.method={method}: choose one of {list(METHODS)}")
-        if not (rtol > 0 and atol > 0):
-            raise InputError(f"solver.rtol={rtol}, solver.atol={atol}: give numbers > 0")
-        if not eta > 0:
-            raise InputError(f"solver.eta={eta}: give a number > 0; solver=dopri takes no noise")
         self.method, self.rtol, self.atol, self.eta = method, rtol, atol, eta
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:

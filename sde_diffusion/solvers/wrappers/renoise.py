@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step
+from sde_diffusion.system.ranges import Within
 
 
 class Renoise(StepSolver[Any]):
@@ -28,14 +29,14 @@ class Renoise(StepSolver[Any]):
         eta: 0 <= eta <= 1.
     """
 
-    def __init__(self, inner: StepSolver[Any], eta: float = 1.0) -> None:
+    def __init__(
+        self, inner: StepSolver[Any], eta: Annotated[float, Within("0 <= eta <= 1")] = 1.0
+    ) -> None:
         if inner.stochastic or inner.adaptive or not inner.one_step:
             raise InputError(
                 f"solver.inner={type(inner).__name__}: give a deterministic solver of fixed steps "
                 "that remembers none, such as dpmpp_2s, dpm2, heun or ddim"
             )
-        if not 0 <= eta <= 1:
-            raise InputError(f"solver.eta={eta}: give 0 <= eta <= 1")
         self.inner, self.eta = inner, eta
         self.stochastic = eta > 0
         self.order, self.evaluations, self.saved = inner.order, inner.evaluations, inner.saved

@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.grids import power_spaced
+from sde_diffusion.process.grids import Rho, power_spaced
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.solvers.base import StepSolver, linear
 from sde_diffusion.solvers.step import Ask, Step, times_of
+from sde_diffusion.system.ranges import Within
 
 # What a noise level may lose on its way to a time and back.
 ROUNDING = 1e-9
@@ -75,12 +76,12 @@ class Restart(StepSolver[RestartState]):
     def __init__(
         self,
         inner: StepSolver[Any],
-        low: Sequence[float] = (0.06,),
-        high: Sequence[float] = (0.3,),
-        steps: Sequence[int] = (2,),
-        repeats: Sequence[int] = (2,),
-        s_noise: float = 1.0,
-        rho: float = 7.0,
+        low: Annotated[Sequence[float], Within("1e-9 <= low < high")] = (0.06,),
+        high: Annotated[Sequence[float], Within("high <= 1e9")] = (0.3,),
+        steps: Annotated[Sequence[int], Within("1 <= steps <= 10000")] = (2,),
+        repeats: Annotated[Sequence[int], Within("0 <= repeats <= 1000")] = (2,),
+        s_noise: Annotated[float, Within("0 < s_noise <= 10")] = 1.0,
+        rho: Rho = 7.0,
     ) -> None:
         name = type(inner).__name__
         if inner.stochastic or inner.adaptive:
@@ -93,10 +94,6 @@ class Restart(StepSolver[RestartState]):
                 f"solver.low={list(low)}: low, high, steps and repeats differ in length; "
                 "give each one value an interval"
             )
-        if not s_noise > 0:
-            raise InputError(f"solver.s_noise={s_noise}: a restart needs noise; give 1")
-        if not rho > 0:
-            raise InputError(f"solver.rho={rho}: give a number > 0")
         self.inner, self.s_noise, self.rho = inner, s_noise, rho
         rows = zip(low, high, steps, repeats, strict=True)
         self.intervals = checked([RestartInterval(*row) for row in rows])
@@ -155,14 +152,7 @@ class Restart(StepSolver[RestartState]):
 
 
 def checked(intervals: Sequence[RestartInterval]) -> list[RestartInterval]:
-    """From the highest to the lowest; InputError if one is empty or two overlap."""
-    for part in intervals:
-        if not 0 < part.low < part.high:
-            raise InputError(f"solver.low={part.low}: give 0 < low < high={part.high}")
-        if part.steps < 1 or part.repeats < 0:
-            raise InputError(
-                f"solver.steps={part.steps}, repeats={part.repeats}: give steps >= 1, repeats >= 0"
-            )
+    """From the highest to the lowest; InputError if two overlap."""
     ordered = sorted(intervals, key=lambda part: part.low, reverse=True)
     for upper, lower in pairwise(ordered):
         if lower.high > upper.low:

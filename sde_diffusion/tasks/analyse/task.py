@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -23,10 +23,11 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.exact import relative_error
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.process.grids import Karras
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.process.spectrum import SPECTRUM, DataSpectrum
 from sde_diffusion.report.exact import Row, best, page, panels, text_table, unique
 from sde_diffusion.system.output import FORMAT
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.analyse.pairs import Pair, pairs
 from sde_diffusion.tasks.analyse.spectra import MODES
 from sde_diffusion.tasks.run import Run
@@ -38,10 +39,10 @@ class AnalyseTask:
 
     solvers: list[Any]
     grids: list[Any]
-    nfe: list[int]
+    nfe: Annotated[list[int], Within("1 <= nfe <= 100000")]
     modes: str
-    sigma_min: float
-    sigma_max: float
+    sigma_min: SigmaMin
+    sigma_max: SigmaMax
 
     def __post_init__(self) -> None:
         if not (self.solvers and self.grids and self.nfe):

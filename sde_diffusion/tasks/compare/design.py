@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import Choice, entries
-from sde_diffusion.config.schema import did_you_mean, shown
+from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Guidance, guided
 from sde_diffusion.models.opened import OpenedModel
@@ -16,8 +16,10 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import COMPONENT, identity
 from sde_diffusion.system.names import name_of
+from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 # Numbers of evaluations of every solver, or of each by its label.
@@ -35,23 +37,20 @@ class Design:
         denoise_last: one more denoising at the end. animation: keep how the first images form.
     """
 
-    samples: list[int]
-    repeats: int
-    seed: int
+    samples: Annotated[list[int], Within("2 <= samples <= 10000000")]
+    repeats: Annotated[int, Within("1 <= repeats <= 1000000")]
+    seed: Seed
     label: Any
-    batch_size: int
+    batch_size: Batch
     denoise_last: bool
     dtype: str
     device: str
     animation: bool
 
     def __post_init__(self) -> None:
-        if not self.samples or min(self.samples) < 2:
-            raise InputError(f"samples={self.samples}: give numbers of samples >= 2")
-        if self.seed < 0:
-            raise InputError(f"seed={self.seed}: give a number >= 0")
-        if self.repeats < 1:
-            raise InputError(f"repeats={self.repeats}: give a number of seed blocks >= 1")
+        check_dataclass(self)
+        if not self.samples:
+            raise InputError("samples=[]: give at least one number of images, [500] say")
 
     @property
     def most(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
@@ -18,6 +18,7 @@ from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.report import write_report
 from sde_diffusion.report.tables import text_table
+from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.compare.cell import Cells
 from sde_diffusion.tasks.compare.design import Design, Setting, entered
 from sde_diffusion.tasks.compare.study import Study
@@ -33,7 +34,7 @@ class CompareTask(Design):
     checkpoint: str
     ema_width: list[float] | None
     solvers: list[Any] | None
-    nfe: list[int]
+    nfe: Annotated[list[int], Within("1 <= nfe <= 1000000")]
     precision: str
     reference: str | None
 

@@ -54,7 +54,7 @@ class OneOf:
 
     def said(self, name: str, values: Mapping[str, Any]) -> str:
         """The values."""
-        return f"one of {', '.join(map(str, self.values))}"
+        return f"choose one of {', '.join(map(str, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Within:
             f"{word}={shown(values[word])}" if word in values and word != name else word
             for word in self.chain.split()
         ]
-        return " ".join(words) or "a finite number"
+        return f"give {' '.join(words) or 'a finite number'}"
 
 
 Rule = OneOf | Within
@@ -133,7 +133,7 @@ def check(
         for rule in [each for each in notes(kind) if isinstance(each, Rule)] or _unsaid(kind):
             at_fault = rule.broken(name, values)
             if at_fault is not None:
-                said = f"give {rule.said(at_fault, values)}"
+                said = rule.said(at_fault, values)
                 said += _example(rule, name, at_fault, values, usual or {})
                 raise FieldError(key, at_fault, values[at_fault], said)
 

@@ -93,5 +93,5 @@ def test_order_3_is_the_published_formula(scale: str) -> None:
 def test_a_wrong_field_is_refused_by_its_name() -> None:
     with refused("solver.order=4", "choose"):
         ERSDE(order=4)
-    with refused("solver.scale=sqrt", "choose ode"):
+    with refused("solver.scale=sqrt", "choose one of ode"):
         ERSDE(scale="sqrt")

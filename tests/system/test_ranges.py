@@ -49,7 +49,7 @@ class Part(Component, known_as="part"):
         ({"plain": "1"}, "part.plain=1: give a number"),
         ({"plain": True}, "part.plain=True: give a number"),
         ({"plain": None}, "part.plain=None: give a number"),
-        ({"order": 4}, "part.order=4: give one of 1, 2, 3, such as 2"),
+        ({"order": 4}, "part.order=4: choose one of 1, 2, 3, such as 2"),
         ({"order": 2.0}, "part.order=2.0: give a whole number"),
         ({"count": 11}, "part.count=11: give 1 <= count <= 10"),
         ({"levels": [90.0, 1.0]}, "part.levels=[90.0, 1.0]: give low=1.0 <= levels <= 80, such as"),
@@ -87,7 +87,7 @@ def test_what_is_one_is_taken(given: dict[str, Any]) -> None:
 def test_the_key_is_that_of_the_place() -> None:
     with pytest.raises(FieldError) as caught:
         Part(order=7)
-    assert str(caught.value.of("solver.inner")).startswith("solver.inner.order=7: give one of 1")
+    assert str(caught.value.of("solver.inner")).startswith("solver.inner.order=7: choose one of 1")
 
 
 def test_a_subclass_is_known_as_its_base() -> None:

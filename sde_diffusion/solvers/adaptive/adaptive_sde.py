@@ -10,11 +10,13 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise, RevealedPath
-from sde_diffusion.solvers.adaptive.report import Report
+from sde_diffusion.solvers.adaptive.report import Allowance, Report
 from sde_diffusion.solvers.base import BlackBox, expand, finite_rows, root_mean_square
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.ranges import Within
 
+# Attempts of a sample: 900 at tolerances of 1e-4, in float64.
+MOST = 5_000
 Answers = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -67,9 +69,11 @@ class AdaptiveSDE(BlackBox):
 
             return denoise
 
-        denoise = answers(slice(None), report)
+        key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
+        denoise, allowance = answers(slice(None), report), Allowance(MOST, key)
         d = denoise(y, v)
         while True:
+            allowance.spend()
             end = (v + step).clamp(max=last)
             noise_ahead = path.ahead(self._clock(end - first), points)
             noise_ahead *= expand(torch.exp(-(1 + self.eta**2) * (end - first) - first), y)
@@ -88,10 +92,7 @@ class AdaptiveSDE(BlackBox):
             if not under_way:
                 return (ask.sde.alpha(times[-1]) * out).to(x.dtype)
             if min(lengths) < 1e-9:
-                raise InputError(
-                    f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; "
-                    "loosen them"
-                )
+                raise InputError(f"{key}: the step vanished; loosen them")
             points = int(max(counts))
             if len(under_way) < len(rows):
                 left = torch.tensor(under_way, device=y.device)

@@ -33,7 +33,7 @@ class DoPri(BlackBox):
 
     def __init__(
         self,
-        error: Annotated[float, Within("1e-9 <= error < 1")] = 1e-3,
+        error: Annotated[float, Within("1e-16 <= error < 1")] = 1e-3,
         rtol: Annotated[float, Within("1e-13 <= rtol <= 10")] | None = None,
         atol: Annotated[float, Within("1e-13 <= atol <= 10")] | None = None,
     ) -> None:

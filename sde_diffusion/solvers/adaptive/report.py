@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.solvers.base import not_finite
 
 
@@ -38,3 +39,22 @@ class Report:
                 raise not_finite(math.exp(u))
         rows = [k for k, goes in enumerate(goes_on) if goes]
         return rows, [[column[k] for k in rows] for column in others]
+
+
+class Allowance:
+    """Evaluations of one sample, beyond which its tolerances are refused: they would take for ever.
+
+    Args:
+        most: evaluations. key: what the user set, as ``name=value``.
+    """
+
+    def __init__(self, most: int, key: str) -> None:
+        self.left, self.most, self.key = most, most, key
+
+    def spend(self) -> None:
+        """One more; InputError where none is left."""
+        if not self.left:
+            raise InputError(
+                f"{self.key}: {self.most} evaluations did not reach the end; loosen them"
+            )
+        self.left -= 1

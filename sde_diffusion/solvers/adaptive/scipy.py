@@ -11,10 +11,14 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.adaptive.report import Allowance
 from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.ranges import OneOf, Within
 
+# Evaluations of a sample, and Jacobians of methods that ask for them.
+MOST, JACOBIANS = 20_000, 100
+IMPLICIT = ("LSODA", "Radau", "BDF")
 METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
 
 
@@ -52,7 +56,12 @@ class SciPy(BlackBox):
         return torch.cat(done) * sde.alpha(times[-1])
 
     def _one(self, ask: Ask, x: Tensor, start: Tensor, span: list[float]) -> Tensor:
+        key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
+        # A Jacobian is an evaluation a pixel.
+        allowance = Allowance(MOST + JACOBIANS * x.numel() * (self.method in IMPLICIT), key)
+
         def slope(u: float, flat: np.ndarray) -> np.ndarray:
+            allowance.spend()
             y = torch.from_numpy(flat).reshape(x.shape).to(x)
             level = torch.tensor(u, dtype=torch.float64).exp().clamp(low, high)
             denoised = finite(ask.denoiser(y, level, ask.cond), level)

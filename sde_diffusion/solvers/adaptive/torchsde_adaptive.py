@@ -11,11 +11,14 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
+from sde_diffusion.solvers.adaptive.report import Allowance
 from sde_diffusion.solvers.base import BlackBox, finite
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 from sde_diffusion.system.ranges import OneOf, Within
 
+# Evaluations of a sample. ``srk`` takes 8,000 at tolerances of 1e-6.
+MOST = 10_000
 METHODS = ("srk", "euler", "milstein")
 
 
@@ -56,7 +59,11 @@ class TorchSDEAdaptive(BlackBox):
         return (sde.alpha(times[-1]) * torch.cat(done)).to(x.dtype)
 
     def _one(self, ask: Ask, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype) -> Tensor:
+        key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
+        allowance = Allowance(MOST, key)
+
         def drift(v: Tensor, flat: Tensor) -> Tensor:
+            allowance.spend()
             y_v = flat.reshape(y.shape)
             level = torch.exp(-v.clamp(ends[0], ends[1]))
             denoised = finite(ask.denoiser(y_v.to(dtype), level, ask.cond), level)
@@ -91,7 +98,5 @@ class TorchSDEAdaptive(BlackBox):
                     atol=self.atol,
                 )
         except UserWarning as error:
-            raise InputError(
-                f"solver.rtol={self.rtol}, solver.atol={self.atol}: the step vanished; loosen them"
-            ) from error
+            raise InputError(f"{key}: the step vanished; loosen them") from error
         return found[-1].reshape(y.shape)

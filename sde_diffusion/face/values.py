@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde_diffusion.config.schema import shown
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import checked_seed, checked_seeds
 from sde_diffusion.sampling.execute import STATE_DTYPES
+from sde_diffusion.system.annotations import shown
 
 MOST_ROWS = 10_000_000  # images of one call
 FAR = 16  # above this no image is meant for -1 .. 1

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
 
 from sde_diffusion.system.annotations import Listable
 from sde_diffusion.system.names import component, first_paths, name_of

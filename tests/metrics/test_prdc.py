@@ -86,7 +86,7 @@ def test_nearest_and_radii() -> None:
 
 
 def test_wrong_inputs_are_refused() -> None:
-    with pytest.raises(InputError, match=r"metric\.k=0"):
+    with pytest.raises(InputError, match=r"metric\.prdc\.k=0"):
         PRDC(k=0)
     with pytest.raises(InputError, match=r"N >= 6"):
         PRDC()(normal(5, 2, 11), normal(50, 2, 12))

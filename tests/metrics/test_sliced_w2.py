@@ -59,5 +59,5 @@ def test_a_set_is_at_no_distance_from_itself() -> None:
 
 
 def test_wrong_inputs_are_refused() -> None:
-    with pytest.raises(InputError, match=r"metric\.lines=1"):
+    with pytest.raises(InputError, match=r"metric\.sliced_w2\.lines=1"):
         SlicedW2(lines=1)

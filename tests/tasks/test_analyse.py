@@ -86,7 +86,7 @@ WRONG = {
     "grids=[nosuch]": ["grid=nosuch", "no such choice"],
     "grids=[explicit]": ["grids: explicit needs levels", "{grid: explicit, levels: VALUE}"],
     "solvers=[heun],nfe=[5]": ["nfe=5", "4"],
-    "nfe=[0]": ["nfe=", ">= 1"],
+    "nfe=[0]": ["nfe=[0]", "give 1 <= nfe"],
     "nfe=[]": ["nfe", "at least one"],
     "modes=svd": ["modes=svd", "pca"],
     "sigma_min=5,sigma_max=1": ["sigma_min=5", "sigma_max=1"],

@@ -79,9 +79,9 @@ def test_widths_are_an_axis_of_a_comparison(run: Path, quick_cli: Run, tmp_path:
     ("words", "says"),
     [
         (["width=[]"], "width=[]: give at least one"),
-        (["width=[0.5]"], "sigma_rel=0.5: give a width between"),
+        (["width=[0.5]"], "width=[0.5]: give 0.001 <= width <= 0.28"),
         (["step=7"], "step=7: no snapshot of it; choose one of [10, 20]"),
-        (["noise_levels=1"], "noise_levels=1, images=16: give at least 2"),
+        (["noise_levels=1"], "noise_levels=1: give 2 <= noise_levels"),
         (["checkpoint=nosuch"], "snapshot_every"),
         (["width=[0.1,0.10000001]"], "width=[0.1, 0.10000001]: give widths that differ"),
         (["data=nosuch"], "data=nosuch: no such choice"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
@@ -16,6 +16,8 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
+from sde_diffusion.process.sde import SigmaMax, SigmaMin
+from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.calibrate.fitting import Fitting, calls_of
 from sde_diffusion.tasks.composed import guided
@@ -31,16 +33,16 @@ class CalibrateTask:
     nfe: list[int]
     label: Any
     mode: str
-    noises: int
-    held_out: int
-    nodes: int
-    budget: int
-    tries: int
+    noises: Annotated[int, Within("8 <= noises <= 1000000")]
+    held_out: Annotated[int, Within("2 <= held_out <= 1000000")]
+    nodes: Annotated[int, Within("2 <= nodes <= 100000")]
+    budget: Annotated[int, Within("0 <= budget <= 100000")]
+    tries: Annotated[int, Within("1 <= tries <= 1000000")]
     twin: int | None
-    seed: int
-    sigma_min: float
-    sigma_max: float
-    batch_size: int
+    seed: Seed
+    sigma_min: SigmaMin
+    sigma_max: SigmaMax
+    batch_size: Batch
     precision: str
     device: str
 

@@ -92,7 +92,7 @@ class LinearMap(Map):
         return s.synthesis(gain * s.data(residual))
 
 
-class Operator(Component, ABC):
+class Operator(Component, ABC, known_as="operator"):
     """y = A(x) + noise n, n standard normal where something is measured.
 
     Attributes:

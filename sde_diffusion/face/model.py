@@ -67,6 +67,11 @@ class Model(OpenedModel):
         """
         fields = Options.of(options, GROUPS)
         integrator = fields.one("solver", solver)
+        if integrator.grid is not None and (grid is not None or "grid" in fields.fields):
+            raise InputError(
+                f"grid: {type(integrator).__name__} has a grid of its own, so it would change "
+                "nothing; leave it out"
+            )
         chosen = default_grid(solver) if grid is None else values.levels_as_grid(grid)
         return Sampler.build(
             fields.one("sde", sde),

@@ -48,6 +48,7 @@ def labelled(x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
 
 TOY = wrap(gaussian, (1, 8, 8), name="toy")
 CLASSES = wrap(labelled, (1, 8, 8), classes=3)
+MNIST = load("mnist")
 ZEROS, X = torch.zeros(2, 1, 8, 8), torch.randn(2, 1, 8, 8, generator=torch.Generator())
 GREY = torch.randint(
     0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -305,6 +306,8 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"grid": [80, NAN]}, "grid=nan:", "give a finite number"),
     (draw, {"grid": [80, None]}, "grid=None:", "give a finite number"),
     (draw, {"grid": [800, 10, 1, 0.1]}, "grid.sigma_min=0.1, grid.sigma_max=800:", "within it"),
+    (MNIST.sample, {"solver": "calibrated", "grid": Karras()}, "grid: Calibrated has", "leave it"),
+    (MNIST.sample, {"solver": Calibrated(), "grid__rho": 5}, "grid: Calibrated has", "leave it"),
     (draw, {"noise": X}, "noise=tensor(", "give one of brownian, seeds"),
     (draw, {"label": 3}, "label=3: model toy takes no label", "leave it out"),
     (draw, {"lable": 3}, "lable: unknown keyword;", "did you mean label?"),

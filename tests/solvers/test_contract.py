@@ -12,6 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from sde_diffusion.config.compose import compose_task, plain
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.config.schema import located
 from sde_diffusion.process.grids import Karras
@@ -21,7 +22,7 @@ from sde_diffusion.solvers.euler_maruyama import EulerMaruyama
 from sde_diffusion.solvers.step import Ask, Step
 from sde_diffusion.system.identity import parameters
 from tests.solvers import checks, laws
-from tests.solvers.configs import CASES, COUPLED, NAMES, WRONG, Case, title
+from tests.solvers.configs import CASES, COUPLED, FIXTURES, NAMES, WRONG, Case, compose, title
 from tests.solvers.conftest import SDES, make
 from tests.solvers.level_oracles import LEVELS
 from tests.solvers.time_oracles import TIMES
@@ -81,6 +82,23 @@ def test_a_yaml_states_the_constructor_defaults(name: str) -> None:
         for key, parameter in parameters(located(node["_target_"], "solver")).items():
             if parameter.default is not inspect.Parameter.empty:
                 assert node[key] == parameter.default, key
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("heun", "solver.s_churn=10", "solver.s_tmax=5"),
+        ("restart", "solver.repeats=[1]"),
+        ("renoise", "solver.eta=0.5", "solver.inner._target_=sde_diffusion.solvers.ddim.DDIM"),
+        ("calibrated",),
+    ],
+    ids=title,
+)
+def test_these_solvers_are_those_of_the_command_line(case: Case) -> None:
+    name, *overrides = case
+    config = compose_task(["task=sample", f"solver={name}", *FIXTURES.get(name, []), *overrides])
+    assert plain(config.solver) == plain(compose(*case)[0])
+    assert plain(config.get("grid")) == plain(compose(*case)[1])
 
 
 def test_what_has_no_order_has_an_oracle() -> None:

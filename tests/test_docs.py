@@ -1,0 +1,44 @@
+"""ARCHITECTURE and its picture are of the folders and imports of today."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from tests.test_architecture import ORDER
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "ARCHITECTURE.md").read_text()
+REMEDY = "draw it again: python docs/draw_architecture.py"
+
+
+def test_the_page_lists_the_rooms_in_the_order_of_imports() -> None:
+    rooms = [name for name in ORDER if (ROOT / "sde_diffusion" / name).is_dir()]
+    assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == rooms
+    folders = {path.parent.name for path in (ROOT / "sde_diffusion").glob("*/*.py")}
+    assert set(rooms) == folders
+
+
+def test_what_the_page_names_is_there() -> None:
+    """Folders and files with a slash in backquotes, where no part is a word to fill in."""
+    names = [
+        name for name in re.findall(r"`([\w/.]+)`", PAGE) if "/" in name and "NAME" not in name
+    ]
+    assert len(names) >= 6
+    for name in names:
+        places = [ROOT / name, ROOT / "sde_diffusion" / name, ROOT / "sde_diffusion" / f"{name}.py"]
+        assert any(place.exists() for place in places), name
+
+
+def test_the_picture_is_of_todays_imports() -> None:
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "docs" / "draw_architecture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+    with Image.open(ROOT / "docs" / "architecture.png") as picture:
+        assert json.loads(picture.info["Description"]) == draw.drawn(), REMEDY

@@ -1,0 +1,152 @@
+"""What do restored pictures cost and keep? ``restoration.py MNIST_FOLDER``, with scikit-image."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import render
+import torch
+from page import HERE, once
+from posteriors_page import average
+from restoration_tasks import CLASSICAL, TASKS, classical, counted, covered, judged
+from torch import Tensor
+
+from sde_diffusion import (
+    DDRM,
+    EDM,
+    MNIST,
+    DiffPIR,
+    Execution,
+    Heun,
+    Karras,
+    PiGDM,
+    Request,
+    Sampler,
+    Scans,
+    load,
+    with_measurement,
+)  # fmt: skip
+from sde_diffusion.guidance import Guidance, guided
+from sde_diffusion.images.pixels import to_float
+from sde_diffusion.operators import Operator
+from sde_diffusion.solvers.base import Solver
+
+NFE = 40
+PICTURES, COVERED, DRAWS = 24, 4, 19
+Made = Callable[[Operator], tuple[Solver, Guidance | None]]
+METHODS: dict[str, Made] = {
+    "DDRM": lambda a: (DDRM(a), None),
+    "DiffPIR": lambda a: (DiffPIR(a), None),
+    "PiGDM, Heun's method": lambda a: (Heun(), PiGDM(a)),
+}
+
+
+def pictures(data: str, root: str) -> tuple[Tensor, Tensor | None]:
+    """Held-out pictures [N, 1, H, W] in -1 .. 1, and the list of their lesions."""
+    if data == "scans":
+        phantoms = Scans(split="test").phantoms(0, PICTURES)
+        return to_float(phantoms.images), phantoms.lesions
+    return to_float(MNIST(root=root, split="test").load().images[:PICTURES]), None
+
+
+def restored(
+    model: Any, made: Made, operator: Operator, y: Tensor, seeds: range
+) -> tuple[Tensor, float, float]:
+    """Pictures [N, 1, H, W] of the measurements, evaluations and backward passes a picture."""
+    solver, guidance = made(operator)
+    denoiser = guided(model.denoiser, [] if guidance is None else [guidance])
+    sampler = Sampler.build(EDM(), denoiser, solver, Karras())
+    found = sampler.sample(Request(seeds, NFE, with_measurement(y)), Execution(32))
+    return found.x.clamp(-1, 1), found.nfe, found.backward_passes
+
+
+def task(data: str, name: str, root: str) -> dict[str, Any]:
+    """One operator on one data set: all methods, and the classical way."""
+    truth, lesions = pictures(data, root)
+    model, operator = load(data, precision="bfloat16"), TASKS[name]
+    generator = torch.Generator().manual_seed(0)
+    shape = tuple(truth.shape[1:])
+    normals = torch.randn(len(truth), *operator.at(shape).out, generator=generator)
+    y = operator.measure(truth, normals)
+    ways: dict[str, Any] = {}
+    plain = classical(name, operator, y, shape)
+    ways[CLASSICAL[name]] = {"nfe": 0, "back": 0, "seconds": 0, **judged(plain, truth, operator, y)}
+    found = {CLASSICAL[name]: plain}
+    for method, made in METHODS.items():
+        begin = time.perf_counter()
+        x, nfe, back = restored(model, made, operator, y, range(len(y)))
+        seconds = (time.perf_counter() - begin) / len(y)
+        ways[method] = {"nfe": nfe, "back": back, "seconds": seconds}
+        ways[method] |= judged(x, truth, operator, y)
+        rows = y[:COVERED].repeat_interleave(DRAWS, 0)
+        many, _, _ = restored(model, made, operator, rows, range(1000, 1000 + len(rows)))
+        many = many.reshape(COVERED, DRAWS, *shape)
+        ways[method] |= covered(many, truth[:COVERED])
+        of_mean = judged(many.mean(1), truth[:COVERED], operator, y[:COVERED])
+        ways[method]["mean_psnr"] = of_mean["psnr"]
+        found[method] = x
+    if lesions is not None:
+        ways["the truth"] = {"lesions": counted(truth, truth, lesions)}
+        for way, x in found.items():
+            ways[way]["lesions"] = counted(x, truth, lesions)
+    return ways
+
+
+def interval(numbers: list[float] | None, form: str, scale: float = 1.0) -> str:
+    """Mean and 95 % half-width over pictures."""
+    if numbers is None:
+        return "-"
+    mean, error = average(numbers)
+    return f"{scale * mean:{form}} ± {1.96 * scale * error:{form}}"
+
+
+def table(data: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    head = ["task", "way", "NFE, backward", "PSNR, dB", "SSIM", "misfit", "50 %", "90 %",
+            "PSNR of the mean of 19"]  # fmt: skip
+    rows = []
+    for name, ways in found.items():
+        for way, cell in ways.items():
+            if "psnr" not in cell:
+                continue
+            rows.append([
+                name, way, f"{cell['nfe']:g}, {cell['back']:g}", interval(cell["psnr"], ".1f"),
+                interval(cell["ssim"], ".2f"), interval(cell["misfit"], ".2f"),
+                interval(cell.get("c50"), ".0f", 100), interval(cell.get("c90"), ".0f", 100),
+                interval(cell.get("mean_psnr"), ".1f"),
+            ])  # fmt: skip
+    return render.table(head, rows)
+
+
+def lesion_table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    rows = [
+        [name, way, *(cell["lesions"][key] for key in ("found", "missed", "invented"))]
+        for name, ways in found.items()
+        for way, cell in ways.items()
+        if "lesions" in cell
+    ]
+    return render.table(["task", "way", "found", "missed", "invented"], rows)
+
+
+def main() -> None:
+    """Write restoration.md."""
+    root, folder = sys.argv[1], HERE.parent / "outputs" / "benchmark-restoration"
+    sets = sys.argv[2:] or ["mnist", "scans"]
+    found = {
+        data: {
+            name: once(folder, f"{data}_{name}".replace(" ", "_").replace(",", ""),
+                       lambda d=data, n=name: task(d, n, root))
+            for name in TASKS
+        }
+        for data in sets
+    }  # fmt: skip
+    values = {data: table(data, tasks) for data, tasks in found.items()}
+    if "scans" in found:
+        values["lesions"] = lesion_table(found["scans"])
+        render.page("restoration", {**values, "pictures": PICTURES, "nfe": NFE})
+
+
+if __name__ == "__main__":
+    main()

@@ -15,11 +15,15 @@ from restoration_tasks import CLASSICAL, TASKS, classical, counted, covered, jud
 from torch import Tensor
 
 from sde_diffusion import (
+    DAPS,
+    DDNM,
     DDRM,
     EDM,
+    MMPS,
     MNIST,
     DiffPIR,
     Execution,
+    Function,
     Heun,
     Karras,
     PiGDM,
@@ -37,6 +41,11 @@ from sde_diffusion.solvers.base import Solver
 NFE = 40
 PICTURES, COVERED, DRAWS = 24, 4, 19
 Made = Callable[[Operator], tuple[Solver, Guidance | None]]
+MORE: dict[str, Made] = {
+    "DDNM": lambda a: (DDNM(a), None),
+    "DAPS": lambda a: (DAPS(a), None),
+    "MMPS, Heun's method": lambda a: (Heun(), MMPS(a)),
+}
 METHODS: dict[str, Made] = {
     "DDRM": lambda a: (DDRM(a), None),
     "DiffPIR": lambda a: (DiffPIR(a), None),
@@ -95,6 +104,30 @@ def task(data: str, name: str, root: str) -> dict[str, Any]:
     return ways
 
 
+def denoising(root: str) -> dict[str, Any]:
+    """Pure denoising, A = 1: the mean of 19 draws against D(y, noise), which is exact.
+
+    Over the root mean square |x - D|, which is about the posterior's deviation.
+    """
+    truth, _ = pictures("mnist", root)
+    truth, model = truth[:COVERED], load("mnist")
+    operator = Function(lambda x: x, noise=0.5)
+    y = operator.measure(
+        truth, torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    )
+    with torch.no_grad():
+        exact = model.denoiser(y, torch.tensor(operator.noise, dtype=torch.float64))
+    size = (truth - exact).square().mean().sqrt()
+    rows, found = y.repeat_interleave(DRAWS, 0), {}
+    for name, made in {**METHODS, **MORE}.items():
+        x, nfe, back = restored(model, made, operator, rows, range(len(rows)))
+        x = x.reshape(COVERED, DRAWS, *truth.shape[1:])
+        bias = ((x.mean(1) - exact).square().mean().sqrt() / size).item()
+        spread = (x.var(1).mean().sqrt() / size).item()
+        found[name] = {"nfe": nfe, "back": back, "bias": bias, "spread": spread}
+    return found
+
+
 def interval(numbers: list[float] | None, form: str, scale: float = 1.0) -> str:
     """Mean and 95 % half-width over pictures."""
     if numbers is None:
@@ -143,7 +176,14 @@ def main() -> None:
         for data in sets
     }  # fmt: skip
     values = {data: table(data, tasks) for data, tasks in found.items()}
+    pure = once(folder, "denoising", lambda: denoising(root))
     if "scans" in found:
+        rows = [
+            [name, f"{c['nfe']:g}, {c['back']:g}", f"{c['bias']:.2f}", f"{c['spread']:.2f}"]
+            for name, c in pure.items()
+        ]
+        head = ["method", "NFE, backward", "|mean - D| / |x - D|", "deviation of draws / |x - D|"]
+        values["denoising"] = render.table(head, rows)
         values["lesions"] = lesion_table(found["scans"])
         render.page("restoration", {**values, "pictures": PICTURES, "nfe": NFE})
 

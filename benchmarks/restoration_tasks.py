@@ -25,7 +25,7 @@ CLASSICAL = {
     "inpainting, box": "biharmonic", "4x": "bicubic", "blur": "Wiener",
     "MRI 4x": "zero-filled, TV", "CT, 16 views": "filtered back-projection, TV",
 }  # fmt: skip
-THRESHOLD, NEAR = 0.2, 3.0  # of white, over the ring; pixels
+THRESHOLD, NEAR = 0.17, 3.0  # of white, over the ring; pixels
 ERODED = 7  # pixels from the edge of the head, whose skull is bright too
 
 

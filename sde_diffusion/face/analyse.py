@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any, final
 
@@ -69,8 +70,9 @@ class Analysis(Rows):
 
     def _repr_html_(self) -> str:
         return (
-            f"<div><pre>{self}</pre>"
-            f'<img src="{uri(self.picture())}" style="max-width: 100%" alt="{self.title}"></div>'
+            f"<div><pre>{html.escape(str(self))}</pre>"
+            f'<img src="{uri(self.picture())}" alt="error against NFE" style="max-width: 100%">'
+            "</div>"
         )
 
 

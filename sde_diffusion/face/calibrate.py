@@ -53,27 +53,7 @@ def calibrate(
     progress: bool = True,
     **options: Any,
 ) -> Calibrated:
-    """A solver with a rule for each NFE, fitted to this model without back-propagation.
-
-    ``model.sample(solver=model.calibrate(nfe=[4, 6]), nfe=4, label="all")``. Its ``errors`` are
-    those of each rule on held-out noises beside the best standard solver's; ``save(path)`` keeps
-    it for ``Calibrated(path)``. A rule made with labels is used with labels.
-
-    Args:
-        nfe: network evaluations a sample of each rule; a guided call costs two.
-        label: of the noises: a class, ``"all"`` (seed mod classes), one a noise, or None.
-        guidance: that it will be used with. options: its fields, ``guidance__cfg__scale=2``.
-        mode: ``"per_mode"``: the last step has coefficients for each band of modes.
-        noises, held_out: noises that are fitted to, and that choose between fits.
-        tries, budget: greedy fits of the search for a grid; evaluations a noise of the joint fit,
-            for each evaluation of the rule. nodes: evaluations a noise of the reference.
-        twin, data: Gaussians for each class of these images, to fit to in the network's place.
-        seed: of the first noise; keep them apart from those that you judge with.
-        sigma_min, sigma_max: ends of all rules; None: 0.002 and 80, or the model's.
-        batch_size: rows at once. device: of the model.
-        folder: keeps what is finished; the same call goes on from there.
-        progress: draw bars.
-    """
+    """What ``Model.calibrate`` says, for any opened model."""
     guides = Options.of(options, ("guidance",)).several("guidance", guidance)
     seeds, settings, depth = _amounts(
         seed,

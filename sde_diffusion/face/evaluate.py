@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -56,13 +57,13 @@ class Evaluation(Rows):
         return f"Evaluation({self.facts['metric']} {last['fd']:.4g} at N = {last['samples']})"
 
     def _repr_html_(self) -> str:
-        names = [name for name in self[0] if self[0][name] is not None]
+        names = [name for name in self[0] if any(row[name] is not None for row in self)]
         head = "".join(f"<th>{name}</th>" for name in names)
         body = "".join(
             f"<tr>{''.join(f'<td>{_shown(row[name])}</td>' for name in names)}</tr>" for row in self
         )
         picture = "" if self.nearest is None else f'<img src="{uri(self.nearest)}" alt="nearest">'
-        title = f"{self.facts['metric']} to {self.facts['reference']}"
+        title = html.escape(f"{self.facts['metric']} to {self.facts['reference']}")
         return f"<div><p>{title}</p><table><tr>{head}</tr>{body}</table>{picture}</div>"
 
 
@@ -130,4 +131,6 @@ def _check_shape(key: str, images: ImageSet, reference: ReferenceSet) -> None:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A cell of the table."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else html.escape(text)

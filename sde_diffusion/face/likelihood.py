@@ -85,21 +85,7 @@ def likelihood(
     progress: bool = False,
     **options: Any,
 ) -> BitsPerDim:
-    """Bits a dimension of images by the probability flow of this model, a row an image.
-
-    Args:
-        images: a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder, .zip or
-            .npz, or a data set, of grey levels that are dequantised by the noise of their seeds.
-        label: ``"all"`` is each image's own, a class, one an image, or None.
-        moments_of: images, the training split, say, whose mean m and covariance S the prior
-            N(m, S + sigma_max^2 I) has; None: N(0, sigma_max^2 I).
-        sde, guidance: as for ``sampler``. options: their fields by name.
-        sigma_min, sigma_max: noise levels of image and prior; None: the model's.
-        error: requested error in bits a dimension, that of the probes left aside.
-        probes: Rademacher vectors an image; None: the exact trace, a product a pixel.
-        seed: of the first image, for its dequantisation and its probes.
-        batch_size: rows at once. device: of the model. progress: draw a bar.
-    """
+    """What ``Model.likelihood`` says, for any opened model."""
     pictures, fields = image_set("images", images), Options.of(options, ("sde", "guidance"))
     first, size = values.whole("seed", seed, 0), values.whole("batch_size", batch_size, 1)
     seeds, where = range(first, first + len(pictures)), usable_device(str(device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,7 @@ from torch import Tensor
 from sde_diffusion.config.options import Options, default_grid
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
-from sde_diffusion.face.analyse import Analysis, analyse
-from sde_diffusion.face.calibrate import calibrate
 from sde_diffusion.face.keywords import keywords
-from sde_diffusion.face.likelihood import likelihood
 from sde_diffusion.guidance import guided
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.grids import VPTime
@@ -28,6 +25,11 @@ from sde_diffusion.sampling.start import PRIOR, FromNoise, Start
 from sde_diffusion.solvers.unipc import UniPC
 from sde_diffusion.system.devices import usable_device
 
+if TYPE_CHECKING:  # what these bring along takes a second to import
+    from sde_diffusion.face.analyse import Analysis
+    from sde_diffusion.face.likelihood import BitsPerDim
+    from sde_diffusion.solvers.calibrated.solver import Calibrated
+
 GROUPS = ("solver", "sde", "grid", "guidance", "noise")
 IMAGES = "images [N, C, H, W], uint8 or floats in -1 .. 1"
 
@@ -38,9 +40,6 @@ class Model(OpenedModel):
 
     ``load`` opens one, ``wrap`` makes one of a callable.
     """
-
-    calibrate = calibrate
-    likelihood = likelihood
 
     @keywords(*GROUPS)
     def sampler(
@@ -225,6 +224,60 @@ class Model(OpenedModel):
         x = self.flow(**others).interpolate(left, right, count, cond, run.batch_size).cpu()
         return self.codec.decode(x.flatten(0, 1)).unflatten(0, (-1, count))
 
+    def calibrate(
+        self, nfe: Any = (4, 5, 6, 8, 10), label: Any = "all", **options: Any
+    ) -> Calibrated:
+        """A solver with a rule for each NFE, fitted to this model without back-propagation.
+
+        ``model.sample(solver=model.calibrate(nfe=[4, 6]), nfe=4, label="all")``. Its ``errors``
+        are those of each rule on held-out noises beside the best standard solver's;
+        ``save(path)`` keeps it for ``Calibrated(path)``. A rule made with labels is used with
+        labels.
+
+        Args:
+            nfe: network evaluations a sample of each rule; a guided call costs two.
+            label: of the noises: a class, ``"all"`` (seed mod classes), one a noise, or None.
+            options: any of
+
+                - guidance: that it will be used with, and its fields, ``guidance__cfg__scale=2``;
+                - mode: ``"per_mode"``: the last step has coefficients for each band of modes;
+                - noises (128), held_out (64): noises fitted to, and those that choose between fits;
+                - tries (60), budget (30): greedy fits of the search for a grid; evaluations a noise
+                  of the joint fit, for each evaluation of the rule;
+                - nodes (64): evaluations a noise of the converged reference;
+                - twin, data: Gaussians for each class of these images, to fit to in the network's
+                  place;
+                - seed (1000000): of the first noise; keep them apart from those you judge with;
+                - sigma_min, sigma_max: ends of all rules; None: 0.002 and 80, or the model's;
+                - batch_size (128): rows at once; device: of the model; progress (True): draw bars;
+                - folder: keeps what is finished; the same call goes on from there.
+        """
+        from sde_diffusion.face.calibrate import calibrate
+
+        return calibrate(self, nfe, label, **options)
+
+    def likelihood(self, images: Any, label: Any = "all", **options: Any) -> BitsPerDim:
+        """Bits a dimension of images by the probability flow of this model, a row an image.
+
+        Args:
+            images: a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder, .zip or
+                .npz, or a data set, of grey levels dequantised by the noise of their seeds.
+            label: ``"all"`` is each image's own, a class, one an image, or None.
+            options: any of
+
+                - moments_of: images, the training split, say, whose mean m and covariance S the
+                  prior N(m, S + sigma_max^2 I) has; None: N(0, sigma_max^2 I);
+                - sde, guidance: as for ``sampler``, and their fields by name;
+                - sigma_min, sigma_max: noise levels of image and prior; None: the model's;
+                - error (0.01): requested, in bits a dimension, that of the probes left aside;
+                - probes (4): Rademacher vectors an image; None: the exact trace, a product a pixel;
+                - seed (0): of the first image, for its dequantisation and its probes;
+                - batch_size (64): rows at once; device: of the model; progress (False): draw a bar.
+        """
+        from sde_diffusion.face.likelihood import likelihood
+
+        return likelihood(self, images, label, **options)
+
     def analyse(
         self, nfe: Any = (4, 5, 6, 8, 10), n: int = 500, label: Any = "all", **options: Any
     ) -> Analysis:
@@ -237,6 +290,8 @@ class Model(OpenedModel):
                 ``sample``; directions that fewer than d images do not span count as constant.
             options: as for the function ``analyse``; ends of the grids are the model's.
         """
+        from sde_diffusion.face.analyse import analyse
+
         low, high = max(SIGMA_MIN, self.denoiser.sigma_min), min(SIGMA_MAX, self.denoiser.sigma_max)
         ends = {"sigma_min": low, "sigma_max": high}
         drawn = self.sample(n, 32, solver=UniPC(order=3), grid=VPTime(**ends), label=label)

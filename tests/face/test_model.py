@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,16 @@ def test_every_name_that_the_package_offers_is_there() -> None:
     for name in sde_diffusion.__all__:
         assert getattr(sde_diffusion, name) is not None
     assert set(sde_diffusion.__all__) <= set(dir(sde_diffusion))
+
+
+def test_a_model_is_opened_and_drawn_from_without_the_command_line() -> None:
+    """What tasks, tables and plots need would cost each script a second more."""
+    code = (
+        "import sys; from sde_diffusion import load; load('mnist').sample(n=1, nfe=2); "
+        "print([m for m in ('scipy', 'matplotlib', 'omegaconf', 'hydra') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_objects_and_names_draw_the_same(mnist: Model) -> None:

@@ -25,23 +25,18 @@ from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from sde_diffusion.config import groups, renamed
+from sde_diffusion.config import groups, renamed, words
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
 from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.streams import forgiving
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
-# Hydra's flags that are followed by a value.
-VALUE_FLAGS = (
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
-    "--config-dir", "-cd", "--info", "-i", "--experimental-rerun",
-)  # fmt: skip
 
 
 class UserError(CompactHydraException):
@@ -52,6 +47,8 @@ class UserError(CompactHydraException):
 SHARED = ("train",)
 # The fault of a single job. Raised from the job, Hydra would add a line of its own.
 _faults: list[str] = []
+# The tasks that began: what goes wrong in one is no fault of the composer.
+_running: list[str] = []
 # The folder of a single job, and whether an earlier revision named it.
 _chosen: dict[str, tuple[Path, bool]] = {}
 
@@ -66,6 +63,7 @@ def run_task(config: DictConfig) -> Any:
         older = [path for path, named_before in _chosen.values() if named_before]
         if folder in (path.absolute() for path in older) and process() == 0:
             print(f"{folder}: an earlier revision named it for this job, which goes on there")
+        _running.append(name)
         with groups.searching(folders()):
             return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
@@ -132,13 +130,10 @@ def together() -> Iterator[datetime.datetime]:
 
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
-    flags, overrides = [], []
-    for i, word in enumerate(argv):
-        if word.startswith("-") or (i > 0 and argv[i - 1] in VALUE_FLAGS):
-            flags.append(word)
-        else:
-            overrides.append(f"task={word}" if word.isidentifier() else word)
+    flags, typed = words.split(argv)
+    overrides = [f"task={word}" if word.isidentifier() else word for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
+    overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
     if processes() > 1:
         # Hydra's own ``now`` is the time of each process.
         overrides = [word.replace("${now:", "${started:") for word in overrides]
@@ -164,6 +159,7 @@ def _main() -> None:
     os.environ[FULL_ERROR] = "1"
     _faults.clear()
     _chosen.clear()
+    _running.clear()
     try:
         sys.argv[1:] = with_task(sys.argv[1:])
         with together() as started:
@@ -176,8 +172,8 @@ def _main() -> None:
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise
-        words = [word for word in sys.argv[1:] if "=" in word]
-        line = str(error) if isinstance(error, InputError) else one_line(error, words)
+        typed = [word for word in sys.argv[1:] if "=" in word]
+        line = str(error) if isinstance(error, InputError) else one_line(error, typed)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)
     except OSError as error:  # of Hydra's own folder: on a disk that may not be written, say
@@ -185,6 +181,13 @@ def _main() -> None:
             raise
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         sys.stderr.write(f"{_who()}: {where}; {FULL_ERROR}=1 shows more\n")
+        sys.exit(2)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError) as error:
+        if wanted_traceback or _running:
+            raise
+        # What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
+        line = shown(f"{type(error).__name__}: {error}", 300)
+        sys.stderr.write(f"{_who()}: config: not read ({line}); {FULL_ERROR}=1 shows more\n")
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{_who()}: interrupted; the same command goes on from here", file=sys.stderr)

@@ -42,10 +42,10 @@ def notes(annotation: Any) -> list[Any]:
     return []
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, most: int = 80) -> str:
     """A value as it stands in a message: in one line that is not long."""
     text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def fits(value: Any, annotation: Any) -> bool:

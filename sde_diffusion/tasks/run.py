@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, final
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sde_diffusion.conditions.condition import Condition
@@ -72,8 +74,10 @@ class Run(Generic[T]):
     def begin(self, *tags: str) -> None:
         """The work begins: the tracker hears of the job, and ``seconds`` are counted."""
         folder = self.output.folder
-        group = folder.absolute().parent.name  # one for the jobs of a sweep
-        job = Job(plain(self.config), folder, str(self.config.task), group, tags)
+        name = str(self.config.task)
+        swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        group = folder.absolute().parent.name if swept else name  # one for the jobs of a sweep
+        job = Job(plain(self.config), folder, name, group, tags)
         self.output.tracker.start(job)
         self._began = time.perf_counter()
 

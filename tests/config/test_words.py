@@ -1,0 +1,112 @@
+"""What is typed on the command line comes to the composer as it was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from sde_diffusion.config.groups import names
+from sde_diffusion.config.words import readable, split
+from sde_diffusion.errors import InputError
+from tests.conftest import Run
+
+
+def parsed(word: str) -> Any:
+    """The value that the composer reads."""
+    (found,) = readable([word])
+    return OverridesParser.create().parse_override(found).value()
+
+
+NAMES = [
+    "my photos (1)", "step=100", "größe", "run#1", "a;b", "a&b", "100%", "写真", "it's", 'say "so"',
+    "C:\\data\\", 'a\\"b c', "f(x)", "{a b", "a]b", "a, b (c)", "~/x y", "!", "@", "*?", "a=b=c",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_may_have_any_letters(name: str) -> None:
+    """As ``Path`` will have it: 'in/' before it."""
+    assert str(parsed(f"images=in/{name}")) == f"in/{name}"
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("n=4", 4), ("n = 4", 4), ("lr=1e-3", 1e-3), ("nfe=[4, 6]", [4, 6]), ("label=null", None),
+        ('images="a b"', "a b"), ("images='a b'", "a b"), ("solvers=[{r: {solver: ddim}}]",
+         [{"r": {"solver": "ddim"}}]), ("images=", ""), ("a.b=${c}", "${c}"),
+    ],
+)  # fmt: skip
+def test_what_was_read_before_is_read_the_same(word: str, value: Any) -> None:
+    found = parsed(word)
+    assert (str(found) if isinstance(value, str) else found) == value or found.text == value
+
+
+def test_a_sweep_quotes_value_by_value() -> None:
+    assert readable(["images=in/größe,in/x"], several=True) == ['images="in/größe",in/x']
+    assert readable(["images=in/größe,in/x"]) == ['images="in/größe,in/x"']
+
+
+def test_flags_and_keys_are_told_apart() -> None:
+    argv = [
+        "sample",
+        "--n=4",
+        "-m",
+        "--cfg",
+        "job",
+        "--config-dir=conf",
+        "--solver.order=3",
+        "label=1",
+        "-n=5",
+    ]
+    assert split(argv) == (
+        ["-m", "--cfg", "job", "--config-dir=conf"],
+        ["sample", "n=4", "solver.order=3", "label=1", "n=5"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--mulitrun"], "--mulitrun: no such flag; did you mean --multirun?"),
+        (["--n", "4"], "--n: no such flag; .*a key is given as n=VALUE"),
+        (["-x"], "-x: no such flag"),
+    ],
+)
+def test_a_flag_that_is_none(argv: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        split(argv)
+
+
+@pytest.mark.parametrize("word", ["grid=null", "sde=", "solver=None", "tracker=null"])
+def test_no_choice_of_a_group_says_which_there_are(word: str) -> None:
+    group = word.partition("=")[0]
+    with pytest.raises(InputError) as caught:
+        readable([word])
+    assert str(caught.value).startswith(f"{word}: no choice; give one of ")
+    assert all(name in str(caught.value) for name in names(group))
+
+
+def test_a_list_is_to_be_quoted_by_the_shell() -> None:
+    with pytest.raises(InputError, match=r"solvers=\[ddim,: not read; quote it as a whole"):
+        readable(["solvers=[ddim,", "unipc]"])
+    with pytest.raises(InputError, match="not read"):
+        readable([f"solvers={'[' * 3000}"])
+
+
+def test_the_command_line_reads_them(quick_cli: Run, tmp_path: Path) -> None:
+    done = quick_cli("evaluate", "images=my photos (1)/größe", ok=False)
+    assert done.returncode == 2
+    assert "images=my photos (1)/größe: " in done.stderr
+    done = quick_cli("sample", "--n=0", ok=False)
+    assert "n=0: give a number of images" in done.stderr
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    broken = tmp_path / "conf" / "experiment" / "broken.yaml"
+    broken.write_text("# @package _global_\nn: [1,\n  - b")
+    done = quick_cli("sample", "-cd", str(tmp_path / "conf"), "experiment=broken", ok=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "broken.yaml" in done.stderr

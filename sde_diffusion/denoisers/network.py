@@ -48,12 +48,13 @@ class NetworkDenoiser(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         p = self.parameterization
+        told = torch.promote_types(dtype, torch.float32) if p.exact_label else dtype
         if sigma.ndim == 0:
             at = p.scalars(float(sigma))
-            label = torch.full((x.shape[0],), at.c_noise, dtype=dtype, device=x.device)
+            label = torch.full((x.shape[0],), at.c_noise, dtype=told, device=x.device)
             raw = self._answer((at.c_in * x).to(dtype), label, cond).to(x.dtype)
             return torch.add(x if at.c_skip == 1 else at.c_skip * x, raw, alpha=at.c_out)
-        label = p.c_noise(sigma).to(x.device, dtype).reshape(-1).expand(x.shape[0])
+        label = p.c_noise(sigma).to(x.device, told).reshape(-1).expand(x.shape[0])
         raw = self._answer((p.c_in(sigma) * x).to(dtype), label, cond)
         return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)
 
@@ -61,6 +62,11 @@ class NetworkDenoiser(CountedDenoiser):
         with autocast(x.device, self.precision):
             answer: Tensor = self.network(x, label, cond)
         return answer
+
+    def check_condition(self, cond: Condition | None) -> None:
+        check = getattr(self.network, "check_condition", None)
+        if check is not None:
+            check(cond)
 
     def squared_error(
         self, x_0: Tensor, sigma: Tensor, noise: Tensor, cond: Condition | None

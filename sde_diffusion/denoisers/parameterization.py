@@ -10,9 +10,11 @@ knows the words epsilon, v or Karras.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, NamedTuple, final
+from typing import Annotated, NamedTuple, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -33,7 +35,13 @@ class Scalars(NamedTuple):
 
 
 class Parameterization(Component, ABC, known_as="parameterization"):
-    """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma."""
+    """c_skip, c_out, c_in, c_noise and the loss weight, each a function of sigma.
+
+    ``exact_label``: whether c_noise is told in float32 at least, whatever the network's dtype: in
+    bfloat16 a label above 512 moves in steps of 4.
+    """
+
+    exact_label: bool = False
 
     @abstractmethod
     def c_skip(self, sigma: Tensor) -> Tensor: ...
@@ -52,6 +60,14 @@ class Parameterization(Component, ABC, known_as="parameterization"):
         """lambda(sigma) on |D - x_0|^2; 1 / c_out^2 is unit weight on the network's output."""
         return self.c_out(sigma) ** -2
 
+    def at_infinity(self) -> Scalars:
+        """The limit at sigma = infinity for x = sigma n, which is then given as the noise n itself:
+        sigma c_skip, c_out, sigma c_in, c_noise. InputError where there is none."""
+        raise InputError(
+            f"grid.sigma_max=inf: {name_of(type(self))} has no answer at an infinite noise level; "
+            "give a finite one, grid.sigma_max=80"
+        )
+
     @final
     def scalars(self, sigma: float) -> Scalars:
         """All but the weight at one level, computed once: sampling asks again for each batch."""
@@ -60,6 +76,8 @@ class Parameterization(Component, ABC, known_as="parameterization"):
 
 @lru_cache(maxsize=4096)
 def _scalars(p: Parameterization, sigma: float) -> Scalars:
+    if math.isinf(sigma):
+        return p.at_infinity()
     level = torch.tensor(sigma, dtype=torch.float64)
     return Scalars(*(float(c(level)) for c in (p.c_skip, p.c_out, p.c_in, p.c_noise)))
 
@@ -107,6 +125,9 @@ class VPrediction(Parameterization):
     def c_in(self, sigma: Tensor) -> Tensor:
         return 1 / (1 + sigma**2).sqrt()
 
+    def at_infinity(self) -> Scalars:
+        return Scalars(0.0, -1.0, 1.0, math.inf)
+
 
 class FlowPrediction(Parameterization):
     """F predicts u = n - x_0, the velocity of x_t = (1 - t) x_0 + t n (arXiv:2209.03003, eq. 1).
@@ -138,6 +159,9 @@ class DataPrediction(Parameterization):
     def c_in(self, sigma: Tensor) -> Tensor:
         return 1 / (1 + sigma**2).sqrt()
 
+    def at_infinity(self) -> Scalars:
+        return Scalars(0.0, 1.0, 1.0, math.inf)
+
 
 class ScorePrediction(Parameterization):
     """F predicts the score of x_0 + sigma n: D = x + sigma^2 F (arXiv:2011.13456, eq. 7).
@@ -167,6 +191,18 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "x0": DataPrediction,
     "score": ScorePrediction,
 }
+P = TypeVar("P", bound=type[Parameterization])
+
+
+def register(name: str) -> Callable[[P], P]:
+    """Class decorator: make a parameterization known under ``name``, which checkpoints store."""
+
+    def add(cls: P) -> P:
+        if PARAMETERIZATIONS.setdefault(name, cls) is not cls:
+            raise ValueError(f"parameterization {name!r} is registered twice")
+        return cls
+
+    return add
 
 
 def registered(parameterization: Parameterization) -> str:

@@ -58,7 +58,8 @@ class Model(OpenedModel):
         Args:
             solver, sde, noise: one of each: ``UniPC(order=3)``, ``"unipc"``, or
                 ``{"unipc": {"order": 3}}``.
-            grid: likewise, or a list of noise levels; None is the one that goes with the solver.
+            grid: likewise, or a list of noise levels; None is the one that the model brings, or
+                else the one that goes with the solver.
             guidance: one or several, the first one innermost.
             denoise_last: one more denoising at the last noise level, counted.
             options: fields of what is given by name: ``solver__order=3``,
@@ -71,7 +72,8 @@ class Model(OpenedModel):
                 f"grid: {type(integrator).__name__} has a grid of its own, so it would change "
                 "nothing; leave it out"
             )
-        chosen = default_grid(solver) if grid is None else values.levels_as_grid(grid)
+        usual = default_grid(solver) if self.grid is None else self.grid
+        chosen = usual if grid is None else values.levels_as_grid(grid)
         return Sampler.build(
             fields.one("sde", sde),
             guided(self.denoiser, fields.several("guidance", guidance)),

@@ -20,10 +20,12 @@ class Guidance(Component, ABC, known_as="guidance"):
 
     Attributes:
         calls: evaluations of the inner denoiser a row that one call spends.
+        asks_empty: whether it asks for the empty side of a condition too.
         invertible: whether the probability flow can be run back under it.
     """
 
     calls: int = 1
+    asks_empty: bool = False
     invertible: bool = True
 
     @property
@@ -65,6 +67,8 @@ class Guided(Wrapper):
         self.guidance.check_condition(cond)
         if cond is not None and cond.other is not None:
             self.inner.check_condition(cond.other)
+        elif cond is not None and self.guidance.asks_empty:
+            self.inner.check_condition(cond.empty)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.guidance(self.inner, x, sigma, cond)

@@ -22,6 +22,7 @@ class ClassifierFree(Guidance, known_as="guidance.cfg"):
     """
 
     calls = 2
+    asks_empty = True
 
     def __init__(self, scale: Annotated[float, Within("-1000 <= scale <= 1000")] = 1.5) -> None:
         self.scale = scale

@@ -13,6 +13,8 @@ from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.spec import Spec
+from sde_diffusion.process.grids import TimeGrid
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class OpenedModel:
         conditioner: makes conditions of what a user says.
         codec: makes pictures of states.
         findings: what the source took the model to be, and on what evidence.
+        grid: the levels that its files name, in the place of a solver's usual grid.
+        spec: from which it is rebuilt with its weights; None of a callable.
     """
 
     denoiser: Denoiser
@@ -49,6 +53,8 @@ class OpenedModel:
     conditioner: Conditioner = field(default_factory=lambda: Labels(0))
     codec: Codec = PIXELS
     findings: tuple[Finding, ...] = ()
+    grid: TimeGrid | None = None
+    spec: Spec | None = None
 
     @property
     def classes(self) -> int:

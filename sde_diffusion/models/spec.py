@@ -9,15 +9,19 @@ from typing import Any
 from sde_diffusion import networks
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.config import groups
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
+from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.system.sealed import Facts
 
 # A small file cannot ask for much: values of one image, and counts.
 MAX_VALUES = 64 * 2**20
 MAX_COUNT = 2**53
+# Grids that a model may bring.
+GRIDS = {"timesteps", "flow_shift"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Spec:
         shape, kind, multiple: of the space, see ``Space``; kind "" is told by the shape.
         sigma_min, sigma_max: noise levels that it was trained on.
         classes, class_names: of the labels that it knows.
-        data, step, config: where the weights come from.
+        data, step, config: where the weights come from; ``config["grid"]`` is the grid that the
+            files of somebody else's model name.
     """
 
     network: str
@@ -58,6 +63,17 @@ class Spec:
     def conditioner(self) -> Conditioner:
         """What makes conditions for the network."""
         return Labels(self.classes, self.class_names)
+
+    @property
+    def grid(self) -> TimeGrid | None:
+        """The grid that the model brings, if it does; InputError for one that is none."""
+        named = self.config.get("grid")
+        if named is None:
+            return None
+        if not isinstance(named, dict) or not set(named) <= GRIDS:
+            raise InputError(f"metadata entry 'config': its grid is none of {sorted(GRIDS)}")
+        grid: TimeGrid = groups.resolve("grid", named)
+        return grid
 
     def build(self) -> NetworkDenoiser:
         """A denoiser with fresh weights; InputError for a name outside the registries."""
@@ -99,7 +115,7 @@ class Spec:
             raise ValueError(f"metadata entry 'kind' is {entries['kind']!r}")
         if len(sides) < len(shape) and not entries["kind"]:
             raise ValueError("metadata entry 'shape' leaves a side open, and 'kind' says nothing")
-        if not 0 <= entries["sigma_min"] < entries["sigma_max"] < math.inf:
+        if not 0 <= entries["sigma_min"] < entries["sigma_max"] <= math.inf:
             raise ValueError("metadata entries 'sigma_min' and 'sigma_max' are no range")
         for name, least in (("classes", 0), ("step", 0), ("multiple", 1)):
             if not least <= entries[name] <= MAX_COUNT:

@@ -5,6 +5,7 @@ stranger's file can build a network of ours or of an installed package that decl
 point group ``sde_diffusion.networks``, and can run no other code.
 """
 
+from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.dit import DiT
 from sde_diffusion.networks.layers.magnitude import force_norms
 from sde_diffusion.networks.mlp import MLP
@@ -12,4 +13,15 @@ from sde_diffusion.networks.ncsnpp import NCSNpp
 from sde_diffusion.networks.registry import Network, build, names, register
 from sde_diffusion.networks.unet import UNet
 
-__all__ = ["MLP", "DiT", "NCSNpp", "Network", "UNet", "build", "force_norms", "names", "register"]
+__all__ = [
+    "MLP",
+    "DiT",
+    "Diffusers",
+    "NCSNpp",
+    "Network",
+    "UNet",
+    "build",
+    "force_norms",
+    "names",
+    "register",
+]  # fmt: skip

@@ -24,7 +24,16 @@ MOST_STEPS = 1_000_000
 
 
 class TimeGrid(Component, ABC, known_as="grid"):
-    """n + 1 times of an SDE, from noise level sigma_max down to sigma_min > 0."""
+    """n + 1 times of an SDE, from noise level sigma_max down to sigma_min > 0.
+
+    Attributes:
+        from_infinity: a walk begins with the noise itself, at an infinite level: a denoising of it,
+            one evaluation, leads to the first of the times.
+        to_zero: a walk ends with a denoising, one evaluation, at the last of the times.
+    """
+
+    from_infinity: bool = False
+    to_zero: bool = False
 
     def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
         self.sigma_min = sigma_min
@@ -55,7 +64,7 @@ class TimeGrid(Component, ABC, known_as="grid"):
                 f"{self.sigma_max:g}; give a level within it"
             )
         shorter = copy.copy(self)
-        shorter.sigma_max = level
+        shorter.sigma_max, shorter.from_infinity = level, False
         return shorter
 
     @final

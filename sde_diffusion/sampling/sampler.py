@@ -74,7 +74,8 @@ class Watch:
 class Sampler:
     """A solver on a grid of an SDE, asking a (guided) denoiser.
 
-    ``denoise_last`` adds one denoising at the last noise level, counted as an evaluation.
+    ``denoise_last`` adds one denoising at the last noise level, counted as an evaluation; so does
+    a grid that ends at zero, and one that begins at infinity at its beginning.
     """
 
     sde: SDE
@@ -109,7 +110,7 @@ class Sampler:
                 f"grid.sigma_min={grid.sigma_min:g}, grid.sigma_max={grid.sigma_max:g}: outside "
                 f"the model's training range {low:g} .. {high:g}; give noise levels within it"
             )
-        return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last)
+        return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last or grid.to_zero)
 
     def decoded_by(self, codec: Codec) -> Sampler:
         """The same, whose samples are made pictures of by ``codec``."""
@@ -119,7 +120,7 @@ class Sampler:
         """Steps that ``nfe`` network evaluations a sample buy (a guidance pair costs two)."""
         if nfe is None or self.solver.adaptive:
             return self.solver.steps(nfe)
-        cost, last = self.denoiser.cost, int(self.denoise_last)
+        cost, last = self.denoiser.cost, self.denoise_last + self.grid.from_infinity
         calls, rest = divmod(nfe, cost)
         if nfe < 1:
             raise InputError(f"nfe={nfe}: give a number of evaluations >= 1")
@@ -131,7 +132,8 @@ class Sampler:
         try:
             return self.solver.steps(calls - last)
         except BudgetError as error:
-            terms = error.terms + ", one call denoises at the end" * last
+            terms = error.terms + ", one call denoises at the end" * self.denoise_last
+            terms += ", one at the start" * self.grid.from_infinity
             terms += f", a guided call costs {cost}" * (cost > 1)
             raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
 
@@ -155,14 +157,14 @@ class Sampler:
         self.solver.check_condition(request.cond)
         self.denoiser.check_condition(request.cond)
         level = request.start.level
-        grid = self.grid if level is None else self.grid.starting_at(level)
-        times = grid.times(self.sde, self.steps(request.nfe))
+        walker = self if level is None else replace(self, grid=self.grid.starting_at(level))
+        times = walker.grid.times(self.sde, walker.steps(request.nfe))
         with tqdm(
             total=n, desc=watch.progress, unit="image", disable=watch.progress is None
         ) as bar:
             for first in range(0, n, run.batch_size):
                 part = request.rows(slice(first, first + run.batch_size))
-                yield self._batch(part, times, run, watch, watch.recorded - first)
+                yield walker._batch(part, times, run, watch, watch.recorded - first)
                 bar.update(len(part.seeds))
                 if watch.on_batch is not None:
                     watch.on_batch(len(part.seeds))
@@ -175,7 +177,7 @@ class Sampler:
         back = self.denoiser.backward_passes
         recorder = Recorder(self.denoiser, recorded) if recorded > 0 else None
         cond = None if request.cond is None else request.cond.to(run.device)
-        ask = Ask(self.sde, recorder or self.denoiser, cond)
+        ask = Ask(self.sde, recorder or self.denoiser, cond, after=int(self.grid.to_zero))
         shape = request.size or self.denoiser.space.shape
         drawn = request.seeds, shape, run.dtype, run.device
         noise, own = self.noise.batch(*drawn), request.start.n
@@ -188,7 +190,11 @@ class Sampler:
             if watch.on_step is not None:
                 watch.on_step(at, x)
 
-        x = request.start.state(self.sde, n, times[0])
+        if self.grid.from_infinity:
+            # DDIM from x_t = n, of which nothing is the image: x_s = alpha_s D + sigma_s n.
+            x = self.sde.perturb(ask.noise_denoised(n), times[0], n)
+        else:
+            x = request.start.state(self.sde, n, times[0])
         x = self.solver.solve(ask, x, times, noise, observe)
         end = ask.at(float(times[-1]))
         x = ask.denoise(x, end) if self.denoise_last else x / end.alpha

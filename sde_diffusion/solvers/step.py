@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,8 @@ from sde_diffusion.process.sde import SDE, Marginal
 @dataclass(frozen=True)
 class Step:
     """Step i of n, from the marginal a at time t down to b at time s; made once for a grid.
+
+    n counts a denoising that ends the walk after the grid, if there is one.
 
     Plain numbers, so that nothing in a step reads the device.
     """
@@ -43,10 +46,10 @@ class Step:
         return self.left == 1
 
 
-def walk(sde: SDE, times: Tensor) -> tuple[Step, ...]:
-    """The steps of a grid of decreasing ``times`` [n + 1], float64."""
+def walk(sde: SDE, times: Tensor, after: int = 0) -> tuple[Step, ...]:
+    """The steps of a grid of decreasing ``times`` [n + 1], float64; ``after`` more follow."""
     pairs = list(pairwise(sde.marginals(times)))
-    return tuple(Step(a, b, i, len(pairs)) for i, (a, b) in enumerate(pairs))
+    return tuple(Step(a, b, i, len(pairs) + after) for i, (a, b) in enumerate(pairs))
 
 
 def times_of(steps: Sequence[Step]) -> Tensor:
@@ -59,7 +62,8 @@ class Ask:
     """An SDE with a (guided) denoiser and a condition, along the ``steps`` of a grid.
 
     States are x_t [N, *shape] in the SDE's own scale. ``denoise``, ``residual``, ``noise``,
-    ``score`` and ``drift`` spend one evaluation a row.
+    ``score`` and ``drift`` spend one evaluation a row. ``after`` steps follow those of the grid: 1
+    where a denoising ends the walk, and so no step of the grid is the last one.
     """
 
     def __init__(
@@ -68,18 +72,25 @@ class Ask:
         denoiser: Denoiser,
         cond: Condition | None = None,
         steps: Sequence[Step] = (),
+        after: int = 0,
     ) -> None:
         self.sde, self.denoiser, self.cond, self.steps = sde, denoiser, cond, steps
+        self.after = after
         self._stages: dict[float, list[Marginal]] = {}
         self._slopes: dict[float, tuple[float, float]] = {}
 
     def along(self, times: Tensor) -> Ask:
         """The same process, about to be walked along ``times`` [n + 1]."""
-        return Ask(self.sde, self.denoiser, self.cond, walk(self.sde, times))
+        steps = walk(self.sde, times, self.after)
+        return Ask(self.sde, self.denoiser, self.cond, steps, self.after)
 
     def rows(self, rows: slice | Tensor) -> Ask:
         """The same process for some rows of the batch (a solver that runs per sample)."""
         return Ask(self.sde, self.denoiser, None if self.cond is None else self.cond[rows])
+
+    def noise_denoised(self, n: Tensor) -> Tensor:
+        """D at an infinite noise level, where x_t is the noise n [N, *shape]: one evaluation."""
+        return self.denoiser(n, torch.tensor(math.inf, dtype=torch.float64), self.cond)
 
     def at(self, t: float) -> Marginal:
         """The marginal at any time."""

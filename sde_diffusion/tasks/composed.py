@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sde_diffusion.config import groups
 from sde_diffusion.config.compose import build
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance import Guidance
@@ -26,14 +27,29 @@ def guided(config: Any, denoiser: Denoiser) -> Denoiser:
     return guided_by(denoiser, list(guidance_of(config).values()))
 
 
-def sampler_of(config: Any, denoiser: Denoiser) -> Sampler:
-    """The sampler of a composed config: groups sde, solver, grid, noise, guidance."""
-    grid = config.get("grid")
+def grid_of(config: Any, brought: TimeGrid | None = None) -> TimeGrid | None:
+    """The grid of a composed config: the one that a model brings, where the config has no other
+    than the usual one of its solver."""
+    node = config.get("grid")
+    if node is None:
+        return brought
+    grid: TimeGrid = build(node, "grid", TimeGrid)
+    solver = groups.named("solver", build(config.solver, "solver", Solver))
+    usual = None if solver is None else groups.brings("solver", solver).get("grid")
+    untouched = usual is not None and grid.fields() == groups.resolve("grid", usual).fields()
+    if brought is not None and untouched and groups.named("grid", grid) == usual:
+        return brought
+    return grid
+
+
+def sampler_of(config: Any, denoiser: Denoiser, brought: TimeGrid | None = None) -> Sampler:
+    """The sampler of a composed config: groups sde, solver, grid, noise, guidance; ``brought`` is
+    the grid of the model's files."""
     return Sampler.build(
         build(config.sde, "sde", SDE),
         guided(config, denoiser),
         build(config.solver, "solver", Solver),
-        None if grid is None else build(grid, "grid", TimeGrid),
+        grid_of(config, brought),
         build(config.noise, "noise", NoiseSource),
         bool(config.denoise_last),
     )

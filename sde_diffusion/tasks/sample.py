@@ -46,7 +46,8 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, SampleTask) as job:
         task, seeds = job.task, seed_list(job.task.seeds, job.task.n)
         cond = job.condition(seeds)
-        sampler = sampler_of(config, job.model.denoiser).decoded_by(job.model.codec)
+        sampler = sampler_of(config, job.model.denoiser, job.model.grid)
+        sampler = sampler.decoded_by(job.model.codec)
         if task.animation:
             check_animation(sampler)
         job.begin()

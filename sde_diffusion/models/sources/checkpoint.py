@@ -18,4 +18,6 @@ def recognised(path: Path) -> bool:
 def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
     """The model of a file that ``train``, ``ema`` or ``convert`` wrote."""
     spec, denoiser = load_denoiser(path, dtype)
-    return OpenedModel(denoiser, str(path), denoiser.source, spec.conditioner)
+    return OpenedModel(
+        denoiser, str(path), denoiser.source, spec.conditioner, grid=spec.grid, spec=spec
+    )

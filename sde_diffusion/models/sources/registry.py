@@ -56,6 +56,7 @@ class Source:
 SOURCES: Sequence[Source] = (
     Source("a training run's folder", "sde_diffusion.models.sources.run_folder"),
     Source("a checkpoint", "sde_diffusion.models.sources.checkpoint"),
+    Source("a folder of diffusers", "sde_diffusion.models.sources.diffusers"),
 )
 
 

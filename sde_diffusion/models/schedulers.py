@@ -1,0 +1,223 @@
+"""What a scheduler_config.json of diffusers says of its model: prediction, levels, and a grid.
+
+Every key is honoured, or stands in a ``Finding`` that says so and what to give in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sde_diffusion.denoisers.timesteps import Timesteps
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import Finding
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.timesteps import ByTimestep, FlowShift
+
+FILE = "scheduler_config.json"
+# Classes by the way they lay their levels, without the word Scheduler; the method of each here.
+PLAIN = {"DDIM": "ddim", "DDIMParallel": "ddim", "DDPM": "ancestral", "DDPMParallel": "ancestral",
+         "PNDM": "ipndm"}  # fmt: skip
+SIGMA = {"EulerDiscrete": "ddim", "EulerAncestralDiscrete": "ancestral", "HeunDiscrete": "heun",
+         "LMSDiscrete": "lms", "KDPM2Discrete": "dpm2", "KDPM2AncestralDiscrete": "ancestral",
+         "DPMSolverSDE": "dpmpp_2m_sde"}  # fmt: skip
+BEYOND = {"DPMSolverMultistep": "dpmpp_2m", "DPMSolverSinglestep": "dpmpp_2s",
+          "UniPCMultistep": "unipc", "DEISMultistep": "deis", "SASolver": "sa_solver"}  # fmt: skip
+FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
+SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW}
+# Their network answers with an end of the path, not with the mean of the images.
+CONSISTENCY = ("LCM", "TCD", "CMStochasticIterative", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
+BETAS = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "squaredcos",
+         "sigmoid": "sigmoid"}  # fmt: skip
+FLOW_MIN = 1e-6  # a flow's network takes any t > 0
+# Keys that say how a step is made. Here solver= says that.
+OF_THE_SOLVER = (
+    "solver_order", "solver_type", "algorithm_type", "lower_order_final", "euler_at_final",
+    "variance_type", "skip_prk_steps", "predict_x0", "disable_corrector", "solver_p",
+    "lambda_min_clipped", "predictor_order", "corrector_order", "tau_func", "noise_sampler_seed",
+    "stochastic_sampling", "eta",
+)  # fmt: skip
+# Keys of what is switched off, or has no bearing then: key -> the switch.
+SWITCHED = {
+    "clip_sample_range": "clip_sample", "dynamic_thresholding_ratio": "thresholding",
+    "sample_max_value": "thresholding", "flow_shift": "use_flow_sigmas",
+    "base_shift": "use_dynamic_shifting", "max_shift": "use_dynamic_shifting",
+    "base_image_seq_len": "use_dynamic_shifting", "max_image_seq_len": "use_dynamic_shifting",
+    "time_shift_type": "use_dynamic_shifting",
+}  # fmt: skip
+REMEDY = {
+    "clip_sample": "guidance=clip clips the denoised image",
+    "thresholding": "guidance=clip clips, without the quantile",
+    "use_dynamic_shifting": "grid=flow_shift grid.shift=S, S = e^mu of the size",
+    "shift_terminal": "give the levels: grid=explicit",
+    "use_beta_sigmas": "give the levels: grid=explicit",
+    "use_lu_lambdas": "give the levels: grid=explicit",
+    "invert_sigmas": "give the levels: grid=explicit",
+    "interpolation_type": "levels between two numbers are interpolated in log sigma",
+}
+
+
+@dataclass
+class Schedule:
+    """What a scheduler says of a model.
+
+    Attributes:
+        parameterization, arguments: a registered name and its arguments.
+        grid: its levels. sigma_min, sigma_max: those that the network was trained on.
+        solver: the method here that is its own. findings: each key.
+    """
+
+    parameterization: str
+    arguments: dict[str, Any]
+    grid: TimeGrid
+    sigma_min: float
+    sigma_max: float
+    solver: str
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Reader:
+    """The keys of a config, of which it remembers those that were read."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = {key: value for key, value in config.items() if not key.startswith("_")}
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any, kind: type | tuple[type, ...] = object) -> Any:
+        """The value of a key, honoured by whoever asks; InputError for one of another kind."""
+        self.read.add(key)
+        value = self.config.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{FILE}: {key}={str(value)[:40]} is no {default!r} or the like")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        value = self.get(key, default, (int, float))
+        return float(value)
+
+    def count(self, key: str, default: int) -> int:
+        value: int = self.get(key, default, int)
+        return value
+
+    def flag(self, key: str) -> bool:
+        return bool(self.get(key, False, bool))
+
+    def findings(self) -> list[Finding]:
+        """All keys, each honoured or not."""
+        return [self._finding(key, value) for key, value in sorted(self.config.items())]
+
+    def _finding(self, key: str, value: Any) -> Finding:
+        shown = str(value)[:60]
+        switch = SWITCHED.get(key)
+        if key in self.read:
+            return Finding(key, shown, FILE)
+        if value is None or value is False or (switch and not self.config.get(switch)):
+            return Finding(key, shown, f"{FILE}: switched off")
+        if switch:
+            return Finding(key, shown, f"{FILE}: with {switch}", False)
+        if key in OF_THE_SOLVER:
+            return Finding(key, shown, f"{FILE}: of its method; solver= chooses one here", False)
+        return Finding(key, shown, f"{FILE}: {REMEDY.get(key, 'unknown here, left out')}", False)
+
+
+def read_schedule(config: Mapping[str, Any]) -> Schedule:
+    """What ``config`` says; InputError for a class that is none of the known, or a bad value."""
+    name = str(config.get("_class_name", "")).removesuffix("Scheduler")
+    if name in CONSISTENCY:
+        raise InputError(
+            f"{FILE}: {name}Scheduler belongs to a consistency or distilled model, which is no "
+            "denoiser: solvers on it are wrong; give model.steps of its own library"
+        )
+    if name not in SOLVERS:
+        raise InputError(
+            f"{FILE}: _class_name={name[:40]}Scheduler is not read; it may be one of "
+            f"{', '.join(SOLVERS)}"
+        )
+    keys = Reader(config)
+    prediction = keys.get("prediction_type", "epsilon", str)
+    flow = name in FLOW or prediction == "flow_prediction"
+    if not flow and prediction not in PREDICTIONS:
+        raise InputError(
+            f"{FILE}: prediction_type={prediction[:40]} is none of {', '.join(PREDICTIONS)}, "
+            "flow_prediction"
+        )
+    schedule = _flow(keys, name) if flow else _discrete(keys, name, PREDICTIONS[prediction])
+    method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
+    schedule.findings = [method, *keys.findings()]
+    return schedule
+
+
+def _discrete(keys: Reader, name: str, prediction: str) -> Schedule:
+    start, end = (8.5e-4, 0.012) if name.startswith(("Heun", "KDPM2", "DPMSolverSDE")) else (
+        1e-4, 0.02,
+    )  # fmt: skip
+    kind = keys.get("beta_schedule", "linear", str)
+    if kind not in BETAS:
+        raise InputError(f"{FILE}: beta_schedule={kind[:40]} is none of {', '.join(BETAS)}")
+    trained = keys.get("trained_betas", None, list)
+    betas = {
+        "betas": BETAS[kind],
+        "beta_start": keys.number("beta_start", start),
+        "beta_end": keys.number("beta_end", end),
+        "timesteps": keys.count("num_train_timesteps", 1000),
+        "trained_betas": trained,
+        "zero_terminal_snr": keys.flag("rescale_betas_zero_snr"),
+    }
+    table = Timesteps(**betas)
+    grid = ByTimestep(betas, **_laid(keys, name))
+    return Schedule(
+        "discrete", {"predicts": prediction, **betas}, grid, table.sigma_min, table.sigma_max,
+        SOLVERS[name],
+    )  # fmt: skip
+
+
+def _laid(keys: Reader, name: str) -> dict[str, Any]:
+    """Arguments of ``ByTimestep``."""
+    usual = "leading" if name in PLAIN else "linspace"
+    spacing = keys.get("timestep_spacing", usual, str)
+    offset = keys.count("steps_offset", 0)
+    spread = "karras" if keys.flag("use_karras_sigmas") else "none"
+    spread = "exponential" if keys.flag("use_exponential_sigmas") else spread
+    # A walk that ends at the least level has none of its own there: else it would stand still.
+    above = spacing == "trailing" or (spacing == "leading" and offset > 0) or name in BEYOND
+    if "set_alpha_to_one" in keys.config or name == "PNDM":
+        to_zero = bool(keys.config.get("set_alpha_to_one", name != "PNDM"))
+        key = "set_alpha_to_one"
+    else:
+        to_zero = keys.config.get("final_sigmas_type", "zero") == "zero"
+        key = "final_sigmas_type"
+    if to_zero or above:
+        keys.read.add(key)
+    return {
+        "spacing": spacing,
+        "offset": offset,
+        "beyond": name in BEYOND,
+        "spread": spread,
+        "to_zero": to_zero or not above,
+    }
+
+
+def _flow(keys: Reader, name: str) -> Schedule:
+    steps = keys.count("num_train_timesteps", 1000)
+    keys.flag("use_flow_sigmas")
+    key = "shift" if name in FLOW else "flow_shift"
+    shift = keys.number(key, 1.0)
+    lay = "euler" if name in FLOW else "unipc" if name == "UniPCMultistep" else "dpm"
+    if keys.config.get("final_sigmas_type", "zero") == "zero":
+        keys.read.add("final_sigmas_type")
+    # diffusers does not look at them either, where the levels are those of a flow.
+    keys.read |= {"beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset"}
+    grid = FlowShift(shift, steps, lay)
+    return Schedule(
+        "straight",
+        {"scale": float(steps), "from_data": False},
+        grid,
+        FLOW_MIN,
+        math.inf,
+        SOLVERS[name],
+    )

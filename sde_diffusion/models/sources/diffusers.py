@@ -1,0 +1,213 @@
+"""diffusers' folders: a pipeline of a network and a scheduler, or the network alone.
+
+Of ``model_index.json`` only the names of known classes are read: nothing that stands in a folder
+runs. Weights are safetensors, whole or in shards, or a ``.bin`` that holds tensors alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.config import groups
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.file import shapes
+from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.schedulers import CONSISTENCY, FILE, Schedule, read_schedule
+from sde_diffusion.models.sources.weights import json_file, stored
+from sde_diffusion.models.spec import Spec
+from sde_diffusion.networks.diffusers import CLASSES
+from sde_diffusion.system.names import name_of
+from sde_diffusion.system.notice import notice
+from sde_diffusion.system.storage import fingerprint
+
+INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model"
+NETWORKS = ("unet", "transformer")
+LIBRARIES = ("diffusers", "transformers", None)
+# Names of attention's weights before diffusers 0.17.
+RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.",
+           ".proj_attn.": ".to_out.0."}  # fmt: skip
+MARK = "_sde_diffusion"  # what a folder that was written here says of its labels
+
+
+def recognised(path: Path) -> bool:
+    """Whether a folder has the index of a pipeline, or the config of a network."""
+    return path.is_dir() and ((path / INDEX).is_file() or (path / CONFIG).is_file())
+
+
+def opened(
+    path: Path, dtype: torch.dtype, scheduler: Mapping[str, Any] | None = None
+) -> OpenedModel:
+    """The model of a folder.
+
+    Args:
+        scheduler: the entries of a scheduler_config.json, for a folder without one.
+    """
+    try:
+        spec, tensors, findings, names = read(path, scheduler)
+    except InputError as error:
+        raise InputError(f"checkpoint={path}: {error}") from error
+    denoiser = spec.build()
+    denoiser.network.load_state_dict(tensors)
+    denoiser.network.to(dtype)
+    denoiser.source = _fingerprint(names)
+    left_out = [f"{f.key}={f.value}" for f in findings if not f.honoured]
+    if left_out:
+        notice(
+            f"{path.name}: not done unless asked for: {', '.join(left_out)} ('sde-diffusion "
+            "inspect' says what to give)"
+        )
+    return OpenedModel(
+        denoiser.eval().requires_grad_(False), str(path), denoiser.source, spec.conditioner,
+        findings=tuple(findings), grid=spec.grid, spec=spec,
+    )  # fmt: skip
+
+
+def read(
+    path: Path, scheduler: Mapping[str, Any] | None
+) -> tuple[Spec, dict[str, Tensor], list[Finding], list[Path]]:
+    """Spec, weights by name, findings, and the files that were read."""
+    index = json_file(path / INDEX) if (path / INDEX).is_file() else {}
+    folder = path / network_of(index) if index else path
+    config = json_file(folder / CONFIG)
+    class_name = str(config.get("_class_name", ""))
+    if class_name not in CLASSES:
+        raise InputError(
+            f"{CONFIG}: _class_name={class_name[:60]!r}; only {', '.join(CLASSES)} are read"
+        )
+    where = path / "scheduler" / FILE
+    if scheduler is None and not where.is_file():
+        raise InputError(
+            "nothing in the folder says at which noise levels it was trained; give the folder of "
+            "its pipeline, or load(path, scheduler={'_class_name': 'DDPMScheduler', ...})"
+        )
+    schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
+    spec, findings = described(class_name, config, index, schedule)
+    files = stored(folder, WEIGHTS)
+    tensors = {f"network.{_renamed(name)}": value for name, value in files.tensors().items()}
+    expected = shapes(spec)
+    strange = sorted(set(expected) ^ set(tensors)) or [
+        name for name, shape in expected.items() if tensors[name].shape != shape
+    ]
+    if strange:
+        raise InputError(
+            f"weights do not fit {class_name} of {CONFIG}: {strange[0].removeprefix('network.')} "
+            "is missing, strange or of another shape"
+        )
+    files_read = [p for p in (path / INDEX, folder / CONFIG, where) if p.is_file()]
+    return spec, tensors, [*findings, *schedule.findings], [*files_read, *files.paths]
+
+
+def network_of(index: Mapping[str, Any]) -> str:
+    """The folder of a pipeline's network; InputError for a pipeline that cannot be drawn."""
+    pipeline = str(index.get("_class_name", ""))
+    if pipeline.startswith(("Consistency", "LatentConsistency", *CONSISTENCY)):
+        raise InputError(
+            f"{INDEX}: {pipeline[:60]} is a consistency model, which is no denoiser: solvers on "
+            "it are wrong; draw it with its own pipeline"
+        )
+    parts = {key: value for key, value in index.items() if not key.startswith("_")}
+    known = {key: value for key, value in parts.items() if isinstance(value, list)}
+    for key, value in known.items():
+        if len(value) != 2 or value[0] not in LIBRARIES:
+            raise InputError(
+                f"{INDEX}: {key[:40]} is of library {str(value[:1])[:60]}, which is code of the "
+                "folder or of a package unknown here; it is not run"
+            )
+    present = [key for key, value in known.items() if value[0] is not None]
+    latent = [key for key in present if "vae" in key or "vq" in key]
+    if latent:
+        raise InputError(
+            f"{INDEX}: {latent[0]}: a model of latents, whose autoencoder is not read yet; "
+            "give a model of pixels"
+        )
+    networks = [key for key in present if key in NETWORKS]
+    others = [key for key in present if key not in (*NETWORKS, "scheduler")]
+    if len(networks) != 1 or others:
+        what = f"has {others[0]} too" if others else f"has {len(networks)} networks"
+        raise InputError(f"{INDEX}: {pipeline[:60]} {what}; give a pipeline of one unet, scheduler")
+    return networks[0]
+
+
+def described(
+    class_name: str, config: Mapping[str, Any], index: Mapping[str, Any], schedule: Schedule
+) -> tuple[Spec, list[Finding]]:
+    """What is rebuilt, and what of the network's config says so."""
+    size, channels = config.get("sample_size"), config.get("in_channels", 3)
+    sides = [size, size] if isinstance(size, int) else size
+    shape = [channels, *sides] if isinstance(sides, list) and len(sides) == 2 else []
+    if not shape or any(type(side) is not int or not 0 < side <= 8192 for side in shape):
+        raise InputError(f"{CONFIG}: sample_size={str(size)[:40]} is no size of an image")
+    classes, null, dropped = labels_of(class_name, config)
+    names = _names(index, classes)
+    arguments = {
+        "class_name": class_name,
+        "config": {key: value for key, value in config.items() if not key.startswith("_")},
+        "channels": channels,
+        "classes": classes,
+        "null_class": null,
+        "nothing_dropped": not dropped,
+    }
+    grid = schedule.grid
+    spec = Spec(
+        network="diffusers",
+        network_args=arguments,
+        parameterization=schedule.parameterization,
+        parameterization_args=schedule.arguments,
+        shape=tuple(shape),
+        sigma_min=schedule.sigma_min,
+        sigma_max=schedule.sigma_max,
+        classes=classes,
+        class_names=names,
+        config={"grid": {groups.named("grid", grid) or name_of(type(grid)): grid.fields()}},
+    )
+    prediction = schedule.arguments.get("predicts", "flow")
+    label = "number of the level, a fraction between two"
+    if schedule.parameterization == "straight":
+        label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"
+    return spec, [
+        Finding("family", f"diffusers {class_name}", f"{CONFIG}: _class_name"),
+        Finding("prediction", str(prediction), f"{FILE}: prediction_type, _class_name"),
+        Finding("label", label, "the family"),
+        Finding("levels", f"{spec.sigma_min:.4g} .. {spec.sigma_max:.4g}", f"{FILE}: betas, shift"),
+        Finding("classes", f"{classes}, no label: {null if dropped else 'no entry'}", CONFIG),
+        Finding("codec", "pixels", f"{INDEX}: no autoencoder"),
+        Finding("size", "x".join(map(str, shape)), f"{CONFIG}: in_channels, sample_size"),
+    ]
+
+
+def labels_of(class_name: str, config: Mapping[str, Any]) -> tuple[int, int | None, bool]:
+    """Number of classes, the entry that stands for no label, and whether there is one."""
+    transformer = class_name.startswith("DiT")
+    entries = config.get("num_embeds_ada_norm" if transformer else "num_class_embeds")
+    entries = 1000 if entries is None and transformer else entries
+    if entries is None:
+        return 0, None, True
+    if type(entries) is not int or not 0 < entries <= 1_000_000:
+        raise InputError(f"{CONFIG}: {str(entries)[:40]} classes; give a number from 1 to 1000000")
+    mark = config.get(MARK)
+    if isinstance(mark, Mapping) and type(mark.get("classes")) is int:
+        return mark["classes"], mark.get("null_class"), mark.get("null_class") is not None
+    return (entries, entries, True) if transformer else (entries, None, False)
+
+
+def _names(index: Mapping[str, Any], classes: int) -> tuple[str, ...]:
+    held = index.get("id2label")
+    if not isinstance(held, Mapping) or {str(key) for key in held} != set(map(str, range(classes))):
+        return ()
+    return tuple(str(held.get(str(k), held.get(k))) for k in range(classes))
+
+
+def _renamed(name: str) -> str:
+    for old, new in RENAMED.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    return hashlib.sha256(" ".join(map(fingerprint, paths)).encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""Weights and configs of other people's folders, read with bounds and without running anything."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.system import strict_json
+from sde_diffusion.system.sealed import check_header
+
+MAX_JSON = 16 * 2**20
+MAX_SHARDS = 1000
+
+
+def json_file(path: Path) -> dict[str, Any]:
+    """The object of a JSON file of at most ``MAX_JSON`` bytes; InputError for anything else."""
+    if not path.is_file():
+        raise InputError(f"{path.name}: no such file in the folder")
+    if path.stat().st_size > MAX_JSON:
+        raise InputError(f"{path.name}: {path.stat().st_size} bytes are no config")
+    try:
+        value = strict_json.loads(path.read_bytes(), finite=False)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path.name}: no JSON ({str(error)[:80]})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path.name}: holds a {type(value).__name__}, not an object")
+    return value
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The files that a network's weights are in."""
+
+    paths: tuple[Path, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them, by name; InputError for what is no file of tensors."""
+        held: dict[str, Tensor] = {}
+        for path in self.paths:
+            part = _pickled(path) if path.suffix == ".bin" else _safe(path)
+            twice = sorted(set(held) & set(part))
+            if twice:
+                raise InputError(f"{path.name}: {twice[0]} stands in another file too")
+            held |= part
+        return held
+
+
+def stored(folder: Path, stem: str) -> Stored:
+    """The weights called ``stem`` in a folder: safetensors before ``.bin``, whole or in shards."""
+    for name in (f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.bin"):
+        if name.endswith(".json") and (folder / name).is_file():
+            return Stored(_shards(folder, json_file(folder / name)))
+        if (folder / name).is_file():
+            return Stored((folder / name,))
+    variants = sorted(folder.glob(f"{stem}.*.safetensors"))
+    if len(variants) == 1:
+        return Stored((variants[0],))
+    raise InputError(
+        f"{folder.name}: has no {stem}.safetensors, no shards of it and no .bin"
+        + (f", but {len(variants)} variants; keep one" if variants else "")
+    )
+
+
+def _shards(folder: Path, index: dict[str, Any]) -> tuple[Path, ...]:
+    listed = index.get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
+        raise InputError("index of the shards: weight_map is no map of names")
+    names = sorted(set(listed.values()))
+    if len(names) > MAX_SHARDS:
+        raise InputError(f"index of the shards: {len(names)} files; at most {MAX_SHARDS} are read")
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise InputError(f"index of the shards: {name[:60]!r} is no file of the folder")
+        if not (folder / name).is_file():
+            raise InputError(f"index of the shards: {name[:60]} is not there")
+    return tuple(folder / name for name in names)
+
+
+def _safe(path: Path) -> dict[str, Tensor]:
+    try:
+        check_header(path)
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path.name}: torn, or no safetensors ({str(error)[:80]})") from None
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a torch file; whatever else is pickled in it is refused, not run."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > 2 * path.stat().st_size + 2**20:
+            raise InputError(f"{path.name}: unpacks to {unpacked} bytes, far more than it has")
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file that is none makes torch raise
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:80]
+        raise InputError(
+            f"{path.name}: is not read: it holds more than tensors, or is torn ({reason}); "
+            "convert it to safetensors where you trust it"
+        ) from None
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise InputError(f"{path.name}: holds more than tensors by name")
+    return {str(name): value for name, value in held.items()}

@@ -1,0 +1,181 @@
+"""The grids of models of discrete time and of rectified flows, as diffusers' schedulers lay them.
+
+All end at zero, by a denoising at the last level, so that n evaluations of a solver with one a step
+are n of the scheduler's steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sde_diffusion.denoisers.timesteps import Timesteps
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.grids import TimeGrid, power_spaced
+from sde_diffusion.process.sde import SDE
+from sde_diffusion.system.ranges import OneOf, Within
+
+SPACINGS = ("leading", "trailing", "linspace")
+LAYS = ("euler", "unipc", "dpm")
+SPREADS = ("none", "karras", "exponential")
+
+
+class ByTimestep(TimeGrid):
+    """The noise levels of N numbers k of a discrete process, which are spread over 0 .. T-1.
+
+    ``leading`` i (T // N) + offset, ``trailing`` round(T - i T / N) - 1, ``linspace`` i (T-1) /
+    (N-1) (arXiv:2305.08891, table 2).
+
+    Args:
+        betas: arguments of ``Timesteps``, {"betas": "scaled_linear", "beta_start": 0.00085}, say.
+        spacing: one of these three. offset: of ``leading``.
+        beyond: N + 1 numbers are laid and the smallest is left out, and a ``spread`` goes over all
+            T levels, not those of the spacing: so do DPM-Solver++, UniPC, DEIS and SA-Solver.
+        spread: ``karras`` or ``exponential``: as many levels between the same ends, spread by their
+            formula; ``none``: those of the numbers.
+        to_zero: false: the walk ends at the least level of the process.
+    """
+
+    def __init__(
+        self,
+        betas: Mapping[str, Any] | None = None,
+        spacing: Annotated[str, OneOf(*SPACINGS)] = "trailing",
+        offset: Annotated[int, Within("0 <= offset <= 100000")] = 0,
+        beyond: bool = False,
+        spread: Annotated[str, OneOf(*SPREADS)] = "none",
+        to_zero: bool = True,
+    ) -> None:
+        try:
+            self.table = Timesteps(**(betas or {}))
+        except (TypeError, InputError) as error:
+            raise InputError(
+                f"grid.betas: {str(error).removeprefix('parameterization.')}"
+            ) from None
+        if not 0 <= offset <= self.table.last:
+            raise InputError(f"grid.offset={offset}: give 0 to {self.table.last}")
+        self.betas, self.spacing, self.offset = betas, spacing, offset
+        self.beyond, self.spread, self.to_zero = beyond, spread, to_zero
+        self.from_infinity = (
+            self.table.zero_terminal_snr and spacing != "leading" and spread == "none"
+        )
+        super().__init__(self.table.sigma_min, self.table.sigma_max)
+        if math.isinf(self.sigma_max) and not self.from_infinity:
+            self.sigma_max = float(self.table.sigmas[-1])
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        count = n + self.to_zero + self.from_infinity
+        levels = self.levels(count, self._top())
+        if self.from_infinity:
+            levels = levels[1:]
+        if not self.to_zero:
+            levels = torch.cat([levels, self.table.sigmas[:1]])
+        if bool((levels.diff() >= 0).any()):
+            raise InputError(
+                f"nfe: {count} levels by {self.spacing} are not {count} different ones; give fewer"
+            )
+        return sde.time_at(levels)
+
+    def _top(self) -> float:
+        """T, or the number of the level that a walk starts from plus one."""
+        if self.from_infinity or self.sigma_max >= float(self.table.sigmas[-1]):
+            return self.table.last + 1.0
+        return float(self.table.number(torch.tensor(self.sigma_max, dtype=torch.float64))) + 1
+
+    def levels(self, count: int, top: float | None = None) -> Tensor:
+        """``count`` falling noise levels, float64; the first is the last of the table, which is
+        finite, also where a walk starts at infinity."""
+        end = self.table.last + 1.0 if top is None else top
+        if count > end:
+            raise InputError(f"nfe={count}: the model has {end:g} levels; give at most as many")
+        sigmas = self.table.level(self._numbers(count, end))
+        if self.spread == "none":
+            return sigmas
+        ends = (
+            self.table.sigmas[[-1, 0]] if self.beyond and end > self.table.last else sigmas[[0, -1]]
+        )
+        first, last = (ends if self.spread == "karras" else ends.log()).to(torch.float64)
+        unit = torch.linspace(0, 1, count, dtype=torch.float64)
+        spread = power_spaced(first, last, unit, 7.0 if self.spread == "karras" else 1.0)
+        return spread if self.spread == "karras" else spread.exp()
+
+    def _numbers(self, count: int, end: float) -> Tensor:
+        """k, falling, float64 [count]."""
+        more = count + self.beyond
+        if self.spacing == "trailing":
+            k = np.round(end - np.arange(count) * (end / count)) - 1
+        elif self.spacing == "leading":
+            k = (np.arange(more) * (end // more))[::-1][:count] + self.offset
+        else:
+            k = np.linspace(0, end - 1, more)[::-1][:count]
+            k = k.round() if self.beyond else k
+        return torch.from_numpy(np.minimum(k, end - 1).astype(np.float64))
+
+
+class FlowShift(TimeGrid):
+    """t' = s t / (1 + (s - 1) t) of N values t spread evenly, sigma = t' / (1 - t').
+
+    (Stable Diffusion 3, arXiv:2403.03206, eq. 23.)
+
+    Args:
+        shift: s, 1 for none; in log sigma it is a shift by log s.
+        timesteps: T. lay: the values t, as three families of diffusers' schedulers lay them:
+            ``euler`` from the noise itself, t = 1, down to 1 / T, shifted; ``unipc`` from 1 down to
+            1 / T, without the last of N + 1; ``dpm`` from 1 - 1 / T down to 0, without the last.
+    """
+
+    to_zero = True
+
+    def __init__(
+        self,
+        shift: Annotated[float, Within("1e-3 <= shift <= 1e3")] = 1.0,
+        timesteps: Annotated[int, Within("2 <= timesteps <= 1000000")] = 1000,
+        lay: Annotated[str, OneOf(*LAYS)] = "euler",
+    ) -> None:
+        self.shift, self.timesteps, self.lay = shift, timesteps, lay
+        self.from_infinity = lay != "dpm"
+        least, most = self._level(self._shifted(self._value([1e-3 / timesteps, 1 - 1 / timesteps])))
+        super().__init__(float(least), math.inf if self.from_infinity else float(most))
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        levels = self.levels(n + 1 + self.from_infinity)
+        return sde.time_at(levels[1:] if self.from_infinity else levels)
+
+    def levels(self, count: int) -> Tensor:
+        """``count`` falling noise levels, float64, the first infinite where a walk starts there."""
+        if self.lay == "dpm":
+            t = torch.linspace(self._top(1 - 1 / self.timesteps), 0, count + 1, dtype=torch.float64)
+            return self._level(self._shifted(t[:-1]))
+        least = self._value([1 / self.timesteps])
+        if self.lay == "euler":
+            t = torch.linspace(
+                self._top(1.0), float(self._shifted(least)), count, dtype=torch.float64
+            )
+        else:
+            t = torch.linspace(self._top(1.0), float(least), count + 1, dtype=torch.float64)[:-1]
+        return self._level(self._shifted(t))
+
+    def _top(self, usual: float) -> float:
+        """The t that is shifted to where a walk starts, if that is a level on its way."""
+        if self.from_infinity or (self.lay == "dpm" and self.sigma_max >= self._most()):
+            return usual
+        t = self.sigma_max / (1 + self.sigma_max)
+        return t / (self.shift - (self.shift - 1) * t)
+
+    def _most(self) -> float:
+        return float(self._level(self._shifted(self._value([1 - 1 / self.timesteps]))))
+
+    def _shifted(self, t: Tensor) -> Tensor:
+        return self.shift * t / (1 + (self.shift - 1) * t)
+
+    @staticmethod
+    def _value(t: list[float]) -> Tensor:
+        return torch.tensor(t, dtype=torch.float64)
+
+    @staticmethod
+    def _level(t: Tensor) -> Tensor:
+        return t / (1 - t)

@@ -1,0 +1,136 @@
+"""Scheduler configs: levels, predictions, and every key honoured or named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from sde_diffusion.denoisers.timesteps import DiscreteTime, StraightPath, Timesteps
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.schedulers import SOLVERS, read_schedule
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.process.timesteps import ByTimestep, FlowShift
+
+F64 = torch.float64
+
+
+@pytest.mark.parametrize(
+    ("fields", "low", "high"),
+    [
+        ({"betas": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}, 0.02917, 14.615),
+        ({}, 0.0100, 157.41),
+        ({"betas": "squaredcos"}, 0.00643, 20291),
+    ],
+)
+def test_the_published_tables_have_their_ends(
+    fields: dict[str, Any], low: float, high: float
+) -> None:
+    """Ends as measured of diffusers' tables, to the digits given."""
+    table = Timesteps(**fields)
+    assert table.sigma_min == pytest.approx(low, rel=5e-4)
+    assert table.sigma_max == pytest.approx(high, rel=5e-4)
+
+
+def test_numbers_and_levels_are_inverse() -> None:
+    table = Timesteps()
+    k = torch.tensor([0.0, 1.0, 3.7, 500.25, 998.5, 999.0], dtype=F64)
+    assert torch.allclose(table.number(table.level(k)), k, atol=1e-6)
+    assert torch.equal(table.level(torch.arange(1000)), table.sigmas)
+
+
+@pytest.mark.parametrize("predicts", ["v", "x0"])
+def test_the_limit_at_infinity_is_that_of_large_levels(predicts: str) -> None:
+    p = DiscreteTime(predicts, zero_terminal_snr=True)
+    far, limit = torch.tensor(1e9, dtype=F64), p.at_infinity()
+    found = [float(far * p.c_skip(far)), float(p.c_out(far)), float(far * p.c_in(far))]
+    assert found == pytest.approx(list(limit[:3]), abs=1e-8)
+    assert limit.c_noise == 999
+
+
+@pytest.mark.parametrize("from_data", [False, True])
+def test_a_straight_path_at_infinity(from_data: bool) -> None:
+    p = StraightPath(1000.0, from_data)
+    far, limit = torch.tensor(1e9, dtype=F64), p.at_infinity()
+    found = [float(c) for c in (far * p.c_skip(far), p.c_out(far), far * p.c_in(far))]
+    assert found == pytest.approx(list(limit[:3]), abs=1e-8)
+    assert float(p.c_noise(far)) == pytest.approx(limit.c_noise, abs=1e-5)
+
+
+def test_noise_says_nothing_of_an_image_at_zero_snr() -> None:
+    with pytest.raises(InputError, match="predicts=epsilon"):
+        DiscreteTime("epsilon", zero_terminal_snr=True)
+
+
+@pytest.mark.parametrize(
+    ("grid", "numbers"),
+    [
+        (ByTimestep(None, "leading", 1), [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]),
+        (ByTimestep(None, "trailing"), [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]),
+        (ByTimestep(None, "linspace"), [999, 888, 777, 666, 555, 444, 333, 222, 111, 0]),
+        (
+            ByTimestep(None, "linspace", beyond=True),
+            [999, 899, 799, 699, 599, 500, 400, 300, 200, 100],
+        ),
+    ],
+)
+def test_ten_numbers_as_diffusers_lays_them(grid: ByTimestep, numbers: list[int]) -> None:
+    found = Timesteps().number(grid.levels(10)).round().long().tolist()
+    assert found == numbers
+
+
+def test_the_last_level_of_a_shifted_flow() -> None:
+    """.008929 at 28 steps of shift 3, where the constructor's least is shifted once more."""
+    level = float(FlowShift(3.0).levels(28)[-1])
+    assert level / (1 + level) == pytest.approx(0.008929, abs=1e-6)
+
+
+@pytest.mark.parametrize("grid", [ByTimestep(), FlowShift(3.0), FlowShift(2.0, lay="dpm")])
+def test_a_grid_from_a_level_on_its_way_starts_there(grid: Any) -> None:
+    times = grid.starting_at(0.5).times(EDM(), 5)
+    assert float(times[0]) == pytest.approx(0.5, rel=0.02)
+    assert bool((times.diff() < 0).all())
+    assert len(times) == 6
+
+
+KNOWN = {
+    "_class_name": "DDIMScheduler", "_diffusers_version": "0.42.1", "beta_schedule": "linear",
+    "prediction_type": "v_prediction", "clip_sample": True, "thresholding": False,
+    "sample_max_value": 1.0, "strange": 3,
+}  # fmt: skip
+
+
+def test_every_key_is_honoured_or_named() -> None:
+    schedule = read_schedule(KNOWN)
+    honoured = {f.key: f.honoured for f in schedule.findings}
+    assert {key for key in KNOWN if not key.startswith("_")} <= set(honoured)
+    assert [key for key, done in honoured.items() if not done] == ["clip_sample", "strange"]
+    assert schedule.arguments["predicts"] == "v"
+
+
+def test_a_flow_reaches_infinity() -> None:
+    schedule = read_schedule({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
+    assert schedule.sigma_max == math.inf
+    assert schedule.grid.from_infinity
+    assert SOLVERS["FlowMatchEulerDiscrete"] == schedule.solver == "ddim"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"_class_name": "LCMScheduler"}, "no denoiser"),
+        ({"_class_name": "MyScheduler"}, "is not read"),
+        ({"prediction_type": "banana"}, "prediction_type"),
+        ({"beta_start": "0.1"}, "beta_start"),
+        ({"beta_start": math.nan}, "beta_start"),
+        ({"num_train_timesteps": 10**12}, "timesteps"),
+        ({"trained_betas": [0.1, 2.0]}, "do not rise"),
+        ({"beta_schedule": "secret"}, "beta_schedule"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_line(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        read_schedule({**KNOWN, **change})
+    assert "\n" not in str(caught.value)

@@ -135,7 +135,7 @@ def main() -> None:
     priors: list[Prior] = [Plane(), DigitsMixture(root), Heavy(2), Heavy(64)]
     cells, fine = {}, {}
     for prior in priors:
-        for noise in prior.noises[: 1 if prior.name == "heavy tails, d = 64" else 2]:
+        for noise in prior.noises:
             for kind in KINDS:
                 name = f"{prior.name}: {kind}, noise {noise:g}"
                 every = {key: (method, 100) for key, method in METHODS.items()}
@@ -144,7 +144,7 @@ def main() -> None:
                     lambda p=prior, k=kind, s=noise, e=every: cell(p, k, s, e),
                 )  # fmt: skip
         steps = {f"{key} {n}": (m, n) for key, (m, counts) in FINE.items() for n in counts}
-        if prior.name[:5] != "heavy" or prior.name.endswith("2"):
+        if prior.name.endswith("d = 2"):
             fine[prior.name] = once(
                 folder, f"fine_{prior.name}".replace(" ", "_"),
                 lambda p=prior, e=steps: cell(p, "mask", p.noises[0], e),

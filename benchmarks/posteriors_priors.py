@@ -33,7 +33,7 @@ class Prior(ABC):
     """A law of x [d] with its denoiser, and its posterior given y = A x + noise n."""
 
     name: str
-    noises: tuple[float, float] = (0.1, 0.5)
+    noises: tuple[float, ...] = (0.1, 0.5)
     measured: int  # how many y; each is drawn n times by a method
     draws: int
     denoiser: CountedDenoiser
@@ -122,7 +122,7 @@ class Plane(Mixture):
 class DigitsMixture(Mixture):
     """50 Gaussians fitted to 5,000 of MNIST's training images, diagonal in their principal axes."""
 
-    name, noises, measured, draws = "mixture of digits, d = 784", (0.05, 0.3), 8, 19
+    name, noises, measured, draws = "mixture of digits, d = 784", (0.05,), 8, 19
     components, floor = 50, 0.02
 
     def __init__(self, root: str | None) -> None:

@@ -16,7 +16,9 @@ class TMPD(LikelihoodGuidance):
     """D_y = D + sigma^2 J^T A^T C^-1 (y - A D), C = diag(A sigma^2 J^T A^T 1) + noise^2 I.
 
     C is the diagonal, by its rows' sums, of A V A^T + noise^2 I with Tweedie's covariance
-    V = sigma^2 J of x_0 given x. Linear operators; two backward passes a call.
+    V = sigma^2 J of x_0 given x. Where measured pixels depend on each other inversely the sums turn
+    negative, are cut at 0, and the move is too long: it diverges on masks and blurs of digits
+    (benchmarks/posteriors.md). Linear operators; two backward passes a call.
 
     Args:
         operator: A and its noise.

@@ -1,8 +1,7 @@
-"""Which method draws from the posterior? Against exact ones: ``posteriors.py [MNIST_FOLDER]``."""
+"""Which method draws from the posterior? Against exact ones; MNIST in ``MNIST_ROOT``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import render
 import torch
 from page import once
 from posteriors_heavy import Heavy
+from posteriors_page import coverage, one, overall
 from posteriors_priors import DOUBLE, KINDS, Dense, DigitsMixture, Plane, Prior
 from torch import Tensor
 
@@ -130,9 +130,8 @@ def cell(prior: Prior, kind: str, noise: float, methods: Mapping[str, Any]) -> d
 
 def main() -> None:
     """Write posteriors.md."""
-    root = sys.argv[1] if len(sys.argv) > 1 else None
     folder = Path(render.HERE).parent / "outputs" / "benchmark-posteriors"
-    priors: list[Prior] = [Plane(), DigitsMixture(root), Heavy(2), Heavy(64)]
+    priors: list[Prior] = [Plane(), DigitsMixture(), Heavy(2), Heavy(64)]
     cells, fine = {}, {}
     for prior in priors:
         for noise in prior.noises:
@@ -149,9 +148,14 @@ def main() -> None:
                 folder, f"fine_{prior.name}".replace(" ", "_"),
                 lambda p=prior, e=steps: cell(p, "mask", p.noises[0], e),
             )  # fmt: skip
-    from posteriors_page import values
-
-    render.page("posteriors", values(cells, fine, priors))
+    plane, digits, heavy2, heavy64 = (prior.name for prior in priors)
+    values = {
+        "cells": len(cells), "by_cell": coverage(cells), "plane": overall(cells, plane),
+        "digits": overall(cells, digits), "heavy2": overall(cells, heavy2),
+        "heavy64": overall(cells, heavy64), "fine_plane": one(fine[plane]),
+        "fine_heavy2": one(fine[heavy2]),
+    }  # fmt: skip
+    render.page("posteriors", values)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,19 @@ def average(numbers: Sequence[float]) -> tuple[float, float]:
     return mean, (sum((x - mean) ** 2 for x in numbers) / max(1, n - 1) / n) ** 0.5
 
 
+def size(value: float) -> str:
+    """Two digits, or that it diverged."""
+    return f"{value:.2f}" if value < 1000 else "> 1000"
+
+
 def row(name: str, found: Sequence[Mapping[str, Any]]) -> list[str]:
     """A method over some cells: each measurement counts once."""
     pooled = {k: [x for each in found for x in each[k]] for k in ("mean", "spread", "cov", "w2")}
     mean = max(0.0, average(pooled["mean"])[0]) ** 0.5
     # Draws far wider than they should be leave no sharp mean.
     cells = [f"{mean:.2f}" if average(pooled["spread"])[0] < WIDE**2 else "-"]
-    cells += [f"{average(pooled['spread'])[0] ** 0.5:.2f}"]
-    cells += [f"{average(pooled[key])[0]:.2f}" for key in ("cov", "w2")]
+    cells += [size(average(pooled["spread"])[0] ** 0.5)]
+    cells += [size(average(pooled[key])[0]) for key in ("cov", "w2")]
     for key in ("c50", "c90"):
         share, error = average([x for each in found for x in each[key]])
         cells.append(f"{100 * share:.0f} ± {100 * error:.0f}")
@@ -55,12 +60,6 @@ def coverage(cells: Cells) -> dict[str, Any]:
     return render.table(["cell", *methods], rows)
 
 
-def values(cells: Cells, fine: Cells, priors: Sequence[Any]) -> dict[str, Any]:
-    """What the page of text/posteriors.md names."""
-    found: dict[str, Any] = {"cells": len(cells), "by_cell": coverage(cells)}
-    for key, prior in zip(("plane", "digits", "heavy2", "heavy64"), priors, strict=True):
-        found[key] = overall(cells, prior.name)
-    for key, prior in (("plane", priors[0]), ("heavy2", priors[2])):
-        table = [row(name, [one]) for name, one in fine[prior.name].items()]
-        found[f"fine_{key}"] = render.table(HEAD, table)
-    return found
+def one(cell: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Every method in one cell."""
+    return render.table(HEAD, [row(name, [found]) for name, found in cell.items()])

@@ -125,8 +125,8 @@ class DigitsMixture(Mixture):
     name, noises, measured, draws = "mixture of digits, d = 784", (0.05,), 8, 19
     components, floor = 50, 0.02
 
-    def __init__(self, root: str | None) -> None:
-        images = to_float(MNIST(root=root).load().images[:5000]).double().flatten(1)
+    def __init__(self) -> None:
+        images = to_float(MNIST().load().images[:5000]).double().flatten(1)
         self.axes = torch.linalg.eigh(torch.cov(images.T)).eigenvectors.flip(1)
         z = images @ self.axes
         centres = z[:: len(z) // self.components][: self.components].clone()

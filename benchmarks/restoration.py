@@ -1,8 +1,7 @@
-"""What do restored pictures cost and keep? ``restoration.py MNIST_FOLDER``, with scikit-image."""
+"""What do restored pictures cost and keep? Needs scikit-image, and MNIST in ``MNIST_ROOT``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,12 +53,12 @@ METHODS: dict[str, Made] = {
 }
 
 
-def pictures(data: str, root: str) -> tuple[Tensor, Tensor | None]:
+def pictures(data: str) -> tuple[Tensor, Tensor | None]:
     """Held-out pictures [N, 1, H, W] in -1 .. 1, and the list of their lesions."""
     if data == "scans":
         phantoms = Scans(split="test").phantoms(0, PICTURES)
         return to_float(phantoms.images), phantoms.lesions
-    return to_float(MNIST(root=root, split="test").load().images[:PICTURES]), None
+    return to_float(MNIST(split="test").load().images[:PICTURES]), None
 
 
 def restored(
@@ -73,9 +72,9 @@ def restored(
     return found.x.clamp(-1, 1), found.nfe, found.backward_passes
 
 
-def task(data: str, name: str, root: str) -> dict[str, Any]:
+def task(data: str, name: str) -> dict[str, Any]:
     """One operator on one data set: all methods, and the classical way."""
-    truth, lesions = pictures(data, root)
+    truth, lesions = pictures(data)
     model, operator = load(data, precision="bfloat16"), TASKS[name]
     generator = torch.Generator().manual_seed(0)
     shape = tuple(truth.shape[1:])
@@ -108,12 +107,12 @@ def task(data: str, name: str, root: str) -> dict[str, Any]:
     return ways
 
 
-def denoising(root: str) -> dict[str, Any]:
+def denoising() -> dict[str, Any]:
     """Pure denoising, A = 1: the mean of 19 draws against D(y, noise), which is exact.
 
     Over the root mean square |x - D|, which is about the posterior's deviation.
     """
-    truth, _ = pictures("mnist", root)
+    truth, _ = pictures("mnist")
     truth, model, some = truth[: COVERED["mnist"]], load("mnist"), COVERED["mnist"]
     operator = Function(lambda x: x, noise=0.5)
     y = operator.measure(
@@ -140,7 +139,7 @@ def interval(numbers: list[float] | None, form: str, scale: float = 1.0) -> str:
     return f"{scale * mean:{form}} ± {1.96 * scale * error:{form}}"
 
 
-def table(data: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     head = ["task", "way", "NFE, backward", "PSNR, dB", "SSIM", "misfit", "50 %", "90 %",
             "PSNR of the mean of 19"]  # fmt: skip
     rows = []
@@ -169,27 +168,26 @@ def lesion_table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Write restoration.md."""
-    root, folder = sys.argv[1], HERE.parent / "outputs" / "benchmark-restoration"
-    sets = sys.argv[2:] or ["mnist", "scans"]
+    folder = HERE.parent / "outputs" / "benchmark-restoration"
     found = {
         data: {
             name: once(folder, f"{data}_{name}".replace(" ", "_").replace(",", ""),
-                       lambda d=data, n=name: task(d, n, root))
+                       lambda d=data, n=name: task(d, n))
             for name in TASKS
         }
-        for data in sets
+        for data in NFE
     }  # fmt: skip
-    values = {data: table(data, tasks) for data, tasks in found.items()}
-    pure = once(folder, "denoising", lambda: denoising(root))
-    if "scans" in found:
-        rows = [
-            [name, f"{c['nfe']:g}, {c['back']:g}", f"{c['bias']:.2f}", f"{c['spread']:.2f}"]
-            for name, c in pure.items()
-        ]
-        head = ["method", "NFE, backward", "|mean - D| / |x - D|", "deviation of draws / |x - D|"]
-        values["denoising"] = render.table(head, rows)
-        values["lesions"] = lesion_table(found["scans"])
-        render.page("restoration", {**values, "pictures": PICTURES})
+    pure = once(folder, "denoising", denoising)
+    rows = [
+        [name, f"{c['nfe']:g}, {c['back']:g}", f"{c['bias']:.2f}", f"{c['spread']:.2f}"]
+        for name, c in pure.items()
+    ]
+    head = ["method", "NFE, backward", "|mean - D| / |x - D|", "deviation of draws / |x - D|"]
+    values = {
+        "pictures": PICTURES, "mnist": table(found["mnist"]), "scans": table(found["scans"]),
+        "lesions": lesion_table(found["scans"]), "denoising": render.table(head, rows),
+    }  # fmt: skip
+    render.page("restoration", values)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from sde_diffusion.system.identity import Component, identity
 
 LABEL = re.compile(r"[\w.+-]{1,60}")
 MOST_SEEDS = 10_000_000
+# Values that can be typed: no component, no content in memory.
+PLAIN = (str, int, float, list, tuple, type(None))
 
 
 def choice(key: str, value: str, allowed: Iterable[str]) -> str:
@@ -86,7 +88,8 @@ class Choice:
     def words(self) -> list[str] | None:
         """What chooses it on the command line; None where nothing can."""
         grid = [] if self.grid is None else next(entries([self.grid], "grid")).words()
-        if self.name is None or grid is None:
+        typed = all(isinstance(value, PLAIN) for value in self.fields.values())
+        if self.name is None or grid is None or not typed:
             return None
         fields = [f"{self.group}.{name}={_word(v)}" for name, v in self.fields.items()]
         return [f"{self.group}={self.name}", *grid, *fields]

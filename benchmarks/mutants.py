@@ -78,9 +78,10 @@ def main() -> None:
     """Write mutants.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=MOST, help="mutants a file; 0 for every one")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds of each check that draws")
     asked = parser.parse_args()
     found = measured("mutants", "tests.mutants", "--most", str(asked.most))
-    wolf = measured("alarms", "tests.mutants.alarms", "--seeds", str(SEEDS))
+    wolf = measured("alarms", "tests.mutants.alarms", "--seeds", str(asked.seeds))
     records, clean = found["mutants"], found["clean"]
     every = sum({r["file"]: r["of"] for r in records}.values())
     survived = [r for r in records if r["outcome"] == "survived"]
@@ -117,7 +118,7 @@ def main() -> None:
         "alarm_seconds": wolf["seconds"],
         "alarms": render.table(["check", "seeds", "alarms"], alarms),
         "most": asked.most,
-        "seed_words": SEEDS,
+        "seed_words": asked.seeds,
     }
     render.page("mutants", values, facts=found["facts"])
 

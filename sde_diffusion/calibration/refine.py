@@ -22,7 +22,7 @@ STEPS = 3  # a round, at most
 DIFFERENCE = 2e-3  # of a scaled parameter
 DEPTH = 3  # answers of the network whose coefficients are free in a step
 NORMALS = 1  # and of the normal law
-BLOCKS = 4  # of the noises; a round differentiates one
+BLOCKS = 4
 PIXELS = 4096  # an image at most, that the fit sees
 FAR = 4.0  # the most that the logarithm of a level moves
 ENOUGH = 1e-3  # relative gain of a step below which a Jacobian is used up
@@ -76,9 +76,15 @@ class Parameters:
 
 
 class Fit:
-    """The state of a fit: parameters, what they give, and the Jacobians there."""
+    """The state of a fit: parameters, what they give, and the Jacobians there.
 
-    def __init__(self, problem: LeastSquares, rule: Rule, path: Path, sigma_min: float) -> None:
+    Args:
+        blocks: of the noises, at most; a round differentiates one.
+    """
+
+    def __init__(
+        self, problem: LeastSquares, rule: Rule, path: Path, sigma_min: float, blocks: int = BLOCKS
+    ) -> None:
         self.all, self.path = problem, path[slice(0, 0)]
         self.parameters = Parameters(rule, sigma_min, problem.sigma_max)
         self.theta = self.parameters.zero()
@@ -86,7 +92,7 @@ class Fit:
         generator = torch.Generator().manual_seed(0)
         self.pixels = torch.randperm(d, generator=generator)[:PIXELS] if d > PIXELS else None
         n = len(path.end)
-        count = min(BLOCKS, n)
+        count = min(blocks, n)
         self.blocks = [slice(k * n // count, (k + 1) * n // count) for k in range(count)]
         self.jacobians: list[Tensor] = []  # of the blocks that take part so far, [P, block m]
 

@@ -41,7 +41,9 @@ class Picture:
     decoded: int
 
 
-def decode(content: bytes, size: int | None, mode: str, fit: str = "squash") -> Picture:
+def decode(
+    content: bytes, size: int | None, mode: str, fit: str = "squash", most: int = MAX_PIXELS
+) -> Picture:
     """The picture in a file's content, as ``picture`` makes it of an open one.
 
     ValueError, in words, for what is none.
@@ -54,19 +56,21 @@ def decode(content: bytes, size: int | None, mode: str, fit: str = "squash") -> 
         except UnidentifiedImageError:  # named by an address in memory
             raise ValueError("not an image") from None
         with image:
-            return picture(image, size, mode, fit)
+            return picture(image, size, mode, fit, most)
 
 
-def picture(image: Image.Image, size: int | None, mode: str, fit: str = "squash") -> Picture:
+def picture(
+    image: Image.Image, size: int | None, mode: str, fit: str = "squash", most: int = MAX_PIXELS
+) -> Picture:
     """An open image as viewers show it: its first frame, upright, on white where it is transparent.
 
     Args:
-        image: of at most ``MAX_PIXELS`` pixels of 8 bits a channel.
+        image: of at most ``most`` pixels of 8 bits a channel.
         size: resize to size x size with Pillow's antialiased Lanczos filter, or None.
         mode: RGB or L. fit: what becomes of proportions, one of ``FITS``.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    if image.width * image.height > most:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {most}")
     if image.mode in DEEP:
         raise ValueError(f"{image.mode}: more than 8 bits a channel; convert it to 8")
     notes, grey, decoded = [], image.mode in GREY, image.width * image.height

@@ -8,20 +8,20 @@ from typing import Annotated
 from torch import Tensor
 
 from sde_diffusion.metrics.base import Metric, shuffled
-from sde_diffusion.metrics.pairwise import blocks
+from sde_diffusion.metrics.pairwise import BLOCK, blocks
 from sde_diffusion.system.ranges import Within
 
 
-def mean_distance(x: Tensor, y: Tensor) -> float:
-    """Mean of |x_i - y_j| over all pairs."""
-    total = sum(float(part.sqrt().sum()) for _, part in blocks(x, y))
+def mean_distance(x: Tensor, y: Tensor, entries: int = BLOCK) -> float:
+    """Mean of |x_i - y_j| over all pairs, ``entries`` at a time."""
+    total = sum(float(part.sqrt().sum()) for _, part in blocks(x, y, entries))
     return total / (len(x) * len(y))
 
 
-def own_distance(x: Tensor) -> float:
-    """Mean of |x_i - x_j| over pairs of different rows."""
+def own_distance(x: Tensor, entries: int = BLOCK) -> float:
+    """Mean of |x_i - x_j| over pairs of different rows, ``entries`` at a time."""
     total = 0.0
-    for first, part in blocks(x, x):
+    for first, part in blocks(x, x, entries):
         # The distance of a row to itself is a root of rounding, not 0.
         part[:, first : first + len(part)].fill_diagonal_(0)
         total += float(part.sqrt().sum())

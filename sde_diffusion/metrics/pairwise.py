@@ -24,11 +24,14 @@ def _squared_distances(x: Tensor, columns: Tensor, squares: Tensor) -> Tensor:
     return product.add_(x.square().sum(1)[:, None]).clamp_min_(0)
 
 
-def blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, squared distances of some rows of x to all of y), in order."""
+def blocks(x: Tensor, y: Tensor, entries: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
+    """(first row, squared distances of some rows of x to all of y), in order.
+
+    Of at most ``entries`` distances, or of one row where it has more.
+    """
     # Once for all blocks, and in the order in which the product reads it: half the time.
     columns, squares = y.T.contiguous(), y.square().sum(1)
-    rows = max(1, BLOCK // len(y))
+    rows = max(1, entries // len(y))
     for first in range(0, len(x), rows):
         yield first, _squared_distances(x[first : first + rows], columns, squares)
 

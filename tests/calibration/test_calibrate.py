@@ -86,16 +86,12 @@ def test_the_jacobian_is_that_of_central_differences(known: Trajectories) -> Non
         assert float((row - central).norm()) <= 50 * DIFFERENCE * float(central.norm()) + 1e-6
 
 
-def test_the_jacobian_of_all_noises_is_that_of_their_blocks(
-    known: Trajectories, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_jacobian_of_all_noises_is_that_of_their_blocks(known: Trajectories) -> None:
     p = problem(known, slice(0, 16))
     rule, path = greedy(p, known[slice(0, 16)], [10, 30, 45, 64])
-    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCKS", 1)
-    whole = Fit(p, rule, path, 0.002)
+    whole = Fit(p, rule, path, 0.002, blocks=1)
     whole.differentiate(0)
-    monkeypatch.setattr("sde_diffusion.calibration.refine.BLOCKS", 3)
-    parts = Fit(p, rule, path, 0.002)
+    parts = Fit(p, rule, path, 0.002, blocks=3)
     assert [(b.start, b.stop) for b in parts.blocks] == [(0, 5), (5, 10), (10, 16)]
     spent = p.denoiser.evaluations
     for block in range(3):

@@ -18,7 +18,7 @@ from sde_diffusion.data import files as files_module
 from sde_diffusion.data.cifar10 import CLASSES
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
-from sde_diffusion.images import decode as decode_module
+from sde_diffusion.images.decode import decode
 from tests.refusals import refused
 
 
@@ -227,9 +227,8 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         archive.writestr("a/1.png", b"\0" * 100_000)
     with pytest.raises(InputError, match="more than 1000"):
         image_folder(str(tmp_path / "bomb.zip"))
-    monkeypatch.setattr(decode_module, "MAX_PIXELS", 15)
-    with pytest.raises(InputError, match="pixels"):
-        image_folder(both(tmp_path, FILES)[0])
+    with pytest.raises(ValueError, match="4 x 4 pixels, more than 15"):
+        decode(picture(1), None, "L", most=15)
 
 
 @pytest.mark.parametrize("name", ["nothing", "text.zip", "text.npz"])

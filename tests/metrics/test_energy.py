@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics import pairwise
-from sde_diffusion.metrics.energy import Energy, mean_distance
+from sde_diffusion.metrics.energy import Energy, mean_distance, own_distance
 
 from .gaussians import D, generator
 
@@ -19,8 +18,7 @@ def normal(n: int, d: int, seed: int) -> Tensor:
     return torch.randn(n, d, dtype=D, generator=generator(seed))
 
 
-def test_every_pair_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairwise, "BLOCK", 50)
+def test_every_pair_by_a_loop() -> None:
     x, y = normal(13, 3, 1) + 40, normal(11, 3, 2) + 40.5
 
     def mean(a: Tensor, b: Tensor, same: bool) -> float:
@@ -28,8 +26,12 @@ def test_every_pair_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
                  if not (same and i == j)]  # fmt: skip
         return sum(pairs) / len(pairs)
 
-    true = 2 * mean(x, y, False) - mean(x, x, True) - mean(y, y, True)
+    across, own_x, own_y = mean(x, y, False), mean(x, x, True), mean(y, y, True)
+    true = 2 * across - own_x - own_y
     assert Energy()(x, y)["energy"] == pytest.approx(true, rel=1e-10)
+    centre = y.mean(0)  # in several blocks, the last one short
+    assert mean_distance(x - centre, y - centre, 50) == pytest.approx(across, rel=1e-10)
+    assert own_distance(x - centre, 50) == pytest.approx(own_x, rel=1e-10)
 
 
 def folded(m: float, variance: float) -> float:

@@ -75,8 +75,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): TWO,
     (
         "torchsde_adaptive",
-        "level = torch.exp(-v.cpu().clamp(ends[0], ends[1]))",
-        "level = torch.exp(-v.cpu())",
+        "level = torch.exp(-v.clamp(ends[0], ends[1]))",
+        "level = torch.exp(-v)",
     ): ROUNDING,
     (
         "restart",

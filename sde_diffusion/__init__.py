@@ -52,6 +52,7 @@ _MODULES = {
     "data.mnist": "MNIST",
     "data.npz": "ImageNpz",
     "data.scans": "Scans",
+    "data.shapes.source": "Shapes",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "

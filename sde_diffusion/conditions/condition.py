@@ -10,6 +10,9 @@ from torch import Tensor
 
 # Names of parts that more than one room reads.
 LABEL, AUGMENT, MEASUREMENT = "label", "augment", "measurement"
+TEXT, LAYOUT, REFERENCE = "text", "layout", "reference"
+# How the names begin of what a network's encoders keep beside a part.
+ENCODED = "encoded."
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,16 @@ class Condition:
         """``change`` of every tensor, on both sides."""
         parts = {name: part.each(change) for name, part in self.parts.items()}
         return Condition(parts, None if self.other is None else self.other.each(change))
+
+    def raw(self) -> Condition:
+        """The same without what the encoders of one network have made of it."""
+        parts = {
+            name: replace(
+                part, aside={k: v for k, v in part.aside.items() if not k.startswith(ENCODED)}
+            )
+            for name, part in self.parts.items()
+        }
+        return Condition(parts, None if self.other is None else self.other.raw())
 
     def with_part(self, name: str, part: Part) -> Condition:
         """The same with one part more, or in the place of the one that it has."""

@@ -58,7 +58,7 @@ BASES = {
     "weighting": "training.weighting.Weighting",
 }
 # Arguments that no yaml lists, since the data give them.
-FROM_DATA = {"network": ("channels", "classes", "augment")}
+FROM_DATA = {"network": ("channels", "classes", "augment", "text", "layout", "reference")}
 # Folders that one command has besides, such as those of --config-dir.
 _more: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
 

@@ -10,6 +10,7 @@ from sde_diffusion.data.load import load_held_out, load_images
 from sde_diffusion.data.mnist import MNIST
 from sde_diffusion.data.npz import ImageNpz, image_npz
 from sde_diffusion.data.scans import Phantoms, Scans
+from sde_diffusion.data.shapes.source import Shapes
 from sde_diffusion.data.toy import Toy
 from sde_diffusion.data.vectors import Vectors
 from sde_diffusion.images.image_set import ImageSet
@@ -17,6 +18,6 @@ from sde_diffusion.images.pixels import to_float, to_uint8
 
 __all__ = [
     "CIFAR10", "MNIST", "DataSource", "Digits", "FashionMNIST", "HuggingFace", "ImageFolder",
-    "ImageNpz", "ImageSet", "Phantoms", "Scans", "Toy", "Vectors", "image_folder", "image_npz",
-    "load_held_out", "load_images", "to_float", "to_uint8",
+    "ImageNpz", "ImageSet", "Phantoms", "Scans", "Shapes", "Toy", "Vectors", "image_folder",
+    "image_npz", "load_held_out", "load_images", "to_float", "to_uint8",
 ]  # fmt: skip

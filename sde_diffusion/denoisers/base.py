@@ -67,6 +67,10 @@ class Denoiser(nn.Module, ABC):
         within the range.
         """
 
+    def encode(self, cond: Condition) -> Condition:
+        """The condition with what its network can compute of it once for all calls."""
+        return cond
+
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that cannot be answered.
 

@@ -12,6 +12,7 @@ from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
+from sde_diffusion.networks.registry import Network
 
 
 class NetworkDenoiser(CountedDenoiser):
@@ -44,6 +45,13 @@ class NetworkDenoiser(CountedDenoiser):
     @property
     def identity(self) -> str:
         return self.source
+
+    def encode(self, cond: Condition) -> Condition:
+        if not isinstance(self.network, Network):  # a module of another kind computes in each call
+            return cond
+        device = next(self.network.parameters()).device
+        with autocast(device, self.precision):
+            return self.network.encode(cond)
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype

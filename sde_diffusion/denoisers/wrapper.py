@@ -36,5 +36,8 @@ class Wrapper(Denoiser):
     def identity(self) -> str:
         return self.inner.identity
 
+    def encode(self, cond: Condition) -> Condition:
+        return self.inner.encode(cond)
+
     def check_condition(self, cond: Condition | None) -> None:
         self.inner.check_condition(cond)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -20,6 +23,9 @@ class ImageSet:
     Data for training may be vectors instead: ``images`` is then float32 [N, d], used as it is.
     ``class_names`` are those of labels 0, 1, ... where a data set finds them by itself. ``notes``
     say what was left out, or done to some, as it was read.
+    ``captions`` has a sentence of each image, or none at all; ``given`` what else each image is to
+    be conditioned on, [N, ...] by name, zeros where an image has none of it, and ``legend`` what
+    its numbers mean.
     """
 
     images: Tensor
@@ -28,13 +34,23 @@ class ImageSet:
     name: str
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+    legend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> ImageSet:
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, images=self.images[rows], labels=labels)
+        captions = self.captions
+        if captions:
+            chosen = torch.arange(len(self))[rows].tolist()
+            captions = tuple(captions[row] for row in chosen)
+        given = {name: values[rows] for name, values in self.given.items()}
+        return replace(
+            self, images=self.images[rows], labels=labels, captions=captions, given=given
+        )
 
     @property
     def described(self) -> str:
@@ -66,9 +82,13 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of shape and pixels, first 16 hex digits: a cache key that a name is not."""
+        """SHA-256 of shape, pixels and what is given with them, first 16 hex digits: a cache key
+        that a name is not."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().data)
+        for name, values in sorted(self.given.items()):
+            digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def as_pictures(self) -> ImageSet:

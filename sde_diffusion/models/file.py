@@ -58,7 +58,10 @@ def save_checkpoint(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> None:
         if rank() == 0:
             content[name] = gathered.cpu()
     if rank() == 0:
-        CHECKPOINT.write(path, content, asdict(spec))
+        facts = asdict(spec)
+        if not spec.conditions:  # readable to versions of before there were any
+            del facts["conditions"]
+        CHECKPOINT.write(path, content, facts)
 
 
 def read_checkpoint(path: Path, prefix: str = "") -> tuple[Spec, dict[str, Tensor]]:

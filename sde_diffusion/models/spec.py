@@ -35,6 +35,8 @@ class Spec:
         classes, class_names: of the labels that it knows.
         data, step, config: where the weights come from; ``config["grid"]`` is the grid that the
             files of somebody else's model name.
+        conditions: what else it may be conditioned on, ``text``, ``layout``, ``reference``, each
+            with its ``shape`` and what its numbers mean.
     """
 
     network: str
@@ -51,6 +53,7 @@ class Spec:
     class_names: tuple[str, ...] = ()
     kind: str = ""
     multiple: int = 1
+    conditions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def space(self) -> Space:
@@ -99,6 +102,7 @@ class Spec:
     @classmethod
     def parse(cls, entries: Facts) -> Spec:
         """The spec in a file's facts; ValueError names the entry that is wrong."""
+        entries = {"conditions": {}, **entries}  # files of before there were any
         wanted = {f.name for f in fields(cls)}
         if set(entries) != wanted:
             raise ValueError(f"metadata entries {sorted(wanted ^ set(entries))} missing or unknown")
@@ -145,4 +149,5 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "class_names": (list,),
     "kind": (str,),
     "multiple": (int,),
+    "conditions": (dict,),
 }

@@ -27,6 +27,10 @@ class Network(nn.Module, Component, ABC, known_as="network"):
     ``augment``, where it has them, come from the data.
     """
 
+    def encode(self, cond: Condition) -> Condition:
+        """The condition with what can be computed of it once for all calls; here, itself."""
+        return cond
+
     @abstractmethod
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, *shape], c_noise [N], the conditions of the N rows -> [N, *shape]."""

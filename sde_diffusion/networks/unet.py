@@ -10,6 +10,7 @@ from sde_diffusion.networks.layers.embeddings import positional
 from sde_diffusion.networks.layers.kit import Kit, Plain
 from sde_diffusion.networks.layers.magnitude import Magnitude
 from sde_diffusion.networks.layers.resampling import check_filter
+from sde_diffusion.networks.layers.side import side_inputs
 from sde_diffusion.networks.registry import register
 from sde_diffusion.networks.ushape import UShape
 
@@ -38,6 +39,11 @@ class UNet(UShape):
             null: strided convolutions between the blocks.
         magnitude_preserving: no norms and biases, weights of unit norm (EDM2, arXiv:2312.02696);
             its blocks know neither ``skip_scaling`` nor a shift.
+        text: how many words there are, with none, and in a sentence at most; [] for no text.
+        layout: how many numbers each plane of a layout has; [] for no layout.
+        reference: side of a reference patch, 0 for none.
+        text_width, text_depth: of the transformer that reads words; its tokens, and that of the
+            patch, are seen wherever there is attention.
 
     InputError, naming the argument, for sizes that make no network or do not divide an image.
     Sources: ADM, arXiv:2105.05233; DDPM++, arXiv:2011.13456; both as in EDM, arXiv:2206.00364.
@@ -61,6 +67,11 @@ class UNet(UShape):
         skip_scaling: bool = False,
         resample: Sequence[int] | None = None,
         magnitude_preserving: bool = False,
+        text: Sequence[int] = (),
+        layout: Sequence[int] = (),
+        reference: int = 0,
+        text_width: int = 128,
+        text_depth: int = 2,
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
@@ -78,6 +89,8 @@ class UNet(UShape):
             checks.within({"middle (its length)": (len(middle), 1, 8)})
         if resample is not None:
             check_filter(resample)
+        checks.side(text, layout, reference, text_width, text_depth)
+        seen = text_width if text or reference else 0
         kit: Kit
         if magnitude_preserving:
             if skip_scaling or not scale_shift:
@@ -85,9 +98,18 @@ class UNet(UShape):
                     "network.magnitude_preserving=True: its blocks have their own sums and "
                     "scales; give skip_scaling=false scale_shift=true"
                 )
+            if seen:
+                raise InputError(
+                    "network.magnitude_preserving=True: its attention sees no text and no "
+                    "reference; give magnitude_preserving=false, or data.given=[]"
+                )
             kit = Magnitude(embedding, dropout, head_width)
         else:
-            kit = Plain(embedding, dropout, head_width, scale_shift, skip_scaling)
+            kit = Plain(embedding, dropout, head_width, scale_shift, skip_scaling, seen)
+        encoders = side_inputs(
+            text, layout, reference, channels=channels, widths=widths, patch=patch,
+            text_width=text_width, text_depth=text_depth, embedding=embedding,
+        )  # fmt: skip
         super().__init__(
             kit,
             positional(),
@@ -101,4 +123,5 @@ class UNet(UShape):
             resample=resample,
             attention_up=attention_up,
             middle=middle,
+            side=encoders if len(encoders) else None,
         )

@@ -14,9 +14,11 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import BlockChain
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.embeddings import Embedded, NoiseFeatures
 from sde_diffusion.networks.layers.kit import Kit
 from sde_diffusion.networks.layers.resampling import Down, Up
+from sde_diffusion.networks.layers.side import SideInputs
 
 
 class UShape(Embedded, ABC):
@@ -37,6 +39,7 @@ class UShape(Embedded, ABC):
         middle: the blocks in the middle, each with attention or without; None: one, as the
             coarsest resolution.
         progressive: the image itself, filtered down, enters at each resolution (needs a filter).
+        side: the encoders of what else it is conditioned on.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class UShape(Embedded, ABC):
         attention_up: bool = True,
         middle: Sequence[bool] | None = None,
         progressive: bool = False,
+        side: SideInputs | None = None,
     ) -> None:
         super().__init__(kit, features, classes, augment)
         self.patch = patch
@@ -101,6 +105,18 @@ class UShape(Embedded, ABC):
             self.up.append(stage)
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
+        self.side = side
+
+    def encode(self, cond: Condition) -> Condition:
+        return cond if self.side is None else self.side.encode(cond)
+
+    def told(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Context:
+        """What blocks are told of noise levels and conditions."""
+        if self.side is None or cond is None:
+            return Context(self.embed(x, c_noise, cond))
+        cond = self.side.encode(cond)
+        embedding = self.embed(x, c_noise, cond, self.side.pooled(cond))
+        return self.side.context(embedding, cond)
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] (log sigma / 4 is about -1.6 .. 1.1) -> [N, C, H, W]."""
@@ -111,25 +127,29 @@ class UShape(Embedded, ABC):
                 f"{self.multiple} = patch x 2^(widths - 1); lower network.patch or give "
                 "fewer network.widths"
             )
-        emb = self.embed(x, c_noise, cond)
+        context = self.told(x, c_noise, cond)
         image = F.pixel_unshuffle(x, self.patch)
         x = self.stem(image)
+        if context.features:
+            x = x + context.features[0]
         skips = [x]
         for level, stage in enumerate(self.down):
             modules = iter(cast(nn.ModuleList, stage))
             if level > 0:
-                x = next(modules)(x, emb)
+                x = next(modules)(x, context)
                 if self.inlets:
                     x = image = self.kit.add(x, self.inlets[level - 1](image))
+                if context.features:
+                    x = x + context.features[level]
                 skips.append(x)
             for block in modules:
-                x = block(x, emb)
+                x = block(x, context)
                 skips.append(x)
-        x = self.middle(x, emb)
+        x = self.middle(x, context)
         for stage in self.up:
             modules = iter(cast(nn.ModuleList, stage))
             for block in islice(modules, self.blocks + 1):
-                x = block(self.kit.cat(x, skips.pop()), emb)
+                x = block(self.kit.cat(x, skips.pop()), context)
             for enlarge in modules:
-                x = enlarge(x, emb)
+                x = enlarge(x, context)
         return F.pixel_shuffle(self.head(self.head_norm(x)), self.patch)

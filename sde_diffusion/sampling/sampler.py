@@ -176,7 +176,9 @@ class Sampler:
         began, before = time.perf_counter(), self.denoiser.evaluations
         back = self.denoiser.backward_passes
         recorder = Recorder(self.denoiser, recorded) if recorded > 0 else None
-        cond = None if request.cond is None else request.cond.to(run.device)
+        cond = None
+        if request.cond is not None:
+            cond = self.denoiser.encode(request.cond.to(run.device))
         ask = Ask(self.sde, recorder or self.denoiser, cond, after=int(self.grid.to_zero))
         shape = request.size or self.denoiser.space.shape
         drawn = request.seeds, shape, run.dtype, run.device

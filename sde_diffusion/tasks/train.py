@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
+from sde_diffusion.conditions.condition import LAYOUT, TEXT
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.config import groups
 from sde_diffusion.config.compose import build, plain
@@ -32,6 +34,7 @@ from sde_diffusion.system.processes import local_device, rank
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.ema import EMA
+from sde_diffusion.training.given import condition_of, described, network_sizes, with_text
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.training.settings import BESIDE, TrainConfig
@@ -50,11 +53,11 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, TrainConfig, *BESIDE) as job:
         device, parts = local_device(job.device), components(config)
         sde: SDE = build(config.sde, "sde", SDE)
-        data, held_out = both_splits(config)
+        data, held_out = with_text(*both_splits(config))
         spec = specified(config, data, parts.augment)
         trainer = Trainer(spec, data, parts, job.task, folder, device)
         job.begin(data.name)
-        loss = run_training(trainer, held_out, drawer(sde, data.classes), job.output)
+        loss = run_training(trainer, held_out, drawer(sde, held_out), job.output)
     if rank() == 0:
         print(f"validation loss {loss:.4f}: {folder}")
     return loss
@@ -86,6 +89,7 @@ def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
     )
     shape = tuple(data.images.shape[1:])
     given: dict[str, Any] = {"channels": shape[0], "classes": data.classes}
+    given |= network_sizes(data)
     if augment.labels:
         given["augment"] = augment.labels
     low, high = (converted(config[key], float, key) for key in RANGE)
@@ -100,6 +104,7 @@ def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
         classes=data.classes,
         data=data.name,
         config=_recorded(config),
+        conditions=described(data),
     )
 
 
@@ -111,18 +116,26 @@ def _recorded(config: DictConfig) -> dict[str, Any]:
     return kept
 
 
-def drawer(sde: SDE, classes: int) -> Callable[[Denoiser], bytes]:
-    """A PNG of ``DRAWN`` images of a denoiser, or ``POINTS`` vectors, the same seeds each time."""
+def drawer(sde: SDE, data: ImageSet) -> Callable[[Denoiser], bytes]:
+    """A PNG of ``DRAWN`` images of a denoiser, or ``POINTS`` vectors, the same seeds each time.
+
+    Images are under the labels in turn, or under the captions of ``data``.
+    """
 
     def draw(denoiser: Denoiser) -> bytes:
         seeds = list(range(DRAWN if len(denoiser.shape) > 1 else POINTS))
-        cond = Labels(classes).encode({"label": "all"}, seeds)
+        cond = Labels(data.classes).encode({"label": "all"}, seeds)
+        if data.given:  # as the first held-out images are described, in words alone if there are
+            cond = condition_of(data, torch.arange(len(seeds)) % len(data), "cpu")
+            if TEXT in data.given and cond is not None:
+                cond = cond.dropped(None, LAYOUT)
         grid = Karras(sigma_min=denoiser.sigma_min, sigma_max=denoiser.sigma_max)
         sampler = Sampler.build(sde, denoiser, DPMpp2M(), grid)
         execution = Execution(128 if len(seeds) == DRAWN else POINTS)
         drawn = sampler.sample(Request(seeds, 16, cond), execution)
         # Labels are in rotation: a column a class, where a row holds them all.
-        return png_bytes(shown(drawn.x, classes if 1 < classes <= DRAWN // 2 else None))
+        columns = data.classes if 1 < data.classes <= DRAWN // 2 else None
+        return png_bytes(shown(drawn.x, columns))
 
     return draw
 

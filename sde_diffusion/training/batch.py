@@ -6,6 +6,7 @@ uninterrupted one would have taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import final
@@ -13,13 +14,17 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition, Part
+from sde_diffusion.conditions.condition import LABEL, Condition, Part
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import BatchDraws, Stream, permutation
 from sde_diffusion.training.augment import Augment, AugmentChain
+from sde_diffusion.training.given import SIDES, condition_of
 from sde_diffusion.training.levels import NoiseLevels
+
+# Their draws are told apart by these numbers.
+PARTS = (LABEL, *SIDES)
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,14 @@ class Batches:
     Args:
         data: what is trained on. levels: of the noise.
         batch_size: rows of a batch, over all processes.
-        label_dropout: the rate at which labels are dropped.
+        dropout: by the name of a part, the rate at which it is dropped.
         seed: of the run. augment: what changes the images.
     """
 
     data: ImageSet
     levels: NoiseLevels
     batch_size: int
-    label_dropout: float
+    dropout: Mapping[str, float]
     seed: int
     augment: Augment = field(default_factory=AugmentChain)
 
@@ -114,10 +119,10 @@ class Batches:
     def _condition(
         self, rows: Tensor, draws: BatchDraws, changes: dict[str, Tensor]
     ) -> Condition | None:
-        """Labels, dropped at their rate, and what augmentation did: never dropped."""
+        """What the data have, each part dropped at its rate, and what augmentation did: never."""
         parts = {name: Part.of(value, fixed=True) for name, value in changes.items()}
-        if self.data.labels is not None:
-            drop = draws.uniform(Stream.LABELS, (), torch.float32) < self.label_dropout
-            label = Condition.label(self.data.labels[rows].to(draws.device))
-            parts |= label.dropped(drop).parts
+        cond = condition_of(self.data, rows, draws.device)
+        for name, part in ({} if cond is None else cond.parts).items():
+            u = draws.uniform(Stream.LABELS, (), torch.float32, PARTS.index(name))
+            parts[name] = part.dropped(u < self.dropout[name])
         return Condition(parts) if parts else None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import torch
 
+from sde_diffusion.conditions.condition import LABEL, LAYOUT, REFERENCE, TEXT
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.ranges import Batch, OneOf, Seed, Within, check_dataclass
@@ -34,6 +35,8 @@ class TrainConfig:
         weight_decay, betas: of AdamW; 0 is Adam.
         clip: largest gradient norm.
         label_dropout: share of rows whose class label is dropped (classifier-free guidance).
+        text_dropout, layout_dropout, reference_dropout: likewise, each on its own, where the data
+            have captions, layouts and reference patches.
         precision: of the network's products, ``float32`` or ``bfloat16`` (autocast).
         dtype: of the weights and the batches, ``float32`` or ``float64``.
         compile: whether torch.compile makes the network's code.
@@ -59,6 +62,9 @@ class TrainConfig:
     )
     clip: Annotated[float, Within("0 < clip <= inf")] = 1.0  # infinite: none
     label_dropout: Annotated[float, Within("0 <= label_dropout <= 1")] = 0.1
+    text_dropout: Annotated[float, Within("0 <= text_dropout <= 1")] = 0.1
+    layout_dropout: Annotated[float, Within("0 <= layout_dropout <= 1")] = 0.5
+    reference_dropout: Annotated[float, Within("0 <= reference_dropout <= 1")] = 0.1
     precision: str = "float32"
     dtype: Annotated[str, OneOf(*DTYPES)] = "float32"
     compile: bool = False
@@ -92,6 +98,11 @@ class TrainConfig:
     def widths(self) -> list[float]:
         """Of the averages that are tracked for post-hoc EMA."""
         return self.snapshot_widths if self.snapshot_every else []
+
+    @property
+    def dropout(self) -> dict[str, float]:
+        """The rate at which a condition is dropped, by the name of its part."""
+        return {name: getattr(self, f"{name}_dropout") for name in (LABEL, TEXT, LAYOUT, REFERENCE)}
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share."""

@@ -88,7 +88,7 @@ class Trainer:
         part_of(config.batch_size, (0, processes.size() * config.accumulate))
         self.spec, self.parts, self.config = spec, parts, config
         self.batches = Batches(
-            data, parts.levels, config.batch_size, config.label_dropout, config.seed, parts.augment
+            data, parts.levels, config.batch_size, config.dropout, config.seed, parts.augment
         )
         self.folder, self.device = folder, torch.device(device)
         with torch.random.fork_rng([]):

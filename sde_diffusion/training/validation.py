@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import Draws, Stream
+from sde_diffusion.training.given import condition_of
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def validation_losses(
     x_0 = to_float(data.images[rows].to(device))
     draws = Draws.of_rows(0, range(len(rows)), device)
     noise = draws.normal(Stream.VALIDATION, 0, x_0.shape[1:], x_0.dtype)
-    cond = None if data.labels is None else Condition.label(data.labels[rows].to(device))
+    cond = condition_of(data, rows, device)
     sigmas = np.geomspace(denoiser.sigma_min, denoiser.sigma_max, levels).tolist()
     totals = []
     for sigma in sigmas:

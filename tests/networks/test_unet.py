@@ -12,6 +12,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.networks import UNet
 from sde_diffusion.networks.layers.attention import Attention
 from sde_diffusion.networks.layers.blocks import ResidualBlock
+from sde_diffusion.networks.layers.context import Context
 
 
 def unet(**args: Any) -> UNet:
@@ -120,8 +121,8 @@ def test_skip_scaling_divides_each_sum_by_sqrt_2(head_width: int | None, sums: i
     torch.nn.init.normal_(plain.conv_out.weight)
     balanced = ResidualBlock(8, 12, 8, 0.0, head_width, balanced=True)
     balanced.load_state_dict(plain.state_dict())
-    x, emb = torch.randn(2, 8, 6, 6), torch.randn(2, 8)
-    assert torch.allclose(balanced(x, emb), plain(x, emb) / 2 ** (sums / 2), atol=1e-5)
+    x, told = torch.randn(2, 8, 6, 6), Context(torch.randn(2, 8))
+    assert torch.allclose(balanced(x, told), plain(x, told) / 2 ** (sums / 2), atol=1e-5)
 
 
 def test_without_scale_the_embedding_shifts_before_the_norm() -> None:
@@ -131,10 +132,11 @@ def test_without_scale_the_embedding_shifts_before_the_norm() -> None:
     torch.nn.init.normal_(block.conv_out.weight)
     torch.nn.init.ones_(block.affine.weight)
     x = torch.randn(1, 4, 8, 8)
-    a, b = block(x, torch.zeros(1, 1)), block(x, torch.ones(1, 1))
+    zeros, ones = Context(torch.zeros(1, 1)), Context(torch.ones(1, 1))
+    a, b = block(x, zeros), block(x, ones)
     assert torch.allclose(a, b, atol=1e-4)
     torch.nn.init.normal_(block.affine.weight)
-    assert not torch.allclose(a, block(x, torch.ones(1, 1)), atol=1e-2)
+    assert not torch.allclose(a, block(x, ones), atol=1e-2)
 
 
 def test_attention_sees_the_whole_image() -> None:
@@ -147,8 +149,8 @@ def test_attention_sees_the_whole_image() -> None:
         block = network.down[0][0]  # type: ignore[index]
         for norm in norms:  # group statistics also reach everywhere: take them out
             norm.forward = torch.nn.Identity().forward  # type: ignore[method-assign]
-        emb = torch.zeros(1, 16)
-        change = (block(x, emb) - block(torch.zeros_like(x), emb))[..., 31, 31]
+        told = Context(torch.zeros(1, 16))
+        change = (block(x, told) - block(torch.zeros_like(x), told))[..., 31, 31]
         assert bool(change.abs().max() > 1e-7) is reaches
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from sde_diffusion.networks.dit import DiTBlock
 from sde_diffusion.networks.layers.attention import Attention
 from sde_diffusion.networks.layers.blocks import ResidualBlock
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.norms import groups_of
 from sde_diffusion.networks.layers.resampling import Down, Up
 
@@ -75,7 +76,7 @@ def test_residual_block(
     ).double()  # fmt: skip
     theirs.load_state_dict(translated(ours, BLOCK))
     x, emb = torch.randn(2, c_in, 8, 8).double(), torch.randn(2, 6).double()
-    assert torch.allclose(ours(x, emb), theirs(x, emb), atol=1e-10)
+    assert torch.allclose(ours(x, Context(emb)), theirs(x, emb), atol=1e-10)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.5**0.5])
@@ -93,7 +94,8 @@ def test_attention(gain: float) -> None:
         state[f"to_out.0.{name}"] = value.reshape(value.shape[:2])
     theirs.load_state_dict(state)
     x = torch.randn(2, 24, 4, 6).double()
-    assert torch.allclose(ours(x), theirs(x), atol=1e-10)
+    nothing = Context(torch.zeros(2, 1).double())
+    assert torch.allclose(ours(x, nothing), theirs(x), atol=1e-10)
 
 
 def test_dit_block() -> None:

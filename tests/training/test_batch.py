@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sde_diffusion.conditions.condition import LABEL
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import BatchDraws, Stream
@@ -31,7 +32,9 @@ def drawn(
 ) -> Batch:
     """A batch with log-uniform levels."""
     part = more.pop("part", (0, 1))
-    return Batches(images, LogUniform(), batch_size, dropout, seed, **more).draw(step, part)
+    return Batches(images, LogUniform(), batch_size, {LABEL: dropout}, seed, **more).draw(
+        step, part
+    )
 
 
 @pytest.mark.parametrize(("total", "batch_size"), [(20, 5), (20, 7), (6, 15), (5, 1)])
@@ -67,7 +70,7 @@ def test_images_and_labels_stay_together() -> None:
 
 
 def test_levels_are_stratified() -> None:
-    batch = Batches(data(20), LogUniform(0.01, 10.0), 8, 0.0, 0).draw(1)
+    batch = Batches(data(20), LogUniform(0.01, 10.0), 8, {LABEL: 0.0}, 0).draw(1)
     strata = (batch.sigma.sort().values / 0.01).log() / torch.tensor(1000.0).log() * 8
     assert torch.equal(strata.floor(), torch.arange(8.0))
 
@@ -150,7 +153,7 @@ def test_what_was_done_to_unlabelled_images_is_told() -> None:
 
 def test_each_number_has_its_stream() -> None:
     """Levels, noise and dropped labels are those of the step's draws, in this dtype."""
-    batch = Batches(data(20), LogUniform(), 6, 0.3, 7).draw(5, dtype=F64)
+    batch = Batches(data(20), LogUniform(), 6, {LABEL: 0.3}, 7).draw(5, dtype=F64)
     draws = BatchDraws(7, 5, range(6))
     u = draws.stratified(Stream.LEVELS, 6)
     assert torch.equal(batch.sigma, LogUniform().sigma(u))
@@ -164,7 +167,7 @@ def test_each_number_has_its_stream() -> None:
 @pytest.mark.parametrize("augment", [Geometric(p=0.5), Dequantise(), Flip()])
 def test_a_batch_is_drawn_where_it_is_needed(augment: Augment) -> None:
     """What crosses are the images as they are kept, their labels, and keys of the draws."""
-    batches = Batches(data(20), LogUniform(), 6, 0.3, 7, augment)
+    batches = Batches(data(20), LogUniform(), 6, {LABEL: 0.3}, 7, augment)
     near = fields(batches.draw(5, (1, 2)))
     with FarDevice() as log:
         far = fields(batches.draw(5, (1, 2), FAR))

@@ -1,4 +1,4 @@
-"""The parts of a U-Net: residual block, halving, doubling; each takes (x, embedding)."""
+"""The parts of a U-Net: residual block, halving, doubling; each takes (x, context)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.networks.layers.attention import Attention
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.norms import group_norm, scaled, zero_init
 
 
@@ -28,6 +29,7 @@ class ResidualBlock(nn.Module):
         resample: nn.Module | None = None,
         scale_shift: bool = True,
         balanced: bool = False,
+        token_width: int = 0,
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
@@ -41,22 +43,31 @@ class ResidualBlock(nn.Module):
         self.conv_out = zero_init(nn.Conv2d(c_out, c_out, 3, padding=1))
         same = c_in == c_out and not (balanced and resample is not None)
         self.skip = nn.Identity() if same else nn.Conv2d(c_in, c_out, 1)
-        self.attention = Attention(c_out, head_width, self.gain) if head_width else nn.Identity()
+        self.attention = (
+            Attention(c_out, head_width, self.gain, token_width) if head_width else Untouched()
+        )
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         y = self.conv_in(self.resample(F.silu(self.norm_in(x))))
-        told = self.affine(emb)[:, :, None, None]
+        change = self.affine(context.embedding)[:, :, None, None]
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = change.chunk(2, dim=1)
             y = self.norm_out(y) * (1 + scale) + shift
         else:
-            y = self.norm_out(y + told)
+            y = self.norm_out(y + change)
         y = self.conv_out(self.dropout(F.silu(y)))
-        return self.attention(scaled(self.skip(self.resample(x)) + y, self.gain))
+        return self.attention(scaled(self.skip(self.resample(x)) + y, self.gain), context)
 
 
 # The classes below are layers of torch (the names of trained weights say so) with the call of a
 # block: their signature is not their base's.
+
+
+class Untouched(nn.Identity):
+    """x itself, where others attend."""
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
+        return x
 
 
 class Reduce(nn.Conv2d):
@@ -65,21 +76,21 @@ class Reduce(nn.Conv2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
         return super().forward(x)
 
 
 class Aside(nn.Sequential):
-    """Layers that are not told the embedding."""
+    """Layers that are not told the context."""
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
         return super().forward(x)
 
 
 class BlockChain(nn.Sequential):
-    """Blocks one after the other, all told the same embedding."""
+    """Blocks one after the other, all told the same context."""
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
         for block in self:
-            x = block(x, emb)
+            x = block(x, context)
         return x

@@ -72,3 +72,20 @@ def body(blocks: int, patch: int, head_width: int) -> None:
             "head_width": (head_width, 1, WIDTH[1]),
         }
     )
+
+
+def side(
+    text: Sequence[int], layout: Sequence[int], reference: int, text_width: int, text_depth: int
+) -> None:
+    """InputError unless the sizes of side inputs are within range."""
+    if len(text) not in (0, 2) or len(layout) > 8:
+        raise InputError(
+            f"network.text={list(text)}, layout={list(layout)}: give two numbers or none, and at "
+            "most 8"
+        )
+    within({f"text[{i}]": (n, 1, 65536) for i, n in enumerate(text)})
+    within({f"layout[{i}]": (n, 1, 256) for i, n in enumerate(layout)})
+    within({"reference": (reference, 0, 512), "text_depth": (text_depth, 0, 64)})
+    within({"text_width": (text_width, *WIDTH)})
+    if 0 < reference < 8:
+        raise InputError(f"network.reference={reference}: give 0, or 8 to 512")

@@ -65,9 +65,12 @@ class Embedded(Network, ABC):
         self.embed_class = kit.table(classes) if classes else None
         self.embed_augment = kit.labels(augment) if augment else None
 
-    def embed(self, x: Tensor, c_noise: Tensor, cond: Condition | None) -> Tensor:
+    def embed(
+        self, x: Tensor, c_noise: Tensor, cond: Condition | None, pooled: Tensor | None = None
+    ) -> Tensor:
         """c_noise [N] -> [N, E], past its activation, in the dtype of x.
 
+        ``pooled`` [N, E], what side inputs come to, is added.
         A dropped class adds nothing, exactly as no condition at all. The part ``augment`` [N, K]
         says what was done to the image, and is never dropped.
         """
@@ -82,4 +85,6 @@ class Embedded(Network, ABC):
             emb = self.kit.merge(emb, told)
         if self.embed_augment is not None and AUGMENT in parts:
             emb = emb + self.embed_augment(parts[AUGMENT].value.to(x.dtype))
+        if pooled is not None:
+            emb = emb + pooled.to(emb.dtype)
         return self.kit.activation(emb)

@@ -68,15 +68,15 @@ class Kit(ABC):
         resample: nn.Module | None = None,
         encoder: bool = False,
     ) -> nn.Module:
-        """A residual block (x, emb) -> x of the way down (``encoder``), the middle or up."""
+        """A residual block (x, context) -> x of the way down (``encoder``), the middle or up."""
 
     @abstractmethod
     def reduce(self, channels: int) -> nn.Module:
-        """(x, emb) -> x of half the size, outside of a block."""
+        """(x, context) -> x of half the size, outside of a block."""
 
     @abstractmethod
     def enlarge(self, channels: int) -> nn.Module:
-        """(x, emb) -> x of twice the size, outside of a block."""
+        """(x, context) -> x of twice the size, outside of a block."""
 
     @abstractmethod
     def head_norm(self, channels: int) -> nn.Module:
@@ -94,10 +94,12 @@ class Plain(Kit):
     Attributes:
         scale_shift: whether the embedding scales and shifts, or shifts alone.
         balanced: whether sums of two branches are divided by sqrt 2.
+        token_width: of what attention sees beside the image, 0 for nothing.
     """
 
     scale_shift: bool = True
     balanced: bool = False
+    token_width: int = 0
 
     def activation(self, x: Tensor) -> Tensor:
         return F.silu(x)
@@ -141,6 +143,7 @@ class Plain(Kit):
             resample,
             self.scale_shift,
             self.balanced,
+            self.token_width,
         )
 
     def reduce(self, channels: int) -> nn.Module:

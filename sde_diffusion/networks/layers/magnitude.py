@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.networks.layers.attention import heads_of, split_heads
-from sde_diffusion.networks.layers.blocks import Aside
+from sde_diffusion.networks.layers.blocks import Aside, Untouched
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.kit import Kit
 
 # RMS of silu(z), z ~ N(0, 1).
@@ -165,7 +166,7 @@ class MPAttention(nn.Module):
         self.qkv = MPConv(channels, 3 * channels, 1)
         self.out = MPConv(channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         q, k, v = (unit_rms(y, dim=-1) for y in split_heads(self.qkv(x), self.heads))
         y = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
         return mp_sum(x, self.out(y), BRANCH)
@@ -197,14 +198,14 @@ class MPBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv_out = MPConv(c_out, c_out, 3)
         self.skip = nn.Identity() if encoder else skip
-        self.attention = MPAttention(c_out, head_width) if head_width else nn.Identity()
+        self.attention = MPAttention(c_out, head_width) if head_width else Untouched()
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         x = self.before(self.resample(x))
         y = self.conv_in(mp_silu(x))
-        y = mp_silu(y * (1 + self.affine(emb))[:, :, None, None])
+        y = mp_silu(y * (1 + self.affine(context.embedding))[:, :, None, None])
         y = self.conv_out(self.dropout(y))
-        return self.attention(mp_sum(self.skip(x), y, BRANCH))
+        return self.attention(mp_sum(self.skip(x), y, BRANCH), context)
 
 
 @dataclass(frozen=True)

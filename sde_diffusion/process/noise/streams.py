@@ -37,6 +37,8 @@ class Stream(IntEnum):
     DROPOUT = 22
     VALIDATION = 23
     # Of procedural data, by the seed of the set.
+    SCENE = 40
+    # Of procedural data, by the seed of the set.
     PHANTOM = 32
 
 

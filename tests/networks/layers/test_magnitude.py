@@ -15,6 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import UNet
 from sde_diffusion.networks.layers.blocks import ResidualBlock
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.magnitude import (
     MPAttention,
     MPBlock,
@@ -180,17 +181,20 @@ def test_the_embedding_has_unit_magnitude() -> None:
     assert rms(network.embed(x, c, cond)) == pytest.approx(1.0, abs=0.2)
 
 
+NOTHING = Context(torch.zeros(2, 1))
+
+
 def test_attention_is_of_cosines() -> None:
     """Queries, keys and values of any scale attend alike."""
     torch.manual_seed(0)
     layer, x = MPAttention(16, 8), normal(2, 16, 4, 4)
-    assert torch.allclose(layer(x), layer_with_input(layer, x, 5.0), atol=1e-5)
+    assert torch.allclose(layer(x, NOTHING), layer_with_input(layer, x, 5.0), atol=1e-5)
 
 
 def layer_with_input(layer: MPAttention, x: Tensor, scale: float) -> Tensor:
     """The layer with its queries, keys and values computed from ``scale`` x."""
     handle = layer.qkv.register_forward_pre_hook(lambda _m, args: (scale * args[0],))
-    out = layer(x)
+    out = layer(x, NOTHING)
     handle.remove()
     return out
 

@@ -1,0 +1,1 @@
+"""Procedural scenes of coloured shapes, with exact captions and layouts, and a reader of them."""

@@ -39,6 +39,9 @@ from sde_diffusion.system.streams import forgiving
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
+SENTENCES = ("prompt", "negative")  # keys whose values are sentences
+
+
 class UserError(CompactHydraException):
     """An InputError as Hydra reports it: one line, and the other jobs of a sweep go on."""
 
@@ -131,7 +134,7 @@ def together() -> Iterator[datetime.datetime]:
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
     flags, typed = words.split(argv)
-    overrides = [f"task={word}" if word.isidentifier() else word for word in typed]
+    overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
     if processes() > 1:
@@ -139,6 +142,15 @@ def with_task(argv: list[str]) -> list[str]:
         overrides = [word.replace("${now:", "${started:") for word in overrides]
         overrides += ["hydra.output_subdir=null"] if process() else []
     return [*flags, *overrides]
+
+
+def _quoted(word: str) -> str:
+    """A sentence as one string to Hydra, to which commas and brackets mean something."""
+    key, equals, text = word.partition("=")
+    if key not in SENTENCES or not text or text[0] in "'\"[" or text == "null":
+        return word
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}{equals}"{escaped}"'
 
 
 def main() -> None:

@@ -92,6 +92,10 @@ class Model(OpenedModel):
         seeds: Sequence[int] | None = None,
         seed: int | None = None,
         label: Any = None,
+        prompt: Any = None,
+        negative: Any = None,
+        layout: Any = None,
+        reference: Any = None,
         x_T: Any = None,
         start: Start | None = None,
         batch_size: int = 128,
@@ -111,6 +115,8 @@ class Model(OpenedModel):
             seeds: whole numbers 0 .. 2^64 - 1, one an image.
             label: a class by number or name, one for each image, ``"all"`` (seed mod classes), or
                 None for no condition.
+            prompt: a sentence, or one for each image, of a model that reads them. negative: what
+                guidance leads away from. layout, reference: pictures, see ``conditions``.
             x_T: noise of one's own [N, *shape], about N(0, I), in place of that of the seeds.
             start: where sampling begins, ``FromImage(x_0, level=2.0)``, say; None is the prior.
             batch_size: rows at once. dtype: float32 or float64, of the state; the network keeps
@@ -128,7 +134,16 @@ class Model(OpenedModel):
         request = Request(
             chosen,
             budget,
-            self.condition({"label": label}, chosen),
+            self.condition(
+                {
+                    "label": label,
+                    "prompt": prompt,
+                    "negative": negative,
+                    "layout": layout,
+                    "reference": reference,
+                },
+                chosen,
+            ),
             self._start(x_T, start, chosen),
         )
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)

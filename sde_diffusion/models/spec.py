@@ -9,6 +9,7 @@ from typing import Any
 from sde_diffusion import networks
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.conditions.several import Several
 from sde_diffusion.config import groups
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
@@ -65,7 +66,7 @@ class Spec:
     @property
     def conditioner(self) -> Conditioner:
         """What makes conditions for the network."""
-        return Labels(self.classes, self.class_names)
+        return Several.of(Labels(self.classes, self.class_names), self.conditions)
 
     @property
     def grid(self) -> TimeGrid | None:

@@ -20,6 +20,7 @@ from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
+from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
@@ -34,6 +35,7 @@ from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 from sde_diffusion.tasks.composed import guided
 
 T = TypeVar("T")
+WISHES = ("label", "prompt", "negative", "layout", "reference")  # what is asked of a model
 # Of the network, whose bfloat16 is twice as fast where the processor has it.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -117,8 +119,15 @@ class Run(Generic[T]):
         return guided(self.config, self.model.denoiser)
 
     def condition(self, seeds: Any) -> Condition | None:
-        """The condition of ``label`` for these seeds."""
-        return self.model.condition({"label": plain(self.config).get("label")}, seeds)
+        """The condition that the keys of the task wish for, for these seeds."""
+        config = plain(self.config)
+        wishes = {word: config.get(word) for word in WISHES}
+        if config.get("prompts") is not None:
+            if wishes["prompt"] is not None:
+                raise InputError("prompts: prompt is given too; leave one of the two out")
+            lines = prompt_lines(config["prompts"])
+            wishes["prompt"] = [lines[i % len(lines)] for i in range(len(seeds))]
+        return self.model.condition(wishes, seeds)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -153,3 +162,15 @@ def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str
     if model is not None:
         names = {"model": model.name, "model_fingerprint": model.fingerprint}
     return {**names, **machine(), "config": dict(config)}
+
+
+def prompt_lines(path: Any) -> list[str]:
+    """The sentences of a text file, one a line; InputError if there are none."""
+    try:
+        text = Path(str(path)).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"prompts={path}: no text file that can be read; give one") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"prompts={path}: has no sentence; write one a line")
+    return lines

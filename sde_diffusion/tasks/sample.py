@@ -18,7 +18,7 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.composed import sampler_of
-from sde_diffusion.tasks.run import Run
+from sde_diffusion.tasks.run import Run, prompt_lines
 
 ANIMATED = 16
 
@@ -33,6 +33,11 @@ class SampleTask:
     batch_size: Batch
     nfe: Annotated[int, Within("1 <= nfe <= 1000000")] | None
     label: Any
+    prompt: Any
+    prompts: str | None
+    negative: Any
+    layout: str | None
+    reference: str | None
     denoise_last: bool
     trajectory: bool
     animation: bool
@@ -44,7 +49,8 @@ class SampleTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
     with Run(config, folder, SampleTask) as job:
-        task, seeds = job.task, seed_list(job.task.seeds, job.task.n)
+        task = job.task
+        seeds = seed_list(task.seeds, task.n or lines_of(task.prompts))
         cond = job.condition(seeds)
         sampler = sampler_of(config, job.model.denoiser, job.model.grid)
         sampler = sampler.decoded_by(job.model.codec)
@@ -66,6 +72,11 @@ def run(config: DictConfig, folder: Path) -> float:
             job.output.picture("animation.webp", lambda: drawn.animation(".webp"))
     print(f"{len(seeds)} images, {drawn.nfe:g} evaluations each, {drawn.seconds:.1f} s: {folder}")
     return drawn.nfe
+
+
+def lines_of(prompts: str | None) -> int | None:
+    """How many sentences a file has; None of no file."""
+    return None if prompts is None else len(prompt_lines(prompts))
 
 
 def check_animation(sampler: Sampler) -> None:

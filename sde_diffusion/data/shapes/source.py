@@ -85,7 +85,12 @@ class Shapes(DataSource):
             names,
             captions=captions if "text" in self.given else (),
             given={name: value for name, value in values.items() if name in self.given},
-            legend={"layout": {"shapes": list(v.SHAPES), "colours": {**v.COLOURS}}},
+            legend={
+                "layout": {
+                    "shapes": list(v.SHAPES),
+                    "colours": {k: list(rgb) for k, rgb in v.COLOURS.items()},
+                }
+            },
         )
 
     def _labels(self, held: Scenes) -> tuple[Tensor | None, tuple[str, ...]]:

@@ -1,0 +1,93 @@
+"""Layouts: what shape and colour each pixel is to have, as a picture.
+
+A pixel of the map has the colour of its object; the three lowest bits of red, zero in every colour
+of a legend, number its shape from 1 on. Black is the background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sde_diffusion.conditions.condition import LAYOUT, Condition, Part
+from sde_diffusion.conditions.conditioner import Conditioner
+from sde_diffusion.errors import InputError
+
+BITS = 7
+
+
+@final
+class Layout(Conditioner):
+    """``layout=map.png``: one map for all images.
+
+    Args:
+        shapes: names of shapes 1, 2, ... colours: RGB by name, of colours 1, 2, ...
+        side: height and width of a map.
+    """
+
+    words = (LAYOUT,)
+
+    def __init__(
+        self, shapes: Sequence[str], colours: Mapping[str, Sequence[int]], side: tuple[int, int]
+    ) -> None:
+        self.shapes, self.colours, self.side = tuple(shapes), dict(colours), side
+
+    def encode(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
+        wish = wishes.get(LAYOUT)
+        if wish is None:
+            return None
+        planes = self.planes(opened(wish, LAYOUT, self.side), str(wish))
+        return Condition({LAYOUT: Part.of(planes.expand(len(seeds), -1, -1, -1))})
+
+    def planes(self, pixels: np.ndarray, name: str) -> Tensor:
+        """Shape and colour of each pixel, uint8 [2, H, W], of a map uint8 [H, W, 3]."""
+        red, shape = pixels[..., 0] & ~np.uint8(BITS), pixels[..., 0] & np.uint8(BITS)
+        colour = np.zeros(shape.shape, dtype=np.uint8)
+        for number, rgb in enumerate(self.colours.values(), start=1):
+            same = (red == rgb[0]) & (pixels[..., 1] == rgb[1]) & (pixels[..., 2] == rgb[2])
+            colour[same] = number
+        black = (pixels == 0).all(-1)
+        strange = ~black & ((colour == 0) | (shape == 0) | (shape > len(self.shapes)))
+        if strange.any():
+            row, column = map(int, np.argwhere(strange)[0])
+            known = ", ".join(f"{word} {tuple(rgb)}" for word, rgb in self.colours.items())
+            shapes = ", ".join(f"{i} {word}" for i, word in enumerate(self.shapes, start=1))
+            raise InputError(
+                f"{LAYOUT}={name}: pixel ({row}, {column}) is "
+                f"{tuple(pixels[row, column].tolist())}, none of black and {known}, plus in red "
+                f"the number of a shape: {shapes}"
+            )
+        return torch.from_numpy(np.stack([np.where(black, 0, shape), colour]))
+
+    def picture(self, planes: Tensor) -> Image.Image:
+        """The map of planes uint8 [2, H, W], which ``planes`` reads."""
+        table = np.array([(0, 0, 0), *self.colours.values()], dtype=np.uint8)
+        pixels = table[planes[1].numpy()]
+        pixels[..., 0] += planes[0].numpy()
+        return Image.fromarray(pixels)
+
+
+def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
+    """uint8 [H, W, 3] of a picture of that size; InputError names ``key``."""
+    if isinstance(path, np.ndarray | Tensor):
+        pixels = np.asarray(path)
+    else:
+        if not Path(str(path)).is_file():
+            raise InputError(f"{key}={path}: no such file; give a picture, {key}=map.png")
+        try:
+            with Image.open(str(path)) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InputError(f"{key}={path}: is no picture that can be read; give a PNG") from error
+    if pixels.dtype != np.uint8 or pixels.shape != (*side, 3):
+        raise InputError(
+            f"{key}: a picture of {pixels.dtype} {pixels.shape}; this model takes uint8 "
+            f"{(*side, 3)}, make it {side[1]} x {side[0]} pixels"
+        )
+    return pixels

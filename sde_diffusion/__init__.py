@@ -57,7 +57,7 @@ _MODULES = {
     "data.vectors": "Vectors",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
-    "guidance": "ClassifierFree Clip DPS MMPS PiGDM TMPD",
+    "guidance": "ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD Threshold",
     "metrics.energy": "Energy",
     "metrics.extractors.cnn": "CnnExtractor",
     "metrics.extractors.inception": "InceptionExtractor",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, final
 
-import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
+from sde_diffusion.guidance.pair import pair
 from sde_diffusion.system.ranges import Within
 
 
@@ -32,9 +31,5 @@ class ClassifierFree(Guidance, known_as="guidance.cfg"):
         return f"cfg({self.scale:g})"
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        if cond is None:
-            raise InputError("guidance=cfg: needs a condition; set label=7, say, or guidance=[]")
-        both = Condition.cat([cond, cond.empty])
-        pair_sigma = sigma if sigma.ndim == 0 else sigma.repeat(2)
-        given, empty = inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
+        given, empty = pair(inner, x, sigma, cond, "cfg")
         return empty + self.scale * (given - empty)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
 from sde_diffusion.guidance.cfg import ClassifierFree
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class Interval(Guidance):
+class Interval(Guidance, known_as="guidance.interval"):
     """Classifier-free guidance where low < sigma <= high, else D(x, cond) alone: one evaluation.
 
     The budget ``nfe`` is planned as if every call were a pair; what is saved shows in the NFE that
@@ -25,7 +26,12 @@ class Interval(Guidance):
 
     calls = 2
 
-    def __init__(self, scale: float = 1.5, low: float = 0.0, high: float | None = None) -> None:
+    def __init__(
+        self,
+        scale: Annotated[float, Within("-1000 <= scale <= 1000")] = 1.5,
+        low: Annotated[float, Within("0 <= low <= 1e9")] = 0.0,
+        high: float | None = None,
+    ) -> None:
         top = math.inf if high is None else high
         if not 0 <= low < top:
             raise InputError(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
 from sde_diffusion.guidance.pair import columns, pair
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class Projected(Guidance):
+class Projected(Guidance, known_as="guidance.apg"):
     """D(x, c) + (scale - 1) (g_orthogonal + parallel g_parallel), g = D(x, c) - D(x, empty).
 
     g is first shortened to norm ``radius`` (0: as it is), then split along and across D(x, c):
@@ -24,9 +24,12 @@ class Projected(Guidance):
 
     calls = 2
 
-    def __init__(self, scale: float = 1.5, parallel: float = 0.0, radius: float = 0.0) -> None:
-        if not radius >= 0:
-            raise InputError(f"guidance.apg.radius={radius}: give a number >= 0, 0 for no limit")
+    def __init__(
+        self,
+        scale: Annotated[float, Within("-1000 <= scale <= 1000")] = 1.5,
+        parallel: Annotated[float, Within("-1000 <= parallel <= 1000")] = 0.0,
+        radius: Annotated[float, Within("0 <= radius <= 1e9")] = 0.0,
+    ) -> None:
         self.scale, self.parallel, self.radius = scale, parallel, radius
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 from torch import Tensor
 
@@ -10,10 +10,11 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance.base import Guidance
 from sde_diffusion.guidance.pair import columns, pair
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class Rescaled(Guidance):
+class Rescaled(Guidance, known_as="guidance.rescaled"):
     """n = n_cfg (share std(n_c) / std(n_cfg) + 1 - share), n = (x - D) / sigma the noise that is
     predicted, std a row's over all its values: section 3.4, in the form that acts on predictions
     of the noise. It aims at the contrast of D(x, c), at no law.
@@ -21,7 +22,11 @@ class Rescaled(Guidance):
 
     calls = 2
 
-    def __init__(self, scale: float = 1.5, share: float = 0.7) -> None:
+    def __init__(
+        self,
+        scale: Annotated[float, Within("-1000 <= scale <= 1000")] = 1.5,
+        share: Annotated[float, Within("0 <= share <= 1")] = 0.7,
+    ) -> None:
         self.scale, self.share = scale, share
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:

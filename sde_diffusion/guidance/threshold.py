@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import Guidance
 from sde_diffusion.guidance.pair import columns
+from sde_diffusion.system.ranges import Within
 
 
 @final
-class Threshold(Guidance):
+class Threshold(Guidance, known_as="guidance.threshold"):
     """D clipped to [-s, s] and divided by s, s = max(1, the ``share`` quantile of a row's |D|).
 
     For data in -1 .. 1. List it after the guidance whose answers it is to tame.
@@ -22,9 +22,7 @@ class Threshold(Guidance):
 
     invertible = False
 
-    def __init__(self, share: float = 0.995) -> None:
-        if not 0 < share <= 1:
-            raise InputError(f"guidance.threshold.share={share}: give a number above 0, at most 1")
+    def __init__(self, share: Annotated[float, Within("0 < share <= 1")] = 0.995) -> None:
         self.share = share
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:

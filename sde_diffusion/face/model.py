@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.guidance import guided
+from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.grids import VPTime
 from sde_diffusion.process.sde import Marginal
@@ -173,6 +175,15 @@ class Model(OpenedModel):
         return FromNoise(n)
 
     @keywords("guidance")
+    def save(self, path: str | Path, format: str = "safetensors") -> None:
+        """Write the model: it opens from there to the last bit.
+
+        Args:
+            path: a new file .safetensors, or of ``diffusers`` a new folder.
+            format: ``safetensors``, or ``diffusers`` where its network is of diffusers.
+        """
+        save_model(self, Path(path), format)
+
     def flow(
         self,
         error: float = 1e-3,

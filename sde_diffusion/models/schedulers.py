@@ -140,6 +140,11 @@ def read_schedule(config: Mapping[str, Any]) -> Schedule:
         )
     keys = Reader(config)
     prediction = keys.get("prediction_type", "epsilon", str)
+    if keys.get("timestep_type", "discrete", str) != "discrete":
+        raise InputError(
+            f"{FILE}: timestep_type={keys.config['timestep_type'][:40]}: its network is told "
+            "log(sigma) / 4 and no number of a level, which is not read"
+        )
     flow = name in FLOW or prediction == "flow_prediction"
     if not flow and prediction not in PREDICTIONS:
         raise InputError(

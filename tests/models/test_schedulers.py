@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +117,32 @@ def test_a_flow_reaches_infinity() -> None:
     assert schedule.sigma_max == math.inf
     assert schedule.grid.from_infinity
     assert SOLVERS["FlowMatchEulerDiscrete"] == schedule.solver == "ddim"
+
+
+# As they stand in public repositories; one is of a network that is told no number of a level.
+PUBLIC = json.loads((Path(__file__).parent / "scheduler_configs.json").read_text())
+CONTINUOUS = [config for config in PUBLIC if "timestep_type" in config]
+
+
+@pytest.mark.parametrize("config", [c for c in PUBLIC if c not in CONTINUOUS])
+def test_every_key_of_a_public_config_is_honoured_or_named(config: dict[str, Any]) -> None:
+    assert len(PUBLIC) >= 20
+    schedule = read_schedule(config)
+    keys = {key for key in config if not key.startswith("_")}
+    found = {finding.key: finding for finding in schedule.findings}
+    assert keys <= set(found)
+    assert all(finding.evidence for finding in found.values())
+    named = {"clip_sample", "shift_terminal", "use_dynamic_shifting"}
+    on = {key for key in named & keys if config[key]}
+    assert all(not found[key].honoured for key in on)
+    times = schedule.grid.times(EDM(), 7)
+    assert bool((times.diff() < 0).all())
+
+
+def test_a_network_told_the_logarithm_is_refused() -> None:
+    (config,) = CONTINUOUS
+    with pytest.raises(InputError, match="timestep_type=continuous"):
+        read_schedule(config)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources.hub import PREFIX as HUB
+from sde_diffusion.models.sources.hub import fetched
 from sde_diffusion.system.storage import asset
 
 Open = Callable[..., OpenedModel]
@@ -70,13 +72,15 @@ def open_model(
     """The model that ``checkpoint`` names: a shipped one, a file or a folder.
 
     Args:
-        checkpoint: the name of a shipped model, or a path.
+        checkpoint: the name of a shipped model, a path, or hub:OWNER/NAME.
         dtype: of the network's weights.
         precision: of its products: ``float32``, or ``bfloat16``, twice as fast where the processor
             has it; weights and states keep their dtype.
         options: what only some kinds of source take.
     """
-    named, path = checked(precision), asset(str(checkpoint))
+    named = checked(precision)
+    given = str(checkpoint)
+    path = fetched(given) if given.startswith(HUB) else asset(given)
     if not path.exists():
         raise InputError(
             f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "

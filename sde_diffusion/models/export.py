@@ -1,0 +1,99 @@
+"""A model as a file of ours, or as a folder that diffusers reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.file import save_checkpoint
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.schedulers import BETAS, FILE, PREDICTIONS
+from sde_diffusion.models.sources.diffusers import CONFIG, INDEX, MARK
+from sde_diffusion.models.spec import Spec
+from sde_diffusion.system.storage import write_atomically
+
+FORMATS = ("safetensors", "diffusers")
+
+
+def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> None:
+    """Write the weights of ``model`` with all that it takes to open them.
+
+    Args:
+        path: a file .safetensors, or the folder of ``diffusers``, which must not be there.
+        format: ``safetensors``, which opens here to the last bit, or ``diffusers``, of a network
+            of diffusers.
+    """
+    if format not in FORMATS:
+        raise InputError(f"format={format}: choose one of {', '.join(FORMATS)}")
+    spec, denoiser = model.spec, model.denoiser
+    if spec is None or not isinstance(denoiser, NetworkDenoiser):
+        raise InputError(
+            f"model={model.name}: only a model of a file can be written, not a callable"
+        )
+    if path.exists():
+        raise InputError(f"output={path}: is there already; give another name")
+    if format == "diffusers":
+        _save_folder(spec, denoiser, path)
+        return
+    if path.suffix != ".safetensors":
+        raise InputError(f"output={path}: give a name that ends in .safetensors")
+    tensors = {f"model.{k}": v for k, v in denoiser.network.state_dict().items()}
+    save_checkpoint(path, spec, tensors)
+
+
+def _save_folder(spec: Spec, denoiser: NetworkDenoiser, path: Path) -> None:
+    if spec.network != "diffusers" or spec.parameterization not in ("discrete", "straight"):
+        raise InputError(
+            f"format=diffusers: a network {spec.network} with parameterization "
+            f"{spec.parameterization} is none of diffusers'; give format=safetensors"
+        )
+    network: Any = denoiser.network
+    name = "transformer" if network.class_name.startswith("DiT") else "unet"
+    network.network.save_pretrained(path / name, safe_serialization=True)
+    config = json.loads((path / name / CONFIG).read_text())
+    null = network.null_class if network.labelled else None
+    config[MARK] = {"classes": spec.classes, "null_class": null}
+    _write(path / name / CONFIG, config)
+    scheduler = scheduler_config(spec)
+    _write(path / "scheduler" / FILE, scheduler)
+    index = {
+        "_class_name": "DDPMPipeline",
+        name: ["diffusers", network.class_name],
+        "scheduler": ["diffusers", scheduler["_class_name"]],
+    }
+    _write(path / INDEX, index)
+
+
+def scheduler_config(spec: Spec) -> dict[str, Any]:
+    """The scheduler_config.json that says what the model is."""
+    given: Mapping[str, Any] = spec.parameterization_args
+    if spec.parameterization == "straight":
+        grid = (spec.config.get("grid") or {}).get("flow_shift", {})
+        return {
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            "num_train_timesteps": int(given.get("scale", 1000)),
+            "shift": grid.get("shift", 1.0),
+        }
+    betas = {ours: theirs for theirs, ours in BETAS.items()}
+    predictions = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    trained = given.get("trained_betas")
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": len(trained) if trained else given.get("timesteps", 1000),
+        "beta_schedule": betas[given.get("betas", "linear")],
+        "beta_start": given.get("beta_start", 1e-4),
+        "beta_end": given.get("beta_end", 0.02),
+        "trained_betas": trained,
+        "rescale_betas_zero_snr": given.get("zero_terminal_snr", False),
+        "prediction_type": predictions[given.get("predicts", "epsilon")],
+        "timestep_spacing": "trailing",
+        "clip_sample": False,
+    }
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())

@@ -13,15 +13,17 @@ from tqdm import tqdm
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.errors import BudgetError, InputError
+from sde_diffusion.errors import BudgetError, DivergedError, InputError
+from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource, Seeds
 from sde_diffusion.process.sde import SDE, Marginal
+from sde_diffusion.sampling.diverged import diverged
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
-from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.base import Observer, Solver
 from sde_diffusion.solvers.step import Ask
 
 # What a noise level may lose on its way to a time and back.
@@ -176,14 +178,6 @@ class Sampler:
         began, before = time.perf_counter(), self.denoiser.evaluations
         back = self.denoiser.backward_passes
         recorder = Recorder(self.denoiser, recorded) if recorded > 0 else None
-        cond = None
-        if request.cond is not None:
-            cond = self.denoiser.encode(request.cond.to(run.device))
-        ask = Ask(self.sde, recorder or self.denoiser, cond, after=int(self.grid.to_zero))
-        shape = request.size or self.denoiser.space.shape
-        drawn = request.seeds, shape, run.dtype, run.device
-        noise, own = self.noise.batch(*drawn), request.start.n
-        n = self.noise.start(*drawn) if own is None else own.to(run.device, run.dtype)
         path: list[tuple[float, Tensor]] = []
 
         def observe(at: Marginal, x: Tensor) -> None:
@@ -192,16 +186,11 @@ class Sampler:
             if watch.on_step is not None:
                 watch.on_step(at, x)
 
-        if self.grid.from_infinity:
-            # DDIM from x_t = n, of which nothing is the image: x_s = alpha_s D + sigma_s n.
-            x = self.sde.perturb(ask.noise_denoised(n), times[0], n)
-        else:
-            x = request.start.state(self.sde, n, times[0])
-        x = self.solver.solve(ask, x, times, noise, observe)
-        end = ask.at(float(times[-1]))
-        x = ask.denoise(x, end) if self.denoise_last else x / end.alpha
+        x = self._solved(recorder or self.denoiser, request, times, run, observe).cpu()
+        if wrong := not_finite(x):
+            raise self._diverged(x, wrong, request, times, run)
         return Samples(
-            x.cpu(),
+            x,
             tuple(request.seeds),
             (self.denoiser.evaluations - before) / len(request.seeds),
             time.perf_counter() - began,
@@ -212,6 +201,39 @@ class Sampler:
             _labels(request.cond),
             (self.denoiser.backward_passes - back) / len(request.seeds),
         )
+
+    def _solved(
+        self, denoiser: Denoiser, request: Request, times: Tensor, run: Execution, observe: Observer
+    ) -> Tensor:
+        """x_0 of the rows of a request [N, *shape]."""
+        cond = None
+        if request.cond is not None:
+            cond = self.denoiser.encode(request.cond.to(run.device))
+        ask = Ask(self.sde, denoiser, cond, after=int(self.grid.to_zero))
+        shape = request.size or self.denoiser.space.shape
+        drawn = request.seeds, shape, run.dtype, run.device
+        noise, own = self.noise.batch(*drawn), request.start.n
+        n = self.noise.start(*drawn) if own is None else own.to(run.device, run.dtype)
+        if self.grid.from_infinity:
+            # DDIM from x_t = n, of which nothing is the image: x_s = alpha_s D + sigma_s n.
+            x = self.sde.perturb(ask.noise_denoised(n), times[0], n)
+        else:
+            x = request.start.state(self.sde, n, times[0])
+        x = self.solver.solve(ask, x, times, noise, observe)
+        end = ask.at(float(times[-1]))
+        return ask.denoise(x, end) if self.denoise_last else x / end.alpha
+
+    def _diverged(
+        self, x: Tensor, wrong: int, request: Request, times: Tensor, run: Execution
+    ) -> DivergedError:
+        """What went wrong in the first row that is not finite, or in a batch that is coupled."""
+        k = int(x.isfinite().flatten(1).all(1).int().argmin())
+        part = request if self.solver.couples_batch else request.rows(slice(k, k + 1))
+
+        def again(denoiser: Denoiser, observe: Observer) -> Tensor:
+            return self._solved(denoiser, part, times, run, observe)
+
+        return diverged(wrong, len(x), self.solver, self.denoiser, again)
 
 
 def _labels(cond: Condition | None) -> tuple[int | None, ...] | None:

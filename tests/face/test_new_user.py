@@ -323,7 +323,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of cfg"),
     (tell, {"guidance": ClassifierFree}, "guidance=ClassifierFree: a class;", "ClassifierFree()"),
     (tell, {"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among", "leave it out"),
-    (tell, {"guidance": {"cfg": {"scale": NAN}}}, "guidance.scale=nan:", "give a finite number"),
+    (tell, {"guidance": {"cfg": {"scale": NAN}}}, "guidance.scale=nan:", "give -1000 <= scale"),
     (tell, {"guidance": "cfg", "nfe": 5}, "nfe=5:", "multiple of 2"),
     (wrapped, {"model": 3}, "model=3:", "give a callable model(x, sigma)"),
     (wrapped, {"model": lambda x: x}, "model:", "it is called as model(x, sigma)"),

@@ -126,12 +126,12 @@ def test_a_solver_that_diverges_is_left_out_and_named(
     assert [line.split(":")[0] for line in content["provenance"]["left_out"]] == [
         "heun at NFE 2", "heun at NFE 4",
     ]  # fmt: skip
-    assert "left out: heun at NFE 2: samples: 8 of 8" in done.stdout
+    assert "left out: heun at NFE 2: solver=Heun: 8 of 8" in done.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Left out: heun at NFE 4" in page
     assert "images of heun" not in page
     done = quick_cli(*QUICK, *words, "solvers=[heun]", "hydra.run.dir=none", ok=False)
-    assert "heun at NFE 2: samples: 8 of 8" in done.stderr
+    assert "heun at NFE 2: solver=Heun: 8 of 8" in done.stderr
 
 
 def test_a_solver_may_have_evaluations_of_its_own(quick_cli: Run, tmp_path: Path) -> None:

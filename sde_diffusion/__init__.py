@@ -55,6 +55,7 @@ _MODULES = {
     "data.shapes.source": "Shapes",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
+    "denoisers.convention": "Convention",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
     "guidance": "ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD Threshold",
@@ -70,7 +71,7 @@ _MODULES = {
     "metrics.sliced_w2": "SlicedW2",
     "operators": "Box Cartesian Composed Downsample FanBeam Function GaussianBlur Grey Mask Matrix "
     "MotionBlur ParallelBeam PhaseRetrieval Quantise Radial Random with_measurement",
-    "networks": "MLP DiT NCSNpp UNet",
+    "networks": "ADM EDM2 MLP DiT NCSNpp SongUNet UNet",
     "process.grids": "Explicit Karras LogSNR Uniform VPTime",
     "process.noise": "Brownian Seeds",
     "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",

@@ -11,6 +11,7 @@ from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.conditions.several import Several
 from sde_diffusion.config import groups
+from sde_diffusion.denoisers import convention as convention  # registered under its name
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space

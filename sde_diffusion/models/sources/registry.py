@@ -59,6 +59,7 @@ SOURCES: Sequence[Source] = (
     Source("a training run's folder", "sde_diffusion.models.sources.run_folder"),
     Source("a checkpoint", "sde_diffusion.models.sources.checkpoint"),
     Source("a folder of diffusers", "sde_diffusion.models.sources.diffusers"),
+    Source("a pickle of EDM or EDM2", "sde_diffusion.models.sources.edm"),
 )
 
 

@@ -1,0 +1,182 @@
+"""What a network is told of the noise level: label functions of sigma, as data of a model.
+
+They are taken in the arithmetic of those who trained the network: float32 where they work with
+sigma itself, float64 where a table gives whole steps. An infinite sigma has a label too.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import Component
+
+
+class LevelLabel(Component, ABC):
+    """A label c_noise(sigma)."""
+
+    @abstractmethod
+    def __call__(self, sigma: Tensor) -> Tensor:
+        """sigma, any shape -> labels of the same shape."""
+
+
+class LogLabel(LevelLabel):
+    """factor log(sigma / unit): EDM factor 1/4, score_sde's VE factor 1 and unit 2."""
+
+    def __init__(self, factor: float = 0.25, unit: float = 1.0) -> None:
+        self.factor, self.unit = factor, unit
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        return self.factor * (sigma.float() / self.unit).log()
+
+
+class VPTimeLabel(LevelLabel):
+    """factor t, where sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1 (arXiv:2011.13456, app. B).
+
+    With ``sub`` sigma / alpha = 2 sinh(B / 2) for the same exponent B: the sub-VP process.
+    """
+
+    def __init__(
+        self, factor: float = 999.0, beta_d: float = 19.9, beta_min: float = 0.1, sub: bool = False
+    ) -> None:
+        self.factor, self.beta_d, self.beta_min, self.sub = factor, beta_d, beta_min, sub
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        s = sigma.double() if self.sub else sigma.float()
+        exponent = 2 * torch.asinh(s / 2) if self.sub else (1 + s**2).log()
+        t = (self.beta_min**2 + 2 * self.beta_d * exponent).sqrt() - self.beta_min
+        return self.factor * (t / self.beta_d)
+
+
+class FlowTimeLabel(LevelLabel):
+    """factor t, t = sigma / (1 + sigma) of x_t = (1 - t) x_0 + t n; ``clean``: factor (1 - t)."""
+
+    def __init__(self, factor: float = 1000.0, clean: bool = False) -> None:
+        self.factor, self.clean = factor, clean
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        s = sigma.double()
+        return self.factor * (1 / (1 + s) if self.clean else 1 / (1 + 1 / s))
+
+
+class StepLabel(LevelLabel):
+    """The step 0 .. T - 1 whose sigma^2 = (1 - a) / a, a = prod (1 - beta); between, in log sigma.
+
+    Args:
+        schedule: ``linear`` or ``scaled_linear`` (linear in sqrt beta) from ``beta_start`` to
+            ``beta_end``, ``cosine`` (arXiv:2102.09672, eq. 17, beta <= 0.999), or ``given``.
+        steps: T. betas: of ``given``.
+        dtype: in which its authors multiply, float32 or float64.
+        zero_snr: whether sqrt a is shifted and scaled so that the last is 0 (arXiv:2305.08891).
+    """
+
+    def __init__(
+        self,
+        schedule: str = "linear",
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        steps: int = 1000,
+        betas: Sequence[float] = (),
+        dtype: str = "float64",
+        zero_snr: bool = False,
+    ) -> None:
+        if schedule not in ("linear", "scaled_linear", "cosine", "given"):
+            raise InputError(
+                f"label.schedule={schedule}: choose one of linear, scaled_linear, cosine, given"
+            )
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"label.dtype={dtype}: choose float32 or float64")
+        if not 2 <= steps <= 100_000 or not 0 < beta_start <= beta_end < 1:
+            raise InputError(
+                f"label.steps={steps}, beta_start={beta_start}, beta_end={beta_end}: give 2 to "
+                "100000 steps and 0 < beta_start <= beta_end < 1"
+            )
+        if (schedule == "given") != bool(len(betas)) or any(not 0 < b <= 1 for b in betas):
+            raise InputError("label.betas: give numbers in 0 .. 1, with label.schedule=given alone")
+        self.schedule, self.beta_start, self.beta_end = schedule, beta_start, beta_end
+        self.steps, self.betas, self.zero_snr = steps, betas, zero_snr
+        self.dtype: torch.dtype = getattr(torch, dtype)
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """sigma of each step, float64 [T], increasing; the last is infinite under ``zero_snr``."""
+        a = torch.cumprod(1 - self._betas(), 0)
+        if self.zero_snr:
+            root = a.sqrt()
+            root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+            a = root**2
+        a = a.double()
+        return ((1 - a) / a).sqrt()
+
+    def _betas(self) -> Tensor:
+        low, high, n = self.beta_start, self.beta_end, self.steps
+        if self.schedule == "given":
+            return torch.tensor(list(self.betas), dtype=self.dtype)
+        if self.schedule == "cosine":
+            k = torch.arange(n + 1, dtype=torch.float64) / n
+            a = torch.cos((k + 0.008) / 1.008 * math.pi / 2) ** 2
+            return (1 - a[1:] / a[:-1]).clamp(max=0.999).to(self.dtype)
+        if self.schedule == "linear":
+            return torch.linspace(low, high, n, dtype=self.dtype)
+        return torch.linspace(low**0.5, high**0.5, n, dtype=self.dtype) ** 2
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        table = self.sigmas
+        s = sigma.double().cpu().clamp(table[0], table[-1]).contiguous()
+        upper = torch.searchsorted(table, s).clamp(1, len(table) - 1)
+        low, high = table[upper - 1], table[upper]
+        share = (s / low).log() / (high / low).log()
+        # Below an infinite level: equal in arctan sigma.
+        turned = (s.atan() - low.atan()) / (math.pi / 2 - low.atan())
+        return (upper - 1 + torch.where(high.isinf(), turned, share)).to(sigma.device)
+
+
+class NearestLabel(LevelLabel):
+    """steps - 1 - j of the nearest level u_j of improved DDPM (arXiv:2206.00364, table 1)."""
+
+    def __init__(self, steps: int = 1000, c_1: float = 0.001, c_2: float = 0.008) -> None:
+        if not 2 <= steps <= 100_000:
+            raise InputError(f"label.steps={steps}: give 2 to 100000")
+        self.steps, self.c_1, self.c_2 = steps, c_1, c_2
+
+    @cached_property
+    def levels(self) -> Tensor:
+        """u_0 > ... > u_steps = 0, float32, in which EDM makes and compares them."""
+        j = torch.arange(self.steps + 1)
+        a = (0.5 * math.pi * j / self.steps / (self.c_2 + 1)).sin() ** 2
+        u = torch.zeros(self.steps + 1)
+        for k in range(self.steps, 0, -1):
+            u[k - 1] = ((u[k] ** 2 + 1) / (a[k - 1] / a[k]).clip(min=self.c_1) - 1).sqrt()
+        return u
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        apart = (sigma.float().cpu().reshape(-1, 1) - self.levels).abs()
+        return (self.steps - 1 - apart.argmin(1)).reshape(sigma.shape).to(sigma.device)
+
+
+LABELS: dict[str, type[LevelLabel]] = {
+    "log": LogLabel,
+    "vp_time": VPTimeLabel,
+    "flow_time": FlowTimeLabel,
+    "steps": StepLabel,
+    "nearest": NearestLabel,
+}
+
+
+def level_label(label: Mapping[str, Any]) -> LevelLabel:
+    """The label function that plain values name: ``{"kind": "log", "factor": 0.25}``."""
+    given = dict(label)
+    kind = given.pop("kind", None)
+    if kind not in LABELS:
+        raise InputError(f"label.kind={kind}: choose one of {', '.join(LABELS)}")
+    try:
+        return LABELS[str(kind)](**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"label.kind={kind}: {error}") from error

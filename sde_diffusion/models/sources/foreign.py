@@ -1,0 +1,43 @@
+"""From a spec and converted weights to an opened model: what all sources of others' files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.file import shapes
+from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.spec import Spec
+from sde_diffusion.system.storage import fingerprint
+
+
+def shapes_of(spec: Spec) -> dict[str, torch.Size]:
+    """Shapes of the network's weights, without memory; InputError where arguments make none."""
+    return shapes(spec)
+
+
+def build(
+    path: Path,
+    spec: Spec,
+    weights: dict[str, Tensor],
+    dtype: torch.dtype,
+    findings: tuple[Finding, ...],
+) -> OpenedModel:
+    """The model of a foreign file, in evaluation mode.
+
+    Args:
+        weights: of our network, checked against its shapes. dtype: that they get.
+        findings: what was read off the file.
+    """
+    try:
+        denoiser = spec.build()
+    except InputError as error:
+        raise InputError(f"checkpoint={path}: {error}") from error
+    denoiser.network.load_state_dict(weights)
+    denoiser.network.to(dtype)
+    denoiser.source = fingerprint(path)
+    denoiser.eval().requires_grad_(False)
+    return OpenedModel(denoiser, str(path), denoiser.source, spec.conditioner, findings=findings)

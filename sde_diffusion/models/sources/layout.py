@@ -1,0 +1,120 @@
+"""From the names of an authors' state dict to those of our published U-Nets, unit by unit.
+
+All of these networks are the same list of units in the order of the forward pass; a source says
+what its authors call each unit, and the weights follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.errors import InputError
+
+State = dict[str, Tensor]
+UPWARD = 1000  # added to the place of a block on the way up
+
+
+class Unit(NamedTuple):
+    """A layer or block on the way of the forward pass.
+
+    Attributes:
+        kind: stem, down, inlet, block, middle, up or outlet.
+        name: what our network calls it. level: its resolution, 0 the finest. place: within it.
+        attends: whether attention stands at its end.
+    """
+
+    kind: str
+    name: str
+    level: int
+    place: int = 0
+    attends: bool = False
+
+
+def units(shapes: Mapping[str, torch.Size]) -> Iterator[Unit]:
+    """The units of a ``PublishedUNet`` by the names of its weights, but for head and embedding."""
+    names = list(shapes)
+
+    def count(prefix: str) -> int:
+        stems = {name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)}
+        return len(stems)
+
+    def unit(kind: str, name: str, level: int, place: int = 0) -> Unit:
+        return Unit(kind, name, level, place, f"{name}.attention.qkv.weight" in shapes)
+
+    levels, inlets, outlets = count("down."), count("inlets."), count("outlets.")
+    yield Unit("stem", "stem", 0)
+    for level in range(levels):
+        turns = int(level > 0)
+        if turns:
+            yield unit("down", f"down.{level}.0", level)
+            if inlets:
+                yield Unit("inlet", f"inlets.{level - 1}", level)
+        for k in range(count(f"down.{level}.") - turns):
+            yield unit("block", f"down.{level}.{k + turns}", level, k)
+    for k in range(2):
+        yield unit("middle", f"middle.{k}", levels - 1, k)
+    for stage, level in enumerate(reversed(range(levels))):
+        turns = int(stage > 0)
+        if turns:
+            yield unit("up", f"up.{stage}.0", level)
+        for k in range(count(f"up.{stage}.") - turns):
+            yield unit("block", f"up.{stage}.{k + turns}", level, k + UPWARD)
+        if level == 0 or outlets:
+            yield Unit("outlet", "" if level == 0 else f"outlets.{stage}", level)
+
+
+class Taker:
+    """Takes tensors out of a foreign state, and knows at the end what was left there."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self.left = dict(state)
+        self.taken: State = {}
+
+    def take(self, ours: str, theirs: str, parts: tuple[str, ...] = ("weight", "bias")) -> None:
+        """``theirs.weight`` as ``ours.weight`` and so on, in float32."""
+        for part in parts:
+            self.taken[f"{ours}.{part}"] = self.pop(f"{theirs}.{part}")
+
+    def pop(self, name: str) -> Tensor:
+        """A tensor of the foreign state, in float32; InputError if it is not there."""
+        if name not in self.left:
+            raise InputError(f"weights have no {name}; is the file of another network?")
+        return self.left.pop(name).float()
+
+    def forget(self, *endings: str) -> None:
+        """Leave out what is no weight of the function: constants, heads of training."""
+        self.left = {k: v for k, v in self.left.items() if not k.endswith(endings)}
+
+    def finish(self, shapes: Mapping[str, torch.Size]) -> State:
+        """What was taken, if it fits our network and nothing is left; InputError names what not."""
+        if self.left:
+            raise InputError(
+                f"weights {next(iter(self.left))} and {len(self.left) - 1} more are of no layer "
+                "that the file's arguments name; is the file of another network?"
+            )
+        for name, shape in shapes.items():
+            value = self.taken.get(name)
+            if value is None or value.shape != shape:
+                size = "missing" if value is None else f"of shape {tuple(value.shape)}"
+                raise InputError(f"weight {name} is {size}, not of shape {tuple(shape)}")
+        return {name: self.taken[name].contiguous() for name in shapes}
+
+
+def split_qkv(weight: Tensor, heads: int, order: str) -> Tensor:
+    """Rows [3C, ...] of q, k and v, brought to our order: qkv, head, channel.
+
+    Args:
+        order: ``head-channel-qkv`` (EDM), ``head-qkv-channel`` (ADM) or ``qkv-head-channel``.
+    """
+    if order == "qkv-head-channel":
+        return weight
+    c = weight.shape[0] // (3 * heads)
+    if order == "head-channel-qkv":
+        rows = weight.reshape(heads, c, 3, *weight.shape[1:]).movedim(2, 0)
+    else:
+        rows = weight.reshape(heads, 3, c, *weight.shape[1:]).movedim(1, 0)
+    return rows.reshape(weight.shape)

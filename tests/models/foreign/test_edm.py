@@ -1,0 +1,60 @@
+"""EDM's and EDM2's networks: ours are the same function, on weights read from their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import sde_diffusion
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.models.sources import edm
+from tests.models.foreign.files import edm_pickle
+from tests.models.foreign.records import N, image, record
+
+NAMES = ["edm_ddpmpp", "edm_ncsnpp", "edm_skip", "edm_adm", "edm_vp", "edm_iddpm", "edm2"]
+
+
+def denoiser_of(name: str) -> NetworkDenoiser:
+    """Ours, of the recorded arguments and weights."""
+    facts, state, _ = record(name)
+    spec, weights, _ = edm.converted(facts["class"], facts["kwargs"], state)
+    denoiser = spec.build()
+    denoiser.network.load_state_dict(weights)
+    return denoiser.eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_equal_to_the_authors_at_eight_levels(name: str) -> None:
+    """D to 1e-5 of its largest value, in float32, with labels and without."""
+    tensors, denoiser = record(name).tensors, denoiser_of(name)
+    sigma = tensors["sigma"]
+    x = image(denoiser.shape[0]) * (1 + sigma[:, None, None, None] ** 2).sqrt()
+    labels = Condition.label(torch.arange(N) % 5)
+    for cond, key in ((None, "none"), (labels, "labelled")):
+        ours = torch.cat(
+            [
+                denoiser(x[i : i + 1], sigma[i], None if cond is None else cond[i : i + 1])
+                for i in range(N)
+            ]
+        )
+        apart = (ours - tensors[key]).flatten(1).abs().amax(1)
+        size = tensors[key].flatten(1).abs().amax(1)
+        assert bool((apart <= 1e-5 * size).all())
+    assert not torch.allclose(tensors["none"], tensors["labelled"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["edm_ncsnpp", "edm2"])
+def test_a_pickle_is_opened_by_its_content(tmp_path: Path, name: str) -> None:
+    """Whatever its ending: the same function as of the recorded weights."""
+    model = sde_diffusion.load(edm_pickle(tmp_path / "net.bin", name))
+    expected, x = denoiser_of(name), image(model.denoiser.shape[0])
+    level = torch.tensor(1.5)
+    with torch.no_grad():
+        assert torch.equal(model.denoiser(x, level), expected(x, level))
+    said = {finding.key: finding.value for finding in model.findings}
+    assert said["prediction"] == "karras"
+    assert said["classes"] == "5"

@@ -12,6 +12,7 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.notice import notice
 
 # Images held out of data without splits, at most.
 HELD_OUT = 1000
@@ -51,10 +52,9 @@ def split_off(config: DictConfig, held_out: Any) -> tuple[ImageSet, ImageSet | N
     if held_out is None:
         return data, None
     if not str(held_out).isdecimal():
-        if "split" not in source.fields():
-            raise InputError(
-                f"held_out={held_out}: these data have no splits; give a number of images, or null"
-            )
+        if source.fields().get("split") is None:
+            notice(f"held_out={held_out}: data={data.name} has no splits, so none are held out")
+            return data, None
         return data, source.changed(split=str(held_out)).read()
     n = int(held_out)
     if not 2 <= n <= len(data) - 2:

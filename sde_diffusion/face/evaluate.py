@@ -13,13 +13,11 @@ from sde_diffusion.face.components import extractor_for
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import image_set, reference_set
 from sde_diffusion.face.rows import Row, Rows
-from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.memorisation import Memorisation, memorisation
-from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import judged_by
 from sde_diffusion.report.html import uri
-from sde_diffusion.tasks.evaluate import judged, lines, nearest
+from sde_diffusion.tasks.evaluate import comparable, judged, lines, nearest
 
 TAKES = ("extractor", "metrics")
 
@@ -96,7 +94,7 @@ def evaluate(
     judge = extractor_for(fields, extractor, shown.images.shape[1:])
     measures = fields.several("metric", metrics, "metrics")
     against = reference_set(reference, judge)
-    _check_shape("images", shown, against)
+    shown = comparable(shown, against, "images")
     if len(shown) < 2:
         raise InputError(f"images: {len(shown)} of them; give at least 2")
     counts = [len(shown)] if n is None else values.several("n", n, 2)
@@ -104,7 +102,7 @@ def evaluate(
         raise InputError(f"n={counts}: give numbers from 2 to the {len(shown)} images")
     known = None if train is None else image_set("train", train)
     if known is not None:
-        _check_shape("train", known, against)
+        known = comparable(known, against, "train")
         if not len(against.held_out):
             raise InputError(
                 f"train: reference {against.name} has no held-out images, which give the scale; "
@@ -112,7 +110,11 @@ def evaluate(
             )
     features = judge(shown.images)
     rows, floors = judged(
-        Judge(against.reference, against.features, measures), features, against, counts
+        Judge(against.reference, against.features, measures),
+        features,
+        against,
+        counts,
+        shown.labels,
     )
     facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
     if known is None:
@@ -120,14 +122,6 @@ def evaluate(
     facts["train_fingerprint"] = known.fingerprint
     copied = memorisation(features, against.held_out, judge(known.images))
     return Evaluation(rows, floors, facts, copied, nearest(shown, known, copied))
-
-
-def _check_shape(key: str, images: ImageSet, reference: ReferenceSet) -> None:
-    shape = tuple(images.images.shape[1:])
-    if shape != reference.shape:
-        raise InputError(
-            f"{key}: shape {shape} is not the reference's {reference.shape}; resize one of the two"
-        )
 
 
 def _shown(value: Any) -> str:

@@ -63,10 +63,10 @@ class ImageSet:
             classes += f" ({', '.join(self.class_names[:SHOWN_NAMES])}{more})"
         return "; ".join([f"{len(self)} {kind}, {shape}, {classes}", *self.notes])
 
-    def with_channels(self, channels: int, key: str, like: str) -> ImageSet:
+    def with_channels(self, channels: int, where: str, like: str) -> ImageSet:
         """Itself in ``channels`` channels: grey repeated, or one of three that are equal.
 
-        InputError, which names the config ``key``, if that cannot be; ``like`` is what has them.
+        InputError, which names ``where``, KEY=PATH, if that cannot be; ``like`` is what has them.
         """
         c = self.images.shape[1]
         if c == channels:
@@ -76,7 +76,7 @@ class ImageSet:
         if channels == 1 and bool((self.images == self.images[:, :1]).all()):
             return replace(self, images=self.images[:, :1].contiguous())
         raise InputError(
-            f"{key}={self.name}: {c} channels, and {like} has {channels}; give "
+            f"{where}: {c} channels, and {like} has {channels}; give "
             + ("grey images" if channels == 1 else f"images of {channels} channels")
         )
 

@@ -57,3 +57,8 @@ def shuffled(features: Tensor, seed: int) -> Tensor:
     """The rows in an order that is fixed, and free of that in which they came (by class, say)."""
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
     return features[order]
+
+
+def drawn(features: Tensor, most: int) -> Tensor:
+    """All rows, or ``most`` of them, drawn at random and always alike."""
+    return features if len(features) <= most else shuffled(features, 0)[:most]

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
@@ -30,13 +30,16 @@ def cache_path(
     extractor: Extractor, data: ImageSet, held_out: ImageSet | None, keep: int = KEEP
 ) -> Path:
     """Where the reference of these very pixels and this very extractor is kept."""
-    depends = {
+    depends: dict[str, Any] = {
         "data": data.fingerprint,
         "held_out": held_out and held_out.fingerprint,
         "extractor": extractor.fingerprint,
         "keep": keep,
         "format": STATISTICS,
     }
+    if held_out is not None and held_out.labels is not None:
+        labels = held_out.labels.numpy().tobytes()
+        depends["held_out_labels"] = hashlib.sha256(labels).hexdigest()
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "references" / f"{key}.safetensors"
 

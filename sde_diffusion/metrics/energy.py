@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from sde_diffusion.metrics.base import Metric, shuffled
+from sde_diffusion.metrics.base import Metric, drawn, shuffled
 from sde_diffusion.metrics.pairwise import BLOCK, blocks
 from sde_diffusion.system.ranges import Within
 
@@ -57,6 +57,6 @@ class Energy(Metric[Known], known_as="metric.energy"):
         return Known(mean, y - mean, own_distance(y - mean))
 
     def measure(self, features: Tensor, prepared: Known) -> dict[str, float]:
-        x = features[: self.most] - prepared.mean
+        x = drawn(features, self.most) - prepared.mean
         across = mean_distance(x, prepared.centred)
         return {"energy": 2 * across - own_distance(x) - prepared.own}

@@ -147,6 +147,8 @@ def _withheld(x: Tensor, reference: Reference, strata: Tensor | None) -> Inferen
     why = ""
     if n < least:
         why = f"N = {n} < {MIN_RATIO} d = {least}"
+    elif reference.n == 0:
+        why = "the reference does not say of how many images it is"
     elif reference.n < least:
         why = f"reference of {reference.n} < {MIN_RATIO} d = {least}"
     elif strata is not None and int(strata.unique(return_counts=True)[1].min()) < 2:

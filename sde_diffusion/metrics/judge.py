@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sde_diffusion.config.compose import build
@@ -86,10 +87,50 @@ class Judge:
             "note": estimate.note,
         }
 
-    def floors(self, held_out: Tensor, counts: Sequence[int]) -> dict[int, Row]:
-        """The rows of as many real held-out images, for the counts that there are images for."""
-        possible = sorted({n for n in counts if n <= len(held_out)})
-        return {row["samples"]: row for row in self.rows(held_out, possible)} if possible else {}
+    def floors(
+        self,
+        held_out: Tensor,
+        counts: Sequence[int],
+        labels: Tensor | None = None,
+        like: Tensor | None = None,
+        strata: bool = False,
+    ) -> dict[int, Row]:
+        """The rows of as many real held-out images, for the counts that there are images for.
+
+        With the ``labels`` [M] of these, and those of the samples, ``like`` [N], each prefix of the
+        samples meets as many real images of each class. Of classes that were set, not drawn,
+        samples are nearer to the data than real images drawn at random.
+
+        Args:
+            strata: the labels of the samples were set.
+        """
+        if like is None or labels is None or not len(labels) or not known(like, labels):
+            possible = sorted({n for n in counts if n <= len(held_out)})
+            rows = self.rows(held_out, possible) if possible else []
+            return {row["samples"]: row for row in rows}
+        floors = {}
+        for n in sorted(set(counts)):
+            if (chosen := of_classes(like[:n], labels)) is not None:
+                real = labels[chosen] if strata else None
+                floors[n] = self.rows(held_out[chosen], [n], real)[0]
+        return floors
+
+
+def known(like: Tensor, labels: Tensor) -> bool:
+    """Whether all classes of ``like`` are among ``labels``."""
+    return bool(torch.isin(like, labels).all())
+
+
+def of_classes(like: Tensor, labels: Tensor) -> Tensor | None:
+    """The first rows of ``labels`` [M] with as many of each class as ``like`` [N] has, in the order
+    in which they stand; None if there are too few."""
+    rows = []
+    for label, n in zip(*like.unique(return_counts=True), strict=True):
+        there = (labels == label).nonzero()[:, 0]
+        if len(there) < n:
+            return None
+        rows.append(there[: int(n)])
+    return torch.sort(torch.cat(rows)).values
 
 
 def floor_rows(reference: ReferenceSet) -> list[Row]:

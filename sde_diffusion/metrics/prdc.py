@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_diffusion.metrics.base import Metric, shuffled
+from sde_diffusion.metrics.base import Metric, drawn, shuffled
 from sde_diffusion.metrics.pairwise import blocks, squared_radii
 from sde_diffusion.system.ranges import Within
 
@@ -51,7 +51,7 @@ class PRDC(Metric[Balls], known_as="metric.prdc"):
         return Balls(mean, centres, squared_radii(centres, self.k))
 
     def measure(self, features: Tensor, prepared: Balls) -> dict[str, float]:
-        x, y = features[: self.most] - prepared.mean, prepared.centres
+        x, y = drawn(features, self.most) - prepared.mean, prepared.centres
         radii = squared_radii(x, self.k)
         precise, inside = 0, 0
         recalled = torch.zeros(len(y), dtype=torch.bool)

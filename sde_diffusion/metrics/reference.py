@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.frechet import Reference
+from sde_diffusion.metrics.frechet import Reference, root_of
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 
 KEEP = 20_000
+# The count of published statistics, which do not say of how many images they are: M2 is then their
+# covariance, and no interval is given.
+PUBLISHED = 0
 TENSORS = ("mean", "M2", "features", "held_out")
+LABELS = "held_out_labels"
 
 
 def _first_reference(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
@@ -50,6 +54,7 @@ class ReferenceSet:
         features: float16 [K, d] of up to 20,000 of its images, drawn once, in random order:
             what KID, precision, recall and the reference's side of an interval are made of.
         held_out: float16 [M, d], in random order; the floor at N <= M.
+        held_out_labels: int64 [M] of them, or [0] if they have none.
     """
 
     name: str
@@ -61,10 +66,13 @@ class ReferenceSet:
     stats: FeatureStats
     features: Tensor
     held_out: Tensor
+    held_out_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     @cached_property
     def reference(self) -> Reference:
         """The statistics with their root, taken once."""
+        if self.stats.n == PUBLISHED:
+            return Reference(self.stats.mean, self.stats.M2, PUBLISHED, root_of(self.stats.M2))
         return Reference.from_stats(self.stats)
 
     @classmethod
@@ -97,9 +105,11 @@ class ReferenceSet:
             features[to[to >= 0]] = part[to >= 0].to(torch.float16)
             first += len(part)
         kept = torch.empty(0, extractor.dim, dtype=torch.float16)
+        labels = torch.empty(0, dtype=torch.int64)
         if held_out is not None:
             order = fixed_order(len(held_out))[:keep]
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
+            labels = labels if held_out.labels is None else held_out.labels[order]
         reference = cls(
             data.name,
             data.fingerprint,
@@ -110,6 +120,7 @@ class ReferenceSet:
             stats,
             features,
             kept,
+            labels,
         )
         try:
             reference._check()
@@ -131,8 +142,11 @@ class ReferenceSet:
             "extractor",
             "extractor_fingerprint",
         )
+        tensors = self._tensors()
+        if len(self.held_out_labels):
+            tensors[LABELS] = self.held_out_labels
         facts = {"n": self.stats.n, **{name: getattr(self, name) for name in names}}
-        REFERENCE.write(path, self._tensors(), facts)
+        REFERENCE.write(path, tensors, facts)
 
     @classmethod
     def load(cls, path: Path, extractor: Extractor) -> ReferenceSet:
@@ -160,6 +174,7 @@ class ReferenceSet:
             FeatureStats(int(facts["n"]), mean, m2),
             features,
             held_out,
+            tensors.get(LABELS, torch.empty(0, dtype=torch.int64)),
         )
         reference._check()
         return reference
@@ -173,6 +188,9 @@ class ReferenceSet:
         wide, narrow = {mean.dtype, m2.dtype}, {features.dtype, held_out.dtype}
         if (wide, narrow) != ({torch.float64}, {torch.float16}):
             raise ValueError("statistics of other types")
+        labels = self.held_out_labels
+        if labels.dtype != torch.int64 or labels.shape not in ((0,), (len(held_out),)):
+            raise ValueError("labels of other shapes")
         if not all(bool(t.isfinite().all()) for t in (mean, m2, features, held_out)):
             raise ValueError("statistics that are not finite")
         if bool((m2.diagonal() < 0).any()) or not torch.allclose(m2, m2.T):

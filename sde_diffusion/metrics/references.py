@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from sde_diffusion.data import load_held_out, load_images
+from sde_diffusion.data.archive import arrays, names_of
+from sde_diffusion.data.npz import NAMES, STATISTICS
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.reference import PUBLISHED, ReferenceSet
+from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.system.storage import asset
 
 
@@ -20,7 +27,7 @@ def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
         "extractor_fingerprint": extractor.fingerprint,
         "reference": reference.name,
         "reference_fingerprint": reference.data_fingerprint,
-        "reference_n": reference.stats.n,
+        "reference_n": reference.stats.n or None,
         "held_out_fingerprint": reference.held_out_fingerprint,
     }
 
@@ -29,8 +36,11 @@ def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
     """The reference that ``reference`` names.
 
     null: the one shipped for the extractor; a reference file; or images (a folder, .zip, .npz, or
-    a data set by name, whose test split is held out), whose statistics are cached by content.
+    a data set by name, whose test split is held out), whose statistics are cached by content; an
+    .npz of published statistics, ``mu`` and ``sigma``.
     """
+    if reference is not None and holds_statistics(reference):
+        return published(extractor, reference)
     if reference is not None and not reference.endswith(".safetensors"):
         images = load_images(reference, key="reference")
         return cached_reference(extractor, images, load_held_out(reference))
@@ -41,3 +51,46 @@ def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
             ".zip, .npz, a data set, or a file of 'sde-diffusion reference'"
         )
     return ReferenceSet.load(path, extractor)
+
+
+def holds_statistics(path: str) -> bool:
+    """Whether it is an archive of ``mu`` and ``sigma`` without images."""
+    if not path.lower().endswith(".npz") or not Path(path).is_file():
+        return False
+    names = set(names_of(path, "reference"))
+    return set(STATISTICS) <= names and not names & set(NAMES)
+
+
+def published(extractor: Extractor, path: str) -> ReferenceSet:
+    """Mean ``mu`` [d] and covariance ``sigma`` [d, d] of features, as FID's are handed around.
+
+    Nothing in them says of which extractor or of how many images they are: their d is held against
+    the extractor's, and no interval is given. InputError for what is no covariance.
+    """
+    where = f"reference={path}"
+    held = arrays(path, "reference", STATISTICS)
+    mu, sigma = held["mu"], held["sigma"]
+    if {mu.dtype.kind, sigma.dtype.kind} != {"f"} or sigma.shape != (*mu.shape, *mu.shape):
+        raise InputError(
+            f"{where}: mu is {mu.dtype} {mu.shape}, sigma {sigma.dtype} {sigma.shape}; give floats "
+            "[d] and [d, d]"
+        )
+    if mu.shape != (extractor.dim,):
+        raise InputError(
+            f"{where}: of {mu.size} features, and extractor={extractor.name} has {extractor.dim}; "
+            "set extractor= to the one that they are of, inception for FID's"
+        )
+    mean, cov = torch.from_numpy(mu).double(), torch.from_numpy(sigma).double()
+    if not (bool(mean.isfinite().all()) and bool(cov.isfinite().all())):
+        raise InputError(f"{where}: mu or sigma is not finite; give another copy of it")
+    spectrum = torch.linalg.eigvalsh(cov)
+    if not torch.allclose(cov, cov.T, rtol=1e-4, atol=1e-6 * float(spectrum[-1].abs())) or (
+        float(spectrum[0]) < -1e-4 * float(spectrum[-1].abs())
+    ):
+        raise InputError(f"{where}: sigma is no covariance; give another copy of it")
+    digest = hashlib.sha256(mean.numpy().tobytes() + cov.numpy().tobytes()).hexdigest()[:16]
+    none = torch.empty(0, len(mean), dtype=torch.float16)
+    stats = FeatureStats(PUBLISHED, mean, (cov + cov.T) / 2)
+    return ReferenceSet(
+        Path(path).name, digest, "", (), extractor.name, extractor.fingerprint, stats, none, none
+    )

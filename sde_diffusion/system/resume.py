@@ -24,6 +24,8 @@ def _first_part(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 PART = SealedKind("part", 2, "run the same command again", _first_part)
 # Names the version of the noise among what numbers depend on; what names none is of version 1.
 NOISE = "noise_version"
+# Which rows of a data set were drawn; what names none, of version 1 of the noise, took the first.
+ROWS = "rows"
 
 
 def in_parts(
@@ -71,7 +73,7 @@ def settled(
         rows, chunk: as for ``in_parts``.
         others: the kinds of further files, KEY-NAME.safetensors, by name.
     """
-    earlier = {name: value for name, value in depends.items() if name != NOISE}
+    earlier = {name: value for name, value in depends.items() if name not in (NOISE, ROWS)}
     old, new = (
         {
             **dict.fromkeys(_paths(folder, content, rows, chunk), PART),

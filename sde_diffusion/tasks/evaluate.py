@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from sde_diffusion.data import ImageSet, load_images
+from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.metrics.judge import Judge, Row, metrics, score_line
@@ -20,6 +21,8 @@ from sde_diffusion.metrics.references import judged_by
 from sde_diffusion.report.comparison import measured
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.run import Run
+
+ORDER = "fewer than all are drawn at random, always alike"
 
 
 @dataclass
@@ -34,11 +37,7 @@ class EvaluateTask:
     def load(self, reference: ReferenceSet) -> ImageSet:
         """The images; InputError unless they can be judged by the reference."""
         images = load_images(self.images, key="images")
-        if images.images.shape[1:] != reference.shape:
-            raise InputError(
-                f"images={self.images}: shape {tuple(images.images.shape[1:])} is not the "
-                f"reference's {reference.shape}; resize one of the two"
-            )
+        images = comparable(images, reference, f"images={self.images}")
         counts = self.samples or [len(images)]
         if min(counts) < 2 or max(counts) > len(images):
             raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
@@ -50,11 +49,7 @@ class EvaluateTask:
         if self.train is None:
             return None
         images = load_images(self.train, key="train")
-        if images.images.shape[1:] != reference.shape:
-            raise InputError(
-                f"train={self.train}: shape {tuple(images.images.shape[1:])} is not the "
-                f"reference's {reference.shape}; give the images as the model saw them"
-            )
+        images = comparable(images, reference, f"train={self.train}")
         if not len(reference.held_out):
             raise InputError(
                 f"train={self.train}: reference {reference.name} has no held-out images, which "
@@ -75,10 +70,14 @@ def run(config: DictConfig, folder: Path) -> float:
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
         job.begin()
         features = extractor(images.images)
-        rows, floors = judged(judge, features, reference, task.samples or [len(images)])
+        rows, floors = judged(
+            judge, features, reference, task.samples or [len(images)], images.labels
+        )
         facts = {
             **judged_by(extractor, reference),
             "images": task.images,
+            "loaded": images.described,
+            "order": ORDER,
             "images_fingerprint": images.fingerprint,
             "rows": rows,
             "floors": floors,
@@ -97,11 +96,38 @@ def run(config: DictConfig, folder: Path) -> float:
     return float(rows[-1]["fd"])
 
 
+def comparable(images: ImageSet, reference: ReferenceSet, where: str) -> ImageSet:
+    """The images in the channels of the reference; InputError if they are of another size.
+
+    Published statistics say nothing of images: their extractor does.
+    """
+    if not reference.shape:
+        return images
+    if images.images.shape[2:] == reference.shape[1:]:
+        return images.with_channels(reference.shape[0], where, f"the reference {reference.name}")
+    c, height, width = images.images.shape[1:]
+    raise InputError(
+        f"{where}: shape {(c, height, width)} is not the reference's {reference.shape}; resize one "
+        "of the two"
+    )
+
+
 def judged(
-    judge: Judge, features: Tensor, reference: ReferenceSet, counts: list[int]
+    judge: Judge,
+    features: Tensor,
+    reference: ReferenceSet,
+    counts: list[int],
+    labels: Tensor | None = None,
 ) -> tuple[list[Row], list[Row]]:
-    """A row for each number of images, with the floor at that number, and the rows of the floor."""
-    floors = judge.floors(reference.held_out, counts)
+    """A row for each number of images, with the floor at that number, and the rows of the floor.
+
+    A smaller number is drawn at random: files are sorted by name, and so by class. The floor has as
+    many images of each class, where their ``labels`` [N] are those of the reference.
+    """
+    if min(counts) < len(features):
+        order = fixed_order(len(features))
+        features, labels = features[order], None if labels is None else labels[order]
+    floors = judge.floors(reference.held_out, counts, reference.held_out_labels, labels)
     rows = [
         {**row, "floor": floors[row["samples"]]["fd"] if row["samples"] in floors else None}
         for row in judge.rows(features, counts)

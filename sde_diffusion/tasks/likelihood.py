@@ -16,7 +16,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.choices import choice
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import ImageSet
-from sde_diffusion.data.splits import both_splits
+from sde_diffusion.data.splits import both_splits, fixed_order
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.denoisers.precision import recorded
@@ -33,7 +33,7 @@ from sde_diffusion.sampling.likelihood import (
     moment_matched,
 )
 from sde_diffusion.system.ranges import Batch, Seed, Within
-from sde_diffusion.system.resume import NOISE, in_parts, settled
+from sde_diffusion.system.resume import NOISE, ROWS, in_parts, settled
 from sde_diffusion.system.storage import csv_text
 from sde_diffusion.tasks.run import Run
 
@@ -78,19 +78,23 @@ def run(config: DictConfig, folder: Path) -> float:
         data, test = (part.as_pictures() for part in both_splits(config))
         task.check(test)
         chunk, d = job.execution.batch_size, test.images[0].numel()
-        density = log_density(job, data, test)
-        job.begin()
         depends = settled(folder, dependencies(job, data, test), task.n, chunk)
+        drawn = fixed_order(len(test)) if ROWS in depends else torch.arange(len(test))
+        drawn = drawn[: task.n]
+        density = log_density(job, data, test[drawn])
+        job.begin()
         parts = in_parts(folder, depends, task.n, chunk, density, "likelihood")
         bits = bits_per_dim(parts["log_p"], d)
         of_probes = parts["standard_error"] / (d * math.log(2))
-        job.output.write("bits_per_dim.csv", csv_text(rows_of(bits, of_probes)))
+        job.output.write("bits_per_dim.csv", csv_text(rows_of(bits, of_probes, drawn)))
         facts = errors(bits, of_probes)
         job.result(
             {
                 **facts,
                 **measured(task, test, parts["spent"]),
                 NOISE: depends.get(NOISE, 1),
+                ROWS: depends.get(ROWS, "the first"),
+                "loaded": test.described,
                 "seconds": job.seconds,
             }
         )
@@ -108,6 +112,7 @@ def dependencies(job: Run[LikelihoodTask], data: ImageSet, test: ImageSet) -> di
         "train": data.fingerprint,
         "test": test.fingerprint,
         NOISE: VERSION,
+        ROWS: "drawn at random, always alike",
     }
 
 
@@ -125,10 +130,10 @@ def measured(task: LikelihoodTask, test: ImageSet, spent: Tensor) -> dict[str, A
 
 
 def log_density(
-    job: Run[LikelihoodTask], data: ImageSet, test: ImageSet
+    job: Run[LikelihoodTask], data: ImageSet, images: ImageSet
 ) -> Callable[[slice], dict[str, Tensor]]:
-    """log p of some of the images, its standard error over probes, and what was spent."""
-    task, images, sde = job.task, test[slice(0, job.task.n)], build(job.config.sde, "sde", SDE)
+    """log p of slices of the images, its standard error over probes, and what was spent."""
+    task, sde = job.task, build(job.config.sde, "sde", SDE)
     ends = task.sigma_min, task.sigma_max
     likelihood = likelihood_of(images, sde, job.denoiser, ends, task.error, task.probes, "data")
     label = own_labels(job.model, task.label, images, "data")
@@ -205,16 +210,16 @@ def matched(data: ImageSet) -> GaussianDenoiser:
     return moment_matched((x.mean(0) + 0.5) / 128 - 1, (torch.cov(x.T) + uniform) / 128**2)
 
 
-def rows_of(bits: Tensor, of_probes: Tensor) -> list[dict[str, str]]:
-    """A row an image."""
-    pairs = zip(bits.tolist(), of_probes.tolist(), strict=True)
+def rows_of(bits: Tensor, of_probes: Tensor, images: Tensor) -> list[dict[str, str]]:
+    """A row an image, by its number in the data set."""
+    rows = zip(images.tolist(), bits.tolist(), of_probes.tolist(), strict=True)
     return [
         {
             "image": str(k),
             "bits_per_dim": f"{value:.6f}",
             "hutchinson_standard_error": f"{error:.6f}",
         }
-        for k, (value, error) in enumerate(pairs)
+        for k, value, error in rows
     ]
 
 

@@ -37,6 +37,7 @@ def run(config: DictConfig, folder: Path) -> float:
         job.result(
             {
                 **judged_by(extractor, reference),
+                "loaded": data.described,
                 "held_out_n": len(reference.held_out),
                 "floor": floor,
                 "seconds": job.seconds,

@@ -75,6 +75,8 @@ def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
     found = ReferenceSet.load(tmp_path / "out" / "pixel4-reference.safetensors", PIXELS)
     assert (found.stats.n, len(found.held_out)) == (40, 0)
     assert json.loads((tmp_path / "out" / "result.json").read_text())["floor"] == []
+    # As typed first, of data without splits: a reference, and a line that none are held out.
+    assert "so none are held out" in quick_cli(*words).stderr
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,6 @@ def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
         ("data=digits keep=1", "keep=1"),
         ("data=digits extractor.height=28", "extractor=pixel"),
         ("data=npz data.path=nosuch.npz", "data.path=nosuch.npz"),
-        ("data=npz data.path=a.npz", "held_out=test: these data have no splits"),
         ("data=folder", "data.path: required"),
         ("data=digits samples=3", "samples"),
     ],

@@ -52,7 +52,7 @@ class Study:
                 raise InputError(
                     f"checkpoint={model.name}: draws vectors; compare ranks solvers on images"
                 )
-            if model.codec is PIXELS and space.pattern != reference.shape:
+            if model.codec is PIXELS and reference.shape and space.pattern != reference.shape:
                 raise InputError(
                     f"reference={reference.name}: images {reference.shape}, those of "
                     f"{model.name} are {space.pattern}; resize them, data.size=32, say"
@@ -64,7 +64,14 @@ class Study:
 
     def run(self, output: Output, facts: Mapping[str, Any], progress: bool = True) -> Comparison:
         """Sample and judge all cells; ``facts`` say what all numbers depend on besides."""
-        floors = self.judge.floors(self.reference.held_out, self.design.counts)
+        strata = self.plans[0].strata
+        floors = self.judge.floors(
+            self.reference.held_out,
+            self.design.counts,
+            self.reference.held_out_labels,
+            strata,
+            strata is not None,
+        )
         scores = score(self, floors, output, progress)
         points, rankings = verdict(scores.rows, self.judge, self.cells)
         return Comparison(

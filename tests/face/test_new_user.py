@@ -320,7 +320,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (tell, {"label": torch.tensor([1.0, 2.0])}, "label=1.0:", "give a class"),
     (tell, {"label": [0, 1, 2]}, "label: 3 labels for 2 images;", "one for each image"),
     (tell, {"label": None, "guidance": "cfg"}, "guidance=cfg: needs a condition;", "guidance=[]"),
-    (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of cfg"),
+    (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of "),
     (tell, {"guidance": ClassifierFree}, "guidance=ClassifierFree: a class;", "ClassifierFree()"),
     (tell, {"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among", "leave it out"),
     (tell, {"guidance": {"cfg": {"scale": NAN}}}, "guidance.scale=nan:", "give -1000 <= scale"),

@@ -139,16 +139,18 @@ def _levels(
     trained: tuple[float, ...] | None,
     rescaled: bool,
 ) -> Tensor:
-    betas = (
-        betas_of(kind, start, end, timesteps)
-        if trained is None
-        else torch.tensor(trained, dtype=torch.float32)
-    )
-    betas = zero_snr(betas) if rescaled else betas
-    alpha_bar = (1 - betas).cumprod(0)
-    if rescaled:
-        alpha_bar[-1] = min(LEAST_ALPHA_BAR, float(alpha_bar[-2]) / 4)
-    sigmas = ((1 - alpha_bar.double()) / alpha_bar.double()).sqrt()
+    # On the host also where networks are built on the meta device, to see their shapes.
+    with torch.device("cpu"):
+        betas = (
+            betas_of(kind, start, end, timesteps)
+            if trained is None
+            else torch.tensor(trained, dtype=torch.float32)
+        )
+        betas = zero_snr(betas) if rescaled else betas
+        alpha_bar = (1 - betas).cumprod(0)
+        if rescaled:
+            alpha_bar[-1] = min(LEAST_ALPHA_BAR, float(alpha_bar[-2]) / 4)
+        sigmas = ((1 - alpha_bar.double()) / alpha_bar.double()).sqrt()
     if not 2 <= len(sigmas) <= MAX_TIMESTEPS or not bool(
         (sigmas.isfinite() & (sigmas > 0)).all() and (sigmas.diff() > 0).all()
     ):

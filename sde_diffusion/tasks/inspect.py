@@ -55,7 +55,7 @@ def lines(findings: list[Finding]) -> list[str]:
     """A line a finding: key, value, evidence; what is not done is marked."""
     width = max((len(finding.key) for finding in findings), default=0)
     return [
-        printable(f"{f.key}{' ' * (width - len(f.key))}  {f.value}  ({f.evidence})", 300)
+        f"{f.key:<{width}}  {printable(f.value)}  ({printable(f.evidence)})"
         + ("" if f.honoured else "  NOT DONE")
         for f in findings
     ]

@@ -61,6 +61,14 @@ def test_a_straight_path_at_infinity(from_data: bool) -> None:
     assert float(p.c_noise(far)) == pytest.approx(limit.c_noise, abs=1e-5)
 
 
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_levels_stand_on_the_host_where_a_network_is_built_without_memory(rescaled: bool) -> None:
+    with torch.device("meta"):
+        found = Timesteps(beta_end=0.0191, zero_terminal_snr=rescaled)  # of no other test: uncached
+    assert found.sigmas.device.type == "cpu"
+    assert bool((found.sigmas.diff() > 0).all())
+
+
 def test_noise_says_nothing_of_an_image_at_zero_snr() -> None:
     with pytest.raises(InputError, match="predicts=epsilon"):
         DiscreteTime("epsilon", zero_terminal_snr=True)

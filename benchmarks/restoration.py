@@ -182,7 +182,7 @@ def main() -> None:
         [name, f"{c['nfe']:g}, {c['back']:g}", f"{c['bias']:.2f}", f"{c['spread']:.2f}"]
         for name, c in pure.items()
     ]
-    head = ["method", "NFE, backward", "|mean - D| / |x - D|", "deviation of draws / |x - D|"]
+    head = ["method", "NFE, backward", "error of the mean", "deviation of the draws"]
     values = {
         "pictures": PICTURES, "mnist": table(found["mnist"]), "scans": table(found["scans"]),
         "lesions": lesion_table(found["scans"]), "denoising": render.table(head, rows),

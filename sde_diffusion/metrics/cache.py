@@ -8,13 +8,13 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from torch import Tensor
 
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet
+from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet, labels_of
 from sde_diffusion.system.notice import optional
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import cache_folder
@@ -30,16 +30,13 @@ def cache_path(
     extractor: Extractor, data: ImageSet, held_out: ImageSet | None, keep: int = KEEP
 ) -> Path:
     """Where the reference of these very pixels and this very extractor is kept."""
-    depends: dict[str, Any] = {
+    depends = {
         "data": data.fingerprint,
         "held_out": held_out and held_out.fingerprint,
         "extractor": extractor.fingerprint,
         "keep": keep,
         "format": STATISTICS,
     }
-    if held_out is not None and held_out.labels is not None:
-        labels = held_out.labels.numpy().tobytes()
-        depends["held_out_labels"] = hashlib.sha256(labels).hexdigest()
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "references" / f"{key}.safetensors"
 
@@ -92,7 +89,8 @@ def cached_reference(
             raise ValueError(f"of extractor {kept.extractor_fingerprint}")
         if kept.data_fingerprint != data.fingerprint:
             raise ValueError(f"of other images, {kept.data_fingerprint}")
-        return replace(kept, name=data.name)  # the same pixels may go by another name now
+        # The same pixels may go by another name now, and have other labels.
+        return replace(kept, name=data.name, held_out_labels=labels_of(held_out, keep))
 
     path = cache_path(extractor, data, held_out, keep)
     reference = REFERENCE.recall(path, parse)

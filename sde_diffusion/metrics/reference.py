@@ -105,11 +105,9 @@ class ReferenceSet:
             features[to[to >= 0]] = part[to >= 0].to(torch.float16)
             first += len(part)
         kept = torch.empty(0, extractor.dim, dtype=torch.float16)
-        labels = torch.empty(0, dtype=torch.int64)
         if held_out is not None:
             order = fixed_order(len(held_out))[:keep]
             kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
-            labels = labels if held_out.labels is None else held_out.labels[order]
         reference = cls(
             data.name,
             data.fingerprint,
@@ -120,7 +118,7 @@ class ReferenceSet:
             stats,
             features,
             kept,
-            labels,
+            labels_of(held_out, keep),
         )
         try:
             reference._check()
@@ -195,3 +193,10 @@ class ReferenceSet:
             raise ValueError("statistics that are not finite")
         if bool((m2.diagonal() < 0).any()) or not torch.allclose(m2, m2.T):
             raise ValueError("second moments that are none")
+
+
+def labels_of(held_out: ImageSet | None, keep: int) -> Tensor:
+    """The labels of those held-out images whose features are kept, in their order; [0] if none."""
+    if held_out is None or held_out.labels is None:
+        return torch.empty(0, dtype=torch.int64)
+    return held_out.labels[fixed_order(len(held_out))[:keep]]

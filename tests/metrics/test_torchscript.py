@@ -16,6 +16,16 @@ from sde_diffusion.metrics.extractors import Extractor, TorchScriptExtractor
 from .inception_weights import random_images
 
 
+def trusted(*arguments: Any, **fields: Any) -> TorchScriptExtractor:
+    return TorchScriptExtractor(*arguments, trust=True, **fields)
+
+
+def test_a_program_is_run_for_those_who_trust_it_alone(means: str) -> None:
+    with pytest.raises(InputError, match=r"a program.*set extractor\.trust=true$"):
+        TorchScriptExtractor(means, size=8)
+    assert trusted(means, size=8).dim
+
+
 class Means(nn.Module):
     """Channel means, then those of the left half: features that can be computed by hand."""
 
@@ -52,7 +62,7 @@ def means(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_torchscript_features_by_hand(means: str) -> None:
     mean, std = [0.1, 0.2, 0.3], [0.5, 1.0, 2.0]
-    extractor = TorchScriptExtractor(means, "means", 8, "none", mean, std)
+    extractor = trusted(means, "means", 8, "none", mean, std)
     assert (extractor.dim, extractor.metric) == (6, "FD[means]")
     x = random_images(4, 3, 8, 8)
     scaled = (x.double() / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
@@ -71,15 +81,15 @@ def test_torchscript_fingerprint_holds_the_whole_protocol(means: str, tmp_path: 
         {}, {"size": 9}, {"resize": "bilinear"}, {"mean": [0.5, 0.5, 0.4]},
         {"std": [0.5, 0.5, 0.4]}, {"file": other, "size": 4},
     ]  # fmt: skip
-    made: list[Extractor] = [TorchScriptExtractor(**{**base, **change}) for change in changes]
+    made: list[Extractor] = [trusted(**{**base, **change}) for change in changes]
     assert len({e.fingerprint for e in made}) == len(changes)
     # What a number does not depend on is not in it.
-    assert TorchScriptExtractor(means, "another", 8, batch=1).fingerprint == made[0].fingerprint
+    assert trusted(means, "another", 8, batch=1).fingerprint == made[0].fingerprint
 
 
 def test_torchscript_batches_and_resizes(means: str) -> None:
     x = random_images(7, 3, 11, 13)
-    one, all_ = (TorchScriptExtractor(means, size=8, batch=b)(x) for b in (1, 50))
+    one, all_ = (trusted(means, size=8, batch=b)(x) for b in (1, 50))
     torch.testing.assert_close(one, all_, rtol=0, atol=1e-6)
 
 
@@ -106,7 +116,7 @@ def test_torchscript_refuses(means: str, tmp_path: Path) -> None:
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message) as found:
-            TorchScriptExtractor(**arguments)
+            trusted(**arguments)
         assert "\n" not in str(found.value)
     with pytest.raises(InputError, match="takes 1 or 3 channels, not 2"):
-        TorchScriptExtractor(means, size=8)(random_images(1, 2, 8, 8))
+        trusted(means, size=8)(random_images(1, 2, 8, 8))

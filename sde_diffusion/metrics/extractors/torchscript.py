@@ -25,6 +25,7 @@ class TorchScriptExtractor(Extractor):
     """Output [N, d] of a TorchScript module, on images (resize(x) / 255 - mean) / std.
 
     TorchScript is read without unpickling; files of ``torch.export`` are not, so they are refused.
+    It is a program all the same: it may write files, or never end. Run none of a stranger's.
 
     Args:
         file: the module, saved with ``torch.jit.save``; it takes float32 [N, C, size, size].
@@ -33,6 +34,7 @@ class TorchScriptExtractor(Extractor):
         resize: bicubic or bilinear (antialiased, as image libraries do), tf1, or none.
         mean, std: for each channel, in units of 0 .. 1; grey images are repeated over them.
         batch: images at once. device: where the network runs.
+        trust: that the program in ``file`` may run: true, said by whoever knows where it is from.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TorchScriptExtractor(Extractor):
         std: Sequence[float] = (0.5, 0.5, 0.5),
         batch: int = 50,
         device: str = "cpu",
+        trust: bool = False,
     ) -> None:
         self.mean, self.std = ([float(v) for v in values] for values in (mean, std))
         if not re.fullmatch(r"[\w.-]+", name):
@@ -60,7 +63,7 @@ class TorchScriptExtractor(Extractor):
             )
         self.name, self.size, self.resize = name, size, resize
         self.batch_size, self.device = batch, usable_device(device, "extractor.device")
-        self.network = _load(Path(file), self.device)
+        self.network = _load(Path(file), self.device, trust)
         with open(file, "rb") as content:
             weights = hashlib.file_digest(content, "sha256").hexdigest()
         facts = json.dumps([PROTOCOL, weights, size, resize, self.mean, self.std])
@@ -94,9 +97,14 @@ class TorchScriptExtractor(Extractor):
         return features
 
 
-def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+def _load(path: Path, device: torch.device, trust: bool) -> torch.jit.ScriptModule:
     if not path.is_file():
         raise InputError(f"extractor.file={path}: no such file")
+    if trust is not True:
+        raise InputError(
+            f"extractor.file={path}: TorchScript is a program, which may do what you may; if you "
+            "know where it is from, set extractor.trust=true"
+        )
     try:
         with warnings.catch_warnings():
             # torch.jit is deprecated in favour of torch.export, whose loader unpickles.

@@ -21,9 +21,14 @@ MAX_NUMBER, MAX_LIST, MAX_LAYERS, MAX_TEXT = 16_384, 16, 128, 64
 COUNTS = ("layers_per_block", "num_layers", "transformer_layers_per_block", "reverse_transformer")
 # Arguments of a network that asks for more than the image, a time and a class: refused if given.
 BESIDE = (
-    "class_embed_type", "addition_embed_type", "encoder_hid_dim", "encoder_hid_dim_type",
-    "time_cond_proj_dim", "projection_class_embeddings_input_dim", "time_embedding_act_fn",
-)  # fmt: skip
+    "class_embed_type",
+    "addition_embed_type",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+    "time_cond_proj_dim",
+    "projection_class_embeddings_input_dim",
+    "time_embedding_act_fn",
+)
 
 
 @register("diffusers")
@@ -167,8 +172,10 @@ def check_arguments(cls: Any, name: str, arguments: dict[str, Any], channels: in
             "no number of a level; positional is what runs here"
         )
     if arguments["in_channels"] != channels or arguments["out_channels"] not in (
-        channels, 2 * channels, None,
-    ):  # fmt: skip
+        channels,
+        2 * channels,
+        None,
+    ):
         raise InputError(
             f"network.config.in_channels={arguments['in_channels']}, out_channels="
             f"{arguments['out_channels']}: the images have {channels} channels"

@@ -82,7 +82,7 @@ class Snapshots:
 
 
 @dataclass(frozen=True)
-class Stored:
+class Snapshot:
     """A snapshot file: the average of width ``sigma_rel`` after step ``spec.step``."""
 
     path: Path
@@ -90,7 +90,7 @@ class Stored:
     sigma_rel: float
 
 
-def stored(run: Path, step: int | None = None) -> list[Stored]:
+def stored(run: Path, step: int | None = None) -> list[Snapshot]:
     """The snapshots of a run's folder up to ``step`` (null: the last), in order of step.
 
     InputError if there are none to use, or none of that step.
@@ -101,7 +101,7 @@ def stored(run: Path, step: int | None = None) -> list[Stored]:
         width = spec.config.get("ema_width")
         if not isinstance(width, float) or spec.step < 1:
             raise InputError(f"{path}: records no EMA width and step; remove it")
-        found.append(Stored(path, spec, width))
+        found.append(Snapshot(path, spec, width))
     if not found:
         raise InputError(
             f"checkpoint={run}: has no {FOLDER}/; give the folder of a run trained with "

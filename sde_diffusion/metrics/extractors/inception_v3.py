@@ -93,53 +93,76 @@ def mixed_a(c: int, pooled: int) -> Mixed:
     return Mixed(
         {
             "branch1x1": square(c, 64),
-            "branch5x5_1": square(c, 48), "branch5x5_2": square(48, 64, 5),
-            "branch3x3dbl_1": square(c, 64), "branch3x3dbl_2": square(64, 96, 3),
-            "branch3x3dbl_3": square(96, 96, 3), "branch_pool": square(c, pooled),
+            "branch5x5_1": square(c, 48),
+            "branch5x5_2": square(48, 64, 5),
+            "branch3x3dbl_1": square(c, 64),
+            "branch3x3dbl_2": square(64, 96, 3),
+            "branch3x3dbl_3": square(96, 96, 3),
+            "branch_pool": square(c, pooled),
         },
-        ["branch1x1", "branch5x5_1 branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3",
-         "average branch_pool"],
-    )  # fmt: skip
+        [
+            "branch1x1",
+            "branch5x5_1 branch5x5_2",
+            "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3",
+            "average branch_pool",
+        ],
+    )
 
 
 def mixed_b(c: int) -> Mixed:
     """From 35 x 35 to 17 x 17 pixels."""
     return Mixed(
         {
-            "branch3x3": square(c, 384, 3, 2, 0), "branch3x3dbl_1": square(c, 64),
-            "branch3x3dbl_2": square(64, 96, 3), "branch3x3dbl_3": square(96, 96, 3, 2, 0),
+            "branch3x3": square(c, 384, 3, 2, 0),
+            "branch3x3dbl_1": square(c, 64),
+            "branch3x3dbl_2": square(64, 96, 3),
+            "branch3x3dbl_3": square(96, 96, 3, 2, 0),
         },
         ["branch3x3", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3", "halve"],
-    )  # fmt: skip
+    )
 
 
 def mixed_c(c: int, m: int) -> Mixed:
     """At 17 x 17 pixels, by rows and columns of seven."""
     return Mixed(
         {
-            "branch1x1": square(c, 192), "branch7x7_1": square(c, m),
-            "branch7x7_2": row(m, m, 7), "branch7x7_3": column(m, 192, 7),
-            "branch7x7dbl_1": square(c, m), "branch7x7dbl_2": column(m, m, 7),
-            "branch7x7dbl_3": row(m, m, 7), "branch7x7dbl_4": column(m, m, 7),
-            "branch7x7dbl_5": row(m, 192, 7), "branch_pool": square(c, 192),
+            "branch1x1": square(c, 192),
+            "branch7x7_1": square(c, m),
+            "branch7x7_2": row(m, m, 7),
+            "branch7x7_3": column(m, 192, 7),
+            "branch7x7dbl_1": square(c, m),
+            "branch7x7dbl_2": column(m, m, 7),
+            "branch7x7dbl_3": row(m, m, 7),
+            "branch7x7dbl_4": column(m, m, 7),
+            "branch7x7dbl_5": row(m, 192, 7),
+            "branch_pool": square(c, 192),
         },
-        ["branch1x1", "branch7x7_1 branch7x7_2 branch7x7_3",
-         "branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 branch7x7dbl_5",
-         "average branch_pool"],
-    )  # fmt: skip
+        [
+            "branch1x1",
+            "branch7x7_1 branch7x7_2 branch7x7_3",
+            "branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 branch7x7dbl_5",
+            "average branch_pool",
+        ],
+    )
 
 
 def mixed_d(c: int) -> Mixed:
     """From 17 x 17 to 8 x 8 pixels."""
     return Mixed(
         {
-            "branch3x3_1": square(c, 192), "branch3x3_2": square(192, 320, 3, 2, 0),
-            "branch7x7x3_1": square(c, 192), "branch7x7x3_2": row(192, 192, 7),
-            "branch7x7x3_3": column(192, 192, 7), "branch7x7x3_4": square(192, 192, 3, 2, 0),
+            "branch3x3_1": square(c, 192),
+            "branch3x3_2": square(192, 320, 3, 2, 0),
+            "branch7x7x3_1": square(c, 192),
+            "branch7x7x3_2": row(192, 192, 7),
+            "branch7x7x3_3": column(192, 192, 7),
+            "branch7x7x3_4": square(192, 192, 3, 2, 0),
         },
-        ["branch3x3_1 branch3x3_2",
-         "branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4", "halve"],
-    )  # fmt: skip
+        [
+            "branch3x3_1 branch3x3_2",
+            "branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4",
+            "halve",
+        ],
+    )
 
 
 def mixed_e(c: int, pool: str) -> Mixed:
@@ -147,15 +170,25 @@ def mixed_e(c: int, pool: str) -> Mixed:
     double = "branch3x3dbl_1 branch3x3dbl_2"
     return Mixed(
         {
-            "branch1x1": square(c, 320), "branch3x3_1": square(c, 384),
-            "branch3x3_2a": row(384, 384, 3), "branch3x3_2b": column(384, 384, 3),
-            "branch3x3dbl_1": square(c, 448), "branch3x3dbl_2": square(448, 384, 3),
-            "branch3x3dbl_3a": row(384, 384, 3), "branch3x3dbl_3b": column(384, 384, 3),
+            "branch1x1": square(c, 320),
+            "branch3x3_1": square(c, 384),
+            "branch3x3_2a": row(384, 384, 3),
+            "branch3x3_2b": column(384, 384, 3),
+            "branch3x3dbl_1": square(c, 448),
+            "branch3x3dbl_2": square(448, 384, 3),
+            "branch3x3dbl_3a": row(384, 384, 3),
+            "branch3x3dbl_3b": column(384, 384, 3),
             "branch_pool": square(c, 192),
         },
-        ["branch1x1", "branch3x3_1 branch3x3_2a", "branch3x3_1 branch3x3_2b",
-         f"{double} branch3x3dbl_3a", f"{double} branch3x3dbl_3b", f"{pool} branch_pool"],
-    )  # fmt: skip
+        [
+            "branch1x1",
+            "branch3x3_1 branch3x3_2a",
+            "branch3x3_1 branch3x3_2b",
+            f"{double} branch3x3dbl_3a",
+            f"{double} branch3x3dbl_3b",
+            f"{pool} branch_pool",
+        ],
+    )
 
 
 class InceptionV3(nn.Module):

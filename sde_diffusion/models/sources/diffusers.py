@@ -30,8 +30,7 @@ INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_m
 NETWORKS = ("unet", "transformer")
 LIBRARIES = ("diffusers", "transformers", None)
 # Names of attention's weights before diffusers 0.17.
-RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.",
-           ".proj_attn.": ".to_out.0."}  # fmt: skip
+RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 MARK = "_sde_diffusion"  # what a folder that was written here says of its labels
 
 
@@ -63,9 +62,14 @@ def opened(
             "inspect' says what to give)"
         )
     return OpenedModel(
-        denoiser.eval().requires_grad_(False), str(path), denoiser.source, spec.conditioner,
-        findings=tuple(findings), grid=spec.grid, spec=spec,
-    )  # fmt: skip
+        denoiser.eval().requires_grad_(False),
+        str(path),
+        denoiser.source,
+        spec.conditioner,
+        findings=tuple(findings),
+        grid=spec.grid,
+        spec=spec,
+    )
 
 
 def read(

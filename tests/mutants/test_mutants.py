@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.operators import mutants, spread
-from tests.mutants.suite import FILES, ROOT
+from tests.mutants.suite import ELSEWHERE, FILES, ROOT, SOLVERS
 
 STEP = '''
 class Solver:
@@ -71,6 +71,11 @@ def test_a_part_of_the_mutants_has_some_of_every_operator() -> None:
     assert {m.operator for m in spread(every, len(operators))} == operators
     assert len(spread(every, 5)) == 5
     assert spread(every, 1000) == every
+
+
+def test_no_name_of_a_file_stands_for_two() -> None:
+    places = [path for path in SOLVERS.rglob("*.py") if path.parent.name not in ELSEWHERE]
+    assert len(FILES) == len([path for path in places if path.stem != "__init__"])
 
 
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES)

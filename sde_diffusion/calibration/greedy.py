@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sde_diffusion.calibration.least_squares import KNEE, LeastSquares, Path, huber_weights
 from sde_diffusion.calibration.trajectory import Trajectories
-from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.rule import Residuals, Rule
 
 # A step uses this many answers of the network and of the normal law at most, and its coefficients
 # are held to DDIM's by this much. Answers to neighbouring states hardly differ: a ridge of 1e-4 of
@@ -44,7 +44,7 @@ def greedy(
     if like is not None:
         while same < n and list(like[0][: same + 1]) == list(nodes[: same + 1]):
             same += 1
-    states, seen = [problem.begin(float(levels[0]))], Seen()
+    states, seen = [problem.begin(float(levels[0]))], Residuals()
     for i in range(n):
         if like is not None and i < same:
             seen = like[1].seen.first(i + 1)

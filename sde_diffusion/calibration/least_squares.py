@@ -12,7 +12,7 @@ from sde_diffusion.calibration.trajectory import Trajectories
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.solvers.calibrated.normal import Normal, NormalRows
-from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.rule import Residuals, Rule
 
 KNEE = 2.0  # medians of the errors
 
@@ -27,7 +27,7 @@ class Path:
     """What a rule did: y_0 .. y_n, and the answers to all but the last, each [N, *shape]."""
 
     states: tuple[Tensor, ...]
-    seen: Seen
+    seen: Residuals
 
     @property
     def end(self) -> Tensor:
@@ -95,7 +95,7 @@ class LeastSquares:
             cond=cond,
         )
 
-    def ask(self, rule: Rule, i: int, y: Tensor) -> Seen:
+    def ask(self, rule: Rule, i: int, y: Tensor) -> Residuals:
         """The answers to y_i [N, *shape], in batches."""
         parts = []
         for first in range(0, len(y), self.batch_size):
@@ -103,7 +103,7 @@ class LeastSquares:
             cond = None if self.cond is None else self.cond[rows]
             parts.append(rule.ask(i, y[rows], self.denoiser, self.normal[rows], cond))
         self.heard(self.denoiser.cost * len(y))
-        return Seen(
+        return Residuals(
             (torch.cat([part.residuals[0] for part in parts]),),
             () if rule.normal is None else (torch.cat([part.normals[0] for part in parts]),),
         )
@@ -115,7 +115,7 @@ class LeastSquares:
     def walk(self, rule: Rule, known: Path | None = None, keep: int = -1) -> Path:
         """All states of ``rule``; ``known`` is trusted up to state y_keep and the answers before
         it, and nothing of it if keep is -1."""
-        states, seen = [self.begin(float(rule.levels[0]))], Seen()
+        states, seen = [self.begin(float(rule.levels[0]))], Residuals()
         if known is not None and keep >= 0:
             states, seen = list(known.states[: keep + 1]), known.seen.first(keep)
         for i in range(len(seen.residuals), rule.n):

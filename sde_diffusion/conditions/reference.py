@@ -13,7 +13,7 @@ from sde_diffusion.conditions.layout import opened
 
 
 @final
-class Reference(Conditioner):
+class ReferencePatch(Conditioner):
     """``reference=patch.png``: one patch for all images; the prompt says what is *patterned*.
 
     Args:

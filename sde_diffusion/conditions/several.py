@@ -12,7 +12,7 @@ from sde_diffusion.conditions.condition import TEXT, Condition, Part
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.conditions.layout import Layout
-from sde_diffusion.conditions.reference import Reference
+from sde_diffusion.conditions.reference import ReferencePatch
 from sde_diffusion.conditions.text import PROMPT, Text
 from sde_diffusion.errors import InputError
 
@@ -46,9 +46,9 @@ class Several(Conditioner):
             elif name in Layout.words:
                 _, height, width = facts["shape"]
                 others.append(Layout(facts["shapes"], facts["colours"], (height, width)))
-            elif name in Reference.words:
+            elif name in ReferencePatch.words:
                 _, height, width = facts["shape"]
-                others.append(Reference((height, width)))
+                others.append(ReferencePatch((height, width)))
         return cls(labels, text, others) if described else labels
 
     def encode(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:

@@ -18,36 +18,73 @@ from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 
 FILE = "scheduler_config.json"
 # Classes by the way they lay their levels, without the word Scheduler; the method of each here.
-PLAIN = {"DDIM": "ddim", "DDIMParallel": "ddim", "DDPM": "ancestral", "DDPMParallel": "ancestral",
-         "PNDM": "ipndm"}  # fmt: skip
-SIGMA = {"EulerDiscrete": "ddim", "EulerAncestralDiscrete": "ancestral", "HeunDiscrete": "heun",
-         "LMSDiscrete": "lms", "KDPM2Discrete": "dpm2", "KDPM2AncestralDiscrete": "ancestral",
-         "DPMSolverSDE": "dpmpp_2m_sde"}  # fmt: skip
-BEYOND = {"DPMSolverMultistep": "dpmpp_2m", "DPMSolverSinglestep": "dpmpp_2s",
-          "UniPCMultistep": "unipc", "DEISMultistep": "deis", "SASolver": "sa_solver"}  # fmt: skip
+PLAIN = {
+    "DDIM": "ddim",
+    "DDIMParallel": "ddim",
+    "DDPM": "ancestral",
+    "DDPMParallel": "ancestral",
+    "PNDM": "ipndm",
+}
+SIGMA = {
+    "EulerDiscrete": "ddim",
+    "EulerAncestralDiscrete": "ancestral",
+    "HeunDiscrete": "heun",
+    "LMSDiscrete": "lms",
+    "KDPM2Discrete": "dpm2",
+    "KDPM2AncestralDiscrete": "ancestral",
+    "DPMSolverSDE": "dpmpp_2m_sde",
+}
+BEYOND = {
+    "DPMSolverMultistep": "dpmpp_2m",
+    "DPMSolverSinglestep": "dpmpp_2s",
+    "UniPCMultistep": "unipc",
+    "DEISMultistep": "deis",
+    "SASolver": "sa_solver",
+}
 FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
 SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW}
 # Their network answers with an end of the path, not with the mean of the images.
 CONSISTENCY = ("LCM", "TCD", "CMStochasticIterative", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
-BETAS = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "squaredcos",
-         "sigmoid": "sigmoid"}  # fmt: skip
+BETAS = {
+    "linear": "linear",
+    "scaled_linear": "scaled_linear",
+    "squaredcos_cap_v2": "squaredcos",
+    "sigmoid": "sigmoid",
+}
 FLOW_MIN = 1e-6  # a flow's network takes any t > 0
 # Keys that say how a step is made. Here solver= says that.
 OF_THE_SOLVER = (
-    "solver_order", "solver_type", "algorithm_type", "lower_order_final", "euler_at_final",
-    "variance_type", "skip_prk_steps", "predict_x0", "disable_corrector", "solver_p",
-    "lambda_min_clipped", "predictor_order", "corrector_order", "tau_func", "noise_sampler_seed",
-    "stochastic_sampling", "eta",
-)  # fmt: skip
+    "solver_order",
+    "solver_type",
+    "algorithm_type",
+    "lower_order_final",
+    "euler_at_final",
+    "variance_type",
+    "skip_prk_steps",
+    "predict_x0",
+    "disable_corrector",
+    "solver_p",
+    "lambda_min_clipped",
+    "predictor_order",
+    "corrector_order",
+    "tau_func",
+    "noise_sampler_seed",
+    "stochastic_sampling",
+    "eta",
+)
 # Keys of what is switched off, or has no bearing then: key -> the switch.
 SWITCHED = {
-    "clip_sample_range": "clip_sample", "dynamic_thresholding_ratio": "thresholding",
-    "sample_max_value": "thresholding", "flow_shift": "use_flow_sigmas",
-    "base_shift": "use_dynamic_shifting", "max_shift": "use_dynamic_shifting",
-    "base_image_seq_len": "use_dynamic_shifting", "max_image_seq_len": "use_dynamic_shifting",
+    "clip_sample_range": "clip_sample",
+    "dynamic_thresholding_ratio": "thresholding",
+    "sample_max_value": "thresholding",
+    "flow_shift": "use_flow_sigmas",
+    "base_shift": "use_dynamic_shifting",
+    "max_shift": "use_dynamic_shifting",
+    "base_image_seq_len": "use_dynamic_shifting",
+    "max_image_seq_len": "use_dynamic_shifting",
     "time_shift_type": "use_dynamic_shifting",
-}  # fmt: skip
+}
 REMEDY = {
     "clip_sample": "guidance=clip clips the denoised image",
     "thresholding": "guidance=clip clips, without the quantile",
@@ -61,7 +98,7 @@ REMEDY = {
 
 
 @dataclass
-class Schedule:
+class ReadSchedule:
     """What a scheduler says of a model.
 
     Attributes:
@@ -125,7 +162,7 @@ class Reader:
         return Finding(key, shown, f"{FILE}: {REMEDY.get(key, 'unknown here, left out')}", False)
 
 
-def read_schedule(config: Mapping[str, Any]) -> Schedule:
+def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     """What ``config`` says; InputError for a class that is none of the known, or a bad value."""
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
     if name in CONSISTENCY:
@@ -157,10 +194,10 @@ def read_schedule(config: Mapping[str, Any]) -> Schedule:
     return schedule
 
 
-def _discrete(keys: Reader, name: str, prediction: str) -> Schedule:
-    start, end = (8.5e-4, 0.012) if name.startswith(("Heun", "KDPM2", "DPMSolverSDE")) else (
-        1e-4, 0.02,
-    )  # fmt: skip
+def _discrete(keys: Reader, name: str, prediction: str) -> ReadSchedule:
+    start, end = (
+        (8.5e-4, 0.012) if name.startswith(("Heun", "KDPM2", "DPMSolverSDE")) else (1e-4, 0.02)
+    )
     kind = keys.get("beta_schedule", "linear", str)
     if kind not in BETAS:
         raise InputError(f"{FILE}: beta_schedule={kind[:40]} is none of {', '.join(BETAS)}")
@@ -175,10 +212,14 @@ def _discrete(keys: Reader, name: str, prediction: str) -> Schedule:
     }
     table = Timesteps(**betas)
     grid = ByTimestep(betas, **_laid(keys, name))
-    return Schedule(
-        "discrete", {"predicts": prediction, **betas}, grid, table.sigma_min, table.sigma_max,
+    return ReadSchedule(
+        "discrete",
+        {"predicts": prediction, **betas},
+        grid,
+        table.sigma_min,
+        table.sigma_max,
         SOLVERS[name],
-    )  # fmt: skip
+    )
 
 
 def _laid(keys: Reader, name: str) -> dict[str, Any]:
@@ -207,7 +248,7 @@ def _laid(keys: Reader, name: str) -> dict[str, Any]:
     }
 
 
-def _flow(keys: Reader, name: str) -> Schedule:
+def _flow(keys: Reader, name: str) -> ReadSchedule:
     steps = keys.count("num_train_timesteps", 1000)
     keys.flag("use_flow_sigmas")
     key = "shift" if name in FLOW else "flow_shift"
@@ -218,7 +259,7 @@ def _flow(keys: Reader, name: str) -> Schedule:
     # diffusers does not look at them either, where the levels are those of a flow.
     keys.read |= {"beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset"}
     grid = FlowShift(shift, steps, lay)
-    return Schedule(
+    return ReadSchedule(
         "straight",
         {"scale": float(steps), "from_data": False},
         grid,

@@ -12,7 +12,7 @@ from PIL import Image
 from sde_diffusion.conditions.condition import LAYOUT, REFERENCE, TEXT
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.conditions.layout import Layout
-from sde_diffusion.conditions.reference import Reference
+from sde_diffusion.conditions.reference import ReferencePatch
 from sde_diffusion.conditions.several import Several
 from sde_diffusion.conditions.text import Text, vocabulary, words_of
 from sde_diffusion.errors import InputError
@@ -33,7 +33,7 @@ def layout() -> Layout:
 
 @pytest.fixture
 def several(text: Text, layout: Layout) -> Several:
-    return Several(Labels(0), text, [layout, Reference((16, 16))])
+    return Several(Labels(0), text, [layout, ReferencePatch((16, 16))])
 
 
 def test_words_are_small_letters_without_punctuation(text: Text) -> None:

@@ -25,7 +25,7 @@ from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.bands import DctBands, PcaBands
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.normal import Normal
-from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.rule import Residuals, Rule
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.step import Ask
@@ -126,7 +126,7 @@ def test_the_last_step_alone_has_a_row_for_each_band() -> None:
     banded = replace(rule, last=rows)
     y = torch.randn(3, 4, dtype=torch.float64)
     residuals = [torch.randn(3, 4, dtype=torch.float64) for _ in range(2)]
-    seen = Seen(tuple(residuals), (y, 2 * y))
+    seen = Residuals(tuple(residuals), (y, 2 * y))
     early = rule.advance(0, y, seen.first(1), None)
     assert torch.equal(banded.advance(0, y, seen.first(1), bands), early)
     move = rule.advance(1, y, seen, None) - y

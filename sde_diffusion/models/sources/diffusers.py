@@ -18,7 +18,7 @@ from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.schedulers import CONSISTENCY, FILE, Schedule, read_schedule
+from sde_diffusion.models.schedulers import CONSISTENCY, FILE, ReadSchedule, read_schedule
 from sde_diffusion.models.sources.weights import json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
@@ -139,7 +139,7 @@ def network_of(index: Mapping[str, Any]) -> str:
 
 
 def described(
-    class_name: str, config: Mapping[str, Any], index: Mapping[str, Any], schedule: Schedule
+    class_name: str, config: Mapping[str, Any], index: Mapping[str, Any], schedule: ReadSchedule
 ) -> tuple[Spec, list[Finding]]:
     """What is rebuilt, and what of the network's config says so."""
     size, channels = config.get("sample_size"), config.get("in_channels", 3)

@@ -41,7 +41,7 @@ class Rule:
     def n(self) -> int:
         return len(self.asked)
 
-    def advance(self, i: int, y: Tensor, seen: Seen, bands: Bands | None) -> Tensor:
+    def advance(self, i: int, y: Tensor, seen: Residuals, bands: Bands | None) -> Tensor:
         """y_i -> y_{i+1}, from the answers 0 .. i."""
         terms = list(zip(self.weights[i, : i + 1].tolist(), seen.residuals, strict=True))
         extra: list[tuple[float, Tensor]] = []
@@ -57,35 +57,37 @@ class Rule:
 
     def ask(
         self, i: int, y: Tensor, denoiser: Denoiser, normal: NormalRows, cond: Condition | None
-    ) -> Seen:
+    ) -> Residuals:
         """The answers to y_i; one evaluation a row."""
         asked = float(self.asked[i])
         own = () if self.normal is None else (normal.residual(y, asked),)
-        return Seen((residual(denoiser, y, asked, cond),), own)
+        return Residuals((residual(denoiser, y, asked, cond),), own)
 
 
 @dataclass(frozen=True)
-class Seen:
+class Residuals:
     """Answers so far: e_0 .. e_{i-1} and g_0 .. g_{i-1} (none, if the rule has no use for them)."""
 
     residuals: tuple[Tensor, ...] = ()
     normals: tuple[Tensor, ...] = ()
 
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.residuals + other.residuals, self.normals + other.normals)
+    def __add__(self, other: Residuals) -> Residuals:
+        return Residuals(self.residuals + other.residuals, self.normals + other.normals)
 
-    def __getitem__(self, rows: slice) -> Seen:
-        return Seen(tuple(e[rows] for e in self.residuals), tuple(g[rows] for g in self.normals))
+    def __getitem__(self, rows: slice) -> Residuals:
+        return Residuals(
+            tuple(e[rows] for e in self.residuals), tuple(g[rows] for g in self.normals)
+        )
 
-    def beside(self, other: Seen) -> Seen:
+    def beside(self, other: Residuals) -> Residuals:
         """Answers to the same questions about more noises."""
         e = zip(self.residuals, other.residuals, strict=True)
         g = zip(self.normals, other.normals, strict=True)
-        return Seen(tuple(torch.cat(pair) for pair in e), tuple(torch.cat(pair) for pair in g))
+        return Residuals(tuple(torch.cat(pair) for pair in e), tuple(torch.cat(pair) for pair in g))
 
-    def first(self, i: int) -> Seen:
+    def first(self, i: int) -> Residuals:
         """Those to y_0 .. y_{i-1}."""
-        return Seen(self.residuals[:i], self.normals[:i])
+        return Residuals(self.residuals[:i], self.normals[:i])
 
 
 def residual(denoiser: Denoiser, y: Tensor, asked: float, cond: Condition | None) -> Tensor:

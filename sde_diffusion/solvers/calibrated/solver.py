@@ -21,7 +21,7 @@ from sde_diffusion.solvers.base import StepSolver
 from sde_diffusion.solvers.calibrated.bands import Bands
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.normal import NormalRows
-from sde_diffusion.solvers.calibrated.rule import Rule, Seen
+from sde_diffusion.solvers.calibrated.rule import Residuals, Rule
 from sde_diffusion.solvers.step import Ask, Step, times_of
 from sde_diffusion.system.storage import asset, fingerprint
 
@@ -65,7 +65,7 @@ class CalibratedState:
     rule: Rule
     normal: NormalRows
     bands: Bands | None
-    seen: Seen
+    seen: Residuals
 
 
 class Calibrated(StepSolver[CalibratedState]):
@@ -152,7 +152,7 @@ class Calibrated(StepSolver[CalibratedState]):
         if not torch.allclose(walked, own, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
         bands = None if made.bands is None else made.bands.to(x)
-        return CalibratedState(made.rules[n], made.normal.rows(x, ask.cond), bands, Seen())
+        return CalibratedState(made.rules[n], made.normal.rows(x, ask.cond), bands, Residuals())
 
     def step(
         self, ask: Ask, x: Tensor, step: Step, state: CalibratedState, noise: Noise

@@ -40,4 +40,6 @@ def build(
     denoiser.network.to(dtype)
     denoiser.source = fingerprint(path)
     denoiser.eval().requires_grad_(False)
-    return OpenedModel(denoiser, str(path), denoiser.source, spec.conditioner, findings=findings)
+    return OpenedModel(
+        denoiser, str(path), denoiser.source, spec.conditioner, findings=findings, spec=spec
+    )

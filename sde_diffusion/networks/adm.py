@@ -12,6 +12,7 @@ from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import Aside, Reduce, ResidualBlock
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.published import PublishedUNet, Sinusoids, wide
 from sde_diffusion.networks.layers.resampling import Down, Up
 from sde_diffusion.networks.registry import register
@@ -120,7 +121,7 @@ class ADM(PublishedUNet):
         emb = second(F.silu(first(emb)))
         if self.embed_class is not None:
             emb = emb + self._class(self.embed_class, cond, emb)
-        return self.body(x, F.silu(emb))
+        return self.body(x, Context(F.silu(emb)))
 
     def _class(self, table: nn.Module, cond: Condition | None, emb: Tensor) -> Tensor:
         """The embedding of each row's class [N, E]; of a row without one 0, or a refusal."""

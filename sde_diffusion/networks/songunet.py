@@ -11,6 +11,7 @@ from sde_diffusion.conditions.condition import AUGMENT, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import ResidualBlock
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.published import (
     DrawnFourier,
     PublishedUNet,
@@ -186,4 +187,4 @@ class SongUNet(PublishedUNet):
         if self.embed_augment is not None and cond is not None and AUGMENT in cond:
             emb = emb + self.embed_augment(cond.parts[AUGMENT].value.to(x.dtype))
         first, second = self.embed
-        return self.body(x, F.silu(second(F.silu(first(emb)))))
+        return self.body(x, Context(F.silu(second(F.silu(first(emb))))))

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.registry import Network
 
-# (c_in, c_out, attention, halves (-1), keeps (0) or doubles (1)) -> a block (x, emb) -> x.
+# (c_in, c_out, attention, halves (-1), keeps (0) or doubles (1)) -> a block (x, context) -> x.
 MakeBlock = Callable[[int, int, bool, int], nn.Module]
 
 
@@ -157,25 +158,25 @@ class PublishedUNet(Network, ABC):
         answer: Tensor = self.head(F.silu(self.head_norm(x)))
         return answer
 
-    def body(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x [N, C, H, W], emb [N, E] past its activation -> the first C channels of the head."""
+    def body(self, x: Tensor, context: Context) -> Tensor:
+        """x [N, C, H, W], context past its activation -> the first C channels of the head."""
         image, picture = x, None
         x = self.stem(x)
         skips = [x]
         for level, stage in enumerate(self.down):
             for i, block in enumerate(cast(nn.ModuleList, stage)):
-                x = block(x, emb)
+                x = block(x, context)
                 if level > 0 and i == 0:
                     x, image = self.inlet(level, x, image)
                 skips.append(x)
         for block in self.middle:
-            x = block(x, emb)
+            x = block(x, context)
         for index, stage in enumerate(self.up):
             blocks = list(cast(nn.ModuleList, stage))
             if index > 0:
-                x = blocks.pop(0)(x, emb)
+                x = blocks.pop(0)(x, context)
             for block in blocks:
-                x = block(torch.cat([x, skips.pop()], dim=1), emb)
+                x = block(torch.cat([x, skips.pop()], dim=1), context)
             picture = self.outlet(index, x, picture)
         assert picture is not None
         return picture[:, : self.channels]

@@ -58,7 +58,8 @@ _MODULES = {
     "denoisers.convention": "Convention",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
-    "guidance": "ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD Threshold",
+    "guidance": "Auto ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD "
+    "Threshold",
     "metrics.energy": "Energy",
     "metrics.extractors.cnn": "CnnExtractor",
     "metrics.extractors.inception": "InceptionExtractor",

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.config.options import Options, default_grid
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.guidance import guided
 from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources import open_model
 from sde_diffusion.process.grids import VPTime
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN, ProbabilityFlow
@@ -78,7 +80,10 @@ class Model(OpenedModel):
         chosen = usual if grid is None else values.levels_as_grid(grid)
         return Sampler.build(
             fields.one("sde", sde),
-            guided(self.denoiser, fields.several("guidance", guidance)),
+            guided(
+                self.denoiser,
+                [each.opened(worse_model) for each in fields.several("guidance", guidance)],
+            ),
             integrator,
             None if chosen is None else fields.one("grid", chosen),
             fields.one("noise", noise),
@@ -343,3 +348,8 @@ class Model(OpenedModel):
         batch = values.whole("batch_size", others.pop("batch_size", 128), 1)
         self.denoiser.to(where)
         return Execution(batch, torch.float64, where), {"label": label}, others
+
+
+def worse_model(checkpoint: str) -> Denoiser:
+    """The denoiser of a model that guidance leads away from."""
+    return open_model(checkpoint).denoiser

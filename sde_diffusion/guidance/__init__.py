@@ -1,5 +1,6 @@
 """Guidance: ways to ask a denoiser, composed in the order they are listed."""
 
+from sde_diffusion.guidance.auto import Auto
 from sde_diffusion.guidance.base import Guidance, Guided, guided
 from sde_diffusion.guidance.cfg import ClassifierFree
 from sde_diffusion.guidance.clip import Clip
@@ -13,6 +14,6 @@ from sde_diffusion.guidance.threshold import Threshold
 from sde_diffusion.guidance.tmpd import TMPD
 
 __all__ = [
-    "DPS", "MMPS", "TMPD", "ClassifierFree", "Clip", "Guidance", "Guided", "Interval", "PiGDM",
-    "Projected", "Rescaled", "Threshold", "guided",
+    "DPS", "MMPS", "TMPD", "Auto", "ClassifierFree", "Clip", "Guidance", "Guided", "Interval",
+    "PiGDM", "Projected", "Rescaled", "Threshold", "guided",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from torch import Tensor
@@ -37,6 +37,15 @@ class Guidance(Component, ABC, known_as="guidance"):
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that it has no use for."""
 
+    @property
+    def evaluations(self) -> int:
+        """Of networks of its own, so far."""
+        return 0
+
+    def opened(self, opener: Callable[[str], Denoiser]) -> Guidance:
+        """Itself, with the models that it names opened; here, it names none."""
+        return self
+
     @abstractmethod
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         """x [N, *shape], sigma 0-dim or [N] -> what is answered in inner's place [N, *shape]."""
@@ -49,6 +58,10 @@ class Guided(Wrapper):
     def __init__(self, inner: Denoiser, guidance: Guidance) -> None:
         super().__init__(inner)
         self.guidance = guidance
+
+    @property
+    def evaluations(self) -> int:
+        return self.inner.evaluations + self.guidance.evaluations
 
     @property
     def cost(self) -> int:

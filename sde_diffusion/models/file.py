@@ -46,7 +46,10 @@ def _crc32(tensor: Tensor) -> int:
 
 
 CHECKPOINT = SealedKind(
-    "checkpoint", 2, "give 'mnist' or a file written by 'sde-diffusion train'", _first_checkpoint
+    "checkpoint",
+    2,
+    "give 'mnist', 'shapes' or a file written by 'sde-diffusion train'",
+    _first_checkpoint,
 )
 
 

@@ -9,6 +9,7 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance import Guidance
 from sde_diffusion.guidance import guided as guided_by
+from sde_diffusion.models.sources import open_model
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
@@ -19,7 +20,13 @@ from sde_diffusion.solvers.base import Solver
 def guidance_of(config: Any) -> dict[str, Guidance]:
     """The guidance of a composed config by name, in the order listed."""
     nodes = (config.get("guidance") or {}).items()
-    return {str(name): build(node, f"guidance.{name}", Guidance) for name, node in nodes}
+    listed = {str(name): build(node, f"guidance.{name}", Guidance) for name, node in nodes}
+    return {name: guide.opened(denoiser_of) for name, guide in listed.items()}
+
+
+def denoiser_of(checkpoint: str) -> Denoiser:
+    """The denoiser of a model that guidance leads away from."""
+    return open_model(checkpoint).denoiser
 
 
 def guided(config: Any, denoiser: Denoiser) -> Denoiser:

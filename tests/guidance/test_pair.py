@@ -10,6 +10,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import (
+    Auto,
     ClassifierFree,
     Guidance,
     Guided,
@@ -98,6 +99,30 @@ def test_a_threshold_brings_the_quantile_to_one() -> None:
     d = ClassifierFree(9.0)(Labelled(), X, SIGMA, COND)
     s = d.abs().float().quantile(0.75, dim=1).double()[:, None]
     assert torch.allclose(large, d.clamp(-s, s) / s)
+
+
+def test_autoguidance_leads_away_from_a_worse_model() -> None:
+    """D_worse + w (D - D_worse), the same condition in both; the calls of both are counted."""
+
+    class Worse(CountedDenoiser):
+        """Half of the better one."""
+
+        def __init__(self) -> None:
+            super().__init__((4,), 0.01, 10.0)
+            self.better = Labelled()
+
+        def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+            return 0.5 * self.better(x, sigma, cond)
+
+    asked = guided(Labelled(), [Auto(3.0, "early").opened(lambda path: Worse())])
+    given = answers()[0]
+    assert torch.allclose(asked(X, SIGMA, COND), 0.5 * given + 3 * (given - 0.5 * given))
+    assert asked.evaluations == 6
+    assert asked.cost == 2
+    with pytest.raises(InputError, match=r"guidance\.auto\.model: give"):
+        Auto().opened(lambda path: Worse())
+    with pytest.raises(InputError, match=r"guidance\.auto\.model: is opened by sample"):
+        Auto(3.0, "early")(Labelled(), X, SIGMA, COND)
 
 
 @pytest.mark.parametrize("guide", [Interval(), Projected(), Rescaled()])

@@ -85,7 +85,7 @@ def open_model(
     if not path.exists():
         raise InputError(
             f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "
-            "train', the folder of its run, or 'mnist'"
+            "train', the folder of its run, or 'mnist' or 'shapes'"
         )
     for source in SOURCES:
         if source.recognised(path):

@@ -134,6 +134,10 @@ class Model(OpenedModel):
             options: as for ``sampler``.
         """
         sampler = self.sampler(**options)
+        if negative is not None and sampler.denoiser.cost == 1:
+            raise InputError(
+                f'negative={negative}: nothing leads away from it; give guidance="cfg"'
+            )
         chosen = values.chosen_seeds(n, seeds, seed)
         where = usable_device(str(device))
         self.denoiser.to(where)

@@ -56,6 +56,11 @@ def run(config: DictConfig, folder: Path) -> float:
         sampler = sampler.decoded_by(job.model.codec)
         if task.animation:
             check_animation(sampler)
+        if task.negative is not None and sampler.denoiser.cost == 1:
+            raise InputError(
+                f"negative={task.negative}: nothing leads away from it; set guidance=[cfg], or "
+                "leave it out"
+            )
         job.begin()
         drawn = sampler.sample(
             Request(seeds, sampler.budget(task.nfe), cond),

@@ -85,6 +85,7 @@ def test_words_reach_the_denoiser(checkpoint: Path) -> None:
         (["prompts=gone.txt"], "prompts=gone.txt.*give"),
         (["layout=gone.png"], "layout=gone.png: no such file"),
         (["label=3"], "label"),
+        (["negative=a circle"], "negative=a circle: nothing leads away.*guidance="),
     ],
 )
 def test_wrong_wishes_are_one_line(

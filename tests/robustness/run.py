@@ -55,9 +55,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, default=60.0, help="most that a config may take")
     parser.add_argument("--within", type=float, default=1e9, help="stop after these seconds")
-    parser.add_argument(
-        "--out", type=Path, default=Path("benchmarks/results/robustness_configs.json")
-    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/robustness/configs.json"))
     asked = parser.parse_args()
     began, longest, worker = time.perf_counter(), 0.0, Worker()
     counts: Counter[str] = Counter()

@@ -17,8 +17,8 @@ from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 from sde_diffusion.system.ranges import OneOf, Within
 
-# Evaluations of a sample. ``srk`` takes 8,000 at tolerances of 1e-6.
-MOST = 10_000
+# Evaluations of a sample. ``srk`` takes 1,200 at tolerances of 1e-4.
+MOST = 4_000
 METHODS = ("srk", "euler", "milstein")
 
 

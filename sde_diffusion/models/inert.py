@@ -263,6 +263,13 @@ def is_pickle(path: Path) -> bool:
     return head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or head == b"PK\x03\x04"
 
 
+def mentions(path: Path, *names: bytes) -> bool:
+    """Whether all of these names stand near the beginning of a file."""
+    with path.open("rb") as file:
+        head = file.read(2**20)
+    return all(name in head for name in names)
+
+
 def tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """The parameters and buffers of an inert module, by the names of its state dict."""
     fields = module.fields if isinstance(module, Persistent) else module.state

@@ -71,7 +71,7 @@ class Taker:
     """Takes tensors out of a foreign state, and knows at the end what was left there."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self.left = dict(state)
+        self.left, self.seen = dict(state), frozenset(state)
         self.taken: State = {}
 
     def take(self, ours: str, theirs: str, parts: tuple[str, ...] = ("weight", "bias")) -> None:

@@ -60,6 +60,7 @@ SOURCES: Sequence[Source] = (
     Source("a checkpoint", "sde_diffusion.models.sources.checkpoint"),
     Source("a folder of diffusers", "sde_diffusion.models.sources.diffusers"),
     Source("a pickle of EDM or EDM2", "sde_diffusion.models.sources.edm"),
+    Source("a file of ADM (guided-diffusion)", "sde_diffusion.models.sources.adm"),
 )
 
 

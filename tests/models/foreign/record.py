@@ -142,6 +142,22 @@ def adm() -> None:
         save(name, {"kwargs": kwargs, "shapes": shapes}, kept, t=t, out=out, ddim=drawn)
 
 
+def _samples(sampling: Any, sde: Any, net: nn.Module, ve: bool) -> dict[str, Tensor]:
+    """Of the predictor-corrector of the family's configuration."""
+    shape = (2, 3, SIDE, SIDE)
+    start, draws = Replay(2)(shape), Replay(3)
+    sde.prior_sampling = lambda _: start * (50 if ve else 1)
+    torch.randn_like = lambda x: draws(x.shape)
+    predictor = sampling.ReverseDiffusionPredictor if ve else sampling.EulerMaruyamaPredictor
+    corrector = sampling.LangevinCorrector if ve else sampling.NoneCorrector
+    pc = sampling.get_pc_sampler(
+        sde, shape, predictor, corrector, lambda x: x, snr=0.16, continuous=True,
+        eps=1e-5 if ve else 1e-3, device="cpu",
+    )  # fmt: skip
+    drawn, _ = pc(net)
+    return {"pc": drawn}
+
+
 @torch.no_grad()
 def score_sde() -> None:
     from torch.utils import cpp_extension
@@ -197,26 +213,12 @@ def score_sde() -> None:
                 + 0.5 * x * (1 + 4 * sde.marginal_prob(x, t)[1][:, None, None, None] ** 2).sqrt()
             )
         score = mutils.get_score_fn(sde, net, continuous=True)(x, t)
-        shape = (2, 3, SIDE, SIDE)
-        start = Replay(2)(shape)
-        sde.prior_sampling = lambda s, start=start, ve=ve: start * (50 if ve else 1)
-        draws = Replay(3)
-        torch.randn_like = lambda x, draws=draws: draws(x.shape)
-        predictor = sampling.ReverseDiffusionPredictor if ve else sampling.EulerMaruyamaPredictor
-        corrector = sampling.LangevinCorrector if ve else sampling.NoneCorrector
-        pc = sampling.get_pc_sampler(
-            sde, shape, predictor, corrector, lambda x: x,
-            snr=0.16, continuous=True, eps=1e-5 if ve else 1e-3, device="cpu",
-        )  # fmt: skip
-        drawn, _ = pc(net)
-        torch.randn_like = lambda x: torch.zeros_like(x)
-        ode = sampling.get_ode_sampler(
-            sde, shape, lambda x: x, eps=0.3, rtol=1e-4, atol=1e-4, device="cpu"
-        )
-        flow, _ = ode(net)
+        samples: dict[str, Tensor] = {}
+        if family != "subvp":
+            samples = _samples(sampling, sde, net, ve)
         trained = [n for n, p in net.named_parameters() if p.requires_grad]
         facts = {"family": family, "shapes": shapes, "trained": trained, "quiet": last}
-        save(name, facts, kept, t=t, score=score, pc=drawn, ode=flow)
+        save(name, facts, kept, t=t, score=score, **samples)
 
 
 class _Patches(nn.Module):

@@ -1,0 +1,71 @@
+"""ADM's networks and its DDIM: ours are the same, on weights read from a file of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import sde_diffusion
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.labels import StepLabel
+from sde_diffusion.errors import InputError
+from tests.models.foreign.files import torch_file
+from tests.models.foreign.records import N, image, record, start
+
+# Heads (0: of 16 channels) and the order of attention rows, which the files do not say.
+GIVEN = {"adm_legacy": (0, False), "adm_new": (2, True), "adm_plain": (1, False)}
+
+
+def opened(tmp_path: Path, name: str) -> sde_diffusion.Model:
+    """The model of a file in ADM's layout, whose side is the recorded 8."""
+    heads, new_order = GIVEN[name]
+    path = torch_file(tmp_path / "adm.pkl", record(name).state)
+    return sde_diffusion.load(
+        path, size=8, schedule="linear", heads=heads, head_width=16, new_order=new_order
+    )
+
+
+@pytest.mark.parametrize("name", list(GIVEN))
+@torch.no_grad()
+def test_equal_to_the_authors_at_eight_steps_and_in_ddim(tmp_path: Path, name: str) -> None:
+    """F to 1e-5 of its largest value, with and without labels; five steps of DDIM to 1e-4."""
+    model, tensors = opened(tmp_path, name), record(name).tensors
+    labels = Condition.label(torch.arange(N) % 5) if model.classes else None
+    network = model.denoiser.network
+    table = StepLabel().sigmas
+    levels = torch.tensor([float(table[int(t)]) for t in tensors["t"]], dtype=torch.float64)
+    levels[4] = (table[333] * table[334]).sqrt()
+    told = model.denoiser.parameterization.c_noise(levels).float()
+    assert torch.equal(told, tensors["t"])
+    ours = network(image(), told, labels)
+    assert float((ours - tensors["out"]).abs().max()) <= 1e-5 * float(tensors["out"].abs().max())
+
+    # ddim5 keeps the steps 0, 200, .., 800, and ends at no noise.
+    a = 1 / (1 + table[[800, 600, 400, 200, 0]] ** 2)
+    x, cond = start(), None if labels is None else labels[:2]
+    for i in range(5):
+        alpha = a[i].sqrt()
+        level = ((1 - a[i]) / a[i]).sqrt()
+        clean = model.denoiser((x / alpha).double(), level, cond)
+        n = (x - alpha * clean) / (1 - a[i]).sqrt()
+        b = a[i + 1] if i < 4 else torch.tensor(1.0)
+        x = b.sqrt() * clean + (1 - b).sqrt() * n
+    size = float(tensors["ddim"].abs().max())
+    assert float((x - tensors["ddim"]).abs().max()) <= 1e-4 * size
+
+
+def test_what_a_file_does_not_say_is_asked_for(tmp_path: Path) -> None:
+    path = torch_file(tmp_path / "adm.pkl", record("adm_legacy").state)
+    with pytest.raises(InputError, match="size=64") as caught:
+        sde_diffusion.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_a_null_class_refuses_to_go_without(tmp_path: Path) -> None:
+    model = opened(tmp_path, "adm_legacy")
+    with pytest.raises(InputError, match="knows no absence of a class"):
+        model.denoiser(image(), torch.tensor(1.0))
+    with pytest.raises(InputError, match="knows no absence of a class"):
+        model.denoiser(image(), torch.tensor(1.0), Condition.label([0] * N).dropped())

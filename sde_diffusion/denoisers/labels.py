@@ -41,16 +41,26 @@ class VPTimeLabel(LevelLabel):
     """factor t, where sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1 (arXiv:2011.13456, app. B).
 
     With ``sub`` sigma / alpha = 2 sinh(B / 2) for the same exponent B: the sub-VP process.
+    ``exact``: in float64, as of those who know t; EDM works it out of sigma in float32.
     """
 
     def __init__(
-        self, factor: float = 999.0, beta_d: float = 19.9, beta_min: float = 0.1, sub: bool = False
+        self,
+        factor: float = 999.0,
+        beta_d: float = 19.9,
+        beta_min: float = 0.1,
+        sub: bool = False,
+        exact: bool = False,
     ) -> None:
-        self.factor, self.beta_d, self.beta_min, self.sub = factor, beta_d, beta_min, sub
+        self.factor, self.beta_d, self.beta_min = factor, beta_d, beta_min
+        self.sub, self.exact = sub, exact
 
     def __call__(self, sigma: Tensor) -> Tensor:
-        s = sigma.double() if self.sub else sigma.float()
-        exponent = 2 * torch.asinh(s / 2) if self.sub else (1 + s**2).log()
+        s = sigma.double() if self.exact else sigma.float()
+        if self.sub:
+            exponent = 2 * torch.asinh(s / 2)
+        else:
+            exponent = torch.log1p(s**2) if self.exact else (1 + s**2).log()
         t = (self.beta_min**2 + 2 * self.beta_d * exponent).sqrt() - self.beta_min
         return self.factor * (t / self.beta_d)
 

@@ -61,6 +61,7 @@ SOURCES: Sequence[Source] = (
     Source("a folder of diffusers", "sde_diffusion.models.sources.diffusers"),
     Source("a pickle of EDM or EDM2", "sde_diffusion.models.sources.edm"),
     Source("a file of ADM (guided-diffusion)", "sde_diffusion.models.sources.adm"),
+    Source("a file of score_sde", "sde_diffusion.models.sources.score_sde"),
 )
 
 

@@ -214,7 +214,7 @@ def score_sde() -> None:
             )
         score = mutils.get_score_fn(sde, net, continuous=True)(x, t)
         samples: dict[str, Tensor] = {}
-        if family != "subvp":
+        if family == "vp":
             samples = _samples(sampling, sde, net, ve)
         trained = [n for n, p in net.named_parameters() if p.requires_grad]
         facts = {"family": family, "shapes": shapes, "trained": trained, "quiet": last}

@@ -1,0 +1,60 @@
+"""score_sde's networks: ours are the same function, on weights read from a file of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import sde_diffusion
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.sde import VP, SubVP
+from tests.models.foreign.files import torch_file
+from tests.models.foreign.records import image, record
+
+NAMES = ["score_vp", "score_subvp", "score_ve"]
+
+
+def file_of(path: Path, name: str) -> Path:
+    """A checkpoint of theirs: weights that were not averaged are others than the recorded ones."""
+    facts, state, _ = record(name)
+    raw = {f"module.{k}": v + 1.0 if k in facts["trained"] else v for k, v in state.items()}
+    average = {
+        "decay": 0.9,
+        "num_updates": 1,
+        "shadow_params": [state[k] for k in facts["trained"]],
+    }
+    content = {"optimizer": {"state": {}}, "model": raw, "ema": average, "step": 7}
+    return torch_file(path, content)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_equal_to_the_authors_at_eight_times(tmp_path: Path, name: str) -> None:
+    """The score, from D by Tweedie, to 1e-5 of the size of its noise."""
+    facts, _, tensors = record(name)
+    model = sde_diffusion.load(file_of(tmp_path / "c.pth", name), family=facts["family"], size=8)
+    t = tensors["t"].double()
+    if facts["family"] == "ve":  # their images are in 0 .. 1, ours in -1 .. 1
+        alpha, sigma = torch.ones(8).double(), 0.02 * 5000**t
+        x = image().double() * (1 + sigma[:, None, None, None] ** 2).sqrt()
+        eps = -tensors["score"] * (sigma / 2)[:, None, None, None]
+    else:
+        sde = VP() if facts["family"] == "vp" else SubVP()
+        alpha, sigma = sde.alpha(t), sde.sigma(t)
+        x = image().double() / alpha[:, None, None, None]
+        # Their noise is divided by their own sigma, in float32, where 1 - alpha^2 loses digits.
+        alpha_2 = torch.exp(2 * (-0.25 * tensors["t"] ** 2 * 19.9 - 0.5 * tensors["t"] * 0.1))
+        std = 1 - alpha_2 if facts["family"] == "subvp" else (1 - alpha_2).sqrt()
+        eps = -tensors["score"] * std[:, None, None, None]
+    for i in range(8):
+        level = (sigma[i] / alpha[i]).clamp(model.denoiser.sigma_min, model.denoiser.sigma_max)
+        ours = (x[i : i + 1] - model.denoiser(x[i : i + 1], level)) / level
+        assert float((ours - eps[i]).abs().max()) <= 1e-5 * float(eps[i].abs().max())
+
+
+def test_the_process_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="family=vp, family=subvp, family=ve") as caught:
+        sde_diffusion.load(file_of(tmp_path / "c.pth", "score_vp"))
+    assert "\n" not in str(caught.value)

@@ -38,13 +38,13 @@ OTHERS = ("linear", False, 0)
 class Heads(NamedTuple):
     """How a layer of attention is cut: a number of heads, or 0 and channels a head; its rows."""
 
-    count: int
+    number: int
     width: int
     new_order: bool
 
     def of(self, rows: Tensor) -> int:
         """Heads of a layer whose q, k and v are ``rows`` [3C, ...]."""
-        return self.count or max(rows.shape[0] // (3 * self.width), 1)
+        return self.number or max(rows.shape[0] // (3 * self.width), 1)
 
 
 def recognised(path: Path) -> bool:
@@ -125,7 +125,7 @@ def converted(
         Finding("family", "ADM", "layers input_blocks, middle_block, output_blocks"),
         Finding("prediction", "epsilon", "as published"),
         Finding("label", f"step 0 .. 999 of {schedule} betas", published),
-        Finding("heads", str(heads.count or f"of {heads.width} channels"), published),
+        Finding("heads", str(heads.number or f"of {heads.width} channels"), published),
         Finding("attention rows", "new order" if heads.new_order else "legacy order", published),
         Finding("learned variance", str(args["learned_variance"]), "shape of out.2"),
         Finding("classes", str(classes), "shape of label_emb.weight; no null class"),
@@ -167,8 +167,8 @@ def arguments(state: Mapping[str, Tensor], heads: Heads) -> dict[str, Any]:
         "blocks": per_level,
         "attention": sorted(attention),
         "embedding": embedding,
-        "head_width": 0 if heads.count else heads.width,
-        "heads": heads.count or 1,
+        "head_width": 0 if heads.number else heads.width,
+        "heads": heads.number or 1,
         "groups": 32,
         "scale_shift": scale_shift,
         "block_resample": not conv,

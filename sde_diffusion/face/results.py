@@ -9,13 +9,15 @@ from typing import final
 from sde_diffusion.face import values
 from sde_diffusion.face.rows import Row, Rows, written
 from sde_diffusion.report import Comparison, write_report
-from sde_diffusion.report.formats import latex, markdown, table_html
+from sde_diffusion.report.formats import latex, markdown, table_html, text_table
 from sde_diffusion.report.html import uri
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples, fd_vs_seconds
 from sde_diffusion.report.ranking import Ranking
-from sde_diffusion.report.tables import csv_of, text_table
+from sde_diffusion.report.tables import csv_of
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
+
+WIDE = "width: 30em; max-width: 100%"
 
 
 @final
@@ -79,7 +81,7 @@ class Results(Rows):
     def _repr_html_(self) -> str:
         plots = [plot(self.comparison) for plot in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds)]
         pictures = "".join(
-            f'<img src="{uri(plot.png)}" alt="{plot.name}" style="width: 30em; max-width: 100%">'
+            f'<img src="{uri(plot.file("png"))}" alt="{plot.name}" style="{WIDE}">'
             for plot in plots
         )
         return f"<div>{table_html(self.comparison)}<div>{pictures}</div></div>"

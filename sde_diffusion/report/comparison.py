@@ -16,13 +16,15 @@ from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.sampling.film import Film
 
 Row = dict[str, Any]
+REAL = "real images"
 # The columns of every row; the metrics beside the Frechet distance come on top.
 SCORES = ["fd", "fd_debiased", "fd_low", "fd_high", "standard_error", "floor", "floor_debiased"]
 PROTOCOL = [
     "seconds", "ms_per_image", "nfe_asked", "steps", "order", "stochastic", "couples_batch",
     "seeds", "grid", "sde", "extractor", "model", "dtype", "network_dtype", "device",
     "quantisation", "rank", "clipped", "note", "target", "solver_fields", "grid_fields",
-    "sde_fields", "noise_fields", "guidance_fields", "cell", "revision", "date", "machine",
+    "sde_fields", "noise_fields", "guidance_fields", "noise_version", "cell", "revision", "date",
+    "machine",
 ]  # fmt: skip
 FIXED = ["solver", "nfe", "samples", "block", "blocks", *SCORES, *PROTOCOL]
 # Of the bias-removed value of all blocks together, which is a better one than the blocks' mean.

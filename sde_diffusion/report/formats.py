@@ -1,4 +1,4 @@
-"""A comparison as the table of a paper or a page: solvers against evaluations, best in bold."""
+"""A comparison as the table of a terminal, a paper or a page: solvers against evaluations."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sde_diffusion.report.comparison import Comparison, Row
-from sde_diffusion.report.html import REAL, show
+from sde_diffusion.report.comparison import REAL, Comparison, Row
+from sde_diffusion.report.html import show
 from sde_diffusion.report.ranking import Standing
 
 LATEX = {
@@ -92,6 +92,25 @@ def _value(row: Row, known: bool) -> str:
         return "–"
     interval = "" if row["fd_low"] is None else f" [{show(row['fd_low'])}, {show(row['fd_high'])}]"
     return f"{show(row['fd_debiased'])}{interval}"
+
+
+def text_table(comparison: Comparison) -> str:
+    """The table of a terminal: ``*`` the best, ``~`` what is not distinguishable from it."""
+    paper = PaperTable.of(comparison)
+    lines = [["", *paper.columns]]
+    for solver, at in paper.lines:
+        lines.append([solver, *(c.text + "~*"[c.best] * (c.best or c.alike) for c in at)])
+    # Marks hang over the right edge, so that the numbers stand in line.
+    widths = [max(len(line[k].rstrip("~*")) for line in lines) for k in range(len(lines[0]))]
+    shown = []
+    for name, *cells in lines:
+        row = name.ljust(widths[0])
+        for cell, width in zip(cells, widths[1:], strict=True):
+            number = cell.rstrip("~*")
+            row += f"   {number:>{width}}{cell[len(number) :] or ' '}"
+        shown.append(row.rstrip())
+    notes = [note.replace("bold:", "*").replace("≈:", "~") for note in paper.notes]
+    return "\n".join([paper.title, *shown, *notes])
 
 
 def markdown(comparison: Comparison) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
 from sde_diffusion.images.sheet import image_grid, png_bytes
-from sde_diffusion.report.comparison import PROTOCOL, Comparison, Row, measured
+from sde_diffusion.report.comparison import PROTOCOL, REAL, Comparison, Row, measured
 from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.report.style import COLOURS, PALETTE, Plot, variables
 from sde_diffusion.system import strict_json
 
-REAL = "real images"
+# What is said of the first, by whether its rank is known.
+FIRST = {True: "smallest distance", False: "smallest value; not ranked"}
+# Facts that have a place of their own on the page.
+APART = ("config", "cells", "papers", "command", "with_every_default", "left_out")
 
 
 def show(value: Any, digits: int = 3) -> str:
@@ -79,6 +82,8 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
     rows += [({"solver": REAL, **row}, True) for row in comparison.floors.values()]
     return [
         {
+            "solver": row["solver"],
+            "nfe": "" if real else f"{row['nfe']:.4g}",
             "samples": row["samples"],
             "real": real,
             "cells": cells(row, names),
@@ -95,14 +100,14 @@ def cards(comparison: Comparison) -> list[dict[str, Any]]:
     for ranking in comparison.rankings:
         lines = [
             {
-                "place": "≈" if s.alike else str(s.place),
+                "place": "≈" if s.alike else str(s.place or "–"),
                 "solver": s.solver,
                 "colour": number[s.solver],
                 "fd": show(s.fd),
                 "alike": bool(s.alike),
-                "remark": _remark(ranking, s.place - 1),
+                "remark": _remark(ranking, i),
             }
-            for s in ranking.standings
+            for i, s in enumerate(ranking.standings)
         ]
         found.append({"title": f"{ranking.nfe:.4g} evaluations", "lines": lines})
     return found
@@ -111,9 +116,9 @@ def cards(comparison: Comparison) -> list[dict[str, Any]]:
 def _remark(ranking: Ranking, i: int) -> str:
     s = ranking.standings[i]
     if i == 0:
-        return "alone at this number" if len(ranking.standings) == 1 else "smallest distance"
+        return "alone at this number" if len(ranking.standings) == 1 else FIRST[s.place == 1]
     if s.difference is None:
-        return "difference withheld"
+        return "not ranked: the difference is withheld"
     gap = f"{'+' if s.difference >= 0 else ''}{show(s.difference, 2)}"
     text = f"{gap} [{show(s.low, 2)}, {show(s.high, 2)}]"
     if not s.alike:
@@ -129,18 +134,31 @@ def _rounded(n: int) -> int:
     return int(float(f"{n:.2g}"))
 
 
+def filters(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
+    """What the table can be narrowed by: a key of its rows, its name and its values."""
+    counts = sorted({row["samples"] for row in comparison.points})
+    nfes = dict.fromkeys(f"{nfe:.4g}" for nfe in sorted(row["nfe"] for row in comparison.points))
+    found = [("n", "N", [str(n) for n in counts]), ("nfe", "NFE", list(nfes))]
+    return [(key, title, values) for key, title, values in found if len(values) > 1]
+
+
 def page(
-    comparison: Comparison, plots: Sequence[Plot], film: tuple[bytes, bytes] | None = None
+    comparison: Comparison,
+    plots: Sequence[Plot],
+    copies: Mapping[str, str],
+    film: tuple[bytes, bytes] | None = None,
 ) -> str:
     """The page; pictures, plots, style and script lie in it: it loads nothing else.
 
     Args:
-        plots: as SVG that takes the page's colours. film: an animated WebP, and a still for
+        copies: texts to be copied, by their names. plots: as SVG that takes the page's colours.
+        film: an animated WebP, and a still for
             readers who asked for reduced motion.
     """
     environment = Environment(loader=PackageLoader("sde_diffusion.report", "."), autoescape=True)
     environment.filters["show"] = show
-    facts = {k: v for k, v in comparison.facts.items() if k not in ("config", "cells") and v != []}
+    facts = {k: v for k, v in comparison.facts.items() if k not in APART and v != []}
+    values = [row["fd_debiased"] for row in [*comparison.points, *comparison.floors.values()]]
     strips: dict[str, list[tuple[str, str]]] = {}
     for (solver, nfe), images in comparison.shown.items():
         picture = uri(png_bytes(image_grid(images, len(images), scale=2)))
@@ -154,9 +172,15 @@ def page(
         notes=notes,
         columns=columns(comparison),
         rows=table(comparison),
-        counts=sorted({row["samples"] for row in comparison.points}),
+        solvers=[(name, i % len(COLOURS)) for i, name in enumerate(comparison.solvers)],
+        filters=filters(comparison),
+        negative=any(value is not None and value < 0 for value in values),
+        copies=copies,
+        left_out=comparison.facts.get("left_out", []),
+        command=comparison.facts.get("command"),
+        full=comparison.facts.get("with_every_default"),
         blocks=comparison.points[0]["blocks"],
-        plots={plot.name: plot.svg for plot in plots},
+        plots=plots,
         strips={nfe: strips[nfe] for nfe in sorted(strips, key=float)},
         film=None if film is None else {"moving": uri(film[0], "webp"), "still": uri(film[1])},
         facts=facts,

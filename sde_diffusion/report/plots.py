@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sde_diffusion.metrics.inference import Z95
-from sde_diffusion.report.comparison import Comparison, Row
+from sde_diffusion.report.comparison import REAL, Comparison, Row
 from sde_diffusion.report.style import (
     FLOOR,
     INK,
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FAR = 30  # times the median distance
+# What the marks of a plot mean; its caption says what is in it.
+BARS = "Bars: where the value lies in 95 % of repetitions at this N."
+DASHED = "Dashed: as many real images."
+ABOVE = "An arrow at the top: a value above the axis, with its number."
+OUT = "A small arrow at an edge: the interval goes on beyond it."
+FRONT = "The grey path is the front: none is both faster and closer."
+PLUG_IN = "Line: plug-in value, too large at small N."
+HOLLOW = "Hollow, with its 95 % interval: bias removed."
+DOTTED = "Dotted: its last value, which is the one at infinite N."
+BELOW = "A filled triangle at the bottom: a bias-removed value below the axis."
+SHADED = "Shaded: one standard deviation over the blocks."
 
 
 def tip(row: Row, metric: str) -> str:
@@ -55,14 +66,15 @@ def band(row: Row) -> tuple[float, float] | None:
 def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
     """A line a solver of the plug-in distance at the largest N, with 95 % bars and its name."""
     ends = []
-    bottom, top = axes.get_ylim()
+    top = axes.get_ylim()[1]
     for i, name in enumerate(comparison.solvers):
         rows = sorted((r for r in comparison.top if r["solver"] == name), key=lambda r: r[key])
-        axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i))
+        axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i), gid=plot.of(name))
         for row in rows:
-            told = tip(row, comparison.metric)
+            said = tip(row, comparison.metric)
             if row["fd"] > top:
-                plot.point(axes, row[key], top / 1.05, told, **{**marker(i), "marker": "^"})
+                arrow = {**marker(i), "marker": "^"}
+                plot.point(axes, row[key], top / 1.05, said, name, **arrow)
                 text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
                 axes.annotate(
                     text,
@@ -71,25 +83,57 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
                     fontsize=8,
                     textcoords="offset points",
                     color=look(i)["color"],
+                    gid=plot.of(name),
                 )
+                plot.explain(ABOVE)
                 continue
-            if (ends_of := band(row)) is not None:
-                axes.plot(
-                    [row[key]] * 2,
-                    [max(bottom, ends_of[0]), ends_of[1]],
+            if (interval := band(row)) is not None:
+                plot.explain(BARS)
+                bar(
+                    plot,
+                    axes,
+                    row[key],
+                    interval,
+                    name,
                     color=look(i)["color"],
                     linewidth=3.2,
                     alpha=0.28,
                     solid_capstyle="butt",
                     zorder=2,
                 )
-            plot.point(axes, row[key], row["fd"], told, **marker(i))
+            plot.point(axes, row[key], row["fd"], said, name, **marker(i))
         ends.append((name, rows[-1][key], min(rows[-1]["fd"], top / 1.05), look(i)["color"]))
     floor = comparison.top[0]["floor"]
     if floor is not None:
         axes.axhline(floor, **FLOOR)
-        ends.append(("real images", axes.get_xlim()[1], floor, SOFT))
-    end_labels(axes, ends)
+        ends.append((REAL, axes.get_xlim()[1], floor, SOFT))
+        plot.explain(DASHED)
+    end_labels(plot, axes, ends)
+
+
+def bar(
+    plot: Plot, axes: Axes, x: float, interval: tuple[float, float], solver: str, **look: Any
+) -> None:
+    """An upright bar; an end that the axis does not hold is an arrow at the edge."""
+    bottom, top = axes.get_ylim()
+    low, high = (min(max(end, bottom), top) for end in interval)
+    axes.plot([x] * 2, [low, high], gid=plot.of(solver), **look)
+    for beyond, edge, arrow in (
+        (interval[0] < bottom, bottom * 1.03, "v"),
+        (interval[1] > top, top / 1.03, "^"),
+    ):
+        if beyond:
+            plot.explain(OUT)
+            axes.plot(
+                [x],
+                [edge],
+                arrow,
+                color=look["color"],
+                markersize=3,
+                zorder=2,
+                clip_on=False,
+                gid=plot.of(solver),
+            )
 
 
 def _values(rows: Sequence[Row]) -> list[float]:
@@ -105,7 +149,7 @@ def _values(rows: Sequence[Row]) -> list[float]:
 
 def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) -> Axes:
     """The one pair of axes of a plot, with room for the names at the right."""
-    widest = max(len(name) for name in [*comparison.solvers, "real images"])
+    widest = max(len(name) for name in [*comparison.solvers, REAL])
     right = 1 - (0.062 * min(widest, 24) + 0.16) / plot.figure.get_figwidth()
     axes = plot.figure.add_axes((0.115, 0.135, right - 0.115, 0.775))
     log_axes(axes, x, _values(comparison.top))
@@ -130,6 +174,7 @@ def fd_vs_nfe(comparison: Comparison) -> Plot:
         "network evaluations a sample (NFE)",
         [row["nfe"] for row in comparison.top],
     )
+    plot.explain("Against evaluations, counted at the network.")
     _lines(plot, axes, comparison, "nfe")
     return plot
 
@@ -162,6 +207,8 @@ def fd_vs_seconds(comparison: Comparison) -> Plot:
     shown = round_numbers(*axes.get_xlim())
     axes.set_xticks(shown, [f"{t:g}" for t in shown])
     axes.grid(True, axis="x", color=LINE, linewidth=0.6)
+    plot.explain("Against the time that an image took on this machine.")
+    plot.explain(FRONT)
     best = front(comparison.top)
     right = axes.get_xlim()[1]
     axes.step(
@@ -223,10 +270,11 @@ def _values_and_bands(rows: Sequence[Row]) -> list[float]:
 
 def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequence[Row]) -> None:
     """One solver against N."""
-    colour, bottom = look(i)["color"], axes.get_ylim()[0]
+    colour, bottom, name = look(i)["color"], axes.get_ylim()[0], rows[0]["solver"]
     x = [row["samples"] for row in rows]
-    axes.plot(x, [row["fd"] for row in rows], **line(i))
+    axes.plot(x, [row["fd"] for row in rows], **line(i), gid=plot.of(name))
     if all(row["fd_sd"] is not None for row in rows):
+        plot.explain(SHADED)
         axes.fill_between(
             x,
             [max(bottom, r["fd"] - r["fd_sd"]) for r in rows],
@@ -236,18 +284,24 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
             linewidth=0,
         )
     floor = [(row["samples"], row["floor"]) for row in rows if row["floor"] is not None]
-    axes.plot([n for n, _ in floor], [v for _, v in floor], **FLOOR)
+    if floor:
+        plot.explain(DASHED)
+        # A floor at one N alone is a short dash, not an invisible line of one point.
+        ends = floor if len(floor) > 1 else [(n * k, v) for k in (0.9, 1.1) for n, v in floor]
+        axes.plot([n for n, _ in ends], [v for _, v in ends], **FLOOR)
     known = [row for row in rows if row["fd_low"] is not None]
-    low = [max(bottom, row["fd_low"]) for row in known]
-    high = [max(bottom, row["fd_high"]) for row in known]
     if len(known) > 1:
+        low, high = ([max(bottom, row[end]) for row in known] for end in ("fd_low", "fd_high"))
         axes.fill_between(
             [r["samples"] for r in known], low, high, color=colour, alpha=0.16, linewidth=0
         )
-    for row, a, b in zip(known, low, high, strict=True):
-        axes.plot([row["samples"]] * 2, [a, b], color=colour, lw=1, alpha=0.6)
+    for row in known:
+        plot.explain(HOLLOW)
+        interval = row["fd_low"], row["fd_high"]
+        bar(plot, axes, row["samples"], interval, name, color=colour, lw=1, alpha=0.6)
         inside = row["fd_debiased"] > bottom
-        # What a log axis cannot show points down from its lower edge.
+        if not inside:
+            plot.explain(BELOW)
         axes.plot(
             [row["samples"]],
             [max(row["fd_debiased"], bottom * 1.03)],
@@ -258,8 +312,10 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
             markeredgewidth=1,
             zorder=5,
             clip_on=False,
+            gid=plot.of(name),
         )
     if known and known[-1]["fd_debiased"] > bottom:
+        plot.explain(DOTTED)
         axes.axhline(known[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
     for row in rows:
-        plot.point(axes, row["samples"], row["fd"], tip(row, comparison.metric), **marker(i))
+        plot.point(axes, row["samples"], row["fd"], tip(row, comparison.metric), name, **marker(i))

@@ -28,7 +28,8 @@ class Standing:
     """One solver at one NFE.
 
     Attributes:
-        solver, place: its name; 1 for the smallest distance.
+        solver, place: its name; 1 for the smallest distance, None where differences are withheld:
+            what may be chance is not ranked.
         fd, fd_debiased: its distances. difference, low, high: bias-removed distance less that of
             the best, with its simultaneous 95 % interval; None for the best and where withheld.
         alike: whether that interval covers 0: not distinguishable at this N.
@@ -37,7 +38,7 @@ class Standing:
     """
 
     solver: str
-    place: int
+    place: int | None
     fd: float
     fd_debiased: float | None
     difference: float | None = None
@@ -120,7 +121,8 @@ def rank(
     if not others:
         note = "alone at this number of evaluations"
     elif withheld:
-        note = f"by the plug-in value; differences withheld ({withheld})"
+        note = f"in order of the plug-in value and not ranked; differences withheld ({withheld})"
+        found = [replace(standing, place=None) for standing in found]
     else:
         note = (
             f"paired differences from the best, {len(others)} at once: each interval "

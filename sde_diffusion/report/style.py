@@ -17,9 +17,15 @@ INK, SOFT, LINE, PAPER = "#1b1f24", "#59636e", "#d5dae0", "#ffffff"
 # Okabe & Ito's palette, told apart by colour-blind readers; markers say it a second time. The
 # second colour is what the first becomes on a dark page.
 PALETTE = {
-    "#0072b2": "#58a9e8", "#d55e00": "#ff8a3c", "#009e73": "#2fc99b", "#cc79a7": "#e79cc6",
-    "#e69f00": "#f5bb3d", "#56b4e9": "#8fd3ff", "#333333": "#f2f2f2", "#8c6d1f": "#c9a94f",
-}  # fmt: skip
+    "#0072b2": "#58a9e8",
+    "#d55e00": "#ff8a3c",
+    "#009e73": "#2fc99b",
+    "#cc79a7": "#e79cc6",
+    "#e69f00": "#f5bb3d",
+    "#56b4e9": "#8fd3ff",
+    "#333333": "#f2f2f2",
+    "#8c6d1f": "#c9a94f",
+}
 COLOURS = list(PALETTE)
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 STYLES = ["-", "--", ":", "-."]
@@ -29,27 +35,48 @@ WIDTH = 4.6  # inches: at the width of a phone the text is still 9 px high
 
 @dataclass
 class Plot:
-    """A figure and what its points say when they are pointed at, by the id of the point."""
+    """A figure, what its points say when they are pointed at, and what its marks mean.
+
+    Attributes:
+        tips: by the id of a point. series: the solver of an artist, by its id.
+        caption: sentences, of what is in the plot alone.
+    """
 
     name: str
     figure: Figure
     tips: dict[str, str] = field(default_factory=dict)
+    series: dict[str, str] = field(default_factory=dict)
+    caption: list[str] = field(default_factory=list)
 
-    def point(self, axes: Axes, x: float, y: float, tip: str, **look: Any) -> None:
-        """A marker that says ``tip``."""
-        gid = f"{self.name}-{len(self.tips)}"
+    def explain(self, sentence: str) -> None:
+        """One more sentence of the caption, said once."""
+        if sentence not in self.caption:
+            self.caption.append(sentence)
+
+    def of(self, solver: str) -> str:
+        """The id of one more artist that belongs to a solver."""
+        gid = f"{self.name}-of-{len(self.series)}"
+        self.series[gid] = solver
+        return gid
+
+    def point(self, axes: Axes, x: float, y: float, tip: str, solver: str, **look: Any) -> None:
+        """A marker of a solver that says ``tip``."""
+        gid = self.of(solver)
         self.tips[gid] = tip
         axes.plot([x], [y], gid=gid, **look)
 
-    @property
-    def png(self) -> bytes:
-        """On white."""
+    def file(self, kind: str) -> bytes:
+        """On white: ``png``, ``svg`` or ``pdf``, the latter two without a date."""
+        import matplotlib
+
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png")
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with matplotlib.rc_context({"svg.hashsalt": self.name, "pdf.fonttype": 42}):
+            self.figure.savefig(buffer, format=kind, metadata=undated)
         return buffer.getvalue()
 
     @property
-    def svg(self) -> str:
+    def element(self) -> str:
         """An <svg> element without a background, its colours those of the page's style."""
         import matplotlib
 
@@ -65,8 +92,11 @@ class Plot:
         text = re.sub(r'(<svg [^>]*?) (?:width|height)="[^"]*"', r"\1", text, count=1)
         for name, colour in variables().items():
             text = re.sub(re.escape(colour), f"var(--{name})", text, flags=re.IGNORECASE)
-        for gid, tip in self.tips.items():
-            text = text.replace(f'<g id="{gid}">', f'<g class="tip" data-tip="{html.escape(tip)}">')
+        for gid, solver in self.series.items():
+            marks = f'data-solver="{html.escape(solver)}"'
+            if gid in self.tips:
+                marks += f' class="tip" data-tip="{html.escape(self.tips[gid])}"'
+            text = text.replace(f'<g id="{gid}">', f"<g {marks}>")
         return text
 
 
@@ -170,7 +200,7 @@ def _start(
     return min(max(centre - reach / 2, low), high - reach)
 
 
-def end_labels(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
+def end_labels(plot: Plot, axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Each line's name to the right of the axes, at the height of its end (name, x, y, colour)."""
     height = axes.get_window_extent().height / axes.figure.dpi * 72
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -186,6 +216,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
             alpha=0.55,
             clip_on=False,
             zorder=2,
+            gid=plot.of(name),
         )
         axes.text(
             1.035,
@@ -196,4 +227,5 @@ def end_labels(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> Non
             fontsize=8.5,
             va="center_baseline",
             ha="left",
+            gid=plot.of(name),
         )

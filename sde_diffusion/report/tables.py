@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sde_diffusion.report.comparison import PROTOCOL, SCORES, Comparison, Row, measured
-from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.system.storage import csv_text
 
 FORMAT = 2
@@ -33,36 +32,6 @@ def cell_line(row: Row) -> str:
         f"{row['solver']:<20} NFE {row['nfe']:>6.4g}   N {row['samples']:>6}{block}   "
         f"FD {row['fd']:8.2f}   {row['seconds']:6.1f} s{unbiased}"
     )
-
-
-def marks(ranking: Ranking) -> dict[str, str]:
-    """``*`` the smallest of several, ``~`` not distinguishable from it."""
-    if len(ranking.standings) < 2:
-        return {}
-    return {ranking.best.solver: "*", **dict.fromkeys(ranking.alike, "~")}
-
-
-def text_table(comparison: Comparison) -> str:
-    """Solvers against NFE, plug-in distance at the largest N, with the marks of the ranking."""
-    top = comparison.top
-    nfes = sorted({row["nfe"] for row in top})
-    at = {(row["solver"], row["nfe"]): row["fd"] for row in top}
-    sign = {(s, r.nfe): mark for r in comparison.rankings for s, mark in marks(r).items()}
-    names = comparison.solvers
-    width = max(len(name) for name in names)
-    lines = [" " * width + "".join(f"{f'NFE {nfe:.4g}':>12}" for nfe in nfes)]
-    for name in names:
-        cells = [
-            f"{at[name, nfe]:.2f}{sign.get((name, nfe), ' ')}" if (name, nfe) in at else "- "
-            for nfe in nfes
-        ]
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
-    floor = top[0]["floor"]
-    known = "too few held-out images for a floor" if floor is None else f"real floor {floor:.2f}"
-    title = f"{comparison.metric} at N = {comparison.largest}, {known}"
-    legend = "* smallest at its NFE   ~ not distinguishable from it at this N"
-    left_out = [f"left out: {line}" for line in comparison.facts.get("left_out", [])]
-    return "\n".join([title, *lines, *([legend] if sign else []), *left_out])
 
 
 def csv_of(comparison: Comparison) -> str:

@@ -31,6 +31,7 @@ def loss_vs_width(rows: Sequence[dict[str, Any]]) -> Plot:
             row["width"],
             height,
             f"width {row['width']:g}, loss {row['loss']:.5g}",
+            "",
             **marker(0),
         )
     axes.set_xlabel("relative width of the EMA, sigma_rel", fontsize=8.5, color=SOFT)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from sde_diffusion.images.sheet import png_bytes
+from sde_diffusion.report.citations import bibtex
 from sde_diffusion.report.comparison import Comparison
+from sde_diffusion.report.formats import latex, markdown
 from sde_diffusion.report.html import page
 from sde_diffusion.report.images import same_seed_rows
 from sde_diffusion.report.plots import fd_vs_nfe, fd_vs_samples, fd_vs_seconds
@@ -17,8 +21,8 @@ MOST_FILM = 3_000_000
 
 
 def write_report(output: Output, comparison: Comparison) -> None:
-    """results.csv, results.json, three plots, samples.png, trajectory.webp if films were made,
-    report.html.
+    """results.csv, results.json, three plots (PNG, SVG, PDF), samples.png, trajectory.webp if films
+    were made, report.html.
 
     The first two are the results. What fails of the rest is left out, with a line.
     """
@@ -38,8 +42,11 @@ def write_report(output: Output, comparison: Comparison) -> None:
 
 def _draw(output: Output, comparison: Comparison) -> None:
     """The plots, the pictures, and the page that holds them all."""
-    plots = [plot(comparison) for plot in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds)]
-    pictures = {f"{plot.name}.png": plot.png for plot in plots}
+    plots = [plot(comparison) for plot in (fd_vs_nfe, fd_vs_seconds, fd_vs_samples)]
+    pictures = {f"{plot.name}.png": plot.file("png") for plot in plots}
+    for plot in plots:
+        for kind in ("svg", "pdf"):
+            output.write(f"{plot.name}.{kind}", plot.file(kind))
     pictures["samples.png"] = png_bytes(same_seed_rows(comparison.shown))
     inline = None
     if comparison.films:
@@ -49,7 +56,13 @@ def _draw(output: Output, comparison: Comparison) -> None:
         inline = (film, png_bytes(frames[-1])) if len(film) <= MOST_FILM else None
     for name, picture in pictures.items():
         _write(output, name, picture)
-    output.write("report.html", page(comparison, plots, inline))
+    copies = {
+        "LaTeX": latex(comparison),
+        "Markdown": markdown(comparison),
+        "CSV, all columns": csv_of(comparison),
+        "BibTeX": bibtex(chain.from_iterable(comparison.facts.get("papers", {}).values())),
+    }
+    output.write("report.html", page(comparison, plots, copies, inline))
     output.tracker.page("report", output.folder / "report.html")
 
 

@@ -23,6 +23,7 @@ class Ancestral(StepSolver[None]):
         eta: 0 <= eta <= 1.
     """
 
+    papers = ("2010.02502",)
     order = 1
 
     def __init__(self, eta: Annotated[float, Within("0 <= eta <= 1")] = 1.0) -> None:

@@ -12,6 +12,7 @@ from sde_diffusion.solvers.step import Ask, Step
 class DDIM(StepSolver[None]):
     """x_s = alpha_s D + sigma_s / sigma_t (x_t - alpha_t D) (Song et al., arXiv:2010.02502)."""
 
+    papers = ("2010.02502",)
     order = 1
 
     def step(

@@ -31,6 +31,7 @@ class DEIS(Multistep):
         beta_min, beta_max: of that VP SDE.
     """
 
+    papers = ("2204.13902",)
     order = 2
 
     def __init__(

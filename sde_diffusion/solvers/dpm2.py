@@ -19,6 +19,7 @@ class DPM2(StepSolver[None]):
     (arXiv:2206.00927, algorithm 1, r_1 = 1/2).
     """
 
+    papers = ("2206.00927",)
     order = 2
     evaluations = 2
 

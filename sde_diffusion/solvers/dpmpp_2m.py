@@ -23,6 +23,7 @@ class DPMpp2M(Multistep):
         lower_order_final: make the last step of first order too (published for few steps).
     """
 
+    papers = ("2211.01095",)
     order = 2
     depth = 2
 

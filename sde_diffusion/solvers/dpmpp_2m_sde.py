@@ -26,6 +26,7 @@ class DPMpp2MSDE(Multistep):
         eta: >= 0; 1 is the reverse SDE, 0 is DPM-Solver++(2M).
     """
 
+    papers = ("2211.01095",)
     order = 2
     depth = 2
 

@@ -19,6 +19,7 @@ class DPMpp2S(StepSolver[None]):
     arXiv:2211.01095, algorithm 1, r = 1/2).
     """
 
+    papers = ("2211.01095",)
     order = 2
     evaluations = 2
 

@@ -29,6 +29,7 @@ class DPMpp3M(Multistep):
         lower_order_final: make the last two steps of second and first order too.
     """
 
+    papers = ("2211.01095",)
     order = 2
     depth = 3
 

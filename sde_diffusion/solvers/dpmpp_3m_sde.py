@@ -29,6 +29,7 @@ class DPMpp3MSDE(Multistep):
         eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
 
+    papers = ("2211.01095",)
     order = 2
     depth = 3
 

@@ -44,6 +44,8 @@ class ERSDE(Multistep):
             r (e^(r^0.3) + 10), what the paper recommends.
     """
 
+    papers = ("2309.06169",)
+
     def __init__(
         self,
         order: Annotated[int, OneOf(1, 2, 3)] = 3,

@@ -23,6 +23,7 @@ class EulerMaruyama(StepSolver[None]):
         eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
 
+    papers = ("2011.13456",)
     order = 1
     covariant = False
 

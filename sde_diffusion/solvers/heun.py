@@ -25,6 +25,7 @@ class Heun(StepSolver[None]):
         s_noise: standard deviation of the churned noise.
     """
 
+    papers = ("2206.00364",)
     evaluations = 2
 
     def __init__(

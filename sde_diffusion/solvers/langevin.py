@@ -32,6 +32,7 @@ class Langevin(Corrector):
             the published rule, with which a sample depends on its neighbours.
     """
 
+    papers = ("2011.13456", "1907.05600")
     order = None
     linear = False
     covariant = False

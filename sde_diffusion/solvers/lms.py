@@ -28,6 +28,8 @@ class LMS(Multistep):
         order: 1 (DDIM) to 4, the number of predicted noises used.
     """
 
+    papers = ("2204.13902",)
+
     def __init__(self, order: Annotated[int, OneOf(1, 2, 3, 4)] = 4) -> None:
         self.depth = order
         self.order = min(order, 2)

@@ -18,6 +18,7 @@ class ReverseDiffusion(StepSolver[None]):
     ratios of alpha in place of a table of betas, it is finite for any number of steps.
     """
 
+    papers = ("2011.13456",)
     order = 1
     stochastic = True
     covariant = False

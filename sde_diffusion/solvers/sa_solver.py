@@ -57,6 +57,8 @@ class SASolver(StepSolver[SAState]):
         lower_order_final: fewer nodes in the last steps too, one in the last (published).
     """
 
+    papers = ("2309.05019",)
+
     one_step = False
 
     def __init__(

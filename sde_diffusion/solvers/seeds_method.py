@@ -73,6 +73,7 @@ class SEEDS(StepSolver[None]):
             ``noise`` needs small steps where the noise is high.
     """
 
+    papers = ("2305.14267",)
     stochastic = True
 
     def __init__(

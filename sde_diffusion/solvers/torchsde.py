@@ -31,6 +31,7 @@ class TorchSDE(StepSolver[None]):
         eta: >= 0; 1 is the reverse SDE, 0 the probability flow.
     """
 
+    papers = ("2001.01328",)
     covariant = False
 
     def __init__(

@@ -42,6 +42,8 @@ class UniPC(StepSolver[UniPCState]):
             (published for few steps).
     """
 
+    papers = ("2302.04867",)
+
     one_step = False
 
     def __init__(

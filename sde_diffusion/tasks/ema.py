@@ -59,7 +59,7 @@ def run(config: DictConfig, folder: Path) -> float:
         origin = {"data": held_out.name, "data_fingerprint": held_out.fingerprint, NOISE: VERSION}
         facts = {"checkpoint": task.checkpoint, "step": spec.step, "best": best["width"]}
         job.result({**facts, "rows": rows, **origin})
-        job.output.picture("widths.png", lambda: loss_vs_width(rows).png)
+        job.output.picture("widths.png", lambda: loss_vs_width(rows).file("png"))
     for row in rows:
         mark = "  <- least" if row is best else ""
         print(f"width {row['width']:g}: loss {row['loss']:.5f}  ema-{row['width']:g}{mark}")

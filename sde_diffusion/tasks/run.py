@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.choices import choice
+from sde_diffusion.config.command import typed
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
@@ -147,8 +148,10 @@ class Run(Generic[T]):
         self.output.json("result.json", facts)
 
     def provenance(self, model: OpenedModel | None) -> dict[str, Any]:
-        """The model, if there is one, the machine, the date and the config."""
-        return provenance(model, self.recorded())
+        """The model, if there is one, the machine, the date, the command and the config."""
+        command = typed()
+        asked = {} if command is None else {"command": command}
+        return {**asked, **provenance(model, self.recorded())}
 
     def recorded(self, *without: str) -> dict[str, Any]:
         """The config as plain values, ``without`` some keys."""

@@ -13,13 +13,24 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.utils import get_class
 from PIL import Image
 
+from sde_diffusion.config import groups
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report import Comparison, write_report
+from sde_diffusion.report.citations import bibtex, known
 from sde_diffusion.report.comparison import PROTOCOL, measured, point
+from sde_diffusion.report.formats import text_table
 from sde_diffusion.report.html import cards, page, show
 from sde_diffusion.report.plots import (
+    BARS,
+    BELOW,
+    DASHED,
+    DOTTED,
+    FRONT,
+    HOLLOW,
+    OUT,
     band,
     fd_vs_nfe,
     fd_vs_samples,
@@ -29,12 +40,14 @@ from sde_diffusion.report.plots import (
 )
 from sde_diffusion.report.ranking import Ranking, Standing
 from sde_diffusion.report.style import COLOURS, look, spaced, spread
-from sde_diffusion.report.tables import cell_line, csv_of, marks, standings, text_table
+from sde_diffusion.report.tables import cell_line, csv_of, standings
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
 
+KINDS = ("png", "svg", "pdf")
+DRAWN = {"nfe": fd_vs_nfe, "samples": fd_vs_samples, "seconds": fd_vs_seconds}
 UNSAFE = "<b>uni&pc</b>"
 
 
@@ -83,14 +96,15 @@ COMPARISON = Comparison(
 
 def test_the_text_table_marks_the_best_and_those_that_may_be() -> None:
     table = text_table(dataclasses.replace(COMPARISON, points=COMPARISON.points[:6]))
-    assert "FD[mnist-cnn] at N = 500, real floor 0.50" in table
-    assert "2.00*" in table
-    assert "7.00 " in table  # told apart from the best: no mark
+    assert "FD[mnist-cnn] at N = 500, without bias, 95 % intervals" in table
+    assert "1.10 [1.00, 1.20]*" in table
+    assert "6.10 [6.00, 6.20] " in table  # told apart from the best: no mark
     assert "not distinguishable" in table.splitlines()[-1]
-    assert table.splitlines()[-2].rstrip().endswith("-")  # no such cell
-    assert "5.00~" in text_table(COMPARISON)
+    assert table.splitlines()[-3].rstrip().endswith("–")  # no such cell
+    assert "4.10 [4.00, 4.20]~" in text_table(COMPARISON)
     alone = Ranking(4.0, 500, RANKINGS[0].standings[:1], "alone")
-    assert marks(alone) == {}  # the best of one is no finding
+    lone = dataclasses.replace(COMPARISON, points=COMPARISON.points[4:6], rankings=[alone])
+    assert "*" not in text_table(lone)  # the best of one is no finding
 
 
 def test_lines_show_intervals_only_where_they_are() -> None:
@@ -114,9 +128,9 @@ def test_all_files_are_written_and_the_page_stands_alone(
 ) -> None:
     write_report(Output(tmp_path, NoTracker()), COMPARISON)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"results.csv", "results.json", "fd_vs_samples.png", "fd_vs_nfe.png",
-                     "fd_vs_seconds.png", "samples.png", "trajectory.webp",
-                     "report.html"}  # fmt: skip
+    plots = {f"fd_vs_{x}.{kind}" for x in ("samples", "nfe", "seconds") for kind in KINDS}
+    others = {"results.csv", "results.json", "samples.png", "trajectory.webp", "report.html"}
+    assert names == plots | others
     text = (tmp_path / "report.html").read_text()
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text)
     assert not re.search(r"url\((?!#)", text)
@@ -148,18 +162,71 @@ def test_no_film_no_picture_of_it(tmp_path: Path) -> None:
 def test_plots_take_the_colours_of_the_page() -> None:
     for draw in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds):
         plot = draw(COMPARISON)
-        svg = plot.svg
+        svg = plot.element
         assert svg.startswith("<svg")
         for colour in ("--c0", "--c1", "--soft", "--line"):
             assert f"var({colour})" in svg
         assert not re.search(r"#(?:[0-9a-f]{6})\b", re.sub(r'(?:id|href)="[^"]*"', "", svg))
         assert "ddim" in svg
-        assert svg.count('class="tip"') == len(plot.tips) >= 4
+        assert svg.count(' class="tip"') == len(plot.tips) >= 4
 
 
 def test_a_marker_says_its_number_and_its_interval() -> None:
     plots = [draw(COMPARISON) for draw in (fd_vs_nfe, fd_vs_samples, fd_vs_seconds)]
-    assert "bias removed 6.1 [6, 6.2]" in page(COMPARISON, plots)
+    assert "bias removed 6.1 [6, 6.2]" in page(COMPARISON, plots, {})
+
+
+def test_a_caption_says_what_is_in_its_plot_and_no_more() -> None:
+    marked = {name: draw(COMPARISON).caption for name, draw in DRAWN.items()}
+    assert BARS in marked["nfe"]
+    assert FRONT in marked["seconds"]
+    assert FRONT not in marked["nfe"]
+    assert HOLLOW in marked["samples"]
+    assert BELOW in marked["samples"]  # ddim's -.05 without bias
+    blind = [{**row, "fd_debiased": None, "fd_low": None, "fd_high": None, "floor": None,
+              "standard_error": None} for row in COMPARISON.points]  # fmt: skip
+    without = fd_vs_samples(dataclasses.replace(COMPARISON, points=blind)).caption
+    assert not {BARS, HOLLOW, DOTTED, DASHED, BELOW, OUT} & set(without)
+
+
+def test_an_interval_that_leaves_the_plot_has_an_arrow_at_the_edge() -> None:
+    assert OUT in fd_vs_samples(COMPARISON).caption  # ddim's reaches down to -.15
+    narrow = [
+        {**row, "fd_low": 0.9 * row["fd"], "fd_debiased": row["fd"], "fd_high": 1.1 * row["fd"]}
+        for row in COMPARISON.points
+    ]
+    assert OUT not in fd_vs_samples(dataclasses.replace(COMPARISON, points=narrow)).caption
+
+
+def test_every_mark_of_a_solver_can_be_hidden_with_it() -> None:
+    for draw in DRAWN.values():
+        plot = draw(COMPARISON)
+        owners = re.findall(r'<g data-solver="([^"]*)"', plot.element)
+        assert {"ddim", "&lt;b&gt;uni&amp;pc&lt;/b&gt;"} <= set(owners)
+        assert len(owners) == len(plot.series)
+
+
+def test_the_page_is_narrowed_copied_and_repeated() -> None:
+    facts = {**FACTS, "command": "sde-diffusion compare 'nfe=[4,8]'", "with_every_default": "<all>"}
+    text = page(dataclasses.replace(COMPARISON, facts=facts), [], {"LaTeX": r"a & \b"})
+    for key, value in (("n", "100"), ("n", "500"), ("nfe", "4"), ("nfe", "8")):
+        assert re.search(rf'data-key="{key}">.*data-v="{value}"', text)
+    assert text.count('<button type="button" data-solver=') == 2
+    assert r"<pre>a &amp; \b</pre>" in text
+    assert "sde-diffusion compare &#39;nfe=[4,8]&#39;" in text
+    assert "&lt;all&gt;" in text
+    assert "may be negative" in text  # there is one: it is explained where it stands
+
+
+def test_every_solver_is_cited() -> None:
+    for name in groups.names("solver"):
+        solver = get_class(groups.node("solver", name)["_target_"])
+        assert name == "calibrated" or solver.papers, name
+        assert all(paper in known() for paper in solver.papers), name
+    entries = bibtex(["2302.04867", "2302.04867", "2301.00001", "doi:10.1/x"])
+    assert entries.count("@") == 4
+    assert "UniPC" in entries
+    assert "eprint = {2301.00001}" in entries
 
 
 def test_no_two_solvers_look_alike() -> None:
@@ -189,7 +256,7 @@ def test_a_point_far_above_the_others_is_an_arrow_with_its_number() -> None:
     far = [{**row, "fd": 5000.0} if (row["solver"], row["nfe"]) == ("ddim", 4.0) else row
            for row in COMPARISON.points]  # fmt: skip
     plot = fd_vs_nfe(dataclasses.replace(COMPARISON, points=far))
-    assert "5,000" in plot.svg
+    assert "5,000" in plot.element
     (axes,) = plot.figure.axes
     assert axes.get_ylim()[1] < 30
 

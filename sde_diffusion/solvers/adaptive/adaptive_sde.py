@@ -40,6 +40,7 @@ class AdaptiveSDE(BlackBox):
         eta: 1 is the reverse SDE; solver=dopri takes no noise.
     """
 
+    papers = ("2105.14080",)
     stochastic = True
 
     def __init__(

@@ -29,6 +29,8 @@ class DoPri(BlackBox):
             square of its error / (atol + rtol |y|) is at most 1.
     """
 
+    papers = ("doi:10.1016/0771-050X(80)90013-3",)
+
     knobs = "solver.error, or solver.rtol and solver.atol"
 
     def __init__(

@@ -36,6 +36,7 @@ class SciPy(BlackBox):
         rtol, atol: its local tolerances.
     """
 
+    papers = ("doi:10.1038/s41592-019-0686-2",)
     on_cpu = True
 
     def __init__(

@@ -36,6 +36,7 @@ class TorchSDEAdaptive(BlackBox):
         eta: 1 is the reverse SDE; solver=dopri takes no noise.
     """
 
+    papers = ("2001.01328",)
     stochastic = True
     on_cpu = True
 

@@ -33,6 +33,8 @@ class DAPS(PosteriorSolver[float]):
         rate: of Langevin's steps, < 1.
     """
 
+    papers = ("2407.01521",)
+
     def __init__(
         self, operator: Operator, flow: int = 4, langevin: int = 0, rate: float = 0.1
     ) -> None:

@@ -21,6 +21,8 @@ class DDNM(OneCall):
         operator: linear, with singular values. eta: of DDIM; 0.85 as published.
     """
 
+    papers = ("2212.00490",)
+
     def __init__(self, operator: Operator, eta: float = 0.85) -> None:
         self.operator, self.eta = operator, within("eta", eta, 0, 1)
 

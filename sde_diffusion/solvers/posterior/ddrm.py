@@ -25,6 +25,8 @@ class DDRM(OneCall):
         operator: linear, with singular values. eta, eta_b: as published.
     """
 
+    papers = ("2201.11793",)
+
     def __init__(self, operator: Operator, eta: float = 0.85, eta_b: float = 1.0) -> None:
         self.operator = operator
         self.eta, self.eta_b = within("eta", eta, 0, 1), within("eta_b", eta_b, 0, 1)

@@ -22,6 +22,8 @@ class DiffPIR(OneCall):
         operator: linear. lam: weight of D, published 1 to 25. zeta: 0 .. 1.
     """
 
+    papers = ("2305.08995",)
+
     def __init__(self, operator: Operator, lam: float = 8.0, zeta: float = 0.3) -> None:
         if not 0 < lam < math.inf:
             raise InputError(f"solver.lam={lam}: give a number > 0")

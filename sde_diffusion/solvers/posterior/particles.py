@@ -47,6 +47,8 @@ class Particles(PosteriorSolver[Cloud | None]):
         variance: s, of the data.
     """
 
+    papers = ("2306.17775", "2308.07983")
+
     def __init__(self, operator: Operator, particles: int = 16, variance: float = 1.0) -> None:
         if particles < 2:
             raise InputError(f"solver.particles={particles}: give a whole number >= 2")

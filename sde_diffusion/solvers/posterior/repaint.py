@@ -26,6 +26,8 @@ class RePaint(PosteriorSolver[None]):
         operator: linear, with singular values. repeats: evaluations a step; published 10.
     """
 
+    papers = ("2201.09865",)
+
     def __init__(self, operator: Operator, repeats: int = 4) -> None:
         if repeats < 1:
             raise InputError(f"solver.repeats={repeats}: give a whole number >= 1")

@@ -27,6 +27,7 @@ class PredictorCorrector(StepSolver[Any]):
         corrector: a solver whose move stays at one level.
     """
 
+    papers = ("2011.13456",)
     order = None
     stochastic = True
 

@@ -29,6 +29,8 @@ class Renoise(StepSolver[Any]):
         eta: 0 <= eta <= 1.
     """
 
+    papers: tuple[str, ...] = ("2010.02502",)
+
     def __init__(
         self, inner: StepSolver[Any], eta: Annotated[float, Within("0 <= eta <= 1")] = 1.0
     ) -> None:
@@ -38,6 +40,7 @@ class Renoise(StepSolver[Any]):
                 "that remembers none, such as dpmpp_2s, dpm2, heun or ddim"
             )
         self.inner, self.eta = inner, eta
+        self.papers = (*self.papers, *inner.papers)
         self.stochastic = eta > 0
         self.order, self.evaluations, self.saved = inner.order, inner.evaluations, inner.saved
         self.linear, self.covariant = inner.linear, inner.covariant

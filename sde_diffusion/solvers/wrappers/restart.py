@@ -71,6 +71,8 @@ class Restart(StepSolver[RestartState]):
         rho: of the steps between high and r_l.
     """
 
+    papers: tuple[str, ...] = ("2306.14878",)
+
     one_step = False
 
     def __init__(
@@ -95,6 +97,7 @@ class Restart(StepSolver[RestartState]):
                 "give each one value an interval"
             )
         self.inner, self.s_noise, self.rho = inner, s_noise, rho
+        self.papers = (*self.papers, *inner.papers)
         rows = zip(low, high, steps, repeats, strict=True)
         self.intervals = checked([RestartInterval(*row) for row in rows])
         self.evaluations, self.linear = inner.evaluations, inner.linear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,25 +64,27 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
                 cell = study.cells.take(plan, hear)
             except DivergedError as error:
                 diverged[plan.budget] = f"{plan.label} at NFE {plan.nfe or 'of its own'}: {error}"
-                _say(bar, f"left out: {diverged[plan.budget]}")
+                _say(bar, f"left out: {diverged[plan.budget]}", progress)
                 continue
             rows[plan] = _judged(study, plan, cell, floors)
             if plan.block == 0:
                 first[plan] = cell
             last = rows[plan][-1]
-            _say(bar, cell_line(last))
+            _say(bar, cell_line(last), progress)
             output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
     return _whole(rows, first, diverged)
 
 
 def _bar(study: Study, progress: bool) -> tqdm:
     work = sum(plan.weight * study.cells.most for plan in study.plans)
-    return tqdm(total=work, unit="eval", unit_scale=True, desc="compare", disable=not progress)
+    # In a log that is written to a file the lines of the cells are progress enough.
+    shown = progress and sys.stderr.isatty()
+    return tqdm(total=work, unit="eval", unit_scale=True, desc="compare", disable=not shown)
 
 
-def _say(bar: tqdm, line: str) -> None:
+def _say(bar: tqdm, line: str, progress: bool) -> None:
     """Above the bar, where there is one."""
-    if not bar.disable:
+    if progress:
         bar.write(line)
 
 

@@ -92,6 +92,7 @@ class Study:
             "seeds": f"{design.seed}-{design.seeds(design.repeats - 1)[-1]}",
             "label": design.label,
             "left_out": scores.left_out,
+            "papers": {plan.label: list(plan.sampler.solver.papers) for plan in scores.rows},
             "cells": [
                 {"solver": plan.label, "file": plan.name, "steps": plan.steps, **plan.depends}
                 for plan in scores.rows

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
+from sde_diffusion.config.command import written_out
 from sde_diffusion.config.compose import build
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.judge import metrics
@@ -17,10 +19,10 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.report import write_report
-from sde_diffusion.report.tables import text_table
+from sde_diffusion.report.formats import text_table
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.compare.cell import Cells
-from sde_diffusion.tasks.compare.design import Design, Setting, entered
+from sde_diffusion.tasks.compare.design import Design, Entry, Setting, entered
 from sde_diffusion.tasks.compare.study import Study
 from sde_diffusion.tasks.composed import guidance_of
 from sde_diffusion.tasks.run import Run
@@ -54,10 +56,22 @@ def run(config: DictConfig, folder: Path) -> float:
         entries = entered(setting(config), task, models, task.solvers, task.nfe)
         study = Study.of(task, entries, cells, reference, measures)
         job.begin()
-        comparison = study.run(job.output, job.provenance(next(iter(models.values()))))
+        comparison = study.run(job.output, facts(job, models, entries))
         write_report(job.output, comparison)
     print(f"\n{text_table(comparison)}\n\nreport: {folder / 'report.html'}")
     return float(min(row["fd"] for row in comparison.top))
+
+
+def facts(
+    job: Run[CompareTask], models: Mapping[str, OpenedModel], entries: Sequence[Entry]
+) -> dict[str, Any]:
+    """What all numbers depend on, and the command with every default written out."""
+    own = {field.name: getattr(job.task, field.name) for field in fields(job.task)}
+    if job.task.solvers is None:
+        own["solvers"] = [entry.label for entry in entries]
+    whole = written_out(own)
+    asked = {} if whole is None else {"with_every_default": whole}
+    return {**asked, **job.provenance(next(iter(models.values())))}
 
 
 def setting(config: DictConfig) -> Setting:

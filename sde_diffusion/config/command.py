@@ -1,0 +1,56 @@
+"""The command line of the running job, as a shell takes it again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+PROGRAM = "sde-diffusion"
+TASK = "task="
+BARE = re.compile(r"[A-Za-z_][\w./-]*")
+
+
+def typed() -> str | None:
+    """What was typed; None outside of a command."""
+    if not HydraConfig.initialized():
+        return None
+    words = [str(word) for word in HydraConfig.get().overrides.task]
+    task = [word.removeprefix(TASK) for word in words if word.startswith(TASK)]
+    return shlex.join([PROGRAM, *task, *(word for word in words if not word.startswith(TASK))])
+
+
+def written_out(own: Mapping[str, Any]) -> str | None:
+    """The same with the choice of every group, and the value of every key that is the task's
+    ``own``, where none was typed; None outside of a command."""
+    command = typed()
+    if command is None:
+        return None
+    given = {re.split(r"[@=]", word, maxsplit=1)[0].lstrip("+~") for word in shlex.split(command)}
+    choices = {
+        name: str(choice)
+        for name, choice in HydraConfig.get().runtime.choices.items()
+        if name.isidentifier() and choice not in (None, "null")
+    }
+    words = [f"{name}={_choice(choice)}" for name, choice in choices.items() if name not in given]
+    words += [f"{key}={value(v)}" for key, v in own.items() if key not in given and key != "task"]
+    return " ".join([command, *(shlex.quote(word) for word in sorted(words))])
+
+
+def _choice(choice: str) -> str:
+    return choice.replace("'", "").replace(" ", "")
+
+
+def value(given: Any) -> str:
+    """A plain value in the words of Hydra's grammar."""
+    if isinstance(given, Mapping):
+        return "{" + ",".join(f"{value(k)}:{value(v)}" for k, v in given.items()) + "}"
+    if isinstance(given, list | tuple):
+        return "[" + ",".join(value(item) for item in given) + "]"
+    if isinstance(given, str) and not BARE.fullmatch(given):
+        return "'" + given.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return given if isinstance(given, str) else json.dumps(given)

@@ -296,26 +296,24 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
             [r["samples"] for r in known], low, high, color=colour, alpha=0.16, linewidth=0
         )
     for row in known:
-        plot.explain(HOLLOW)
-        interval = row["fd_low"], row["fd_high"]
-        bar(plot, axes, row["samples"], interval, name, color=colour, lw=1, alpha=0.6)
-        inside = row["fd_debiased"] > bottom
-        if not inside:
-            plot.explain(BELOW)
-        axes.plot(
-            [row["samples"]],
-            [max(row["fd_debiased"], bottom * 1.03)],
-            "o" if inside else "v",
-            color=colour,
-            mfc=PAPER if inside else colour,
-            markersize=4,
-            markeredgewidth=1,
-            zorder=5,
-            clip_on=False,
-            gid=plot.of(name),
-        )
+        _without_bias(plot, axes, row, name, colour)
     if known and known[-1]["fd_debiased"] > bottom:
         plot.explain(DOTTED)
         axes.axhline(known[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
     for row in rows:
         plot.point(axes, row["samples"], row["fd"], tip(row, comparison.metric), name, **marker(i))
+
+
+def _without_bias(plot: Plot, axes: Axes, row: Row, name: str, colour: str) -> None:
+    """The bias-removed value of one N with its interval."""
+    bottom = axes.get_ylim()[0]
+    plot.explain(HOLLOW)
+    interval = row["fd_low"], row["fd_high"]
+    bar(plot, axes, row["samples"], interval, name, color=colour, lw=1, alpha=0.6)
+    inside = row["fd_debiased"] > bottom
+    if not inside:
+        plot.explain(BELOW)
+    look = {"color": colour, "mfc": PAPER if inside else colour, "markersize": 4, "zorder": 5}
+    x, y = [row["samples"]], [max(row["fd_debiased"], bottom * 1.03)]
+    shape = "o" if inside else "v"
+    axes.plot(x, y, shape, **look, markeredgewidth=1, clip_on=False, gid=plot.of(name))

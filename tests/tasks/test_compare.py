@@ -76,12 +76,12 @@ def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> No
         ("batch_size=0", "batch_size=0"),
         ("nfe=8", "nfe=8: give a list of whole numbers, [A,B]"),
         ("nfe=[4.5]", "nfe=[4.5]: give a list of whole numbers"),
-        ("nfe=[0]", "nfe=0: give a number of evaluations >= 1"),
+        ("nfe=[0]", "nfe=[0]: give 1 <= nfe"),
         ("solvers=[{ddim:{eta:1}}]", "eta"),
         ("solvers=[{'../up':{solver:ddim}}]", "'../up'"),
         ("repeats=0", "repeats=0"),
         ("metric=[nosuch]", "metric=nosuch"),
-        ("metric=[kid] metric.kid.blocks=1", "metric.blocks=1"),
+        ("metric=[kid] metric.kid.blocks=1", "metric.kid.blocks=1"),
     ],
 )
 def test_nothing_runs_before_every_cell_is_checked(

@@ -313,7 +313,8 @@ def _without_bias(plot: Plot, axes: Axes, row: Row, name: str, colour: str) -> N
     inside = row["fd_debiased"] > bottom
     if not inside:
         plot.explain(BELOW)
-    look = {"color": colour, "mfc": PAPER if inside else colour, "markersize": 4, "zorder": 5}
+    look: dict[str, Any] = {"color": colour, "mfc": PAPER if inside else colour}
+    look |= {"markersize": 4, "markeredgewidth": 1, "zorder": 5, "clip_on": False}
     x, y = [row["samples"]], [max(row["fd_debiased"], bottom * 1.03)]
     shape = "o" if inside else "v"
-    axes.plot(x, y, shape, **look, markeredgewidth=1, clip_on=False, gid=plot.of(name))
+    axes.plot(x, y, shape, **look, gid=plot.of(name))

@@ -191,8 +191,35 @@ class ReferenceSet:
             raise ValueError("labels of other shapes")
         if not all(bool(t.isfinite().all()) for t in (mean, m2, features, held_out)):
             raise ValueError("statistics that are not finite")
-        if bool((m2.diagonal() < 0).any()) or not torch.allclose(m2, m2.T):
+        if not is_covariance(m2):
             raise ValueError("second moments that are none")
+        if not _may_hold(self.stats, features):
+            raise ValueError("a mean or second moments that are not of its features")
+
+
+def is_covariance(moments: Tensor) -> bool:
+    """Whether M [d, d] is symmetric and, up to 1e-6 of its largest variance, positive."""
+    top = float(moments.diagonal().max())
+    if not torch.allclose(moments, moments.T, atol=1e-8 * abs(top)) or top <= 0:
+        return bool((moments == 0).all())
+    shifted = moments / top
+    shifted.diagonal().add_(1e-6)
+    return int(torch.linalg.cholesky_ex(shifted)[1]) == 0
+
+
+def _may_hold(stats: FeatureStats, part: Tensor) -> bool:
+    """Whether ``part`` [k, d] can be k of the n features that the statistics are of.
+
+    By Chan's rule M2 >= M2_part + k n / (n - k) (mean_part - mean)^2 in every feature, up to the
+    rounding of ``part`` to float16.
+    """
+    n, k = stats.n, len(part)
+    if k == 0:
+        return True
+    mean = part.sum(0, dtype=torch.float64) / k
+    rounding = 2**-10 * part.abs().sum(0, dtype=torch.float64) / k + 2**-20
+    most = (stats.M2.diagonal().clamp(min=0) * (n - k) / (k * n)).sqrt()
+    return bool(((mean - stats.mean).abs() <= most * (1 + 1e-6) + rounding).all())
 
 
 def labels_of(held_out: ImageSet | None, keep: int) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sde_diffusion.data import load_held_out, load_images
@@ -15,7 +16,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import PUBLISHED, ReferenceSet
-from sde_diffusion.metrics.stats import FeatureStats
+from sde_diffusion.metrics.stats import LIMIT, FeatureStats
 from sde_diffusion.system.storage import asset
 
 
@@ -80,9 +81,12 @@ def published(extractor: Extractor, path: str) -> ReferenceSet:
             f"{where}: of {mu.size} features, and extractor={extractor.name} has {extractor.dim}; "
             "set extractor= to the one that they are of, inception for FID's"
         )
-    mean, cov = torch.from_numpy(mu).double(), torch.from_numpy(sigma).double()
+    # Also of other byte orders, and of more than 64 bits, which torch has not.
+    mean, cov = (torch.from_numpy(value.astype(np.float64)) for value in (mu, sigma))
     if not (bool(mean.isfinite().all()) and bool(cov.isfinite().all())):
         raise InputError(f"{where}: mu or sigma is not finite; give another copy of it")
+    if max(float(mean.abs().max()), float(cov.abs().max())) > LIMIT:
+        raise InputError(f"{where}: mu or sigma is above 3.4e38; give another copy of it")
     spectrum = torch.linalg.eigvalsh(cov)
     if not torch.allclose(cov, cov.T, rtol=1e-4, atol=1e-6 * float(spectrum[-1].abs())) or (
         float(spectrum[0]) < -1e-4 * float(spectrum[-1].abs())

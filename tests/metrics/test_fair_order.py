@@ -110,6 +110,9 @@ def test_published_statistics_are_a_reference(tmp_path: Path) -> None:
         ({"sigma": np.full((D, D), np.nan)}, "not finite"),
         ({"mu": np.zeros((D, 1))}, r"give floats \[d\] and \[d, d\]"),
         ({"mu": np.array(["a"] * D)}, "give floats"),
+        ({"mu": np.full(D, 1e200)}, "above 3.4e38; give another copy"),
+        ({"sigma": np.diag([1e300] * D)}, "above 3.4e38; give another copy"),
+        ({"sigma": np.diag([1.0] * (D - 1) + [-0.1])}, "sigma is no covariance; give another"),
         ({"mu": np.array([None] * D)}, "not a numpy archive of plain arrays"),
     ],
 )
@@ -118,3 +121,12 @@ def test_statistics_that_are_none_are_one_line(
 ) -> None:
     with pytest.raises(InputError, match=rf"reference=.*fid\.npz: .*{message}"):
         reference_for(EXTRACTOR, statistics(tmp_path / "fid.npz", **changed))
+
+
+@pytest.mark.parametrize("kind", [">f8", "<f4", np.longdouble])
+def test_statistics_of_any_float_are_read(tmp_path: Path, kind: str) -> None:
+    held = {"mu": REFERENCE.stats.mean.numpy(), "sigma": REFERENCE.stats.cov.numpy()}
+    changed = {name: value.astype(kind) for name, value in held.items()}
+    known = reference_for(EXTRACTOR, statistics(tmp_path / "fid.npz", **changed)).stats
+    torch.testing.assert_close(known.mean, REFERENCE.stats.mean, rtol=1e-6, atol=0)
+    torch.testing.assert_close(known.M2, REFERENCE.stats.cov, rtol=1e-6, atol=1e-7)

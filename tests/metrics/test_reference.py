@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sde_diffusion.data import Digits
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.inference import debiased
@@ -138,6 +141,39 @@ def test_files_with_other_content_are_refused(
     resealed(made, facts, tensors)
     with refused("reference=", "no reference", "'sde-diffusion reference'"):
         ReferenceSet.load(made, EXTRACTOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mean", lambda x: -x),
+        ("mean", lambda x: x + 0.01),
+        ("M2", lambda x: -x),
+        ("M2", lambda x: 2 * x.diag().diag() - x - 0.5 * x.diag().diag()),
+        ("M2", lambda x: x.tril()),
+        ("M2", lambda x: x.fill_diagonal_(math.inf)),
+        ("features", lambda x: -x),
+    ],
+)
+def test_moments_that_are_not_of_the_features_are_refused(
+    made: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """The seal is right: whoever wrote them meant to."""
+    resealed(made, tensors={name: change(load_file(made)[name])})
+    with refused("reference=", "no reference", "'sde-diffusion reference'"):
+        ReferenceSet.load(made, EXTRACTOR)
+
+
+def test_moments_are_of_features_of_which_some_are_kept(tmp_path: Path) -> None:
+    """Also where the features are far from normal: one image alone has all of the variance."""
+    images = torch.zeros(50, 1, 8, 8, dtype=torch.uint8)
+    for k in range(50):
+        images[k] = 255
+        path = tmp_path / "one.safetensors"
+        ReferenceSet.of(EXTRACTOR, ImageSet(images, None, 0, "one"), keep=10).save(path)
+        known = ReferenceSet.load(path, EXTRACTOR)
+        assert len(known.features) == 10
+        images[k] = 0
 
 
 def test_a_file_of_revision_7a19cb7_is_read(made: Path) -> None:

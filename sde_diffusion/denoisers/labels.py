@@ -18,6 +18,9 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
 
+# What a refusal calls the label function of a parameterization.
+KEY = "parameterization.label"
+
 
 class LevelLabel(Component, ABC):
     """A label c_noise(sigma)."""
@@ -99,17 +102,19 @@ class StepLabel(LevelLabel):
     ) -> None:
         if schedule not in ("linear", "scaled_linear", "cosine", "given"):
             raise InputError(
-                f"label.schedule={schedule}: choose one of linear, scaled_linear, cosine, given"
+                f"{KEY}.schedule={schedule}: choose one of linear, scaled_linear, cosine, given"
             )
         if dtype not in ("float32", "float64"):
-            raise InputError(f"label.dtype={dtype}: choose float32 or float64")
+            raise InputError(f"{KEY}.dtype={dtype}: choose float32 or float64")
         if not 2 <= steps <= 100_000 or not 0 < beta_start <= beta_end < 1:
             raise InputError(
-                f"label.steps={steps}, beta_start={beta_start}, beta_end={beta_end}: give 2 to "
+                f"{KEY}.steps={steps}, beta_start={beta_start}, beta_end={beta_end}: give 2 to "
                 "100000 steps and 0 < beta_start <= beta_end < 1"
             )
         if (schedule == "given") != bool(len(betas)) or any(not 0 < b <= 1 for b in betas):
-            raise InputError("label.betas: give numbers in 0 .. 1, with label.schedule=given alone")
+            raise InputError(
+                f"{KEY}.betas: give numbers in 0 .. 1, with label.schedule=given alone"
+            )
         self.schedule, self.beta_start, self.beta_end = schedule, beta_start, beta_end
         self.steps, self.betas, self.zero_snr = steps, betas, zero_snr
         self.dtype: torch.dtype = getattr(torch, dtype)
@@ -153,7 +158,7 @@ class NearestLabel(LevelLabel):
 
     def __init__(self, steps: int = 1000, c_1: float = 0.001, c_2: float = 0.008) -> None:
         if not 2 <= steps <= 100_000:
-            raise InputError(f"label.steps={steps}: give 2 to 100000")
+            raise InputError(f"{KEY}.steps={steps}: give 2 to 100000")
         self.steps, self.c_1, self.c_2 = steps, c_1, c_2
 
     @cached_property
@@ -185,8 +190,8 @@ def level_label(label: Mapping[str, Any]) -> LevelLabel:
     given = dict(label)
     kind = given.pop("kind", None)
     if kind not in LABELS:
-        raise InputError(f"label.kind={kind}: choose one of {', '.join(LABELS)}")
+        raise InputError(f"{KEY}.kind={kind}: choose one of {', '.join(LABELS)}")
     try:
         return LABELS[str(kind)](**given)
     except (TypeError, ValueError) as error:
-        raise InputError(f"label.kind={kind}: {error}") from error
+        raise InputError(f"{KEY}.kind={kind}: {error}") from error

@@ -28,7 +28,7 @@ class SampleTask:
     """Keys of the task; ``nfe: null`` is 20 for a fixed-step solver, free for an adaptive one."""
 
     checkpoint: str
-    n: int | None
+    n: Annotated[int, Within("1 <= n <= 1000000000")] | None
     seeds: Any
     batch_size: Batch
     nfe: Annotated[int, Within("1 <= nfe <= 1000000")] | None
@@ -50,7 +50,7 @@ def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
     with Run(config, folder, SampleTask) as job:
         task = job.task
-        seeds = seed_list(task.seeds, task.n or lines_of(task.prompts))
+        seeds = seed_list(task.seeds, lines_of(task.prompts) if task.n is None else task.n)
         cond = job.condition(seeds)
         sampler = sampler_of(config, job.model.denoiser, job.model.grid)
         sampler = sampler.decoded_by(job.model.codec)

@@ -102,7 +102,7 @@ def test_the_command_line_reads_them(quick_cli: Run, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "images=my photos (1)/größe: " in done.stderr
     done = quick_cli("sample", "--n=0", ok=False)
-    assert "n=0: give a number of images" in done.stderr
+    assert "n=0: give 1 <= n" in done.stderr
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     broken = tmp_path / "conf" / "experiment" / "broken.yaml"
     broken.write_text("# @package _global_\nn: [1,\n  - b")

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sde_diffusion.config import groups, renamed, words
+from sde_diffusion.config import groups, renamed, words, yaml_files
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
@@ -134,6 +134,7 @@ def together() -> Iterator[datetime.datetime]:
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
     flags, typed = words.split(argv)
+    yaml_files.check_folders(words.config_folders(flags))
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))

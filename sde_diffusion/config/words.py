@@ -26,6 +26,7 @@ FLAGS = (
     *VALUE_FLAGS, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
     "--multirun", "-m", "--shell-completion", "-sc",
 )  # fmt: skip
+CONFIG_DIR = ("--config-dir", "-cd")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 NULL = ("null", "none", "~", "")
 LISTS = ("augment", "guidance", "metric")
@@ -48,6 +49,16 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(word)
     return flags, overrides
+
+
+def config_folders(flags: Sequence[str]) -> list[str]:
+    """The values of ``--config-dir`` among the flags."""
+    folders: list[str] = []
+    for i, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if name in CONFIG_DIR:
+            folders += [value] if equals else flags[i + 1 : i + 2]
+    return folders
 
 
 def readable(words: Sequence[str], several: bool = False) -> list[str]:

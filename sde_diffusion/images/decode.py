@@ -19,13 +19,17 @@ MAX_PIXELS = 64 * 2**20
 MAX_SIZE = 4096
 FITS = ("squash", "crop", "pad")
 WHITE = (255, 255, 255, 255)
-# Pillow's modes of 16 and 32 bits, which it would clip at 255: all white.
-DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-GREY = ("1", "L", "LA", "La")
-SEVERAL, TURNED, CLEAR, SQUASHED = (
+# Pillow's modes of more than 8 bits, which it would clip at 255: all white. Of 16 bits, 65535 is
+# white; of 32 bits and of floats no file says what is.
+SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+DEEP = {"I": "integers of 32 bits", "F": "floats of 32 bits"}
+GREY = ("1", "L", "LA", "La", *SIXTEEN)
+PHOTOMETRIC = 262  # the tag of a TIFF that is 0 where the least number is white
+SEVERAL, TURNED, CLEAR, SCALED, SQUASHED = (
     "of several frames, of which the first was taken",
     "turned as their EXIF says",
     "transparent, put on white",
+    "of 16 bits, divided by 257 to be of 8",
     "not square, squashed to be so (data.fit=crop or pad keeps proportions)",
 )
 
@@ -65,19 +69,22 @@ def picture(
     """An open image as viewers show it: its first frame, upright, on white where it is transparent.
 
     Args:
-        image: of at most ``most`` pixels of 8 bits a channel.
+        image: of at most ``most`` pixels of 8 bits a channel, or of 16 bits of grey.
         size: resize to size x size with Pillow's antialiased Lanczos filter, or None.
         mode: RGB or L. fit: what becomes of proportions, one of ``FITS``.
     """
     if image.width * image.height > most:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {most}")
     if image.mode in DEEP:
-        raise ValueError(f"{image.mode}: more than 8 bits a channel; convert it to 8")
+        raise ValueError(f"mode {image.mode}, {DEEP[image.mode]}; convert it to 8 bits")
     notes, grey, decoded = [], image.mode in GREY, image.width * image.height
     image.load()
     upright = _turned(image)
     if upright is not image:
         notes.append(TURNED)
+    if upright.mode in SIXTEEN:
+        notes.append(SCALED)
+        upright = _of_8_bits(upright, image)
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
         if np.asarray(layer)[..., 3].min() < 255:
@@ -92,6 +99,23 @@ def picture(
     if _several(image):
         notes.append(SEVERAL)
     return Picture(array if array.ndim == 3 else array[..., None], grey, tuple(notes), decoded)
+
+
+def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, v, as of 8: round(v / 257), so that 0 and 65535 are black and white.
+
+    Args:
+        image: as it was opened, which says what its numbers mean.
+    """
+    stored = np.asarray(upright).astype(np.uint16)
+    shown = ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # Pillow leaves these as they are
+        shown = 255 - shown
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return Image.fromarray(shown)
+    opaque = np.where(stored == clear, 0, 255).astype(np.uint8)
+    return Image.merge("LA", (Image.fromarray(shown), Image.fromarray(opaque)))
 
 
 def _turned(image: Image.Image) -> Image.Image:

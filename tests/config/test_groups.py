@@ -245,6 +245,11 @@ def test_ours_come_first(conf: Path) -> None:
         ("defaults:\n  - /hydra/launcher: basic\n_target_: x\n", "only the command line"),
         ("\x00", "no yaml"),
         ("", "not a mapping"),
+        (f"a: {'[' * 60}{']' * 60}\n", "nested more than 50 deep"),
+        (f"a: {'[' * 100_000}", "no yaml"),
+        ("".join(f"{'  ' * k}a:\n" for k in range(60)), "nested more than 50 deep"),
+        (f"a: [{'1,' * 200_001}]\n", "more than 200000 values"),
+        (f"a: {'1' * 2**20}\n", "bytes, more than"),
     ],
 )
 def test_a_yaml_that_is_none_is_one_line(conf: Path, text: str, says: str) -> None:

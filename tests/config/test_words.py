@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from sde_diffusion.cli import with_task
 from sde_diffusion.config.groups import names
 from sde_diffusion.config.words import readable, split
 from sde_diffusion.errors import InputError
@@ -110,3 +111,35 @@ def test_the_command_line_reads_them(quick_cli: Run, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "broken.yaml" in done.stderr
+
+
+LAUGHS = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
+    f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 8)}]\n" for k in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (LAUGHS, "stands for more than"),
+        (f"a: {'[' * 500}{']' * 500}\n", "nested more than"),
+        ("a: &a [*a]\n", "stands for more than"),
+        (f"n: {'1' * 2**20}\n", "bytes, more than"),
+    ],
+    ids=["a billion laughs", "deep", "itself", "long"],
+)
+def test_a_folder_of_configs_takes_neither_memory_nor_time(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    path = tmp_path / "experiment" / "laughs.yaml"
+    for flags in (["-cd", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        path.write_text("# @package _global_\nseed: &s 3\nbatch_size: *s\n")
+        assert with_task(["sample", *flags])[-1] == "task=sample"
+        path.write_text(text)
+        with pytest.raises(InputError) as caught:
+            with_task(["sample", *flags, "experiment=laughs"])
+        line = str(caught.value)
+        assert line.startswith(f"{path}: not read (")
+        assert says in line
+        assert "\n" not in line

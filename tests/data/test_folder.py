@@ -177,9 +177,33 @@ def test_a_picture_that_pillow_thinks_a_bomb_is_named(
         image_folder(both(tmp_path, FILES)[0])
 
 
-def test_sixteen_bits_are_not_clipped_to_white(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png is broken \(I;16: more than 8 bits"):
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_sixteen_bits_are_the_picture_that_viewers_show(tmp_path: Path, ending: str) -> None:
+    """An 8-bit picture v is 257 v of 16 bits; what lies between goes to the nearest."""
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    deep = 257 * grey + np.where(grey % 2 == 0, 128, -128)
+    deep[0, 0], deep[-1, -1] = 0, 65535
+    Image.fromarray(deep.astype(np.uint16)).save(tmp_path / f"deep.{ending}")
+    loaded = image_folder(str(tmp_path))
+    assert torch.equal(loaded.images, torch.from_numpy(grey.astype(np.uint8)).expand(1, 3, 16, 16))
+    assert loaded.described.count("1 of 16 bits, divided by 257 to be of 8") == 1
+
+
+def test_sixteen_bits_turned_clear_or_white_at_zero(tmp_path: Path) -> None:
+    deep = Image.fromarray(np.array([[0, 65535], [20000, 20000]], np.uint16))
+    deep.save(tmp_path / "0.png", transparency=20000)
+    deep.save(tmp_path / "1.tif", tiffinfo={262: 0})
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down and mirrored: half a turn
+    deep.save(tmp_path / "2.png", exif=exif)
+    loaded = image_folder(str(tmp_path)).images[:, 0]
+    assert loaded.tolist() == [[[0, 255], [255, 255]], [[255, 0], [177, 177]], [[78, 78], [255, 0]]]
+
+
+@pytest.mark.parametrize(("mode", "says"), [("I", "integers of 32"), ("F", "floats of 32")])
+def test_deeper_modes_are_named(tmp_path: Path, mode: str, says: str) -> None:
+    Image.new(mode, (4, 4), 4000).save(tmp_path / "deep.tif")
+    with pytest.raises(InputError, match=rf"deep\.tif is broken \(mode {mode}, {says} bits; conv"):
         image_folder(str(tmp_path))
 
 

@@ -167,17 +167,13 @@ def test_only_the_first_frame_and_that_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
-def test_every_mode_is_a_picture_or_a_line(tmp_path: Path, mode: str) -> None:
+def test_every_mode_is_a_picture(tmp_path: Path, mode: str) -> None:
     grey = Image.new("RGB", (4, 4), (255, 255, 255))
-    image = Image.new("I;16", (4, 4), 60000) if mode == "I;16" else None
+    image = Image.new("I;16", (4, 4), 65535) if mode == "I;16" else None
     image = image or grey.convert(mode)
     ending = {"CMYK": "jpg", "YCbCr": "jpg"}.get(mode, "png")
     image.save(tmp_path / f"a.{ending}")
-    if mode == "I;16":
-        with pytest.raises(InputError, match=rf"a\.{ending} is broken"):
-            image_folder(str(tmp_path))
-    else:
-        assert (image_folder(str(tmp_path)).images >= 254).all()
+    assert (image_folder(str(tmp_path)).images >= 254).all()
 
 
 @pytest.mark.parametrize(

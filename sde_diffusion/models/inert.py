@@ -35,6 +35,8 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+# A tree of modules may refer to itself: how much of it is read.
+MAX_ENTRIES, MAX_NAME = 100_000, 1000
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch files before zip
 Load = Callable[[str, torch.dtype, int], Tensor]
 
@@ -270,15 +272,30 @@ def mentions(path: Path, *names: bytes) -> bool:
     return all(name in head for name in names)
 
 
-def tensors(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The parameters and buffers of an inert module, by the names of its state dict."""
-    fields = module.fields if isinstance(module, Persistent) else module.state
-    if not isinstance(fields, dict):
-        return
-    for kind in ("_parameters", "_buffers"):
-        for name, value in (fields.get(kind) or {}).items():
-            if isinstance(value, Tensor):
-                yield f"{prefix}{name}", value
-    for name, child in (fields.get("_modules") or {}).items():
-        if child is not None:
-            yield from tensors(child, f"{prefix}{name}.")
+def tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and buffers of an inert module, by the names of its state dict.
+
+    InputError for a tree that is no network's: too deep, too large, of other things than modules.
+    """
+    left, seen = [("", module)], 0
+    while left:
+        prefix, module = left.pop()
+        fields = module.fields if isinstance(module, Persistent) else getattr(module, "state", None)
+        parts = [
+            (fields.get(kind) or {}) if isinstance(fields, dict) else None
+            for kind in ("_parameters", "_buffers", "_modules")
+        ]
+        named = [part for part in parts if isinstance(part, dict)]
+        seen += 1 + sum(len(part) for part in named)
+        longest = max((len(str(name)) for part in named for name in part), default=0)
+        if seen > MAX_ENTRIES or len(prefix) + longest > MAX_NAME or len(named) < len(parts):
+            raise InputError(
+                f"its modules are no network's (more than {MAX_ENTRIES} entries, names of more "
+                f"than {MAX_NAME} characters, or no modules); give the authors' own file"
+            )
+        for part in named[:2]:
+            for name, value in part.items():
+                if isinstance(value, Tensor):
+                    yield f"{prefix}{name}", value
+        children = [(f"{prefix}{name}.", m) for name, m in named[2].items() if m is not None]
+        left.extend(reversed(children))

@@ -125,3 +125,43 @@ def test_a_compressed_bomb_is_refused(tmp_path: Path) -> None:
         file.writestr("f/data/0", bytes(2**22))
     with pytest.raises(InputError, match="a compressed entry"):
         inert.read(path)
+
+
+def _tree(depth: int, twice: bool = False) -> inert.Persistent:
+    """Modules in one another; ``twice``: each is the only two children of the one above."""
+    module = inert.Persistent({"class_name": "Layer", "state": {"_parameters": {}}})
+    for _ in range(depth):
+        children = {"a": module, "b": module} if twice else {"a": module}
+        module = inert.Persistent({"class_name": "Layer", "state": {"_modules": children}})
+    return module
+
+
+def _circle() -> inert.Persistent:
+    module = _tree(1)
+    module.state["_modules"]["a"] = module
+    return module
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        _tree(5000),
+        _tree(60, twice=True),
+        _circle(),
+        inert.Persistent({"class_name": "Layer", "state": {"_modules": {"a": 7}}}),
+        inert.Persistent({"class_name": "Layer", "state": {"_modules": [7]}}),
+    ],
+    ids=["deep", "doubling", "circle", "number", "list"],
+)
+def test_a_tree_that_is_no_network_is_one_line(module: inert.Persistent) -> None:
+    with pytest.raises(InputError, match="its modules are no network's") as caught:
+        list(inert.tensors(module))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tree_of_modules_gives_its_tensors_in_order() -> None:
+    leaf = {"_parameters": {"w": torch.ones(1), "none": None}, "_buffers": {"b": torch.zeros(1)}}
+    module = inert.Persistent({"class_name": "Layer", "state": leaf})
+    outer = {"_parameters": {"v": torch.ones(2)}, "_modules": {"1": module, "0": module, "x": None}}
+    tree = inert.Persistent({"class_name": "Net", "state": outer})
+    assert [n for n, _ in inert.tensors(tree)] == ["v", "1.w", "1.b", "0.w", "0.b"]

@@ -19,7 +19,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.sources.edm_weights import weights
-from sde_diffusion.models.sources.foreign import build, shapes_of
+from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_of
 from sde_diffusion.models.spec import Spec
 
 OUTER = ("EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond", "Precond")
@@ -44,10 +44,10 @@ def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
             f"checkpoint={path}: holds no network of EDM or EDM2 (one of {', '.join(OUTER)}); give "
             "a network-snapshot-*.pkl"
         )
-    state = dict(inert.tensors(net))
-    kwargs = arguments(net)
     try:
+        kwargs, state = arguments(net), dict(inert.tensors(net))
         spec, weights, findings = converted(net.name, kwargs, state)
+        refuse_latents(spec)
     except InputError as error:
         raise InputError(f"checkpoint={path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

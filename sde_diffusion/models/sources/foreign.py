@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
@@ -17,6 +18,15 @@ from sde_diffusion.system.storage import fingerprint
 def shapes_of(spec: Spec) -> dict[str, torch.Size]:
     """Shapes of the network's weights, without memory; InputError where arguments make none."""
     return shapes(spec)
+
+
+def refuse_latents(spec: Spec) -> None:
+    """InputError for a model of an autoencoder's latents, which would be drawn as pictures."""
+    if spec.kind == Kind.LATENTS.value:
+        raise InputError(
+            f"its states are latents of {spec.shape[0]} channels, whose autoencoder is not in the "
+            "file and not read yet; give a model of pixels, as EDM2's edm2-img64-*.pkl"
+        )
 
 
 def build(

@@ -12,7 +12,7 @@ from tests.models.foreign.files import edm_pickle
 from tests.models.foreign.records import image
 
 
-@pytest.mark.parametrize("name", ["edm_vp", "edm_ncsnpp", "edm2"])
+@pytest.mark.parametrize("name", ["edm_vp", "edm_ncsnpp", "edm_adm"])
 @torch.no_grad()
 def test_a_converted_pickle_is_the_same_function(tmp_path: Path, name: str) -> None:
     model = sde_diffusion.load(edm_pickle(tmp_path / "net.pkl", name))

@@ -10,6 +10,7 @@ import torch
 import sde_diffusion
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources import edm
 from tests.models.foreign.files import edm_pickle
 from tests.models.foreign.records import N, image, record
@@ -47,7 +48,16 @@ def test_equal_to_the_authors_at_eight_levels(name: str) -> None:
     assert not torch.allclose(tensors["none"], tensors["labelled"], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["edm_ncsnpp", "edm2"])
+def test_latents_are_refused_in_one_line(tmp_path: Path) -> None:
+    """They would be drawn as pictures of four channels."""
+    with pytest.raises(
+        InputError, match=r"latents of 4 channels.*give a model of pixels"
+    ) as caught:
+        sde_diffusion.load(edm_pickle(tmp_path / "net.pkl", "edm2"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["edm_ncsnpp", "edm_adm"])
 def test_a_pickle_is_opened_by_its_content(tmp_path: Path, name: str) -> None:
     """Whatever its ending: the same function as of the recorded weights."""
     model = sde_diffusion.load(edm_pickle(tmp_path / "net.bin", name))

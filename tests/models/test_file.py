@@ -232,14 +232,20 @@ def test_weights_of_another_network_are_refused(write: Write, path: Path) -> Non
 
 
 def test_the_package_reads_no_pickles() -> None:
-    """No import of a pickle format, and no call that may unpickle."""
+    """No import of a pickle format, and no call that may unpickle.
+
+    One module knows pickle: the reader of inert names, which gives the unpickler its own classes.
+    """
     modules = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     files = sorted(Path(sde_diffusion.__file__).parent.rglob("*.py"))
     assert files
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
-                assert not {alias.name.split(".")[0] for alias in node.names} & modules, file
+                imported = {alias.name.split(".")[0] for alias in node.names} & modules
+                assert imported <= ({"pickle"} if file.name == "inert.py" else set()), file
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+                assert node.attr in ("_Unpickler", "UnpicklingError"), file
             if isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in modules, file
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":

@@ -49,6 +49,11 @@ class Denoiser(nn.Module, ABC):
         return 1
 
     @property
+    def asks_empty(self) -> bool:
+        """Whether it asks for the other side of a condition too, from which it leads away."""
+        return False
+
+    @property
     def invertible(self) -> bool:
         """Whether its probability flow can be run back: not where values are clipped."""
         return True

@@ -29,6 +29,10 @@ class Wrapper(Denoiser):
         return self.inner.cost
 
     @property
+    def asks_empty(self) -> bool:
+        return self.inner.asks_empty
+
+    @property
     def invertible(self) -> bool:
         return self.inner.invertible
 

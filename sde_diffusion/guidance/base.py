@@ -68,6 +68,10 @@ class Guided(Wrapper):
         return self.guidance.calls * self.inner.cost
 
     @property
+    def asks_empty(self) -> bool:
+        return self.guidance.asks_empty or self.inner.asks_empty
+
+    @property
     def invertible(self) -> bool:
         return self.guidance.invertible and self.inner.invertible
 

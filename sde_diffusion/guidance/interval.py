@@ -25,6 +25,7 @@ class Interval(Guidance, known_as="guidance.interval"):
     """
 
     calls = 2
+    asks_empty = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class Projected(Guidance, known_as="guidance.apg"):
     """
 
     calls = 2
+    asks_empty = True
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ class Rescaled(Guidance, known_as="guidance.rescaled"):
     """
 
     calls = 2
+    asks_empty = True
 
     def __init__(
         self,

@@ -86,6 +86,11 @@ def test_words_reach_the_denoiser(checkpoint: Path) -> None:
         (["layout=gone.png"], "layout=gone.png: no such file"),
         (["label=3"], "label"),
         (["negative=a circle"], "negative=a circle: nothing leads away.*guidance="),
+        # Two calls, but of two models under the same condition.
+        (
+            ["negative=a circle", "guidance=[auto]", "guidance.auto.model=mnist"],
+            "negative=a circle: nothing leads away.*guidance=",
+        ),
     ],
 )
 def test_wrong_wishes_are_one_line(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sde_diffusion.report.comparison import REAL, Comparison, Row
 from sde_diffusion.report.html import show
 from sde_diffusion.report.ranking import Standing
+from sde_diffusion.system.notice import visible
 
 LATEX = {
     "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
@@ -99,7 +100,7 @@ def text_table(comparison: Comparison) -> str:
     paper = PaperTable.of(comparison)
     lines = [["", *paper.columns]]
     for solver, at in paper.lines:
-        lines.append([solver, *(c.text + "~*"[c.best] * (c.best or c.alike) for c in at)])
+        lines.append([visible(solver), *(c.text + "~*"[c.best] * (c.best or c.alike) for c in at)])
     # Marks hang over the right edge, so that the numbers stand in line.
     widths = [max(len(line[k].rstrip("~*")) for line in lines) for k in range(len(lines[0]))]
     shown = []
@@ -110,7 +111,7 @@ def text_table(comparison: Comparison) -> str:
             row += f"   {number:>{width}}{cell[len(number) :] or ' '}"
         shown.append(row.rstrip())
     notes = [note.replace("bold:", "*").replace("≈:", "~") for note in paper.notes]
-    return "\n".join([paper.title, *shown, *notes])
+    return visible("\n".join([paper.title, *shown, *notes]))
 
 
 def markdown(comparison: Comparison) -> str:

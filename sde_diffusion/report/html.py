@@ -13,6 +13,7 @@ from sde_diffusion.report.comparison import PROTOCOL, REAL, Comparison, Row, mea
 from sde_diffusion.report.ranking import Ranking
 from sde_diffusion.report.style import COLOURS, PALETTE, Plot, variables
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.notice import visible
 
 # What is said of the first, by whether its rank is known.
 FIRST = {True: "smallest distance", False: "smallest value; not ranked"}
@@ -155,7 +156,11 @@ def page(
         film: an animated WebP, and a still for
             readers who asked for reduced motion.
     """
-    environment = Environment(loader=PackageLoader("sde_diffusion.report", "."), autoescape=True)
+    environment = Environment(
+        loader=PackageLoader("sde_diffusion.report", "."),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
     environment.filters["show"] = show
     facts = {k: v for k, v in comparison.facts.items() if k not in APART and v != []}
     values = [row["fd_debiased"] for row in [*comparison.points, *comparison.floors.values()]]

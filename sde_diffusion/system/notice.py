@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 from tqdm import tqdm
@@ -26,6 +27,22 @@ def printable(text: object, limit: int = 400) -> str:
     line = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+# Characters that a terminal or a page obeys and does not show: of control, format, half a pair.
+OBEYED = ("Cc", "Cf", "Cs")
+
+
+def visible(text: str) -> str:
+    """``text`` with its lines and tabs; other characters that are obeyed, not shown, are escaped.
+
+    A name may turn a terminal's text red, or the order of letters about.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        repr(c)[1:-1] if c not in "\n\t" and unicodedata.category(c) in OBEYED else c for c in text
+    )
 
 
 @contextlib.contextmanager

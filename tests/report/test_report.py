@@ -107,6 +107,42 @@ def test_the_text_table_marks_the_best_and_those_that_may_be() -> None:
     assert "*" not in text_table(lone)  # the best of one is no finding
 
 
+@pytest.mark.parametrize("sign", ["\x1b", "\u202e", "\x9b", "\x00", "\x07"])
+def test_names_are_shown_and_never_obeyed(sign: str) -> None:
+    """Of models, data, classes and solvers: neither markup nor control reaches page or terminal."""
+    name = f"<script>alert(1)</script>{sign}[31m'\"&"
+    rows = [{**row, "solver": name} if row["solver"] == UNSAFE else row for row in ROWS]
+    rankings = [
+        dataclasses.replace(
+            ranking,
+            standings=[
+                dataclasses.replace(s, solver=name) if s.solver == UNSAFE else s
+                for s in ranking.standings
+            ],
+        )
+        for ranking in RANKINGS
+    ]
+    facts = {**FACTS, "model": name, "data": name, "classes": [name], "command": name,
+             "left_out": [name], "config": {"label": name}, "metric": f"FD[{name}]"}  # fmt: skip
+    comparison = dataclasses.replace(
+        COMPARISON,
+        rows=rows,
+        points=[point([r], r) for r in rows],
+        rankings=rankings,
+        shown={(s, n): PIXELS for s in ("ddim", name) for n in ("4", "8")},
+        facts=facts,
+        films={},
+    )
+    table = text_table(comparison)
+    text = page(comparison, [], {"text": table, name: name})
+    for shown in (table, text):
+        assert sign not in shown
+        assert repr(sign)[1:-1] in shown
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
+    assert len(table.splitlines()) == len(text_table(COMPARISON).splitlines()) + 1  # left out
+
+
 def test_lines_show_intervals_only_where_they_are() -> None:
     assert "bias removed" not in cell_line(ROWS[0])
     assert " ".join(cell_line(ROWS[1]).split()).endswith("bias removed 6.10 [6.00, 6.20]")

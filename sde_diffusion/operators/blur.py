@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
 from sde_diffusion.operators.base import Aside, LinearMap, Map, Operator, checked_noise, picture
 from sde_diffusion.operators.spectrum import Spectrum, cut
+from sde_diffusion.system.ranges import Within
 
 
 def hartley(x: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ class GaussianBlur(Operator):
         width: its standard deviation in pixels. noise: standard deviation of each pixel seen.
     """
 
-    def __init__(self, width: float = 1.5, noise: float = 0.05) -> None:
-        if not 0 < width < math.inf:
-            raise InputError(f"operator.width={width}: give a number of pixels > 0")
+    def __init__(
+        self, width: Annotated[float, Within("0 < width <= 10000")] = 1.5, noise: float = 0.05
+    ) -> None:
         self.width, self.noise = width, checked_noise(noise)
 
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
@@ -88,11 +88,12 @@ class MotionBlur(Operator):
         noise: standard deviation of each pixel seen.
     """
 
-    def __init__(self, length: float = 7.0, angle: float = 30.0, noise: float = 0.05) -> None:
-        if not 0 < length < math.inf or not math.isfinite(angle):
-            raise InputError(
-                f"operator.length={length}, angle={angle}: give length > 0 and degrees"
-            )
+    def __init__(
+        self,
+        length: Annotated[float, Within("0 < length <= 10000")] = 7.0,
+        angle: Annotated[float, Within("-3600 <= angle <= 3600")] = 30.0,
+        noise: float = 0.05,
+    ) -> None:
         self.length, self.angle, self.noise = length, angle, checked_noise(noise)
 
     def make(self, shape: Sequence[int], aside: Aside) -> Map:

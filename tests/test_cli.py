@@ -23,13 +23,14 @@ QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
 
 
 def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
-    cli("--help")  # the first call may have to compile bytecode
-    # Processor seconds: a busy machine must not fail the test.
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = cli("--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert spent < 1.0
+    """Processor seconds, the least of three: neither other work nor bytecode is counted."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = cli("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 1.0
     for word in ("compare", "sample", "train", "evaluate", "solver", "guidance"):
         assert word in done.stdout
 

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sde_diffusion.config import groups, renamed, words, yaml_files
+from sde_diffusion.config import completion, groups, renamed, words, yaml_files
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
@@ -134,6 +134,8 @@ def together() -> Iterator[datetime.datetime]:
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
     flags, typed = words.split(argv)
+    if completion.asked(flags):
+        return argv
     yaml_files.check_folders(words.config_folders(flags))
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
@@ -143,6 +145,14 @@ def with_task(argv: list[str]) -> list[str]:
         overrides = [word.replace("${now:", "${started:") for word in overrides]
         overrides += ["hydra.output_subdir=null"] if process() else []
     return [*flags, *overrides]
+
+
+def _complete() -> None:
+    """Print the tasks that fit; the composer adds keys and choices of the line."""
+    line, fitting = completion.as_overrides(os.environ.get("COMP_LINE", ""))
+    os.environ["COMP_LINE"] = line
+    for name in fitting:
+        print(name, flush=True)
 
 
 def _quoted(word: str) -> str:
@@ -175,6 +185,8 @@ def _main() -> None:
     _running.clear()
     try:
         sys.argv[1:] = with_task(sys.argv[1:])
+        if completion.asked(sys.argv[1:]):
+            _complete()
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
             hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")(

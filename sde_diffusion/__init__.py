@@ -72,7 +72,7 @@ _MODULES = {
     "metrics.sliced_w2": "SlicedW2",
     "operators": "Box Cartesian Composed Downsample FanBeam Function GaussianBlur Grey Mask Matrix "
     "MotionBlur ParallelBeam PhaseRetrieval Quantise Radial Random with_measurement",
-    "networks": "ADM EDM2 MLP DiT NCSNpp SongUNet UNet",
+    "networks": "ADM EDM2 MLP DiT NCSNpp PublishedDiT SongUNet UNet",
     "process.grids": "Explicit Karras LogSNR Uniform VPTime",
     "process.noise": "Brownian Seeds",
     "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",

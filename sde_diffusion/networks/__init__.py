@@ -8,6 +8,7 @@ point group ``sde_diffusion.networks``, and can run no other code.
 from sde_diffusion.networks.adm import ADM
 from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.dit import DiT
+from sde_diffusion.networks.dit_published import PublishedDiT
 from sde_diffusion.networks.edm2 import EDM2
 from sde_diffusion.networks.layers.magnitude import force_norms
 from sde_diffusion.networks.mlp import MLP
@@ -24,6 +25,7 @@ __all__ = [
     "Diffusers",
     "NCSNpp",
     "Network",
+    "PublishedDiT",
     "SongUNet",
     "UNet",
     "build",

@@ -16,7 +16,7 @@ from sde_diffusion.networks.registry import find
 from sde_diffusion.system.identity import parameters
 from tests.networks.small import YAMLS, build, inputs, name, shaken, small_args, told
 
-PUBLISHED = {"songunet", "adm", "edm2", "diffusers"}
+PUBLISHED = {"songunet", "adm", "edm2", "diffusers", "dit_published"}
 every = pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
 
 

@@ -62,6 +62,7 @@ SOURCES: Sequence[Source] = (
     Source("a pickle of EDM or EDM2", "sde_diffusion.models.sources.edm"),
     Source("a file of ADM (guided-diffusion)", "sde_diffusion.models.sources.adm"),
     Source("a file of score_sde", "sde_diffusion.models.sources.score_sde"),
+    Source("a file of DiT or SiT", "sde_diffusion.models.sources.dit"),
 )
 
 

@@ -12,8 +12,13 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources import edm
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.sampling.start import FromNoise
+from sde_diffusion.solvers.heun import Heun
 from tests.models.foreign.files import edm_pickle
-from tests.models.foreign.records import N, image, record
+from tests.models.foreign.records import N, image, record, start
 
 NAMES = ["edm_ddpmpp", "edm_ncsnpp", "edm_skip", "edm_adm", "edm_vp", "edm_iddpm", "edm2"]
 
@@ -68,3 +73,14 @@ def test_a_pickle_is_opened_by_its_content(tmp_path: Path, name: str) -> None:
     said = {finding.key: finding.value for finding in model.findings}
     assert said["prediction"] == "karras"
     assert said["classes"] == "5"
+
+
+def test_our_heun_is_edms_sampler() -> None:
+    """To 1e-4: the six levels of theirs, of which the last step, to zero, is our last denoising."""
+    sampler = Sampler.build(
+        EDM(), denoiser_of("edm_ddpmpp"), Heun(), Karras(), denoise_last=True
+    )  # fmt: skip
+    cond = Condition.label([0, 1])
+    drawn = sampler.sample(Request(seeds=[0, 1], nfe=11, cond=cond, start=FromNoise(start()))).x
+    expected = record("edm_ddpmpp").tensors["heun"]
+    assert float((drawn - expected).abs().max()) <= 1e-4 * float(expected.abs().max())

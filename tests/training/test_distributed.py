@@ -127,7 +127,7 @@ def test_there_is_one_folder_and_one_writer(tmp_path: Path) -> None:
 def test_a_failure_of_one_process_ends_the_others(tmp_path: Path) -> None:
     done = launch(tmp_path, [TRAIN, [*TRAIN, "lr=-1"]])
     assert [code for code, _, _ in done] == [2, 2]
-    assert "rank 1: lr=-1: give a number > 0" in done[1][2]
+    assert "rank 1: lr=-1: give 0 < lr" in done[1][2]
     assert re.search(r"rank 0: another process of this run is gone or hangs", done[0][2])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
@@ -18,6 +18,7 @@ class ConvertTask:
     """Keys of the task."""
 
     checkpoint: str
+    source: dict[str, Any] | None
     output: str
     format: Annotated[str, OneOf(*FORMATS)]
     device: str

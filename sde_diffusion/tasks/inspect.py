@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -18,6 +19,7 @@ class InspectTask:
     """Keys of the task."""
 
     checkpoint: str
+    source: dict[str, Any] | None
     self_test: bool
     device: str
 

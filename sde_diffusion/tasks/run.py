@@ -110,7 +110,8 @@ class Run(Generic[T]):
     @cached_property
     def model(self) -> OpenedModel:
         """The model of ``checkpoint``, on the device."""
-        model = open_model(str(self.config.checkpoint), precision=self.precision)
+        said = plain(self.config).get("source") or {}
+        model = open_model(str(self.config.checkpoint), precision=self.precision, **said)
         model.denoiser.to(self.device).requires_grad_(False)
         return model
 

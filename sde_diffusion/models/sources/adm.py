@@ -19,7 +19,7 @@ from sde_diffusion.denoisers.labels import StepLabel
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.sources.foreign import build, shapes_of
+from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import UPWARD, State, Taker, Unit, split_qkv, units
 from sde_diffusion.models.spec import Spec
 
@@ -70,10 +70,8 @@ def opened(
             out, they are as published for the size.
     """
     if size is None:
-        raise InputError(
-            f"checkpoint={path}: an ADM network, whose file does not say its image size; give "
-            "size=64, 128, 256 or 512"
-        )
+        what = f"checkpoint={path}: an ADM network, whose file does not say its image size"
+        raise unsaid(what, "size", "64, 128, 256 or 512")
     linear, order, count = PUBLISHED.get(size, OTHERS)
     state = inert.read(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -18,7 +18,7 @@ from sde_diffusion.denoisers.labels import StepLabel
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_of
+from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import State, Taker
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.dit_published import FEATURES
@@ -90,10 +90,7 @@ def family_of(content: Mapping[str, Any], given: str | None) -> tuple[str, str]:
     args = args if isinstance(args, dict) else {}
     written = str(args.get("model", "")).split("-")[0].lower()
     if given is None and written not in FAMILIES:
-        raise InputError(
-            "the weights of a DiT or a SiT, which have the same names; give family=dit or "
-            "family=sit"
-        )
+        raise unsaid("the weights of a DiT or a SiT, whose names are alike", "family", "dit or sit")
     if given is not None and written in FAMILIES and given != written:
         raise InputError(f"family={given}: the file's args say {args['model']}; leave family out")
     for key, published in CHOSEN.items():
@@ -150,7 +147,7 @@ def arguments(state: Mapping[str, Tensor], heads: int | None) -> dict[str, Any]:
     width, channels, patch, _ = state["x_embedder.proj.weight"].shape
     tokens, rows = state["pos_embed"].shape[1], state["final_layer.linear.weight"].shape[0]
     if heads is None and width not in HEADS:
-        raise InputError(f"{width} features, which no published model has; give heads=NUMBER")
+        raise unsaid(f"{width} features, which no published model has", "heads", "their number")
     return {
         "channels": channels,
         "size": math.isqrt(tokens) * patch,

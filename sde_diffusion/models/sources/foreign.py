@@ -53,3 +53,11 @@ def build(
     return OpenedModel(
         denoiser, str(path), denoiser.source, spec.conditioner, findings=findings, spec=spec
     )
+
+
+def unsaid(what: str, option: str, choices: str) -> InputError:
+    """The refusal of a file that does not say what a source must know, and how to say it."""
+    return InputError(
+        f"{what}; give {option}={choices}, as load(PATH, {option}=...) or "
+        f"'sde-diffusion convert checkpoint=PATH source={{{option}:...}} output=mine.safetensors'"
+    )

@@ -17,7 +17,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.sources.foreign import build, shapes_of
+from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import State, Taker, Unit, units
 from sde_diffusion.models.spec import Spec
 
@@ -49,10 +49,8 @@ def opened(
         size: side of its images.
     """
     if family not in FAMILIES:
-        raise InputError(
-            f"checkpoint={path}: a file of score_sde, which does not say its process; give "
-            f"family={', family='.join(FAMILIES)}"
-        )
+        what = f"checkpoint={path}: a file of score_sde, which does not say its process"
+        raise unsaid(what, "family", " or ".join(FAMILIES))
     content = inert.read(path)
     try:
         spec, weights, findings = converted(averaged(content), family, size)

@@ -107,9 +107,9 @@ def test_files_are_opened_by_their_content(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize(
     ("given", "args", "message"),
     [
-        ({"heads": 16}, {}, "give family=dit or family=sit"),
+        ({"heads": 16}, {}, "give family=dit or sit"),
         ({"heads": 16, "family": "x"}, {}, "give family=dit or family=sit"),
-        ({"family": "dit"}, {}, "give heads=NUMBER"),
+        ({"family": "dit"}, {}, "give heads=their number"),
         ({"family": "dit", "heads": 7}, {}, "network.heads=7"),
         ({"family": "dit", "heads": 16}, {"model": "SiT-B/2"}, "leave family out"),
         ({"heads": 16}, {"model": "SiT-B/2", "path_type": "GVP"}, "path_type=GVP"),

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import sde_diffusion
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import VP, SubVP
+from sde_diffusion.tasks import convert
 from tests.models.foreign.files import torch_file
 from tests.models.foreign.records import image, record
 
@@ -55,6 +57,20 @@ def test_equal_to_the_authors_at_eight_times(tmp_path: Path, name: str) -> None:
 
 
 def test_the_process_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="family=vp, family=subvp, family=ve") as caught:
+    with pytest.raises(
+        InputError, match=r"family=vp or subvp or ve.*sde-diffusion convert"
+    ) as caught:
         sde_diffusion.load(file_of(tmp_path / "c.pth", "score_vp"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_says_it_to_convert(tmp_path: Path) -> None:
+    """What load(PATH, family=...) opens is the file that the command writes, to the last bit."""
+    path, mine = file_of(tmp_path / "c.pth", "score_vp"), tmp_path / "mine.safetensors"
+    words = ["task=convert", f"checkpoint={path}", f"output={mine}"]
+    with pytest.raises(InputError, match=r"famly: .* has no such option; did you mean family"):
+        convert.run(compose_task([*words, "source={famly:vp}"]), tmp_path / "a")
+    convert.run(compose_task([*words, "source={family:vp,size:8}"]), tmp_path / "b")
+    x, level = image()[:1].double(), torch.tensor(1.0, dtype=torch.float64)
+    ours = sde_diffusion.load(path, family="vp", size=8).denoiser(x, level)
+    assert torch.equal(sde_diffusion.load(mine).denoiser(x, level), ours)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import read_checkpoint, save_checkpoint
 from sde_diffusion.models.spec import Spec
+from sde_diffusion.networks.registry import find
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.processes import from_first, rank
 from sde_diffusion.system.resume import NOISE
@@ -109,6 +111,10 @@ def _identity(spec: Spec) -> dict[str, Any]:
     fields = asdict(spec)
     del fields["step"], fields["config"]
     fields["shape"] = tuple(fields["shape"])
+    # An argument that came in later has its default in an older record.
+    takes = signature(find(spec.network)).parameters.items()
+    later = {name: taken.default for name, taken in takes if taken.default is not taken.empty}
+    fields["network_args"] = identity({**later, **spec.network_args})
     # A run goes on whichever noise it began with.
     parts = {
         name: value

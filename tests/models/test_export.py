@@ -14,6 +14,8 @@ import sde_diffusion as sd
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.selftest import self_test
 from sde_diffusion.tasks import convert, inspect
+
+pytest.importorskip("diffusers", reason="diffusers is not installed; see [pretrained]")
 from tests.models.test_diffusers import diffusers, unet, written
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import sde_diffusion as sd
 from sde_diffusion.errors import InputError
+
+pytest.importorskip("diffusers", reason="diffusers is not installed; see [pretrained]")
 from tests.models.test_diffusers import unet, written
 
 NET, WEIGHTS = Path("unet/config.json"), Path("unet/diffusion_pytorch_model.safetensors")

@@ -144,6 +144,8 @@ def test_hostile_arguments_are_one_line(path: Path) -> None:
 
 @pytest.mark.parametrize("network", [network for network in networks.names() if network != "mlp"])
 def test_vectors_are_refused_by_networks_for_images(network: str) -> None:
+    if network == "diffusers":
+        pytest.importorskip("diffusers", reason="diffusers is not installed; see [pretrained]")
     with pytest.raises(InputError, match=r"data of shape \(2,\).*network=mlp is for vectors"):
         networks.build(network, {"channels": 2})(torch.zeros(4, 2), torch.zeros(4))
 

@@ -91,7 +91,8 @@ def test_the_page_shows_every_file() -> None:
 def passed(copy: Path, suites: str, names: str) -> int:
     """How many tests of the copy pass, of those whose names match; all of them must."""
     words = ["pytest", *(f"tests/{suite}" for suite in suites.split()), "-k", names]
-    (count,) = re.findall(r"(\d+) passed", command(copy, [*words, "-o", "addopts=--import-mode=importlib", "-q"], copy))
+    options = ["-o", "addopts=--import-mode=importlib", "-q"]
+    (count,) = re.findall(r"(\d+) passed", command(copy, [*words, *options], copy))
     return int(count)
 
 

@@ -286,6 +286,7 @@ def test_a_file_that_is_torn_or_no_calibration_is_refused(tmp_path: Path) -> Non
         ({"sigma_max": 1.0}, {}, "above sigma_max"),
         ({"rules": []}, {}, "no rules"),
         ({"kind": "stars"}, {}, "stars"),
+        ({}, {"4.last": torch.ones(1, 4)}, "rule 4 has 1 bands"),  # of kind scalar: none
         ({"facts": 3}, {}, "int"),
     ]
     for facts, tensors, reason in bent:
@@ -293,6 +294,16 @@ def test_a_file_that_is_torn_or_no_calibration_is_refused(tmp_path: Path) -> Non
         resealed(path, facts, tensors)
         with pytest.raises(InputError, match=rf"solver\.path=.*{reason}.*sde-diffusion calibrate"):
             Calibrated(str(path))
+
+
+def test_errors_stand_beside_the_best_standard_solver_of_the_same_calls() -> None:
+    errors = {"joint": 0.02, "standard": {"ddim": 0.5, "unipc": 0.08}}
+    (row,) = made(facts={"held_out": {"4": errors}}).errors
+    assert row == {
+        "calls": 4, "error": 0.02, "standard": "unipc", "standard_error": 0.08,
+        "ratio": pytest.approx(0.25),
+    }  # fmt: skip
+    assert made().errors == []
 
 
 def test_rings_hold_the_frequencies_of_both_sides() -> None:

@@ -33,6 +33,7 @@ def has_compiler() -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's own, as it compiles
 def test_compiled_training_has_the_same_numbers(tmp_path: Path) -> None:
     if not has_compiler():

@@ -1,4 +1,4 @@
-"""ARCHITECTURE and its picture are of the folders and imports of today."""
+"""ARCHITECTURE and its picture are of the folders and imports of today; links lead somewhere."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.test_architecture import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "ARCHITECTURE.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 REMEDY = "draw it again: python docs/draw_architecture.py"
 
 
@@ -42,3 +44,20 @@ def test_the_picture_is_of_todays_imports() -> None:
     spec.loader.exec_module(draw)
     with Image.open(ROOT / "docs" / "architecture.png") as picture:
         assert json.loads(picture.info["Description"]) == draw.drawn(), REMEDY
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s#:]+)(?:#[^)]*)?\)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Of ``docs``; ``mkdocs build --strict`` holds the rest."""
+    listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    written = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+    assert written <= listed
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 60

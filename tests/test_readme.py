@@ -1,4 +1,4 @@
-"""What the README shows runs as it is typed."""
+"""What the README and the pages of docs show runs as it is typed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import torch
 from sde_diffusion import load
 from sde_diffusion.config.compose import compose_task
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(path: Path, kind: str) -> list[str]:
+    """What stands in the page's blocks of one kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def test_python_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    (code,) = blocks(ROOT / "docs" / "python.md", "python")
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["sevens"].images.shape == (16, 1, 28, 28)
@@ -39,13 +44,15 @@ def test_python_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert names["best"][budget]["error"] < 0.05
 
 
-COMMANDS = [
-    line.removeprefix("sde-diffusion ").replace("'", "")
-    for kind, text in BLOCKS
-    if kind == "bash"
-    for line in text.splitlines()
-    if line.startswith("sde-diffusion ")
-]
+COMMANDS = sorted(
+    {
+        line.removeprefix("sde-diffusion ").replace("'", "")
+        for path in PAGES
+        for text in blocks(path, "bash")
+        for line in text.splitlines()
+        if line.startswith("sde-diffusion ")
+    }
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -57,7 +64,7 @@ def test_commands_compose(command: str) -> None:
 
 
 def test_commands_were_found() -> None:
-    assert len(COMMANDS) >= 5
+    assert len(COMMANDS) >= 15
 
 
 def test_dtype_and_device() -> None:

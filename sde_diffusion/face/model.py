@@ -134,7 +134,7 @@ class Model(OpenedModel):
             options: as for ``sampler``.
         """
         sampler = self.sampler(**options)
-        if negative is not None and not sampler.denoiser.asks_empty:
+        if negative is not None and not sampler.asks_empty:
             raise InputError(
                 f'negative={negative}: nothing leads away from it; give guidance="cfg"'
             )

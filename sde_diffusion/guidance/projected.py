@@ -1,4 +1,4 @@
-"""Adaptive projected guidance, without momentum (APG, arXiv:2410.02416)."""
+"""Adaptive projected guidance (APG, arXiv:2410.02416); with momentum it is a solver."""
 
 from __future__ import annotations
 
@@ -35,10 +35,19 @@ class Projected(Guidance, known_as="guidance.apg"):
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         given, empty = pair(inner, x, sigma, cond, "apg")
-        g = given - empty
-        if self.radius:
-            norm = g.flatten(1).norm(dim=1)
-            g = g * columns((self.radius / norm.clamp_min(1e-30)).clamp_max(1), g)
-        length = given.flatten(1).square().sum(1).clamp_min(1e-30)
-        along = columns((g * given).flatten(1).sum(1) / length, g) * given
-        return given + (self.scale - 1) * (g - along + self.parallel * along)
+        step = projected(given - empty, given, self.parallel, self.radius)
+        return given + (self.scale - 1) * step
+
+
+def projected(g: Tensor, given: Tensor, parallel: float, radius: float) -> Tensor:
+    """g_orthogonal + parallel g_parallel of g, shortened to norm ``radius`` (0: as it is).
+
+    Args:
+        g, given: [N, *shape]; the parts are across and along ``given``, row by row.
+    """
+    if radius:
+        norm = g.flatten(1).norm(dim=1)
+        g = g * columns((radius / norm.clamp_min(1e-30)).clamp_max(1), g)
+    length = given.flatten(1).square().sum(1).clamp_min(1e-30)
+    along = columns((g * given).flatten(1).sum(1) / length, g) * given
+    return g - along + parallel * along

@@ -114,6 +114,11 @@ class Sampler:
             )
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last or grid.to_zero)
 
+    @property
+    def asks_empty(self) -> bool:
+        """Whether guidance, or the solver, leads away from the other side of a condition."""
+        return self.denoiser.asks_empty or self.solver.asks_empty
+
     def decoded_by(self, codec: Codec) -> Sampler:
         """The same, whose samples are made pictures of by ``codec``."""
         return replace(self, codec=codec)
@@ -158,6 +163,8 @@ class Sampler:
             raise InputError("n=0: give at least one seed")
         self.solver.check_condition(request.cond)
         self.denoiser.check_condition(request.cond)
+        if self.solver.asks_empty and request.cond is not None:
+            self.denoiser.check_condition(request.cond.empty)
         level = request.start.level
         walker = self if level is None else replace(self, grid=self.grid.starting_at(level))
         times = walker.grid.times(self.sde, walker.steps(request.nfe))

@@ -84,6 +84,12 @@ class Ask:
         steps = walk(self.sde, times, self.after)
         return Ask(self.sde, self.denoiser, self.cond, steps, self.after)
 
+    def through(self, denoiser: Denoiser) -> Ask:
+        """The same process along the same steps, asking another denoiser."""
+        asked = Ask(self.sde, denoiser, self.cond, self.steps, self.after)
+        asked._stages, asked._slopes = self._stages, self._slopes
+        return asked
+
     def rows(self, rows: slice | Tensor) -> Ask:
         """The same process for some rows of the batch (a solver that runs per sample)."""
         return Ask(self.sde, self.denoiser, None if self.cond is None else self.cond[rows])

@@ -56,7 +56,7 @@ def run(config: DictConfig, folder: Path) -> float:
         sampler = sampler.decoded_by(job.model.codec)
         if task.animation:
             check_animation(sampler)
-        if task.negative is not None and not sampler.denoiser.asks_empty:
+        if task.negative is not None and not sampler.asks_empty:
             raise InputError(
                 f"negative={task.negative}: nothing leads away from it; set guidance=[cfg], or "
                 "leave it out"

@@ -142,3 +142,21 @@ def test_pair_and_rescale_are_diffusers_arithmetic() -> None:
     wanted = guiders.rescale_noise_cfg(theirs, noises[0], 0.7)
     scaled = (X - Rescaled(3.0, 0.7)(Labelled(), X, SIGMA, COND)) / SIGMA
     assert torch.allclose(scaled, wanted, atol=1e-6)
+
+
+def test_an_interval_is_that_of_diffusers_over_the_same_steps() -> None:
+    """Theirs is shares of the steps, ours noise levels; on one grid both guide the same steps."""
+    theirs = pytest.importorskip("diffusers.guiders").ClassifierFreeGuidance(
+        3.0, start=0.2, stop=0.6
+    )
+    levels = [10.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]  # steps 2 .. 5 are guided
+    ours = guided(Labelled(), [Interval(3.0, low=0.2, high=2.0)])
+    for step, level in enumerate(levels):
+        sigma = torch.tensor(level, dtype=torch.float64)
+        given, empty = (Labelled()(X, sigma, cond) for cond in (COND, None))
+        theirs.set_state(step, len(levels), sigma)
+        wanted = theirs((X - given) / sigma, (X - empty) / sigma).pred
+        before = ours.evaluations
+        answer = (X - ours(X, sigma, COND)) / sigma
+        assert torch.allclose(answer, wanted, atol=1e-6)
+        assert ours.evaluations - before == 3 * theirs.num_conditions

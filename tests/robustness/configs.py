@@ -27,7 +27,10 @@ HOSTILE: list[Any] = [
 SHAPES = ((2,), (5,), (1, 4, 4), (3, 8, 8))
 PREDICTIONS = ("x0", "epsilon", "v", "flow", "score")
 # What needs files, measurements or minutes.
-APART = ("calibrated", "explicit", "daps", "ddnm", "ddrm", "diffpir", "particles", "repaint")
+APART = (
+    "calibrated", "explicit", "daps", "ddnm", "ddrm", "diffpir", "particles", "repaint",
+    "apg_momentum", "cfg_zero", "cfgpp",
+)  # fmt: skip
 ADAPTIVE = ("adaptive_sde", "dopri", "scipy", "torchsde_adaptive")
 VARIANCE = 0.25
 

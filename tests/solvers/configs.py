@@ -16,13 +16,14 @@ from sde_diffusion.config.compose import plain
 from sde_diffusion.config.groups import conf_dir
 from tests.solvers import rules
 
-# Those that need a measurement have tests of their own, tests/solvers/posterior.
-POSTERIOR = sorted(
+# Those that need a measurement or a condition have tests of their own, tests/posterior and
+# test_guided.
+APART = sorted(
     p.stem
     for p in Path(conf_dir(), "solver").glob("*.yaml")
-    if "solvers.posterior." in p.read_text()
+    if any(f"solvers.{room}." in p.read_text() for room in ("posterior", "guided"))
 )
-NAMES = sorted({p.stem for p in Path(conf_dir(), "solver").glob("*.yaml")} - {*POSTERIOR})
+NAMES = sorted({p.stem for p in Path(conf_dir(), "solver").glob("*.yaml")} - {*APART})
 Case = tuple[str, ...]  # a name, and overrides
 
 # Fields that a yaml leaves open (``???``), or whose default is made for a model.

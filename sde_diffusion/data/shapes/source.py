@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from sde_diffusion.images.image_set import ImageSet
 SPLITS = ("train", "test")
 GIVEN = ("text", "layout", "reference")
 MOST = 2**24
-LABELS = ("count", "shape", "colour", "texture")
+LABELS = ("count", "shape", "colour", "texture", "object")
 WORN = 0.3  # share of scenes of which one texture is said by a patch
 
 
@@ -34,7 +35,8 @@ class Shapes(DataSource):
         split: ``train`` leaves out some pairs of shape and colour, ``test`` has all.
         seed: two splits or seeds share no scene.
         objects: in each picture; null: one to three.
-        label: what is the label: count, or the shape, colour or texture of the first object; null.
+        label: what is the label: count, or the shape, colour or texture of the first object, or all
+            three of it (object); null.
         given: what comes with the pictures: text, layout, reference.
         held_out: pictures of the split ``test``.
     """
@@ -98,6 +100,10 @@ class Shapes(DataSource):
             return None, ()
         if self.label == "count":
             return held.count - 1, ("one", "two", "three")
+        if self.label == "object":
+            kinds = product(v.TEXTURES, v.COLOUR_NAMES, v.SHAPES)
+            first = held.texture * len(v.COLOURS) + held.colour
+            return (first * len(v.SHAPES) + held.shape)[:, 0], tuple(map(" ".join, kinds))
         names = {"shape": v.SHAPES, "colour": v.COLOUR_NAMES, "texture": v.TEXTURES}[self.label]
         return getattr(held, self.label)[:, 0].clone(), names
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Noise
 from sde_diffusion.solvers.base import StepSolver, linear
@@ -44,7 +46,14 @@ class Renoise(StepSolver[Any]):
         self.stochastic = eta > 0
         self.order, self.evaluations, self.saved = inner.order, inner.evaluations, inner.saved
         self.linear, self.covariant = inner.linear, inner.covariant
+        self.asks_empty = inner.asks_empty
         self.couples_batch = inner.couples_batch
+
+    def check(self, denoiser: Denoiser) -> None:
+        self.inner.check(denoiser)
+
+    def check_condition(self, cond: Condition | None) -> None:
+        self.inner.check_condition(cond)
 
     def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> tuple[Any, float]:
         return self.inner.init(ask, x, steps), steps[-1].b.noise_level

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Rho, power_spaced
 from sde_diffusion.process.noise import Noise
@@ -101,12 +103,19 @@ class Restart(StepSolver[RestartState]):
         rows = zip(low, high, steps, repeats, strict=True)
         self.intervals = checked([RestartInterval(*row) for row in rows])
         self.evaluations, self.linear = inner.evaluations, inner.linear
+        self.asks_empty = inner.asks_empty
         self.couples_batch, self.covariant = inner.couples_batch, inner.covariant
         self.stochastic = any(interval.repeats > 0 for interval in self.intervals)
         self.order = None if self.stochastic else inner.order
         self.saved = inner.saved - sum(
             part.repeats * (part.steps * inner.evaluations - inner.saved) for part in self.intervals
         )
+
+    def check(self, denoiser: Denoiser) -> None:
+        self.inner.check(denoiser)
+
+    def check_condition(self, cond: Condition | None) -> None:
+        self.inner.check_condition(cond)
 
     def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> RestartState:
         sde, times = ask.sde, times_of(steps)

@@ -42,6 +42,17 @@ def test_picture_i_is_a_function_of_seed_and_i() -> None:
     assert few.fingerprint != more.fingerprint
 
 
+def test_the_label_object_names_texture_colour_and_shape_of_the_first() -> None:
+    labelled = Shapes(20, label="object")
+    data, held = labelled.load(), labelled.scenes()
+    assert data.classes == len(data.class_names) == 240
+    assert data.labels is not None
+    for row, number in enumerate(data.labels.tolist()):
+        first = (int(held.texture[row, 0]), int(held.colour[row, 0]), int(held.shape[row, 0]))
+        words = v.TEXTURES[first[0]], v.COLOUR_NAMES[first[1]], v.SHAPES[first[2]]
+        assert data.class_names[number] == " ".join(words)
+
+
 def test_training_never_shows_the_pairs_that_are_held_out() -> None:
     pairs = {
         split: {

@@ -1,0 +1,1 @@
+"""Guidance that needs the step or a memory: solvers around other solvers."""

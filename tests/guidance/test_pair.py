@@ -155,7 +155,7 @@ def test_an_interval_is_that_of_diffusers_over_the_same_steps() -> None:
         sigma = torch.tensor(level, dtype=torch.float64)
         given, empty = (Labelled()(X, sigma, cond) for cond in (COND, None))
         theirs.set_state(step, len(levels), sigma)
-        wanted = theirs((X - given) / sigma, (X - empty) / sigma).pred
+        wanted = theirs.forward((X - given) / sigma, (X - empty) / sigma).pred
         before = ours.evaluations
         answer = (X - ours(X, sigma, COND)) / sigma
         assert torch.allclose(answer, wanted, atol=1e-6)

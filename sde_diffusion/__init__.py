@@ -41,6 +41,7 @@ _MODULES = {
     "conditions.conditioner": "Conditioner",
     "denoisers.space": "Kind Space",
     "sampling.sampler": "Request Sampler Watch",
+    "sampling.edit": "Edited",
     "sampling.execute": "Execution",
     "sampling.samples": "Samples",
     "sampling.start": "FromImage FromNoise Prior Start",

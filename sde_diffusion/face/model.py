@@ -32,6 +32,7 @@ from sde_diffusion.system.devices import usable_device
 if TYPE_CHECKING:  # what these bring along takes a second to import
     from sde_diffusion.face.analyse import Analysis
     from sde_diffusion.face.likelihood import BitsPerDim
+    from sde_diffusion.sampling.edit import Edited
     from sde_diffusion.solvers.calibrated.solver import Calibrated
 
 GROUPS = ("solver", "sde", "grid", "guidance", "noise")
@@ -182,6 +183,42 @@ class Model(OpenedModel):
                 f"x_T: {len(n)} rows for {len(seeds)} images; give one each, all values finite"
             )
         return FromNoise(n)
+
+    def edit(
+        self,
+        image: Any,
+        mask: Any = None,
+        operator: Any = None,
+        method: str | None = None,
+        n: int | None = None,
+        nfe: int | None = None,
+        **options: Any,
+    ) -> Edited:
+        """Samples of a picture of which something is known, in place of ``sde-diffusion edit``.
+
+        ``model.edit("photo.png", mask="hole.png").mean``; ``.images``, ``.std``, ``.misfit``, and
+        ``save(folder)``.
+
+        Args:
+            image: a path, or a tensor or array [C, H, W] or [H, W], uint8 or floats in -1 .. 1; or
+                what the operator measured.
+            mask: a path, or an array [H, W]: white, or true, is drawn anew, all else is kept.
+            operator: what was measured, an object, a name, or a function of states [N, *shape];
+                None: that of the solver or guidance if objects were given, else the mask's.
+            method: a name, ``"ddrm"`` where no solver and no guidance is given.
+            n: samples, of seeds 0, 1, ...; 4. nfe: network evaluations a sample; None: 20 calls.
+            options: any of
+
+                - extend: [top, right, bottom, left] pixels to be drawn around the picture;
+                - simulate (False): the picture is the truth, and is measured first;
+                - strength (1): below it, begin at the picture with so much noise;
+                - seeds, seed, label, prompt, negative, batch_size, dtype, device: as ``sample``;
+                - solver, sde, grid, guidance, noise and fields of all groups: as for ``sampler``,
+                  ``operator__noise=0.05``.
+        """
+        from sde_diffusion.face.edit import edit
+
+        return edit(self, image, mask, operator, method, n=n, nfe=nfe, **options)
 
     @keywords("guidance")
     def save(self, path: str | Path, format: str = "safetensors") -> None:

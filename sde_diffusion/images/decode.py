@@ -79,7 +79,7 @@ def picture(
         raise ValueError(f"mode {image.mode}, {DEEP[image.mode]}; convert it to 8 bits")
     notes, grey, decoded = [], image.mode in GREY, image.width * image.height
     image.load()
-    upright = _turned(image)
+    upright = turned(image)
     if upright is not image:
         notes.append(TURNED)
     if upright.mode in SIXTEEN:
@@ -108,9 +108,7 @@ def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:
         image: as it was opened, which says what its numbers mean.
     """
     stored = np.asarray(upright).astype(np.uint16)
-    shown = ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # Pillow leaves these as they are
-        shown = 255 - shown
+    shown = ((sixteen_bits(upright, image).astype(np.uint32) + 128) // 257).astype(np.uint8)
     clear = image.info.get("transparency")
     if not isinstance(clear, int):
         return Image.fromarray(shown)
@@ -118,7 +116,14 @@ def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:
     return Image.merge("LA", (Image.fromarray(shown), Image.fromarray(opaque)))
 
 
-def _turned(image: Image.Image) -> Image.Image:
+def sixteen_bits(upright: Image.Image, image: Image.Image) -> np.ndarray:
+    """Grey of 16 bits uint16 [H, W], 65535 is white; arguments as above."""
+    stored = np.asarray(upright).astype(np.uint16)
+    # Pillow leaves these as they are.
+    return 65535 - stored if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0 else stored
+
+
+def turned(image: Image.Image) -> Image.Image:
     """The image upright; itself where it is, or where its metadata cannot be read."""
     try:
         if image.getexif().get(0x0112, 1) == 1:

@@ -15,6 +15,16 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 127.5 - 1
 
 
+def from_levels(levels: Tensor, white: int) -> Tensor:
+    """Whole numbers 0 .. white -> float32 -1 .. 1."""
+    return (levels.to(torch.float64) / white * 2 - 1).float()
+
+
+def to_levels(x: Tensor, white: int) -> Tensor:
+    """Float -1 .. 1 -> int32 0 .. white, clipped, then rounded to nearest: undoes the other."""
+    return ((x.to(torch.float64).clamp(-1, 1) + 1) * (white / 2)).round().to(torch.int32)
+
+
 def not_finite(x: Tensor) -> int:
     """How many rows of x [N, ...] hold values that are not finite."""
     return int((~x.isfinite()).reshape(len(x), -1).any(1).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from sde_diffusion.images.pixels import to_uint8
+
+FRAME = 96  # grey between pictures
 
 
 def image_grid(images: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
@@ -22,7 +25,7 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     missing = torch.zeros(rows * columns - n, c, h, w, dtype=torch.uint8)
-    framed = F.pad(torch.cat([images, missing]), (0, 1, 0, 1), value=96)
+    framed = F.pad(torch.cat([images, missing]), (0, 1, 0, 1), value=FRAME)
     sheet = framed.reshape(rows, columns, c, h + 1, w + 1).permute(0, 3, 1, 4, 2)
     array = sheet.reshape(rows * (h + 1), columns * (w + 1), c)[:-1, :-1]
     picture = Image.fromarray(array.squeeze(-1).numpy() if c == 1 else array.numpy())
@@ -30,6 +33,20 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
+
+
+def image_rows(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
+    """uint8 pictures [C, H, W] of any sizes in rows, in the middle of cells of the largest."""
+    every = [picture for row in rows for picture in row]
+    channels, height, width = (max(p.shape[i] for p in every) for i in range(3))
+    columns = max(map(len, rows))
+    cells = torch.full((len(rows) * columns, channels, height, width), FRAME, dtype=torch.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            h, w = picture.shape[1:]
+            top, left = (height - h) // 2, (width - w) // 2
+            cells[i * columns + j, :, top : top + h, left : left + w] = picture
+    return image_grid(cells, columns)
 
 
 def shown(x: Tensor, columns: int | None = None) -> Image.Image:

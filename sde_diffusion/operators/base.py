@@ -37,6 +37,10 @@ class Map(ABC):
     def forward(self, x: Tensor) -> Tensor:
         """A(x) [N, *out], dtype and device of x."""
 
+    def kept(self, x: Tensor, y: Tensor) -> Tensor:
+        """x with those of its own numbers that y [N, *out] holds; x where A mixes them."""
+        return x
+
     @final
     def filled(self, y: Tensor) -> Tensor:
         """``y`` [N, *out], 0 where nothing is measured."""
@@ -97,9 +101,11 @@ class Operator(Component, ABC, known_as="operator"):
 
     Attributes:
         noise: standard deviation sigma_y of each measured number, in the units of y.
+        needs: names of what must ride with the measurement: ``mask``.
     """
 
     noise: float
+    needs: tuple[str, ...] = ()
 
     @abstractmethod
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
@@ -110,6 +116,10 @@ class Operator(Component, ABC, known_as="operator"):
 
         InputError, which names ``operator``, for a shape that it cannot measure.
         """
+
+    def seen(self, channels: int) -> int:
+        """Channels of the measurement of a picture of ``channels``."""
+        return channels
 
     @final
     def at(self, shape: Sequence[int], aside: Aside | None = None) -> Map:

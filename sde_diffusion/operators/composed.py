@@ -61,6 +61,12 @@ class Composed(Operator):
         if not parts:
             raise InputError("operator.parts: give one operator or more")
         self.parts, self.noise = list(parts), checked_noise(noise)
+        self.needs = tuple({word: None for part in self.parts for word in part.needs})
+
+    def seen(self, channels: int) -> int:
+        for part in self.parts:
+            channels = part.seen(channels)
+        return channels
 
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
         maps: list[Map] = []

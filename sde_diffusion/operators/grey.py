@@ -53,6 +53,9 @@ class Grey(Operator):
     def __init__(self, noise: float = 0.05) -> None:
         self.noise = checked_noise(noise)
 
+    def seen(self, channels: int) -> int:
+        return 1
+
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
         if picture(shape, "grey")[0] != 3:
             raise InputError(f"operator=grey: needs pictures of 3 channels, not {shape[0]}")

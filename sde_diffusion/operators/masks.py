@@ -33,6 +33,9 @@ class MaskMap(LinearMap):
     def adjoint(self, y: Tensor) -> Tensor:
         return y * self.mask.to(y)
 
+    def kept(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(self.mask.to(x.device) > 0, y.to(x), x)
+
     def spectrum(self) -> Spectrum:
         return Spectrum(self.mask, _same, _same, self.adjoint)
 
@@ -47,6 +50,8 @@ class Mask(Operator):
     Args:
         noise: standard deviation of the known pixels.
     """
+
+    needs = (MASK,)
 
     def __init__(self, noise: float = 0.0) -> None:
         self.noise = checked_noise(noise)

@@ -73,8 +73,8 @@ class Measured:
         """A; InputError if it is not linear."""
         if not isinstance(self.map, LinearMap):
             raise InputError(
-                f"{method}: needs a linear operator; choose guidance=dps or solver=daps "
-                "solver.langevin=100 for this one"
+                f"{method}: needs a linear operator; choose method=dps, or method=daps "
+                "solver.langevin=100, for this one"
             )
         return self.map
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
+import torch
 from torch import Tensor
 
-from sde_diffusion.process.sde import SDE
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.sde import SDE, VP
 
 
 class Start(ABC):
@@ -84,3 +87,23 @@ class FromImage(Start):
 
 
 PRIOR = Prior()
+
+
+def level_of(strength: float, most: float) -> float:
+    """The noise level of a strength, sigma / alpha of the published VP process at t = strength.
+
+    So .6 is the noise after 600 of 1000 steps of DDPM, as in other front ends; 1 is ``most``.
+
+    Args:
+        strength: 0 < strength <= 1. most: the level that a grid begins at, which bounds it.
+    """
+    if not 0 < strength <= 1:
+        raise InputError(f"strength={strength}: give 0 < strength <= 1, .6, say")
+    t = torch.tensor(strength, dtype=torch.float64)
+    return most if strength == 1 else min(most, float(VP().noise_level(t)))
+
+
+def image_start(x_0: Tensor, strength: float, grid: TimeGrid) -> Start:
+    """The start at images x_0 [N, *shape] of a strength on a grid; the prior where it is 1."""
+    level = level_of(strength, grid.sigma_max)
+    return PRIOR if level >= grid.sigma_max else FromImage(x_0, level)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from omegaconf import DictConfig, open_dict
+
 from sde_diffusion.config import groups
-from sde_diffusion.config.compose import build
+from sde_diffusion.config.compose import build, plain
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Guidance
 from sde_diffusion.guidance import guided as guided_by
 from sde_diffusion.models.sources import open_model
@@ -15,6 +19,8 @@ from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.base import Solver
+
+OPERATOR = "operator"
 
 
 def guidance_of(config: Any) -> dict[str, Guidance]:
@@ -32,6 +38,30 @@ def denoiser_of(checkpoint: str) -> Denoiser:
 def guided(config: Any, denoiser: Denoiser) -> Denoiser:
     """The denoiser under the guidance of a composed config, the first one innermost."""
     return guided_by(denoiser, list(guidance_of(config).values()))
+
+
+def with_operator(config: DictConfig) -> DictConfig:
+    """The config whose solver and guidance measure by its ``operator``.
+
+    InputError where none of them does, or where one was given an operator of its own.
+    """
+    changed = copy.deepcopy(config)
+    parts = {"solver": changed.solver}
+    parts |= {f"guidance.{name}": node for name, node in (changed.get("guidance") or {}).items()}
+    reading = {key: node for key, node in parts.items() if OPERATOR in node}
+    if not reading:
+        raise InputError(
+            "method: neither the solver nor the guidance reads a measurement; choose "
+            f"method={'|'.join(groups.names('method'))}"
+        )
+    for key, node in reading.items():
+        group, _, name = key.partition(".")
+        name = name or str(groups.named(group, build(node, key)))
+        if plain(node[OPERATOR]) != groups.node(group, name).get(OPERATOR):
+            raise InputError(f"{key}.operator: edit takes it from operator=; give it there")
+        with open_dict(node):
+            node[OPERATOR] = changed.operator
+    return changed
 
 
 def grid_of(config: Any, brought: TimeGrid | None = None) -> TimeGrid | None:

@@ -43,7 +43,7 @@ each_choice = pytest.mark.parametrize(("group", "name"), CHOICES)
 
 def test_there_is_a_yaml_for_every_group() -> None:
     folders = {path.name for path in Path(groups.conf_dir()).iterdir() if path.is_dir()}
-    assert folders == {*groups.BASES, "task", "experiment", "sweep"}
+    assert folders == {*groups.BASES, "task", "experiment", "method", "sweep"}
     assert {group for group, _ in CHOICES} == set(groups.BASES)
 
 

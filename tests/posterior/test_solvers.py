@@ -251,7 +251,7 @@ def test_float32_pictures_of_a_model_of_any_operator(name: str) -> None:
          r"solver=ddnm: a measurement of shape \(1,\)"),
         (lambda: draws(GAUSSIAN, DiffPIR(operators.Function(torch.abs, linear=False)),
                        with_measurement(normal(2, 4)), 6, 2),
-         r"solver=diffpir: needs a linear operator; choose guidance=dps or solver=daps"),
+         r"solver=diffpir: needs a linear operator; choose method=dps, or method=daps"),
         (lambda: DDRM(ROWS, eta=1.5), r"solver\.eta=1\.5"),
         (lambda: DDNM(ROWS, eta=-0.1), r"solver\.eta=-0\.1"),
         (lambda: DiffPIR(ROWS, lam=0.0), r"solver\.lam=0\.0"),

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     REVEALED = 5  # paths of adaptive solvers
     PROBES = 6  # of traces and Jacobians
     DEQUANTISE = 7
+    MEASURED = 8  # noise of a measurement that is made up
     # Of training, by the one seed of the run.
     WEIGHTS = 16
     ORDER = 17  # of the data in an epoch

@@ -1,0 +1,123 @@
+"""Pictures to be edited: one file or a folder of them, masks that go with them, measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sde_diffusion.data.files import MAX_BYTES, members
+from sde_diffusion.errors import InputError
+from sde_diffusion.images.decode import FITS
+from sde_diffusion.images.photo import Photo, photo
+from sde_diffusion.system.notice import notice
+
+ARRAYS = (".npy",)
+HALF = 0.5  # of white: a mask is drawn anew above it
+
+
+def photos(
+    path: str, key: str, channels: int, size: int | None = None, fit: str = "squash"
+) -> dict[str, Photo]:
+    """The pictures of a file, or of a folder or zip, by name without ending.
+
+    Args:
+        key: the config key that messages name. channels: of the model.
+        size, fit: to what, and how, each is resized; None: as it is.
+    """
+    read: dict[str, Photo] = {}
+    for name, content in _contents(path, key).items():
+        where = f"{key}={path}" + (f": {name}" if Path(path).is_dir() else "")
+        try:
+            one = photo(content, size, fit).in_channels(channels)
+        except InputError:
+            raise
+        except Exception as error:  # every decoder has its own
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{where}: {why}") from error
+        stem = str(PurePosixPath(name).with_suffix("")).replace("/", "-")
+        if stem in read:
+            raise InputError(f"{where}: two pictures are called {stem}; rename one of them")
+        for note in one.notes:
+            notice(f"{where}: {note}")
+        read[stem] = one
+    return read
+
+
+def masks(
+    path: str | None, names: list[str], size: int | None, fit: str
+) -> dict[str, Tensor | None]:
+    """Which pixels of each picture are to be drawn anew, bool [H, W], by its name.
+
+    One file is the mask of all; of a folder each has the mask of its own name.
+    """
+    if path is None:
+        return dict.fromkeys(names)
+    drawn = {name: _anew(path, name, one) for name, one in _masks(path, size, fit).items()}
+    if not Path(path).is_dir():
+        return dict.fromkeys(names, next(iter(drawn.values())))
+    if missing := [name for name in names if name not in drawn]:
+        raise InputError(f"mask={path}: none is called {missing[0]}; give one a picture, or a file")
+    return {name: drawn[name] for name in names}
+
+
+def _masks(path: str, size: int | None, fit: str) -> dict[str, Photo]:
+    return photos(path, "mask", 1, size, fit)
+
+
+def _anew(path: str, name: str, mask: Photo) -> Tensor:
+    grey = mask.levels[0] / mask.white
+    between = int(((grey > 0) & (grey < 1)).sum())
+    if between:
+        notice(f"mask={path}: {name}: {between} grey pixels, drawn anew where above half")
+    return grey > HALF
+
+
+def measurement(path: str) -> Tensor | None:
+    """The array of a .npy file, float32; None where the path is none."""
+    if not path.lower().endswith(ARRAYS):
+        return None
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"image={path}: no array that can be read ({why}); give one") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
+        raise InputError(f"image={path}: no array of numbers; save the measurement as floats")
+    y = torch.from_numpy(array.astype(np.float32))
+    if not bool(y.isfinite().all()):
+        raise InputError(f"image={path}: holds values that are not finite; put 0 where none is")
+    return y
+
+
+def fit_choice(fit: str | None) -> str:
+    """``fit``, or squash for none; InputError unless it is one of ``FITS``."""
+    if fit is not None and fit not in FITS:
+        raise InputError(f"fit={fit}: choose one of {', '.join(FITS)}, or null")
+    return fit or FITS[0]
+
+
+def _contents(path: str, key: str) -> dict[str, bytes]:
+    """The content of one file, or of all pictures in a folder or zip, by name."""
+    where = Path(path)
+    if not path.strip():
+        raise InputError(f"{key}=: an empty path; give a picture, or a folder of them")
+    if where.is_dir() or path.lower().endswith(".zip"):
+        there = members(path, key)
+        if not there.names:
+            raise InputError(f"{key}={path}: no pictures in it; give a folder that has some")
+        return {name: there.read(name) for name in there.names}
+    if not where.exists():
+        raise InputError(f"{key}={path}: no such file; give a picture, or a folder of them")
+    if not where.is_file():
+        raise InputError(f"{key}={path}: no plain file; give a picture, or a folder of them")
+    try:
+        with open(where, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{key}={path}: {error.strerror}; give one that can be read") from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{key}={path}: more than {MAX_BYTES} bytes; give a smaller picture")
+    return {where.name: content}

@@ -1,0 +1,211 @@
+"""What is missing of a picture, or was done to it, drawn several times: the library's ``edit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.config import groups
+from sde_diffusion.config.options import Options
+from sde_diffusion.data.photos import masks, measurement, photos
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.face import values
+from sde_diffusion.face.keywords import keywords
+from sde_diffusion.images.photo import WHITE_8
+from sde_diffusion.images.pixels import from_levels
+from sde_diffusion.operators import Function, Mask, Operator
+from sde_diffusion.sampling.damaged import Damaged
+from sde_diffusion.sampling.edit import Edited, Editor
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.identity import Component
+
+if TYPE_CHECKING:
+    from sde_diffusion.face.model import Model
+
+GROUPS = ("operator", "solver", "sde", "grid", "guidance", "noise")
+DRAWS = 4
+PICTURE = "a path, or a picture [C, H, W] or [H, W], uint8 or floats in -1 .. 1"
+MASK = "a path, or an array [H, W] of true and false, 0 and 1, or 0 .. 255"
+OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Method:
+    """Solver and guidance that read a measurement, as they were given.
+
+    Attributes:
+        solver, guidance: components, whose operator may still be another one.
+    """
+
+    solver: Component
+    guidance: list[Component]
+
+    @classmethod
+    def of(cls, name: str | None, solver: Any, guidance: Any, fields: Options) -> Method:
+        """By the name of a method, parts of which are replaced by those that are given."""
+        if name is None and solver is None and guidance is None:
+            name = "ddrm"
+        brings: Mapping[str, Any] = {} if name is None else groups.brings("method", name)
+        solver = brings.get("solver", "heun") if solver is None else solver
+        guidance = brings.get("guidance", ()) if guidance is None else guidance
+        method = cls(fields.one("solver", solver), fields.several("guidance", guidance))
+        if not method.reading:
+            raise InputError(
+                "method: neither the solver nor the guidance reads a measurement; give one of "
+                f"{', '.join(groups.names('method'))}"
+            )
+        return method
+
+    @property
+    def reading(self) -> list[Component]:
+        """Those that read the measurement."""
+        return [part for part in (self.solver, *self.guidance) if OPERATOR in part.fields()]
+
+    def by(self, operator: Operator) -> Method:
+        """The same for an operator."""
+        solver, *guidance = (
+            part.changed(operator=operator) if OPERATOR in part.fields() else part
+            for part in (self.solver, *self.guidance)
+        )
+        return Method(solver, guidance)
+
+
+@keywords(*GROUPS)
+def edit(
+    model: Model,
+    image: Any,
+    mask: Any = None,
+    operator: Any = None,
+    method: str | None = None,
+    *,
+    n: int | None = None,
+    nfe: int | None = None,
+    solver: Any = None,
+    guidance: Any = None,
+    sde: Any = "edm",
+    grid: Any = None,
+    noise: Any = "seeds",
+    denoise_last: bool = False,
+    extend: Sequence[int] = (),
+    simulate: bool = False,
+    strength: float = 1.0,
+    seeds: Sequence[int] | None = None,
+    seed: int | None = None,
+    label: Any = None,
+    prompt: Any = None,
+    negative: Any = None,
+    batch_size: int = 128,
+    dtype: torch.dtype | str = torch.float32,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Edited:
+    """As ``Model.edit`` says."""
+    fields = Options.of(options, GROUPS)
+    own = given_operator(solver, guidance) if operator is None else None
+    measuring = operator_of(operator or own or Mask(), fields)
+    parts = Method.of(method, solver, guidance, fields).by(measuring)
+    rest = {f"{group}__{k}": v for group in ("sde", "grid", "noise")
+            for k, v in fields.fields.get(group, {}).items()}  # fmt: skip
+
+    def assemble(inner: Denoiser) -> Sampler:
+        return replaced(model, inner).sampler(
+            parts.solver, sde, usual_grid(model, parts.solver, grid), parts.guidance, noise,
+            denoise_last=denoise_last, **rest,
+        )  # fmt: skip
+
+    editor = Editor(model.denoiser, measuring, assemble)
+    truth = 0 if values.truth("simulate", simulate) else None
+    x, white = picture_of(editor, image, truth is not None)
+    anew = mask_of(mask)
+    known = Damaged.of(measuring, x, model.denoiser.space, anew, tuple(extend), truth)
+    chosen = values.chosen_seeds(n, seeds, seed, DRAWS)
+    where = usable_device(str(device))
+    model.denoiser.to(where)
+    wishes = {"label": label, "prompt": prompt, "negative": negative}
+    budget = None if nfe is None else values.whole("nfe", nfe, 1)
+    request = Request(chosen, budget, model.condition(wishes, chosen))
+    run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
+    return editor.edit(known, request, values.number("strength", strength), run, white)
+
+
+def replaced(model: Model, denoiser: Denoiser) -> Model:
+    """The model with another denoiser: one that draws in tiles."""
+    return type(model)(**{**vars(model), "denoiser": denoiser})
+
+
+def usual_grid(model: Model, solver: Component, grid: Any) -> Any:
+    """The grid that was given, or that of the model or of the solver's yaml."""
+    if grid is not None or model.grid is not None:
+        return grid
+    return groups.brings("solver", groups.choice_of("solver", solver)).get("grid")
+
+
+def given_operator(solver: Any, guidance: Any) -> Operator | None:
+    """That of the objects that were given, the first; None where there is none."""
+    several = guidance if isinstance(guidance, Sequence) and not isinstance(guidance, str) else []
+    for part in (solver, guidance, *several):
+        if isinstance(part, Component) and OPERATOR in part.fields():
+            held: Operator = part.fields()[OPERATOR]
+            return held
+    return None
+
+
+def operator_of(given: Any, fields: Options) -> Operator:
+    """An operator of an object, a name, or a function."""
+    if callable(given) and not isinstance(given, Component | type):
+        return Function(given)
+    made: Operator = fields.one(OPERATOR, given)
+    return made
+
+
+def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
+    """A picture [C, H, W], -1 .. 1, or a measurement, and the white of its grey levels."""
+    channels = editor.denoiser.space.pattern[0] or 1
+    seen = channels if truth else editor.operator.seen(channels)
+    if isinstance(image, str | Path):
+        y = measurement(str(image))
+        if y is not None:
+            return y, WHITE_8
+        read = photos(str(image), "image", seen)
+        if len(read) > 1:
+            raise InputError(f"image={image}: {len(read)} pictures; give one, or use the command")
+        one = next(iter(read.values()))
+        return one.x, one.white
+    x = values.tensor("image", image, PICTURE).cpu()
+    x = x[None] if x.ndim == 2 and len(editor.denoiser.space.pattern) == 3 and seen == 1 else x
+    if not x.is_floating_point() and x.numel() and int(x.max()) > 255:
+        if int(x.max()) > 65535 or int(x.min()) < 0:
+            raise InputError(
+                f"image: whole numbers {int(x.min())} .. {int(x.max())}; give {PICTURE}"
+            )
+        return from_levels(x, 65535), 65535
+    if not x.is_floating_point():
+        return values.pixels("image", x, PICTURE), WHITE_8
+    if not bool(x.isfinite().all()):
+        raise InputError("image: holds values that are not finite; put 0 where nothing is known")
+    return x.float(), WHITE_8
+
+
+def mask_of(mask: Any) -> Tensor | None:
+    """True [H, W] where the picture is to be drawn anew."""
+    if mask is None or isinstance(mask, str | Path):
+        return masks(None if mask is None else str(mask), [""], None, "squash")[""]
+    anew = values.tensor("mask", mask, MASK).cpu().squeeze()
+    if anew.ndim != 2:
+        raise InputError(f"mask: shape {tuple(anew.shape)}; give {MASK}")
+    if anew.dtype == torch.bool:
+        return anew
+    most = 255 if float(anew.max()) > 1 else 1
+    if float(anew.min()) < 0 or float(anew.max()) > most:
+        raise InputError(
+            f"mask: values {float(anew.min()):g} .. {float(anew.max()):g}; give {MASK}"
+        )
+    return anew > most / 2

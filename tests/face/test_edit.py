@@ -1,0 +1,119 @@
+"""``Model.edit`` is the command: by its law on Gaussians, by equality, by what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sde_diffusion import DDRM, DPS, Box, Downsample, Heun, Mask, PiGDM, load, wrap
+from tests.conftest import Run
+from tests.refusals import refused
+
+SHAPE = (1, 8, 8)
+GREY = torch.randint(0, 256, SHAPE, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+ANEW = torch.zeros(8, 8, dtype=torch.bool)
+ANEW[2:5, 3:8] = True
+
+
+def narrow(x: Tensor, sigma: Tensor) -> Tensor:
+    """D of N(0, 0.25 I)."""
+    return x * 0.25 / (0.25 + sigma**2)
+
+
+MODEL = wrap(narrow, SHAPE, name="narrow")
+
+
+def test_unknown_pixels_have_the_law_of_the_prior_and_known_ones_stay() -> None:
+    edited = MODEL.edit(GREY, mask=ANEW, n=200, nfe=100, method="pigdm")
+    assert (edited.images[:, :, ~ANEW] == GREY[:, ~ANEW]).all()
+    unknown = edited.samples.x[:, 0, ANEW]
+    assert unknown.std().item() == pytest.approx(0.5, rel=0.05)  # 3000 numbers: +- 0.006
+    assert abs(unknown.mean().item()) < 0.03
+    assert edited.misfit.abs().max() == 0
+    assert (edited.std[:, ~ANEW] == 0).all()
+
+
+def test_the_mean_of_a_linear_measurement_is_the_gaussian_one() -> None:
+    y = torch.full((1, 4, 4), 0.4)
+    operator = Downsample(2, noise=0.1)
+    edited = MODEL.edit(y, operator=operator, method="pigdm", guidance__pigdm__variance=0.25,
+                        solver="heun", n=300, nfe=80)  # fmt: skip
+    v = 0.25 / 4  # of a block's mean
+    exact = 0.4 * v / (v + 0.1**2)
+    assert edited.mean.mean().item() == pytest.approx(exact, abs=0.02)
+    assert edited.damaged.shape == SHAPE
+
+
+def test_objects_names_and_the_command_are_one(
+    quick_cli: Run, tmp_path: Path, tiny_model: str
+) -> None:
+    Image.fromarray(GREY[0].numpy()).save(tmp_path / "a.png")
+    Image.fromarray(ANEW.numpy().astype(np.uint8) * 255).save(tmp_path / "m.png")
+    words = f"checkpoint={tiny_model} image=a.png mask=m.png n=2 nfe=4 hydra.run.dir=out"
+    quick_cli("edit", *words.split(), "solver.eta=0.5")
+    with np.load(tmp_path / "out" / "a.npz") as file:
+        typed = torch.from_numpy(file["images"]).permute(0, 3, 1, 2)
+    model = load(tiny_model)
+    by_name = model.edit(tmp_path / "a.png", tmp_path / "m.png", n=2, nfe=4, solver__eta=0.5,
+                         solver="ddrm")  # fmt: skip
+    by_object = model.edit(GREY, ANEW, solver=DDRM(Mask(), eta=0.5), n=2, nfe=4)
+    assert torch.equal(by_name.images, typed)
+    assert torch.equal(by_object.images, typed)
+    place = by_object.save(tmp_path / "kept", "b")
+    assert {p.name for p in place.iterdir()} == {"b-1.png", "b-2.png", "b-mean.png", "b-std.png"}
+
+
+def test_a_seed_keeps_its_picture_in_any_batch() -> None:
+    several = MODEL.edit(GREY, mask=ANEW, seeds=[3, 4, 5], nfe=6, batch_size=2)
+    alone = MODEL.edit(GREY, mask=ANEW, seeds=[5], nfe=6)
+    assert torch.equal(several.samples.x[2:], alone.samples.x)
+
+
+def test_strength_begins_at_the_picture() -> None:
+    bright = torch.full(SHAPE, 0.9)
+    near = MODEL.edit(bright, mask=ANEW, strength=0.05, n=50, nfe=10).samples.x[:, 0, ANEW].mean()
+    far = MODEL.edit(bright, mask=ANEW, strength=1.0, n=50, nfe=10).samples.x[:, 0, ANEW].mean()
+    assert near > 0.6
+    assert abs(far) < 0.1
+
+
+def test_a_function_is_an_operator_and_depth_is_kept() -> None:
+    edited = MODEL.edit(torch.zeros(1, 8, 8), operator=lambda x: x.flip(-1), n=2, nfe=4)
+    assert edited.misfit.shape == (2,)
+    deep = GREY.to(torch.int32) * 257
+    assert MODEL.edit(deep, mask=ANEW, n=1, nfe=2).white == 65535
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    with refused("mask", "give mask="):
+        MODEL.edit(GREY)
+    with refused("mask: 4 x 4", "8 x 8"):
+        MODEL.edit(GREY, mask=ANEW[:4, :4])
+    with refused("mask: values", "give"):
+        MODEL.edit(GREY, mask=ANEW.float() - 0.5)
+    with refused("method=dprm", "ddrm"):
+        MODEL.edit(GREY, mask=ANEW, method="dprm")
+    with refused("method", "ddrm"):
+        MODEL.edit(GREY, mask=ANEW, solver=Heun())
+    with refused("image", "finite"):
+        MODEL.edit(torch.full(SHAPE, torch.nan), mask=ANEW)
+    with refused("strength", "0 < strength"):
+        MODEL.edit(GREY, mask=ANEW, strength=0.0)
+    with refused("masc", "mask"):
+        MODEL.edit(GREY, masc=ANEW)
+    with refused("checkpoint", "pixels"):
+        wrap(narrow, (3,)).edit(torch.zeros(3), mask=ANEW)
+
+
+def test_an_object_brings_its_operator() -> None:
+    truth = torch.linspace(-1, 1, 64).reshape(SHAPE)
+    for parts in ({"solver": DDRM(Box(0.5))}, {"guidance": [PiGDM(Box(0.5))]},
+                  {"guidance": DPS(Box(0.5), scale=0.1)}):  # fmt: skip
+        edited = MODEL.edit(truth, simulate=True, n=2, nfe=4, **parts)
+        assert edited.damaged.y[0, 4, 4] == 0  # the box
+        assert edited.psnr is not None

@@ -1,0 +1,153 @@
+"""Editing pictures: known pixels stay, files of every depth are read, wrong ones are one line."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Run
+
+RNG = np.random.default_rng(0)
+HOLE = np.zeros((8, 8), np.uint8)
+HOLE[2:6, 3:6] = 255
+
+
+def levels(side: int = 8, white: int = 255, channels: int = 0) -> np.ndarray:
+    kind = np.uint16 if white > 255 else np.uint8
+    shape = (side, side, channels) if channels else (side, side)
+    return RNG.integers(0, white + 1, shape).astype(kind)
+
+
+def png_of_16_bit_colours(path: Path) -> None:
+    """As Pillow cannot write it."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels(8, 65535, 3))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_model: str) -> Path:
+    """A folder with pictures, masks and a model of 8 x 8 pixels."""
+    Image.fromarray(levels()).save(tmp_path / "a.png")
+    Image.fromarray(levels(white=65535)).save(tmp_path / "deep.png")
+    Image.fromarray(levels(white=65535)).save(tmp_path / "deep.tif")
+    Image.fromarray(levels(channels=3)).save(tmp_path / "colour.jpg")
+    Image.fromarray(levels(20)).save(tmp_path / "large.png")
+    Image.fromarray(levels(4)).save(tmp_path / "small.png")
+    Image.fromarray(HOLE).save(tmp_path / "hole.png")
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    png_of_16_bit_colours(tmp_path / "colour16.png")
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "several").mkdir()
+    (tmp_path / "masks").mkdir()
+    for name in ("p", "q"):
+        Image.fromarray(levels()).save(tmp_path / "several" / f"{name}.png")
+    Image.fromarray(HOLE).save(tmp_path / "masks" / "p.png")
+    np.save(tmp_path / "nan.npy", np.full((1, 8, 8, 2), np.nan, np.float32))
+    np.save(tmp_path / "pickle.npy", np.array([{}]), allow_pickle=True)
+    return tmp_path
+
+
+def edit(cli: Run, words: str, ok: bool = True) -> str:
+    base = ["edit", "checkpoint=tiny.safetensors", "nfe=3", "n=3", "hydra.run.dir=out"]
+    done = cli(*base, *words.split(), ok=ok)
+    return done.stdout if ok else done.stderr
+
+
+@pytest.mark.parametrize("image", ["a.png", "deep.png", "deep.tif"])
+def test_known_pixels_are_those_of_the_file(quick_cli: Run, desk: Path, image: str) -> None:
+    edit(quick_cli, f"image={image} mask=hole.png")
+    before, stem = np.array(Image.open(desk / image)), Path(image).stem
+    for k in (1, 2, 3):
+        after = np.array(Image.open(desk / "out" / f"{stem}-{k}.png"))
+        assert (after.dtype, after.shape) == (before.dtype, before.shape)
+        assert (after == before)[HOLE == 0].all()
+        assert not (after == before)[HOLE > 0].all()
+    with np.load(desk / "out" / f"{stem}.npz") as file:
+        assert file["images"].shape == (3, 8, 8, 1)
+        assert (file["std"][HOLE == 0] == 0).all()
+        assert (file["std"][HOLE > 0] > 0).all()
+        assert (file["known"] == (HOLE == 0)).all()
+    result = json.loads((desk / "out" / "result.json").read_text())
+    (picture,) = result["pictures"].values()
+    assert (result["misfit"], picture["drawn_anew"]) == (0.0, pytest.approx((HOLE > 0).mean()))
+    assert {"grid.png", f"{stem}-mean.png", f"{stem}-std.png"} <= {
+        path.name for path in (desk / "out").iterdir()
+    }
+
+
+def test_a_folder_outpainting_tiles_and_a_truth(quick_cli: Run, desk: Path) -> None:
+    edit(quick_cli, "image=several mask=hole.png method=pigdm nfe=4 hydra.run.dir=one")
+    assert {"p-1.png", "q-3.png", "q-std.png"} <= {p.name for p in (desk / "one").iterdir()}
+    edit(quick_cli, "image=large.png extend=[0,3,0,1] hydra.run.dir=two")
+    large = np.array(Image.open(desk / "large.png"))
+    drawn = np.array(Image.open(desk / "two" / "large-1.png"))
+    assert drawn.shape == (20, 24)
+    assert (drawn[:, 1:21] == large).all()
+    edit(quick_cli, "image=a.png operator=cartesian simulate=true hydra.run.dir=three")
+    picture = json.loads((desk / "three" / "result.json").read_text())["pictures"]["a"]
+    assert len(picture["psnr"]["draws"]) == 3
+    edit(quick_cli, "image=small.png operator=downsample operator.factor=2 hydra.run.dir=four")
+    assert np.array(Image.open(desk / "four" / "small-1.png")).shape == (8, 8)
+    edit(quick_cli, "image=a.png mask=hole.png strength=0.3 label=4 n=1 hydra.run.dir=five")
+    assert not (desk / "five" / "a-std.png").exists()  # of one sample there is none
+
+
+BAD = {
+    "": "image: required; give image=",
+    "image=nosuch.png mask=hole.png": "image=nosuch.png: no such file",
+    "image=a.png": "mask: required",
+    "image=a.png mask=nosuch.png": "mask=nosuch.png: no such file",
+    "image=large.png mask=hole.png": "mask: 8 x 8 pixels, and the picture has 20 x 20",
+    "image=a.png mask=hole.png operator=box": "mask: this operator has no use for it",
+    "image=a.png extend=[0,2,0,0] operator=box": "extend: this operator has no use for it",
+    "image=a.png mask=white.png": "mask: white everywhere",
+    "image=a.png mask=black.png": "mask: black everywhere",
+    "image=colour.jpg mask=hole.png": "image=colour.jpg: in colours",
+    "image=colour16.png mask=hole.png": "image=colour16.png: colours of 16 bits",
+    "image=text.png mask=hole.png": "image=text.png: not an image",
+    "image=empty mask=hole.png": "image=empty: no pictures",
+    "image=several mask=masks": "mask=masks: none is called q",
+    "image=a.png mask=hole.png n=0": "n=0: give",
+    "image=a.png mask=hole.png strength=1.5": "strength=1.5: give",
+    "image=a.png mask=hole.png method=dprm": "method=dprm: no such choice; did you mean ddrm?",
+    "image=a.png mask=hole.png solver=unipc": "method: neither",
+    "image=a.png mask=hole.png solver.operator.noise=0.3": "solver.operator: edit takes it from",
+    "image=a.png mask=hole.png extend=[1,2]": "extend=[1, 2]: give",
+    "image=a.png mask=hole.png method=particles": "operator.noise=0.0: particles need noise",
+    "image=a.png mask=hole.png label=11": "label=11: give",
+    "image=a.png mask=hole.png negative=3": "negative=3: ",
+    "image=a.png mask=hole.png method=repaint nfe=7": "nfe=7: RePaint",
+    "image=a.png mask=hole.png fit=stretch": "fit=stretch: choose",
+    "image=small.png extend=[0,1,0,0]": "image: 1 x 4 x 5, smaller than the model's",
+    "image=a.png operator=cartesian": "image: shape (1, 8, 8) is no measurement",
+    "image=nan.npy operator=cartesian": "image=nan.npy: holds values that are not finite",
+    "image=pickle.npy operator=cartesian": "image=pickle.npy: no array that can be read",
+    "image=small.png operator=downsample operator.factor=2 strength=0.5": "strength: the measure",
+    "image=a.png operator=quantise simulate=true": "solver=ddrm: needs a linear operator",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_inputs_are_one_line_and_leave_nothing(quick_cli: Run, desk: Path, words: str) -> None:
+    before = set(desk.iterdir())
+    printed = edit(quick_cli, words, ok=False)
+    line = printed.replace("\r", "\n").strip().splitlines()[-1]
+    assert line.startswith(f"sde-diffusion: {BAD[words]}"), line
+    assert "Traceback" not in printed
+    assert set(desk.iterdir()) == before

@@ -61,6 +61,7 @@ _MODULES = {
     "KarrasPreconditioning ScorePrediction VPrediction",
     "guidance": "Auto ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD "
     "Threshold",
+    "hosts.scheduler": "SolverScheduler",
     "metrics.energy": "Energy",
     "metrics.extractors.cnn": "CnnExtractor",
     "metrics.extractors.inception": "InceptionExtractor",
@@ -78,6 +79,7 @@ _MODULES = {
     "process.noise": "Brownian Seeds",
     "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",
     "process.searched": "Searched",
+    "process.timesteps": "ByTimestep FlowShift",
     "solvers.adaptive.adaptive_sde": "AdaptiveSDE",
     "solvers.adaptive.dopri": "DoPri",
     "solvers.adaptive.scipy": "SciPy",

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 # The folders of the package: each may import only from itself and from those before it.
 ORDER = [
     "errors", "system", "config", "images", "conditions", "networks", "denoisers", "operators",
-    "guidance", "codecs", "process", "solvers", "sampling", "exact", "models", "data", "metrics",
-    "training", "calibration", "report", "tasks", "face", "cli",
+    "guidance", "codecs", "process", "solvers", "sampling", "exact", "models", "hosts", "data",
+    "metrics", "training", "calibration", "report", "tasks", "face", "cli",
 ]  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -6,6 +6,7 @@ The ends are noise levels, so that one comparison shares them across all SDEs an
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -142,22 +143,31 @@ class VPTime(TimeGrid):
 
 
 class Explicit(TimeGrid):
-    """A given list of decreasing noise levels; the number of steps must be its length - 1."""
+    """A given list of decreasing noise levels, of which each but the last is the start of a step.
 
-    def __init__(self, levels: Annotated[Sequence[float], Within("1e-9 <= levels <= 1e9")]) -> None:
-        if len(levels) < 2 or any(a <= b for a, b in pairwise(levels)):
+    ``inf`` as the first begins with the noise itself, 0 as the last ends with a denoising: so n
+    levels above 0 are n evaluations of a solver with one a step.
+    """
+
+    def __init__(self, levels: Annotated[Sequence[float], Within("0 <= levels <= inf")]) -> None:
+        walked = [level for level in levels if 0 < level < math.inf]
+        if len(walked) < 2 or any(a <= b for a, b in pairwise(levels)):
             raise InputError("grid.levels: give at least two strictly decreasing noise levels")
-        super().__init__(levels[-1], levels[0])
-        self.levels = list(levels)
+        if not 1e-9 <= walked[-1] < walked[0] <= 1e9:
+            raise InputError(f"grid.levels={levels}: give levels from 1e-9 to 1e9, 0 or inf")
+        super().__init__(walked[-1], walked[0])
+        self.levels, self.walked = list(levels), walked
+        self.from_infinity, self.to_zero = levels[0] == math.inf, levels[-1] == 0
+        self.sigma_max = math.inf if self.from_infinity else walked[0]
 
     def starting_at(self, level: float) -> TimeGrid:
         """From ``level`` through those of the list that are below it."""
         return Explicit([level, *(known for known in self.levels if known < level)])
 
     def _times(self, sde: SDE, n: int) -> Tensor:
-        if n != len(self.levels) - 1:
+        if n != len(self.walked) - 1:
             raise InputError(
-                f"grid.levels: {len(self.levels)} levels make {len(self.levels) - 1} steps, "
+                f"grid.levels: {len(self.walked)} levels make {len(self.walked) - 1} steps, "
                 f"the solver takes {n}; change nfe or the list"
             )
-        return sde.time_at(torch.tensor(self.levels, dtype=torch.float64))
+        return sde.time_at(torch.tensor(self.walked, dtype=torch.float64))

@@ -69,6 +69,11 @@ class Solver(Component, ABC, known_as="solver"):
         """The only grid that it walks, whatever another is asked for; None if it walks any."""
         return None
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of the only states that it moves; None if it moves any."""
+        return None
+
     def check(self, denoiser: Denoiser) -> None:
         """InputError, with the remedy, if the solver cannot ask ``denoiser``."""
 

@@ -117,6 +117,10 @@ class Calibrated(StepSolver[CalibratedState]):
     def grid(self) -> TimeGrid:
         return self.own_grid
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.calibration.shape)
+
     def check(self, denoiser: Denoiser) -> None:
         made = self.calibration
         if math.prod(made.shape) != math.prod(denoiser.shape):

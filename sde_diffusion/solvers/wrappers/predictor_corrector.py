@@ -56,6 +56,10 @@ class PredictorCorrector(StepSolver[Any]):
         return self.predictor.grid
 
     @property
+    def shape(self) -> tuple[int, ...] | None:
+        return self.predictor.shape
+
+    @property
     def content(self) -> str:
         return self.predictor.content
 

@@ -1,0 +1,1 @@
+"""Solvers inside the loops of other libraries, which call the network themselves."""

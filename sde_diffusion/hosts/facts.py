@@ -1,0 +1,90 @@
+"""What a host's network is: prediction, levels and labels, from whatever says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Parameterization
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.schedulers import read_schedule
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.timesteps import FlowShift
+
+FLOW_MIN = 1e-6
+GIVE = "give the pipeline's own as third: SolverScheduler(UniPC(3), grid, pipe.scheduler)"
+
+
+class Facts(NamedTuple):
+    """Of a network that a host calls.
+
+    Attributes:
+        parameterization: D = c_skip y + c_out F(c_in y, c_noise); a host's latents are c_in y.
+        sigma_min, sigma_max: levels that it was trained on. grid: its own.
+        identity: fingerprint of its weights, where it is known. config: entries of the scheduler.
+        flow: whether latents begin as the noise itself.
+    """
+
+    parameterization: Parameterization
+    sigma_min: float
+    sigma_max: float
+    grid: TimeGrid | None
+    identity: str
+    config: Mapping[str, Any]
+    flow: bool
+
+
+def facts_of(model: Any, grid: TimeGrid | None) -> Facts:
+    """Of a pipeline, a scheduler, its config, or a model of this package.
+
+    Args:
+        grid: where ``model`` is None, one that only flows have says that it is one.
+    """
+    if isinstance(model, OpenedModel):
+        return _of_model(model)
+    if model is None and isinstance(grid, FlowShift):
+        model = {
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            "num_train_timesteps": grid.timesteps,
+        }
+    if model is None:
+        raise InputError(
+            f"model: nothing says what the network predicts, and at which levels; {GIVE}"
+        )
+    config = _config(model)
+    schedule = read_schedule(config)
+    parameterization = PARAMETERIZATIONS[schedule.parameterization](**schedule.arguments)
+    return Facts(
+        parameterization,
+        schedule.sigma_min,
+        schedule.sigma_max,
+        schedule.grid,
+        "",
+        config,
+        schedule.parameterization == "straight",
+    )
+
+
+def _of_model(model: OpenedModel) -> Facts:
+    denoiser = model.denoiser
+    if not isinstance(denoiser, NetworkDenoiser):
+        raise InputError(f"model={model.name}: no network of a pipeline; {GIVE}")
+    parameterization = denoiser.parameterization
+    low, high = denoiser.sigma_min, denoiser.sigma_max
+    flow = math.isclose(parameterization.scalars(1.0).c_in, 0.5)
+    return Facts(parameterization, low, high, model.grid, denoiser.identity, {}, flow)
+
+
+def _config(model: Any) -> Mapping[str, Any]:
+    """The entries of a scheduler's config, of itself or of its pipeline."""
+    held = getattr(model, "scheduler", model)
+    config = getattr(held, "config", held)
+    named = {} if config is held else {"_class_name": type(held).__name__}
+    if not isinstance(config, Mapping) or "_class_name" not in {**config, **named}:
+        raise InputError(
+            f"model={type(model).__name__}: no pipeline, scheduler or its config; {GIVE}"
+        )
+    return {**config, **named}

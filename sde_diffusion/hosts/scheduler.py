@@ -1,0 +1,337 @@
+"""Any solver of this package as the scheduler of an unmodified diffusers pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.config import groups
+from sde_diffusion.denoisers.parameterization import Scalars
+from sde_diffusion.errors import BudgetError, InputError
+from sde_diffusion.hosts.facts import Facts, facts_of
+from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by
+from sde_diffusion.hosts.walk import Call, Walk, stepped
+from sde_diffusion.process.grids import Explicit, TimeGrid
+from sde_diffusion.process.noise import Noise, NoiseSource, Seeds, checked_seeds
+from sde_diffusion.process.sde import EDM, SDE
+from sde_diffusion.process.timesteps import FlowShift
+from sde_diffusion.solvers.base import Solver
+
+CLOSE = 1e-4  # what a timestep may lose in a host's dtype, of the whole
+NFE = 20
+
+
+class Config(dict[str, Any]):
+    """A scheduler's config, whose entries are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Stepped(tuple[Tensor]):
+    """What ``step`` answers: ``(latents,)``, and by name."""
+
+    @property
+    def prev_sample(self) -> Tensor:
+        return self[0]
+
+
+class SolverScheduler:
+    """``pipe.scheduler = SolverScheduler(UniPC(3), grid, pipe.scheduler)``.
+
+    The pipeline keeps its loop, its guidance and its network; ``num_inference_steps`` are
+    evaluations of the network a sample, whatever the solver spends a step. Latents have the scale
+    of the process that the network was trained on, as those of DDIM or FlowMatchEuler.
+
+    Where the pipeline draws the first latents, that is its own generator's affair (``latents=
+    scheduler.start(shape)`` hands it those of ``seeds``). What a solver draws later is of
+    ``seeds`` where they are given; else of the ``generator`` that the pipeline hands on, and of
+    torch's global one where it hands on none (Stable Diffusion 3 and Flux do not).
+
+    Args:
+        solver: of fixed steps, by object or name; a ``Calibrated`` one brings its own grid.
+        grid: an object, a name, or a list of noise levels; None: the model's own.
+        model: what the network is: the pipeline, its scheduler, a scheduler's config, or a model of
+            ``load``. A ``FlowShift`` grid says it without.
+        seeds: one a row, or the first of consecutive ones; noise: how they become noise.
+        sde: whose states the solver moves; most solvers make the same of any.
+    """
+
+    order = 1
+    init_noise_sigma: float = 1.0
+
+    def __init__(
+        self,
+        solver: Any,
+        grid: Any = None,
+        model: Any = None,
+        *,
+        seeds: int | Sequence[int] | None = None,
+        noise: NoiseSource | None = None,
+        sde: SDE | None = None,
+    ) -> None:
+        self.solver: Solver = groups.resolve("solver", solver)
+        stepped(self.solver)
+        self.grid = self.solver.grid or _grid(grid)
+        self.facts: Facts = facts_of(model, self.grid)
+        self.seeds, self.noise, self.sde = seeds, noise or Seeds(), sde or EDM()
+        self.config = Config(
+            {"num_train_timesteps": 1000, **self.facts.config, "steps_offset": 1}
+            | ({"clip_sample": False} if "clip_sample" in self.facts.config else {})
+        )
+        self.timesteps = torch.zeros(0)
+        self.sigmas = torch.zeros(0)
+        self.num_inference_steps: int | None = None
+        self._begin_index: int | None = None
+        self._index: int | None = None
+        self._given: Tensor | None = None
+        self._walk: Walk | None = None
+        self._calls: list[Call] = []
+
+    def __len__(self) -> int:
+        return int(self.config["num_train_timesteps"])
+
+    @property
+    def step_index(self) -> int | None:
+        """Number of the call that is answered next."""
+        return self._index
+
+    @property
+    def begin_index(self) -> int | None:
+        return self._begin_index
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Start at this call, as image-to-image does; InputError in the midst of a step."""
+        if not self._calls[begin_index].begins:
+            raise InputError(
+                f"strength: starts in the midst of a step of {type(self.solver).__name__}; give "
+                "another number of steps, or another strength"
+            )
+        self._begin_index = begin_index
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+    ) -> None:
+        """Make ``timesteps``, one an evaluation.
+
+        Args:
+            sigmas: t in 0 .. 1 of a flow, and mu, log of the shift for its resolution, as Flux and
+                SD3 pass them: heard where no grid was chosen, and the model is a flow.
+        """
+        count = num_inference_steps or (NFE if sigmas is None else len(sigmas))
+        grid = self.grid or self._own_grid(count, sigmas, mu)
+        self._check(grid)
+        ends = grid.to_zero + grid.from_infinity
+        try:
+            self._walk = Walk(self.sde, self.solver, grid, count, identity=self.facts.identity)
+        except BudgetError as error:
+            terms = error.terms + ", with its ends" * bool(ends)
+            near = " or ".join(str(n + ends) for n in error.near)
+            raise InputError(f"num_inference_steps={count}: {terms}; give {near}") from None
+        self._calls = self._walk.calls()
+        self._scalars = [self._at(call.level) for call in self._calls]
+        labels = [at.c_noise for at in self._scalars]
+        self.timesteps = torch.tensor(labels, dtype=torch.float32, device=device)
+        self.sigmas = torch.tensor([call.level for call in self._calls], dtype=torch.float64)
+        self.num_inference_steps = len(labels)
+        first = self._calls[0].level
+        self.init_noise_sigma = 1.0 if math.isinf(first) else first * self._scalars[0].c_in
+        self._begin_index, self._index, self._given = None, None, None
+
+    def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
+        """Latents as the network takes them: as they are."""
+        return sample
+
+    def start(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Noise of the seeds [N, *shape of a row], for a pipeline's ``latents=``."""
+        return self.noise.start(self._seeds(shape[0]), shape[1:], dtype)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Any,
+        sample: Tensor,
+        eta: float = 0.0,
+        use_clipped_model_output: bool = False,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped | tuple[Tensor]:
+        """The latents of the next evaluation, or the image's after the last.
+
+        Args:
+            model_output: of the network at ``timestep`` for ``sample`` [N, *shape], guided; the
+                second half of twice as many channels is a variance, and left out.
+            sample: what the last call returned. Changed by the pipeline, it is taken as it is,
+                where a step begins.
+        """
+        if eta:
+            raise InputError(f"eta={eta}: belongs to the solver here; give DDIM(eta={eta})")
+        index = self._next(timestep)
+        call, at = self._calls[index], self._scalars[index]
+        y = self._state(sample, call, at, index, generator)
+        output = model_output[:, : sample.shape[1]].to(y.dtype)
+        walk = self._walking()
+        walk.answer(at.c_skip * y + at.c_out * output)
+        self._index = index + 1
+        self._given = self._latents().to(sample.dtype)
+        return Stepped((self._given,)) if return_dict else (self._given,)
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """x_t = c_in (x_0 + r n) at one of ``timesteps`` for all rows, n at infinity."""
+        index = self._index_of(float(timesteps.reshape(-1)[0]), 0)
+        at, level = self._scalars[index], self._calls[index].level
+        if math.isinf(level):
+            return noise
+        return at.c_in * (original_samples + level * noise)
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """``add_noise`` by the name that pipelines of flows have for it."""
+        return self.add_noise(sample, noise, timestep)
+
+    def __repr__(self) -> str:
+        grid = "the model's grid" if self.grid is None else type(self.grid).__name__
+        return f"SolverScheduler({type(self.solver).__name__}, {grid})"
+
+    def _own_grid(self, n: int, sigmas: Sequence[float] | None, mu: float | None) -> TimeGrid:
+        """The model's own, at the shift and the levels that the pipeline asks for."""
+        grid = self.facts.grid
+        if grid is None:
+            raise InputError(
+                "grid: the model brings none; choose one, SolverScheduler(solver, grid)"
+            )
+        if not isinstance(grid, FlowShift) or (sigmas is None and mu is None):
+            return grid
+        shift = grid.shift if mu is None else math.exp(mu)
+        if sigmas is None:
+            return FlowShift(shift, grid.timesteps, grid.lay)
+        t = torch.as_tensor(sigmas, dtype=torch.float64)
+        t = shift * t / (1 + (shift - 1) * t)
+        return Explicit([*(t / (1 - t)).tolist(), 0.0])
+
+    def _check(self, grid: TimeGrid) -> None:
+        low, high = self.facts.sigma_min, self.facts.sigma_max
+        if grid.sigma_min < low * (1 - CLOSE) or grid.sigma_max > high * (1 + CLOSE):
+            raise InputError(
+                f"grid: levels {grid.sigma_min:.4g} .. {grid.sigma_max:.4g} are beyond those that "
+                f"the network was trained on, {low:.4g} .. {high:.4g}; give "
+                f"{type(grid).__name__}(sigma_min={low:.4g}, sigma_max={high:.4g}), or no grid"
+            )
+        if self.facts.flow and not grid.from_infinity and not math.isinf(grid.sigma_max):
+            raise InputError(
+                f"grid: begins at noise level {grid.sigma_max:.4g}, and a pipeline of a flow with "
+                "the noise itself; give FlowShift(shift=3.0), levels that begin with inf, or none"
+            )
+
+    def _at(self, level: float) -> Scalars:
+        return self.facts.parameterization.scalars(level)
+
+    def _seeds(self, rows: int) -> list[int]:
+        given = self.seeds
+        if given is None:
+            raise InputError("seeds: none were given; SolverScheduler(solver, grid, seeds=0)")
+        if isinstance(given, int):
+            given = range(given, given + rows)
+        seeds = checked_seeds(given)
+        if len(seeds) != rows:
+            raise InputError(f"seeds: {len(seeds)} for a batch of {rows}; give one a row")
+        return seeds
+
+    def _noise(self, sample: Tensor, dtype: torch.dtype, generator: Generators) -> Noise:
+        rows, shape = len(sample), sample.shape[1:]
+        if self.seeds is not None:
+            return self.noise.batch(self._seeds(rows), shape, dtype, sample.device)
+        draw = drawn_by(generator, sample)
+        return HostNoise(lambda t, s: draw(t, s).to(dtype), rows)
+
+    def _index_of(self, timestep: float, first: int) -> int:
+        """The first call at ``timestep`` from ``first`` on."""
+        slack = CLOSE * len(self)
+        for index in range(first, len(self._calls)):
+            if abs(self._scalars[index].c_noise - timestep) <= slack:
+                return index
+        raise InputError(
+            f"timestep={timestep:g}: none of those that set_timesteps made; give one of "
+            "scheduler.timesteps, in their order"
+        )
+
+    def _walking(self) -> Walk:
+        if self._walk is None:
+            raise InputError("step: call set_timesteps(num_inference_steps) first")
+        return self._walk
+
+    def _next(self, timestep: Any) -> int:
+        """The number of the call that ``timestep`` is of; InputError out of turn."""
+        self._walking()
+        told = float(timestep.reshape(-1)[0] if isinstance(timestep, Tensor) else timestep)
+        if self._index is not None:
+            if self._index < len(self._calls):
+                wanted = self._scalars[self._index].c_noise
+                if abs(told - wanted) <= CLOSE * len(self):
+                    return self._index
+            if self._index < len(self._calls) or told != float(self.timesteps[0]):
+                raise InputError(
+                    f"timestep={told:g}: call {self._index} of this walk is another; go through "
+                    "scheduler.timesteps in their order, or call set_timesteps again"
+                )
+        if self._begin_index:
+            return self._begin_index
+        return self._index_of(told, 0)
+
+    def _state(
+        self, sample: Tensor, call: Call, at: Scalars, index: int, generator: Generators
+    ) -> Tensor:
+        """y of the call: the walk's own, or the pipeline's where it begins or changed something."""
+        wide = torch.promote_types(sample.dtype, torch.float32)
+        walk = self._walking()
+        if self._index is None:
+            noise = self._noise(sample, wide, generator)
+            self._begun(sample.to(wide) / at.c_in, index, noise)
+        elif self._given is None or not torch.equal(sample, self._given):
+            if not call.begins:
+                raise InputError(
+                    "sample: changed in the midst of a step; change it where a step begins, or "
+                    "take a solver with one evaluation a step"
+                )
+            walk.move(sample.to(wide) / at.c_in)
+        assert walk.question is not None
+        return walk.question.y
+
+    def _begun(self, y: Tensor, index: int, noise: Noise) -> None:
+        """The walk at call ``index`` with state y, which is n at infinity."""
+        walk = self._walking()
+        if index:
+            step = sum(call.begins for call in self._calls[:index]) - walk.grid.from_infinity
+            walk.begin_at(step, y, noise)
+            return
+        level = self._calls[0].level
+        walk.begin(y if math.isinf(level) else y / level, noise)
+
+    def _latents(self) -> Tensor:
+        """What the pipeline holds: of the next question, or the image."""
+        walk = self._walking()
+        if walk.question is None:
+            assert walk.image is not None
+            return walk.image
+        return self._scalars[self._index or 0].c_in * walk.question.y
+
+
+def _grid(grid: Any) -> TimeGrid | None:
+    """An object; of a name, or of noise levels."""
+    if grid is None or isinstance(grid, TimeGrid):
+        return grid
+    plain = getattr(grid, "tolist", lambda: grid)()
+    if isinstance(plain, list | tuple):
+        return Explicit([float(level) for level in plain])
+    made: TimeGrid = groups.resolve("grid", grid)
+    return made

@@ -61,6 +61,7 @@ _MODULES = {
     "KarrasPreconditioning ScorePrediction VPrediction",
     "guidance": "Auto ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD "
     "Threshold",
+    "hosts.k_sampler": "KSampler",
     "hosts.scheduler": "SolverScheduler",
     "metrics.energy": "Energy",
     "metrics.extractors.cnn": "CnnExtractor",

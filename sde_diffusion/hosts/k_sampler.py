@@ -1,0 +1,171 @@
+"""Any solver of this package where a host calls k-diffusion's ``sample(model, x, sigmas, ...)``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config import groups
+from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.errors import InputError
+from sde_diffusion.hosts.noise import HostNoise, drawn_by
+from sde_diffusion.process.grids import Explicit
+from sde_diffusion.process.noise import Noise, NoiseSource, Seeds, checked_seeds
+from sde_diffusion.process.sde import EDM, Marginal
+from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.step import Ask
+
+Callback = Callable[[dict[str, Any]], None]
+NoiseSampler = Callable[[Tensor, Tensor], Tensor]
+
+
+class KSampler:
+    """``KSampler(UniPC(3))(model, x, sigmas)``, for hosts such as ComfyUI.
+
+    ``model(x, sigma, **extra_args)`` answers the denoised image for x = x_0 + sigma n [N, *shape]
+    and sigma [N]; the walk goes along ``sigmas``, and where they end in 0 the last one above it is
+    denoised, so that n levels above 0 are n evaluations of a solver with one a step.
+
+    Args:
+        solver: of fixed steps, by object or name.
+        flow: sigma is t in 0 .. 1 and x = (1 - t) x_0 + t n, as for models of flows; k-diffusion's
+            own x else.
+        seeds: one a row, or the first of consecutive ones, of what a solver draws; None: the
+            host's ``noise_sampler``, or else torch's global generator.
+        noise: how seeds become noise.
+    """
+
+    def __init__(
+        self,
+        solver: Any,
+        *,
+        flow: bool = False,
+        seeds: int | Sequence[int] | None = None,
+        noise: NoiseSource | None = None,
+    ) -> None:
+        self.solver: Solver = groups.resolve("solver", solver)
+        if self.solver.adaptive:
+            raise InputError(
+                f"solver={type(self.solver).__name__}: chooses its own levels, and a host gives "
+                "them; take one of fixed steps, UniPC(3), say"
+            )
+        self.flow, self.seeds, self.noise = flow, seeds, noise or Seeds()
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Callable[..., Tensor],
+        x: Tensor,
+        sigmas: Tensor,
+        extra_args: Mapping[str, Any] | None = None,
+        callback: Callback | None = None,
+        disable: bool | None = None,
+        noise_sampler: NoiseSampler | None = None,
+    ) -> Tensor:
+        """x [N, *shape] at sigmas[0] -> x at sigmas[-1].
+
+        Args:
+            sigmas: falling levels [n + 1]. extra_args: for each call of the model.
+            callback: hears ``{"x", "i", "sigma", "sigma_hat", "denoised"}`` at each level.
+            disable: no progress bar. noise_sampler(sigma, next): normals of a step.
+        """
+        told = [float(sigma) for sigma in sigmas]
+        levels = [_of_flow(t) for t in told] if self.flow else told
+        scale = 1 / (1 + levels[0]) if self.flow and levels[0] < math.inf else 1.0
+        with tqdm(total=sum(level > 0 for level in levels), disable=disable) as bar:
+            hears = _Hears(callback, told, bar)
+            host = HostDenoiser(model, extra_args or {}, self.flow, hears, x.shape[1:])
+            noise = self._noise(x, noise_sampler)
+            y = self._walked(host, x / scale, levels, noise)
+        end = levels[-1]
+        return y / (1 + end) if self.flow else y
+
+    def _walked(self, host: HostDenoiser, y: Tensor, levels: list[float], noise: Noise) -> Tensor:
+        """y at the first level -> y at the last."""
+        if len(levels) == 2 and levels[1] == 0:
+            return host(y, torch.tensor(levels[0], dtype=torch.float64))
+        grid, sde = Explicit(levels), EDM()
+        times = grid.times(sde, len(grid.walked) - 1)
+        ask = Ask(sde, host, None, after=int(grid.to_zero))
+        if grid.from_infinity:
+            y = sde.perturb(ask.noise_denoised(y), times[0], y)
+
+        def observe(at: Marginal, state: Tensor) -> None:
+            host.hears.begins = True
+
+        y = self.solver.solve(ask, y, times, noise, observe)
+        return ask.denoise(y, ask.at(float(times[-1]))) if grid.to_zero else y
+
+    def _noise(self, x: Tensor, sampler: NoiseSampler | None) -> Noise:
+        if self.seeds is not None:
+            given = self.seeds
+            given = range(given, given + len(x)) if isinstance(given, int) else given
+            seeds = checked_seeds(given)
+            if len(seeds) != len(x):
+                raise InputError(f"seeds: {len(seeds)} for a batch of {len(x)}; give one a row")
+            return self.noise.batch(seeds, x.shape[1:], x.dtype, x.device)
+        if sampler is None:
+            return HostNoise(drawn_by(None, x), len(x))
+        return HostNoise(lambda t, s: sampler(torch.tensor(t), torch.tensor(s)).to(x), len(x))
+
+
+class _Hears:
+    """A callback, once at each level: at the first evaluation after a step."""
+
+    def __init__(self, callback: Callback | None, sigmas: list[float], bar: Any) -> None:
+        self.callback, self.sigmas, self.bar = callback, sigmas, bar
+        self.begins, self.i = True, 0
+
+    def __call__(self, x: Tensor, sigma: Tensor, denoised: Tensor) -> None:
+        if not self.begins:
+            return
+        if self.callback is not None:
+            at = {"sigma": sigma, "sigma_hat": sigma, "denoised": denoised}
+            self.callback({"x": x, "i": self.i, **at})
+        self.begins, self.i = False, self.i + 1
+        self.bar.update()
+
+
+@final
+class HostDenoiser(CountedDenoiser):
+    """D(y, r) = model(x, sigma), in the host's own scale.
+
+    Args:
+        model: of the host. extra_args: for each call. flow: its x is (1 - t) x_0 + t n.
+        hears: of each level. shape: of a row.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Tensor],
+        extra_args: Mapping[str, Any],
+        flow: bool,
+        hears: _Hears,
+        shape: Sequence[int],
+    ) -> None:
+        super().__init__(tuple(shape), 0.0, math.inf)
+        self.model, self.extra_args, self.flow, self.hears = model, extra_args, flow, hears
+
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        level = float(sigma)
+        t = level
+        if self.flow:
+            t = 1.0 if math.isinf(level) else level / (1 + level)
+            x = x if math.isinf(level) else x / (1 + level)
+        told = torch.full((len(x),), t, dtype=x.dtype, device=x.device)
+        answer = self.model(x, told, **self.extra_args)
+        self.hears(x, told[0], answer)
+        return answer
+
+
+def _of_flow(t: float) -> float:
+    """sigma / alpha of x = (1 - t) x_0 + t n; InputError for a t that is none."""
+    if not 0 <= t <= 1:
+        raise InputError(f"sigmas={t:g}: those of a flow are t in 0 .. 1; leave flow=True out")
+    return math.inf if t == 1 else t / (1 - t)

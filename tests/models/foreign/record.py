@@ -87,7 +87,8 @@ def edm() -> None:
             extra["heun"] = edm_sampler(net, latents, hot[:2], num_steps=6).float()
             noise = Replay(3)
             extra["churn"] = edm_sampler(
-                net, latents, hot[:2], num_steps=6, S_churn=2, S_min=0.05, S_max=50, S_noise=1.003,
+                net, latents, hot[:2], num_steps=18, S_churn=4, S_min=0.05, S_max=50,
+                S_noise=1.003,
                 randn_like=lambda x, noise=noise: noise(x.shape).to(x),
             ).float()  # fmt: skip
         facts = {"class": kind, "kwargs": kwargs, "shapes": shapes}
@@ -143,10 +144,10 @@ def adm() -> None:
 
 
 def _samples(sampling: Any, sde: Any, net: nn.Module, ve: bool) -> dict[str, Tensor]:
-    """Of the predictor-corrector of the family's configuration."""
+    """Of the predictor-corrector of the family's configuration, and of the probability flow."""
     shape = (2, 3, SIDE, SIDE)
-    start, draws = Replay(2)(shape), Replay(3)
-    sde.prior_sampling = lambda _: start * (50 if ve else 1)
+    start, draws = Replay(2)(shape) * (50 if ve else 1), Replay(3)
+    sde.prior_sampling = lambda _: start
     torch.randn_like = lambda x: draws(x.shape)
     predictor = sampling.ReverseDiffusionPredictor if ve else sampling.EulerMaruyamaPredictor
     corrector = sampling.LangevinCorrector if ve else sampling.NoneCorrector
@@ -155,7 +156,10 @@ def _samples(sampling: Any, sde: Any, net: nn.Module, ve: bool) -> dict[str, Ten
         eps=1e-5 if ve else 1e-3, device="cpu",
     )  # fmt: skip
     drawn, _ = pc(net)
-    return {"pc": drawn}
+    ode = sampling.get_ode_sampler(
+        sde, shape, lambda x: x, rtol=1e-6, atol=1e-6, eps=1e-5 if ve else 1e-3, device="cpu"
+    )  # fmt: skip
+    return {"pc": drawn, "ode": ode(net, start)[0]}
 
 
 @torch.no_grad()
@@ -213,9 +217,7 @@ def score_sde() -> None:
                 + 0.5 * x * (1 + 4 * sde.marginal_prob(x, t)[1][:, None, None, None] ** 2).sqrt()
             )
         score = mutils.get_score_fn(sde, net, continuous=True)(x, t)
-        samples: dict[str, Tensor] = {}
-        if family == "vp":
-            samples = _samples(sampling, sde, net, ve)
+        samples = _samples(sampling, sde, net, ve)
         trained = [n for n, p in net.named_parameters() if p.requires_grad]
         facts = {"family": family, "shapes": shapes, "trained": trained, "quiet": last}
         save(name, facts, kept, t=t, score=score, **samples)

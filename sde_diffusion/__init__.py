@@ -56,7 +56,7 @@ _MODULES = {
     "data.shapes.source": "Shapes",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
-    "denoisers.convention": "Convention",
+    "denoisers.convention": "Convention DiscreteTime StraightPath",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
     "guidance": "Auto ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled TMPD "

@@ -15,11 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
 
 # What a refusal calls the label function of a parameterization.
 KEY = "parameterization.label"
+# What labels call the schedules of ``Timesteps``; the betas that are given replace theirs.
+SCHEDULES = {
+    "linear": "linear",
+    "scaled_linear": "scaled_linear",
+    "cosine": "squaredcos",
+    "sigmoid": "sigmoid",
+    "given": "linear",
+}
 
 
 class LevelLabel(Component, ABC):
@@ -84,7 +93,8 @@ class StepLabel(LevelLabel):
 
     Args:
         schedule: ``linear`` or ``scaled_linear`` (linear in sqrt beta) from ``beta_start`` to
-            ``beta_end``, ``cosine`` (arXiv:2102.09672, eq. 17, beta <= 0.999), or ``given``.
+            ``beta_end``, ``cosine`` (arXiv:2102.09672, eq. 17, beta <= 0.999), ``sigmoid``, or
+            ``given``.
         steps: T. betas: of ``given``.
         dtype: in which its authors multiply, float32 or float64.
         zero_snr: whether sqrt a is shifted and scaled so that the last is 0 (arXiv:2305.08891).
@@ -100,57 +110,31 @@ class StepLabel(LevelLabel):
         dtype: str = "float64",
         zero_snr: bool = False,
     ) -> None:
-        if schedule not in ("linear", "scaled_linear", "cosine", "given"):
-            raise InputError(
-                f"{KEY}.schedule={schedule}: choose one of linear, scaled_linear, cosine, given"
-            )
+        if schedule not in SCHEDULES:
+            raise InputError(f"{KEY}.schedule={schedule}: choose one of {', '.join(SCHEDULES)}")
         if dtype not in ("float32", "float64"):
             raise InputError(f"{KEY}.dtype={dtype}: choose float32 or float64")
-        if not 2 <= steps <= 100_000 or not 0 < beta_start <= beta_end < 1:
-            raise InputError(
-                f"{KEY}.steps={steps}, beta_start={beta_start}, beta_end={beta_end}: give 2 to "
-                "100000 steps and 0 < beta_start <= beta_end < 1"
-            )
-        if (schedule == "given") != bool(len(betas)) or any(not 0 < b <= 1 for b in betas):
+        if (schedule == "given") != bool(len(betas)):
             raise InputError(
                 f"{KEY}.betas: give numbers in 0 .. 1, with label.schedule=given alone"
             )
-        self.schedule, self.beta_start, self.beta_end = schedule, beta_start, beta_end
-        self.steps, self.betas, self.zero_snr = steps, betas, zero_snr
-        self.dtype: torch.dtype = getattr(torch, dtype)
+        kind, trained = SCHEDULES[schedule], list(betas) or None
+        self.table = Timesteps(kind, beta_start, beta_end, steps, trained, zero_snr, dtype)
 
-    @cached_property
+    @classmethod
+    def of(cls, table: Timesteps) -> StepLabel:
+        """Of levels that are made already."""
+        label = cls()
+        label.table = table
+        return label
+
+    @property
     def sigmas(self) -> Tensor:
-        """sigma of each step, float64 [T], increasing; the last is infinite under ``zero_snr``."""
-        a = torch.cumprod(1 - self._betas(), 0)
-        if self.zero_snr:
-            root = a.sqrt()
-            root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
-            a = root**2
-        a = a.double()
-        return ((1 - a) / a).sqrt()
-
-    def _betas(self) -> Tensor:
-        low, high, n = self.beta_start, self.beta_end, self.steps
-        if self.schedule == "given":
-            return torch.tensor(list(self.betas), dtype=self.dtype)
-        if self.schedule == "cosine":
-            k = torch.arange(n + 1, dtype=torch.float64) / n
-            a = torch.cos((k + 0.008) / 1.008 * math.pi / 2) ** 2
-            return (1 - a[1:] / a[:-1]).clamp(max=0.999).to(self.dtype)
-        if self.schedule == "linear":
-            return torch.linspace(low, high, n, dtype=self.dtype)
-        return torch.linspace(low**0.5, high**0.5, n, dtype=self.dtype) ** 2
+        """sigma of each step, float64 [T], increasing; finite, also where the last is not."""
+        return self.table.sigmas
 
     def __call__(self, sigma: Tensor) -> Tensor:
-        table = self.sigmas
-        s = sigma.double().cpu().clamp(table[0], table[-1]).contiguous()
-        upper = torch.searchsorted(table, s).clamp(1, len(table) - 1)
-        low, high = table[upper - 1], table[upper]
-        share = (s / low).log() / (high / low).log()
-        # Below an infinite level: equal in arctan sigma.
-        turned = (s.atan() - low.atan()) / (math.pi / 2 - low.atan())
-        return (upper - 1 + torch.where(high.isinf(), turned, share)).to(sigma.device)
+        return self.table.number(sigma)
 
 
 class NearestLabel(LevelLabel):

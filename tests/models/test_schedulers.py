@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from sde_diffusion.denoisers.timesteps import DiscreteTime, StraightPath, Timesteps
+from sde_diffusion.denoisers.convention import DiscreteTime, StraightPath
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.schedulers import SOLVERS, read_schedule
 from sde_diffusion.process.sde import EDM

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import sde_diffusion as sd
-from sde_diffusion.denoisers.timesteps import DiscreteTime, StraightPath
+from sde_diffusion.denoisers.convention import DiscreteTime, StraightPath
 from sde_diffusion.face.model import Model
 from sde_diffusion.process.sde import VP
 from sde_diffusion.process.timesteps import FlowShift

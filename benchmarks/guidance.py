@@ -75,12 +75,13 @@ METHODS = {
 def cell(d: int, name: str, calls: int) -> dict[str, Any]:
     """Distances from both laws of N samples, the same noise in every cell."""
     method = METHODS[name]
-    made = Sampler.build(
-        EDM(), guided(mixture(d), method.guidance(d)), method.solver(), Karras()
-    )
+    made = Sampler.build(EDM(), guided(mixture(d), method.guidance(d)), method.solver(), Karras())
     cost = made.denoiser.cost if made.solver.asks_empty is False else made.solver.evaluations
     nfe = cost * (calls - method.still)
-    drawn = made.sample(Request(range(n := N if d < 100 else N // 2), nfe, asked(n)), Execution(BATCH, torch.float64))
+    drawn = made.sample(
+        Request(range(n := N if d < 100 else N // 2), nfe, asked(n)),
+        Execution(BATCH, torch.float64),
+    )
     found = {"nfe": drawn.nfe, "calls": calls, "others": others(drawn.x)}
     targets = {"conditional": (1.0, 1.0), "tilted": (SCALE, 1.0)}
     if name.startswith("auto"):
@@ -95,9 +96,7 @@ def floors() -> dict[str, Any]:
     laws = {"p(x \\| c) itself": 1.0, "tilted itself": SCALE}
     return {
         name: {
-            target: asdict(
-                distance(exact(2, scale, 1.0, N, 2), exact(2, to, 1.0, REFERENCE, 1))
-            )
+            target: asdict(distance(exact(2, scale, 1.0, N, 2), exact(2, to, 1.0, REFERENCE, 1)))
             for target, to in (("conditional", 1.0), ("tilted", SCALE))
         }
         for name, scale in laws.items()

@@ -49,8 +49,7 @@ def settings() -> dict[str, list[Setting]]:
         (f"{scale:g}", {"solver": APGMomentum(DPMpp2M(), scale)}) for scale in SCALES
     ]
     kinds["CFG-Zero*, ddim"] = [
-        (f"{scale:g}", {"solver": CFGZero(DDIM(), scale), "nfe": 2 * CALLS - 2})
-        for scale in SCALES
+        (f"{scale:g}", {"solver": CFGZero(DDIM(), scale), "nfe": 2 * CALLS - 2}) for scale in SCALES
     ]
     kinds["CFG++, ddim"] = [
         (f"{scale:g}", {"solver": CFGpp(DDIM(), scale)}) for scale in (0.2, 0.3, 0.4, 0.6)

@@ -106,8 +106,8 @@ def section() -> list[str]:
     return [
         "## On digits",
         f"The shipped model, labels in rotation, {CALLS} guided calls (unguided, as many "
-        f"evaluations as calls). The scale of each is the best of those tried on {CHOOSING} seeds; "
-        f"the numbers are of {JUDGING} others, the same noise for all, the intervals of differences "
-        "hold together.",
+        f"evaluations as calls). The scale of each is the best of those tried on {CHOOSING} "
+        f"seeds; the numbers are of {JUDGING} others, the same noise for all, the intervals of "
+        "differences hold together.",
         render.markdown(head, cells),
     ]

@@ -20,6 +20,7 @@ SPLITS = {"train", "training", "test", "val", "valid", "validation"}
 MAX_BYTES = 64 * 2**20
 MAX_FOLDERS = 100_000
 # Others unpack without a bound on what a piece becomes.
+TEXTS = {".txt", ".csv", ".jsonl", ".ndjson"}  # which may hold captions
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -29,7 +30,7 @@ class Members:
 
     Attributes:
         names: of the images, with / between, sorted.
-        read: the content of one; what it raises is why it is broken.
+        read: the content of one, or of a text beside them; what it raises is why it is broken.
         skipped: how many other files there are, by what they are.
         stored: bytes of the files, all together.
     """
@@ -126,6 +127,7 @@ def _walk(root: Path, where: str, skipped: Counter[str]) -> Iterator[tuple[str, 
 def _of_zip(root: Path, where: str) -> Members:
     archive = zipfile.ZipFile(root)
     held, skipped = dict[str, zipfile.ZipInfo](), Counter[str]()
+    texts = dict[str, zipfile.ZipInfo]()
     for info in archive.infolist():
         # Some packers of Windows part folders so.
         name = info.filename.replace("\\", "/")
@@ -133,6 +135,8 @@ def _of_zip(root: Path, where: str) -> Members:
             continue
         if why := _why_not(name):
             skipped[why] += 1
+            if why in TEXTS:
+                texts[name] = info
             continue
         if name in held:
             raise InputError(f"{where}: holds {name} twice; pack each image once")
@@ -141,7 +145,7 @@ def _of_zip(root: Path, where: str) -> Members:
         held[name] = info
 
     def read(name: str) -> bytes:
-        info = held[name]
+        info = held[name] if name in held else texts[name]
         if info.flag_bits & 1:
             raise ValueError("encrypted; unpack the archive with its password")
         if info.compress_type not in METHODS:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.captions import BESIDE, captions_of
 from sde_diffusion.data.files import SUFFIXES, Members, class_folders, members
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
@@ -41,6 +42,8 @@ class ImageFolder(DataSource):
         classes: names of the class folders in the order of labels; null: those found, sorted.
         fit: of images that are not square, to ``size``: ``squash`` them, ``crop`` the middle, or
             ``pad`` with black.
+        captions: ``txt``, for a NAME.txt beside each image, or a CSV or JSONL file of file names
+            and texts; null: none.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class ImageFolder(DataSource):
         on_error: str = "refuse",
         classes: Sequence[str] | None = None,
         fit: str = "squash",
+        captions: str | None = None,
     ) -> None:
+        self.captions = captions
         self.path, self.split, self.size, self.grey = path, split, size, grey
         self.on_error, self.classes, self.fit = on_error, classes, fit
 
@@ -68,6 +73,7 @@ def image_folder(
     on_error: str = "refuse",
     classes: Sequence[str] | None = None,
     fit: str = "squash",
+    captions: str | None = None,
     key: str = "data.path",
     stored: bool = False,
 ) -> ImageSet:
@@ -86,6 +92,7 @@ def image_folder(
         classes: names of the folders that images lie in, in the order of their labels; null:
             those that are found, sorted.
         fit: of images that are not square: ``squash``, ``crop`` or ``pad``.
+        captions: ``txt``, or a file, see ``captions_of``.
         key: the config key that error messages name.
         stored: one channel if all images are stored as grey.
     """
@@ -104,6 +111,10 @@ def image_folder(
     if any(folders) and not all(folders):
         names, folders = _without_stray(names, folders, reading)
 
+    texts = () if captions is None else captions_of(captions, there, path, names)
+    if captions == BESIDE:
+        there.skipped.pop(".txt", None)
+
     def read(name: str) -> Picture:
         return decode(there.read(name), size, "L" if grey else "RGB", fit)
 
@@ -114,12 +125,13 @@ def image_folder(
         images = images[:, :1].contiguous()
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
     notes = (*reading.notes(), *_left(there))
+    said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
-        return ImageSet(images, None, 0, name, notes=notes)
+        return ImageSet(images, None, 0, name, notes=notes, captions=said)
     known = sorted(set(kept)) if classes is None else list(classes)
     labels = torch.tensor([known.index(folder) for folder in kept])
-    return ImageSet(images, labels, len(known), name, tuple(known), notes)
+    return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
 
 
 def _below(there: Members, prefix: str, where: str, split: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.captions import checked
 from sde_diffusion.data.folder import Reading, on_error_choice
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import Picture, fit_choice, picture, size_choice
@@ -25,7 +26,7 @@ class HuggingFace(DataSource):
         config: which of its configurations; null: the default.
         split: ``train``, or whatever its splits are called; ``test`` stands for ``held_out``.
         held_out: what the data set calls its held-out split: ``validation``, say.
-        image, label: names of the columns; a null ``label`` leaves labels out.
+        image, label, captions: names of the columns; a null ``label`` or ``captions`` is left out.
         size: resize to size x size with PIL's antialiased Lanczos filter; null: all images must
             have one size.
         grey: one channel in place of three.
@@ -45,7 +46,9 @@ class HuggingFace(DataSource):
         grey: bool = False,
         on_error: str = "refuse",
         fit: str = "squash",
+        captions: str | None = None,
     ) -> None:
+        self.captions = captions
         on_error_choice(on_error)
         size_choice(size)
         fit_choice(fit, size)
@@ -55,16 +58,21 @@ class HuggingFace(DataSource):
 
     def load(self) -> ImageSet:
         rows = _opened(self.name, self.config, self.split, f"data.name={self.name}")
-        for key, column in (("image", self.image), ("label", self.label)):
+        for key, column in (
+            ("image", self.image),
+            ("label", self.label),
+            ("captions", self.captions),
+        ):
             if column is not None and column not in rows.column_names:
                 raise InputError(
                     f"data.{key}={column}: {self.name} has the columns {rows.column_names}"
                 )
         reading = self._pictures(rows)
         images, kept, notes = reading.images(), reading.kept, tuple(reading.notes())
+        texts = self._captions(rows, kept)
         shown = f"{self.name.rsplit('/', 1)[-1]}-{self.split}"
         if self.label is None:
-            return ImageSet(images, None, 0, shown, notes=notes)
+            return ImageSet(images, None, 0, shown, notes=notes, captions=texts)
         values = list(rows[self.label])
         if not all(type(value) is int and value >= 0 for value in values):
             raise InputError(
@@ -72,7 +80,21 @@ class HuggingFace(DataSource):
             )
         names = getattr(rows.features[self.label], "names", None)
         classes = len(names) if names else max(values) + 1
-        return ImageSet(images, torch.tensor(values)[kept], classes, shown, notes=notes)
+        labels = torch.tensor(values)[kept]
+        return ImageSet(images, labels, classes, shown, notes=notes, captions=texts)
+
+    def _captions(self, rows: Any, kept: list[int]) -> tuple[str, ...]:
+        """The texts of the column ``captions``, of several of an image the first."""
+        if self.captions is None:
+            return ()
+        column, texts = list(rows[self.captions]), []
+        for k in kept:
+            text = column[k][0] if isinstance(column[k], list) and column[k] else column[k]
+            where = f"data.captions={self.captions}: row {k} of {self.split}"
+            if not isinstance(text, str):
+                raise InputError(f"{where} is no text; give a column of sentences, or null")
+            texts.append(checked(text, where))
+        return tuple(texts)
 
     def _pictures(self, rows: Any) -> Reading:
         """The images of all rows that are whole."""

@@ -10,7 +10,7 @@ from typing import Any
 from sde_diffusion.config.options import Options
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
-from sde_diffusion.face.components import by_name, extractor_for, image_shape, opened_model
+from sde_diffusion.face.components import by_name, data_of, extractor_for, image_shape, opened_model
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import reference_set
 from sde_diffusion.face.results import Results
@@ -40,6 +40,7 @@ def compare(
     extractor: Any = None,
     metrics: Any = ("kid", "prdc"),
     label: Any = "all",
+    prompts: str | Path | None = None,
     sde: Any = "edm",
     grid: Any = None,
     guidance: Any = (),
@@ -67,9 +68,11 @@ def compare(
         n: number of images, or several, which are prefixes of one generation.
         reference: real images: a tensor or array [N, C, H, W], a folder, .zip, .npz, a data set, a
             ``ReferenceSet`` or its file; None: what is shipped for the extractor.
-        extractor: of the features; None: by the shape of the images, ``mnist-cnn`` for MNIST's.
+        extractor: of the features; None: by the model's data and the shape of the images,
+            ``mnist-cnn`` for MNIST's.
         metrics: beside the Frechet distance.
         label: a class, ``"all"`` (seed mod classes), one an image, or None.
+        prompts: a file of sentences, one a line, for the images in turn.
         sde, guidance, noise, denoise_last: of all samplers, as for ``Model.sampler``.
         grid: one for all, in place of each solver's own.
         repeats: blocks of seeds, each of the largest ``n``. seed: of the first image.
@@ -96,11 +99,12 @@ def compare(
         dtype=str(values.state_dtype(dtype)).removeprefix("torch."),
         device=str(usable_device(str(device))),
         animation=values.truth("animation", animation),
+        prompts=None if prompts is None else str(prompts),
     )
     entries = entered(shared, design, {"": opened}, listed(solvers), budgets(nfe))
     if grid is not None and all(entry.sampler.solver.grid for entry in entries):
         raise InputError("grid: each of these solvers has a grid of its own; leave it out")
-    judge = extractor_for(fields, extractor, image_shape(opened))
+    judge = extractor_for(fields, extractor, image_shape(opened), data_of(opened))
     measures = fields.several("metric", metrics, "metrics")
     judged = reference_set(reference, judge), measures
     asked = _asked(design, entries) | {"precision": opened.arithmetic}

@@ -36,14 +36,21 @@ def image_shape(model: OpenedModel) -> tuple[int, ...] | None:
     return space.shape if space.kind is Kind.PIXELS and None not in space.pattern else None
 
 
-def extractor_for(options: Options, given: Any, shape: Sequence[int] | None) -> Extractor:
+def data_of(model: OpenedModel) -> str:
+    """The data set, with its split, that a model was trained on; empty where nobody knows."""
+    return "" if model.spec is None else model.spec.data
+
+
+def extractor_for(
+    options: Options, given: Any, shape: Sequence[int] | None, data: str = ""
+) -> Extractor:
     """The extractor of pictures (C, H, W): an object, a name, {name: fields}, or None for the usual
-    one. One that has fields for the shape is told it."""
+    one of ``data``. One that has fields for the shape is told it."""
     fields = options.fields.get("extractor", {})
     if given is None and (fields or shape is None):
         raise InputError("extractor: give one, 'inception', 'random-conv' or 'pixel', say")
     if given is None and shape is not None:
-        given = usual(shape)
+        given = usual(shape, data)
     elif isinstance(given, str):
         given = {given: fields}
     elif fields:

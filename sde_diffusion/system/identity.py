@@ -29,7 +29,8 @@ ORDERED, ORDER = ("guidance", "augment"), "order"
 RETIRED: dict[str, dict[str, Any]] = {"Brownian": {"t_max": 100.0}}
 # Fields that components have got since, with the values that change nothing: digests are without.
 ADDED: dict[str, dict[str, Any]] = {
-    "ImageFolder": {"fit": "squash"}, "HuggingFace": {"fit": "squash"},
+    "ImageFolder": {"fit": "squash", "captions": None},
+    "HuggingFace": {"fit": "squash", "captions": None},
     "TorchScriptExtractor": {"trust": True},
 }  # fmt: skip
 Self = TypeVar("Self", bound="Component")

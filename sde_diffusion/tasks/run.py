@@ -16,19 +16,23 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config import groups
 from sde_diffusion.config.choices import choice
 from sde_diffusion.config.command import typed
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
+from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.extractors.fitting import usual
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import rank
 from sde_diffusion.system.provenance import machine
@@ -36,6 +40,7 @@ from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 from sde_diffusion.tasks.composed import guided
 
 T = TypeVar("T")
+USUAL = "mnist-cnn"  # the extractor of a config that chooses none
 WISHES = ("label", "prompt", "negative", "layout", "reference")  # what is asked of a model
 # Of the network, whose bfloat16 is twice as fast where the processor has it.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -133,9 +138,22 @@ class Run(Generic[T]):
 
     @cached_property
     def extractor(self) -> Extractor:
-        """The extractor that judges."""
+        """The extractor that judges: where none was chosen, the one of the model's data."""
         extractor: Extractor = build(self.config.extractor, "extractor", Extractor)
-        return extractor
+        if "checkpoint" not in self.config or not self._usual_extractor():
+            return extractor
+        space, spec = self.model.denoiser.space, self.model.spec
+        if space.kind is not Kind.PIXELS or None in space.pattern:
+            return extractor
+        named = usual(space.shape, "" if spec is None else spec.data)
+        fitting: Extractor = groups.resolve("extractor", named)
+        if fitting.identity() != extractor.identity():
+            notice(f"extractor={next(iter(named))}: that of the model's data; none was chosen")
+        return fitting
+
+    def _usual_extractor(self) -> bool:
+        """Whether the config's extractor is the one that stands there by itself."""
+        return plain(self.config.extractor) == dict(groups.node("extractor", USUAL))
 
     @cached_property
     def reference(self) -> ReferenceSet:

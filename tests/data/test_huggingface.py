@@ -82,6 +82,17 @@ def test_columns_sizes_and_grey(served: dict[Any, Table]) -> None:
     assert HuggingFace("s", config="v2").load().classes == 3
 
 
+def test_captions_are_a_column_and_of_several_the_first(served: dict[Any, Table]) -> None:
+    served["s", None, "train"] = told = table()
+    told.columns["text"] = [f"a  dot {i}" for i in range(5)]
+    told.columns["several"] = [[f"first {i}", "second"] for i in range(5)]
+    told.columns["image"][1] = None
+    told.column_names = list(told.columns)
+    read = HuggingFace("s", on_error="skip", captions="text").load()
+    assert read.captions == ("a dot 0", "a dot 2", "a dot 3", "a dot 4")
+    assert HuggingFace("s", on_error="skip", captions="several").load().captions[1] == "first 2"
+
+
 def test_the_held_out_split_by_its_name(served: dict[Any, Table]) -> None:
     served["s", None, "validation"] = table()
     assert HuggingFace("s", split="test", held_out="validation").load().name == "s-validation"
@@ -110,6 +121,8 @@ def test_broken_images_are_refused_or_skipped_by_row(
         ({"label": "class"}, r"^data\.label=class"),
         ({"label": "image"}, r"^data\.label=image: not a column of classes"),
         ({"label": "text"}, r"^data\.label=text: not a column of classes"),
+        ({"captions": "words"}, r"^data\.captions=words: s has the columns"),
+        ({"captions": "label"}, r"^data\.captions=label: row 0 of train is no text; give"),
         ({"on_error": "mend"}, r"^data\.on_error=mend"),
     ],
 )

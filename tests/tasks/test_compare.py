@@ -213,3 +213,35 @@ def test_a_model_of_vectors_is_refused_in_one_line(quick_cli: Run, tmp_path: Pat
     done = quick_cli(*QUICK, "checkpoint=points.safetensors", ok=False)
     assert "checkpoint=points.safetensors: draws vectors" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_is_judged_by_the_features_of_its_data_where_none_are_chosen(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    words = ["compare", "checkpoint=shapes", "samples=[4]", "nfe=[2]", "solvers=[ddim]",
+             "metric=[]", "animation=false"]  # fmt: skip
+    done = quick_cli(*words, "hydra.run.dir=out")
+    assert "extractor=shapes-cnn" in done.stderr
+    facts = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]
+    assert facts["metric"] == "FD[shapes-cnn]"
+    refused = quick_cli(*words, "extractor=cifar-cnn", "hydra.run.dir=other", ok=True)
+    assert "extractor=" not in refused.stderr
+    facts = json.loads((tmp_path / "other" / "results.json").read_text())["provenance"]
+    assert facts["metric"] == "FD[cifar-cnn]"
+
+
+def test_prompts_are_a_file_and_a_part_of_what_a_cell_depends_on(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    words = ["compare", "checkpoint=shapes", "samples=[4]", "nfe=[2]", "solvers=[ddim]",
+             "metric=[]", "animation=false", "hydra.run.dir=out", "prompts=lines.txt"]  # fmt: skip
+    (tmp_path / "lines.txt").write_text("a red circle\n\na large blue square\n")
+    quick_cli(*words)
+    (tmp_path / "lines.txt").write_text("a green circle\n")
+    quick_cli(*words)
+    assert len(list((tmp_path / "out" / "cells").glob("*.safetensors"))) == 2
+    (tmp_path / "lines.txt").write_text("a green elephant\n")
+    assert "does not know elephant" in quick_cli(*words, ok=False).stderr
+    assert "prompts=gone" in quick_cli(*words[:-1], "prompts=gone", ok=False).stderr
+    plain = [*words, "checkpoint=mnist"]
+    assert "takes no prompt" in quick_cli(*plain, ok=False).stderr

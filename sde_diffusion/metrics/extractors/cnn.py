@@ -36,7 +36,7 @@ def _first_extractor(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
 EXTRACTOR = SealedKind(
     "extractor",
     2,
-    "give mnist-cnn, cifar-cnn or a file of 'sde-diffusion extractor'",
+    "give mnist-cnn, cifar-cnn, shapes-cnn or a file of 'sde-diffusion extractor'",
     _first_extractor,
 )
 
@@ -70,7 +70,7 @@ class CnnExtractor(Extractor):
     """Features of a classifier trained here.
 
     Args:
-        file: a shipped extractor (``mnist-cnn``, ``cifar-cnn``) or a file written by
+        file: a shipped extractor (``mnist-cnn``, ``cifar-cnn``, ``shapes-cnn``), or a file of
             ``sde-diffusion extractor``.
     """
 

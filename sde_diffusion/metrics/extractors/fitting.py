@@ -10,17 +10,22 @@ from sde_diffusion.config import groups
 from sde_diffusion.metrics.extractors.random_conv import MIN_SIDE
 
 # Classifiers that are shipped with the statistics of their data.
+OF_DATA = {"shapes": "shapes-cnn"}
 SHIPPED = {(1, 28, 28): "mnist-cnn", (3, 32, 32): "cifar-cnn"}
 MOST_FEATURES = 64
 
 
-def usual(shape: Sequence[int]) -> dict[str, dict[str, Any]]:
+def usual(shape: Sequence[int], data: str = "") -> dict[str, dict[str, Any]]:
     """{name: fields} for images (C, H, W): a shipped classifier, or what needs no training.
+
+    ``data`` is the name of their data set with its split, ``shapes-train``, where it is known.
 
     Random convolutions, or of images under 16 pixels the pixels, averaged over squares until they
     are at most 64.
     """
     c, h, w = shape
+    if (name := data.rpartition("-")[0]) in OF_DATA:
+        return {OF_DATA[name]: {}}
     if tuple(shape) in SHIPPED:
         return {SHIPPED[c, h, w]: {}}
     if min(h, w) >= MIN_SIDE:

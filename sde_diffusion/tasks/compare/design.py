@@ -20,6 +20,7 @@ from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import COMPONENT, identity
 from sde_diffusion.system.names import name_of
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
+from sde_diffusion.tasks.run import prompt_lines
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 # Numbers of evaluations of every solver, or of each by its label.
@@ -35,6 +36,7 @@ class Design:
         seed: of the first image. label: of all cells, as a user says it.
         batch_size, dtype, device: how they are sampled; names of torch's.
         denoise_last: one more denoising at the end. animation: keep how the first images form.
+        prompts: a file of sentences for the images of a block, in turn, one a line; or None.
     """
 
     samples: Annotated[list[int], Within("2 <= samples <= 10000000")]
@@ -46,11 +48,25 @@ class Design:
     dtype: str
     device: str
     animation: bool
+    prompts: str | None
 
     def __post_init__(self) -> None:
         check_dataclass(self)
         if not self.samples:
             raise InputError("samples=[]: give at least one number of images, [500] say")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Of the file ``prompts``."""
+        return () if self.prompts is None else tuple(prompt_lines(self.prompts))
+
+    @property
+    def wishes(self) -> dict[str, Any]:
+        """What is asked of the model for the images of one block."""
+        if not self.sentences:
+            return {"label": self.label}
+        lines = self.sentences
+        return {"label": self.label, "prompt": [lines[k % len(lines)] for k in range(self.most)]}
 
     @property
     def most(self) -> int:
@@ -172,7 +188,7 @@ def usual(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) ->
     calibrated = Choice("calibrated", "solver", "calibrated")
     try:
         shipped = setting.sampler(calibrated, model, design.denoise_last)
-        shipped.solver.check_condition(model.condition({"label": design.label}, design.seeds(0)))
+        shipped.solver.check_condition(model.condition(design.wishes, design.seeds(0)))
         for number in _own(calibrated, nfe):
             shipped.steps(number)
     except InputError:  # made for another model, guidance, condition or number of evaluations

@@ -94,7 +94,9 @@ def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: 
         "batch_size": design.batch_size if sampler.solver.couples_batch else None,
         NOISE: VERSION,
     }
-    cond = model.condition({"label": design.label}, seeds)
+    if design.sentences:
+        depends["prompts"] = digest(design.sentences)
+    cond = model.condition(design.wishes, seeds)
     sampler.solver.check_condition(cond)
     sampler.denoiser.check_condition(cond)
     return Plan(

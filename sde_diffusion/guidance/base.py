@@ -42,6 +42,11 @@ class Guidance(Component, ABC, known_as="guidance"):
         """Of networks of its own, so far."""
         return 0
 
+    @property
+    def backward_passes(self) -> int:
+        """Of networks of its own, so far, one for each row."""
+        return 0
+
     def opened(self, opener: Callable[[str], Denoiser]) -> Guidance:
         """Itself, with the models that it names opened; here, it names none."""
         return self
@@ -62,6 +67,10 @@ class Guided(Wrapper):
     @property
     def evaluations(self) -> int:
         return self.inner.evaluations + self.guidance.evaluations
+
+    @property
+    def backward_passes(self) -> int:
+        return self.inner.backward_passes + self.guidance.backward_passes
 
     @property
     def cost(self) -> int:

@@ -65,7 +65,7 @@ def train_classifier(
             noisy = batch.x_0 + batch.sigma.reshape(-1, 1, 1, 1) * batch.noise
             loss = F.cross_entropy(network(noisy, batch.sigma), batch.cond.parts["label"].value)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     return network.eval().requires_grad_(False)
 

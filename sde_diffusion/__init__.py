@@ -59,7 +59,7 @@ _MODULES = {
     "denoisers.convention": "Convention DiscreteTime StraightPath",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
-    "guidance": "Auto Classifier ClassifierFree Clip DPS Interval MMPS PiGDM Projected Rescaled "
+    "guidance": "Auto ClassifierFree ClassifierGradient Clip DPS Interval MMPS PiGDM Projected Rescaled "
     "TMPD Threshold",
     "hosts.k_sampler": "KSampler",
     "hosts.scheduler": "SolverScheduler",

@@ -3,7 +3,7 @@
 from sde_diffusion.guidance.auto import Auto
 from sde_diffusion.guidance.base import Guidance, Guided, guided
 from sde_diffusion.guidance.cfg import ClassifierFree
-from sde_diffusion.guidance.classifier import Classifier
+from sde_diffusion.guidance.classifier import ClassifierGradient
 from sde_diffusion.guidance.clip import Clip
 from sde_diffusion.guidance.dps import DPS
 from sde_diffusion.guidance.interval import Interval
@@ -15,6 +15,19 @@ from sde_diffusion.guidance.threshold import Threshold
 from sde_diffusion.guidance.tmpd import TMPD
 
 __all__ = [
-    "DPS", "MMPS", "TMPD", "Auto", "Classifier", "ClassifierFree", "Clip", "Guidance", "Guided",
-    "Interval", "PiGDM", "Projected", "Rescaled", "Threshold", "guided",
+    "DPS",
+    "MMPS",
+    "TMPD",
+    "Auto",
+    "ClassifierFree",
+    "ClassifierGradient",
+    "Clip",
+    "Guidance",
+    "Guided",
+    "Interval",
+    "PiGDM",
+    "Projected",
+    "Rescaled",
+    "Threshold",
+    "guided",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from sde_diffusion.system.ranges import Within
 
 
 @final
-class Classifier(Guidance, known_as="guidance.classifier"):
+class ClassifierGradient(Guidance, known_as="guidance.classifier"):
     """D(x) + scale sigma^2 grad log p(c | x, sigma): one evaluation, and one backward pass of the
     classifier, which are counted apart.
 
@@ -48,7 +48,7 @@ class Classifier(Guidance, known_as="guidance.classifier"):
     def backward_passes(self) -> int:
         return self._backward_passes
 
-    def opened(self, opener: Callable[[str], Denoiser]) -> Classifier:
+    def opened(self, opener: Callable[[str], Denoiser]) -> ClassifierGradient:
         if not self.model:
             raise InputError("guidance.classifier.model: give a file of 'sde-diffusion classifier'")
         self.classifier, facts = read_classifier(self.model, "guidance.classifier.model")

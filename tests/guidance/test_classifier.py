@@ -15,7 +15,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import Classifier, ClassifierFree, guided
+from sde_diffusion.guidance import ClassifierFree, ClassifierGradient, guided
 from sde_diffusion.networks.classifier import read_classifier
 from sde_diffusion.tasks import classifier, sample
 
@@ -44,8 +44,8 @@ class Exact(nn.Module):
         return torch.stack(classes, 1)
 
 
-def guide(scale: float, conditional: bool = False) -> Classifier:
-    made = Classifier(scale, "exact", conditional)
+def guide(scale: float, conditional: bool = False) -> ClassifierGradient:
+    made = ClassifierGradient(scale, "exact", conditional)
     made.classifier = Exact()
     return made
 
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_one_line(tiny_model: str, folder: Path, tmp_path: Path
         with pytest.raises(InputError, match=says):
             drawn(tiny_model, tmp_path, *words)
     with pytest.raises(InputError, match="is opened by sample"):
-        Classifier(1.0, "x")(mixture(), X, torch.tensor(0.4, dtype=F64), COND)
+        ClassifierGradient(1.0, "x")(mixture(), X, torch.tensor(0.4, dtype=F64), COND)
     with pytest.raises(InputError, match=r"data=.*no classes to learn"):
         classifier.run(
             compose_task(["task=classifier", "data=shapes", "data.n=4", "data.held_out=4"]),

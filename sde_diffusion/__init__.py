@@ -59,8 +59,8 @@ _MODULES = {
     "denoisers.convention": "Convention DiscreteTime StraightPath",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
-    "guidance": "Auto ClassifierFree ClassifierGradient Clip DPS Interval MMPS PiGDM Projected Rescaled "
-    "TMPD Threshold",
+    "guidance": "Auto ClassifierFree ClassifierGradient Clip DPS Interval MMPS PiGDM Projected "
+    "Rescaled TMPD Threshold",
     "hosts.k_sampler": "KSampler",
     "hosts.scheduler": "SolverScheduler",
     "metrics.energy": "Energy",

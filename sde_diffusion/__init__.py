@@ -52,6 +52,7 @@ _MODULES = {
     "data.huggingface": "HuggingFace",
     "data.mnist": "MNIST",
     "data.npz": "ImageNpz",
+    "data.patches": "Patches",
     "data.scans": "Scans",
     "data.shapes.source": "Shapes",
     "data.toy": "Toy",

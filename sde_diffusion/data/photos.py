@@ -19,19 +19,20 @@ HALF = 0.5  # of white: a mask is drawn anew above it
 
 
 def photos(
-    path: str, key: str, channels: int, size: int | None = None, fit: str = "squash"
+    path: str, key: str, channels: int | None, size: int | None = None, fit: str = "squash"
 ) -> dict[str, Photo]:
     """The pictures of a file, or of a folder or zip, by name without ending.
 
     Args:
-        key: the config key that messages name. channels: of the model.
+        key: the config key that messages name. channels: of the model; None: their own.
         size, fit: to what, and how, each is resized; None: as it is.
     """
     read: dict[str, Photo] = {}
     for name, content in _contents(path, key).items():
         where = f"{key}={path}" + (f": {name}" if Path(path).is_dir() else "")
         try:
-            one = photo(content, size, fit).in_channels(channels)
+            one = photo(content, size, fit)
+            one = one if channels is None else one.in_channels(channels)
         except InputError:
             raise
         except Exception as error:  # every decoder has its own

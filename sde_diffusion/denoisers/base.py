@@ -20,6 +20,7 @@ class Denoiser(nn.Module, ABC):
         space: where its states live, and their shape.
         sigma_min, sigma_max: the noise levels it may be asked at.
         precision: of its network's products, if it has one: ``float32`` or ``bfloat16``.
+        tiles: calls of the network for one of its own, where it draws a picture in parts.
         evaluations: network calls so far, one for each row of each batch. A wrapper counts
             nothing itself: guidance that calls the network twice a row counts two.
     """
@@ -28,6 +29,7 @@ class Denoiser(nn.Module, ABC):
     sigma_min: float
     sigma_max: float
     precision: str = "float32"
+    tiles: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,6 +49,18 @@ class Denoiser(nn.Module, ABC):
     def cost(self) -> int:
         """Network evaluations a row of one call spends: 1, or 2 under classifier-free guidance."""
         return 1
+
+    @property
+    def convolutional(self) -> int:
+        """Of what sides of pictures are multiples, where it may be asked at any size; else 0."""
+        return 0
+
+    def seamless(self) -> Denoiser:
+        """The same on a torus; InputError where its network is not of convolutions alone."""
+        raise InputError(
+            "seamless: only a network of convolutions alone, without attention and positions, can "
+            "be wrapped around; leave it out, or train one with network=unet_texture"
+        )
 
     @property
     def asks_empty(self) -> bool:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
+from sde_diffusion.networks.layers.around import wrapped_around
 from sde_diffusion.networks.registry import Network
 
 
@@ -45,6 +46,23 @@ class NetworkDenoiser(CountedDenoiser):
     @property
     def identity(self) -> str:
         return self.source
+
+    @property
+    def convolutional(self) -> int:
+        return self.network.convolutional if isinstance(self.network, Network) else 0
+
+    def seamless(self) -> Denoiser:
+        if not self.convolutional:
+            return super().seamless()
+        return NetworkDenoiser(
+            wrapped_around(self.network),
+            self.parameterization,
+            self.space,
+            self.sigma_min,
+            self.sigma_max,
+            f"{self.source} seamless",
+            self.precision,
+        )
 
     def encode(self, cond: Condition) -> Condition:
         if not isinstance(self.network, Network):  # a module of another kind computes in each call

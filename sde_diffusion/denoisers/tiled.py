@@ -26,18 +26,20 @@ class Tiled(Wrapper):
 
     Args:
         inner: of pictures of one size. size: (C, H, W), no side less than inner's.
+        key: what a refusal calls the size.
 
     Attributes:
         tiles: calls of ``inner`` for one of its own.
     """
 
-    def __init__(self, inner: Denoiser, size: Sequence[int]) -> None:
+    def __init__(self, inner: Denoiser, size: Sequence[int], key: str = "size") -> None:
         super().__init__(inner)
         channels, h, w = inner.shape
         if len(size) != 3 or size[0] != channels or size[1] < h or size[2] < w:
+            remedy = "extend=[TOP,RIGHT,BOTTOM,LEFT] pixels around it, or fit=pad"
             raise InputError(
-                f"image: {' x '.join(map(str, size))}, smaller than the model's {channels} x {h} x "
-                f"{w}; give extend=[TOP,RIGHT,BOTTOM,LEFT] pixels to be drawn around it, or fit=pad"
+                f"{key}: {' x '.join(map(str, size))}, smaller than the model's {channels} x {h} x "
+                f"{w}; give {remedy if key == 'image' else 'no less, or leave it out'}"
             )
         self.space = Space(inner.space.kind, tuple(size))
         self.sides = h, w

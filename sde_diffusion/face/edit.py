@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +112,22 @@ def edit(
     own = given_operator(solver, guidance) if operator is None else None
     measuring = operator_of(operator or own or Mask(), fields)
     parts = Method.of(method, solver, guidance, fields).by(measuring)
-    rest = {f"{group}__{k}": v for group in ("sde", "grid", "noise")
-            for k, v in fields.fields.get(group, {}).items()}  # fmt: skip
+    rest = {
+        f"{group}__{k}": v
+        for group in ("sde", "grid", "noise")
+        for k, v in fields.fields.get(group, {}).items()
+    }
 
     def assemble(inner: Denoiser) -> Sampler:
-        return replaced(model, inner).sampler(
-            parts.solver, sde, usual_grid(model, parts.solver, grid), parts.guidance, noise,
-            denoise_last=denoise_last, **rest,
-        )  # fmt: skip
+        return replace(model, denoiser=inner).sampler(
+            parts.solver,
+            sde,
+            usual_grid(model, parts.solver, grid),
+            parts.guidance,
+            noise,
+            denoise_last=denoise_last,
+            **rest,
+        )
 
     editor = Editor(model.denoiser, measuring, assemble)
     truth = 0 if values.truth("simulate", simulate) else None
@@ -134,11 +142,6 @@ def edit(
     request = Request(chosen, budget, model.condition(wishes, chosen))
     run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
     return editor.edit(known, request, values.number("strength", strength), run, white)
-
-
-def replaced(model: Model, denoiser: Denoiser) -> Model:
-    """The model with another denoiser: one that draws in tiles."""
-    return type(model)(**{**vars(model), "denoiser": denoiser})
 
 
 def usual_grid(model: Model, solver: Component, grid: Any) -> Any:

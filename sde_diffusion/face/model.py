@@ -15,6 +15,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.keywords import keywords
+from sde_diffusion.face.starts import start_of
 from sde_diffusion.guidance import guided
 from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
@@ -25,7 +26,6 @@ from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN, ProbabilityFlow
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
-from sde_diffusion.sampling.start import PRIOR, FromNoise, Start
 from sde_diffusion.solvers.unipc import UniPC
 from sde_diffusion.system.devices import usable_device
 
@@ -105,7 +105,8 @@ class Model(OpenedModel):
         layout: Any = None,
         reference: Any = None,
         x_T: Any = None,
-        start: Start | None = None,
+        start: Any = None,
+        strength: float = 0.6,
         batch_size: int = 128,
         dtype: torch.dtype | str = torch.float32,
         device: torch.device | str = "cpu",
@@ -126,7 +127,8 @@ class Model(OpenedModel):
             prompt: a sentence, or one for each image, of a model that reads them. negative: what
                 guidance leads away from. layout, reference: pictures, see ``conditions``.
             x_T: noise of one's own [N, *shape], about N(0, I), in place of that of the seeds.
-            start: where sampling begins, ``FromImage(x_0, level=2.0)``, say; None is the prior.
+            start: where sampling begins: a picture, or one an image, with noise of ``strength``
+                (1 is noise alone); or an object, ``FromImage(x_0, level=2.0)``; None is the prior.
             batch_size: rows at once. dtype: float32 or float64, of the state; the network keeps
                 its own. device: where both live.
             trajectory: keep the states and the denoiser's calls, for ``save_animation``.
@@ -156,7 +158,7 @@ class Model(OpenedModel):
                 },
                 chosen,
             ),
-            self._start(x_T, start, chosen),
+            start_of(self, sampler, x_T, start, strength, chosen),
         )
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
         kept = values.truth("trajectory", trajectory)
@@ -165,24 +167,6 @@ class Model(OpenedModel):
             raise InputError(f"callback={callback!r}: give a function of a marginal and x_t")
         watch = Watch(kept, len(chosen) * kept, bar, None, callback)
         return sampler.sample(request, run, watch)
-
-    def _start(self, x_T: Any, start: Start | None, seeds: Sequence[int]) -> Start:
-        if start is not None and not isinstance(start, Start):
-            raise InputError(
-                f"start: a {type(start).__name__}; give an object, FromImage(x_0, level=2.0), or "
-                "noise as x_T="
-            )
-        if x_T is None:
-            return start or PRIOR
-        if start is not None:
-            raise InputError("x_T: start is given too; leave one of the two out")
-        n = values.tensor("x_T", x_T, f"noise [{len(seeds)}, *shape], about N(0, I)")
-        self.denoiser.space.check(n.shape[1:], "x_T")
-        if len(n) != len(seeds) or not bool(n.isfinite().all()):
-            raise InputError(
-                f"x_T: {len(n)} rows for {len(seeds)} images; give one each, all values finite"
-            )
-        return FromNoise(n)
 
     def edit(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import LABEL, Condition
@@ -12,9 +12,12 @@ from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import recorded
+from sde_diffusion.denoisers.sized import at_size
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.process.grids import TimeGrid
+
+MOST = 8192  # of a side
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,23 @@ class OpenedModel:
         if dtype == "float32":
             return precision
         return dtype if precision == "float32" else f"{precision}, {dtype} weights"
+
+    def sized(self, size: Sequence[int] | None, seamless: bool = False, key: str = "size") -> Self:
+        """The same model of pictures of another size, or on a torus.
+
+        Larger pictures are drawn by the network as it is, where it is of convolutions alone, else
+        in tiles that overlap.
+
+        Args:
+            size: (height, width); None: its own. seamless: left and right edge, top and bottom go
+                together. key: what a refusal calls the size.
+        """
+        denoiser = self.denoiser.seamless() if seamless else self.denoiser
+        if size is not None:
+            if len(size) != 2 or any(type(n) is not int or not 1 <= n <= MOST for n in size):
+                raise InputError(f"{key}={list(size)}: give [HEIGHT,WIDTH], each 1 to {MOST}")
+            denoiser = at_size(denoiser, (denoiser.space.pattern[0] or 1, *size), key)
+        return replace(self, denoiser=denoiser)
 
     def condition(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
         """The condition of a batch; InputError for a wish that the model does not understand.

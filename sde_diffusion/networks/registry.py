@@ -27,6 +27,12 @@ class Network(nn.Module, Component, ABC, known_as="network"):
     ``augment``, where it has them, come from the data.
     """
 
+    @property
+    def convolutional(self) -> int:
+        """Of what the sides of a picture are multiples, where the network is the same function at
+        every place of a picture of any size; 0 where attention or positions tell places apart."""
+        return 0
+
     def encode(self, cond: Condition) -> Condition:
         """The condition with what can be computed of it once for all calls; here, itself."""
         return cond

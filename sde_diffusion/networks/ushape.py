@@ -106,6 +106,11 @@ class UShape(Embedded, ABC):
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
         self.side = side
+        self.places_differ = side is not None or bool(attention) or any(centre)
+
+    @property
+    def convolutional(self) -> int:
+        return 0 if self.places_differ else self.multiple
 
     def encode(self, cond: Condition) -> Condition:
         return cond if self.side is None else self.side.encode(cond)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.denoisers.tiled import Tiled
+from sde_diffusion.denoisers.sized import at_size
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.photo import WHITE_8, png_of
 from sde_diffusion.operators.base import Operator
@@ -176,12 +176,7 @@ class Editor:
 
     def tiles(self, shape: tuple[int, ...]) -> int:
         """That a picture of a shape is drawn in."""
-        inner = self._drawing(shape)
-        return inner.tiles if isinstance(inner, Tiled) else 1
+        return self._drawing(shape).tiles
 
     def _drawing(self, shape: tuple[int, ...]) -> Denoiser:
-        space = self.denoiser.space
-        if None in space.pattern or space.pattern == shape:
-            space.check(shape, "image")
-            return self.denoiser
-        return Tiled(self.denoiser, shape)
+        return at_size(self.denoiser, shape, "image")

@@ -103,6 +103,13 @@ def level_of(strength: float, most: float) -> float:
     return most if strength == 1 else min(most, float(VP().noise_level(t)))
 
 
+def of_each(x_0: Tensor, n: int) -> Tensor:
+    """Images [n, *shape] of one, or of n; InputError for another number."""
+    if len(x_0) not in (1, n):
+        raise InputError(f"start: {len(x_0)} pictures for {n} images; give one, or n={len(x_0)}")
+    return x_0.expand(n, *x_0.shape[1:])
+
+
 def image_start(x_0: Tensor, strength: float, grid: TimeGrid) -> Start:
     """The start at images x_0 [N, *shape] of a strength on a grid; the prior where it is 1."""
     level = level_of(strength, grid.sigma_max)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from sde_diffusion.config.choices import seed_list
+from sde_diffusion.data.photos import photos
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes, shown
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.sampling.start import PRIOR, Start, image_start, of_each
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.composed import sampler_of
@@ -38,6 +44,10 @@ class SampleTask:
     negative: Any
     layout: str | None
     reference: str | None
+    start: str | None
+    strength: Annotated[float, Within("0 < strength <= 1")]
+    size: list[int] | None
+    seamless: bool
     denoise_last: bool
     trajectory: bool
     animation: bool
@@ -50,20 +60,19 @@ def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
     with Run(config, folder, SampleTask) as job:
         task = job.task
-        seeds = seed_list(task.seeds, lines_of(task.prompts) if task.n is None else task.n)
-        cond = job.condition(seeds)
-        sampler = sampler_of(config, job.model.denoiser, job.model.grid)
-        sampler = sampler.decoded_by(job.model.codec)
+        x_0 = started(task, job.model)
+        seeds = seed_list(task.seeds, count(task, x_0))
+        model, cond = sized(task, job.model, x_0), job.condition(seeds)
+        sampler = sampler_of(config, model.denoiser, model.grid).decoded_by(model.codec)
+        request = Request(
+            seeds, sampler.budget(task.nfe), cond, start_at(x_0, task, sampler, seeds)
+        )
         if task.animation:
             check_animation(sampler)
-        if task.negative is not None and not sampler.asks_empty:
-            raise InputError(
-                f"negative={task.negative}: nothing leads away from it; set guidance=[cfg], or "
-                "leave it out"
-            )
+        check_negative(task, sampler)
         job.begin()
         drawn = sampler.sample(
-            Request(seeds, sampler.budget(task.nfe), cond),
+            request,
             job.execution,
             Watch(task.trajectory, ANIMATED if task.animation else 0, "sample"),
         )
@@ -79,9 +88,50 @@ def run(config: DictConfig, folder: Path) -> float:
     return drawn.nfe
 
 
-def lines_of(prompts: str | None) -> int | None:
-    """How many sentences a file has; None of no file."""
-    return None if prompts is None else len(prompt_lines(prompts))
+def started(task: SampleTask, model: OpenedModel) -> Tensor | None:
+    """The pictures that sampling begins at [N, C, H, W], all of one size; None where there are
+    none."""
+    if task.start is None:
+        return None
+    read = photos(task.start, "start", model.denoiser.space.pattern[0])
+    sizes = {tuple(one.levels.shape) for one in read.values()}
+    if len(sizes) > 1:
+        raise InputError(f"start={task.start}: pictures of several sizes; give those of one")
+    return torch.stack([one.x for one in read.values()])
+
+
+def start_at(x_0: Tensor | None, task: SampleTask, sampler: Sampler, seeds: Sequence[int]) -> Start:
+    """Where each sample begins."""
+    if x_0 is None:
+        return PRIOR
+    states = sampler.codec.encode(of_each(x_0, len(seeds)))
+    return image_start(states, task.strength, sampler.grid)
+
+
+def count(task: SampleTask, x_0: Tensor | None) -> int | None:
+    """How many images were asked for: ``n``, or one a sentence or picture; None of neither."""
+    if task.n is not None or task.seeds is not None:
+        return task.n
+    if task.prompts is not None:
+        return len(prompt_lines(task.prompts))
+    return None if x_0 is None or len(x_0) == 1 else len(x_0)
+
+
+def sized(task: SampleTask, model: OpenedModel, x_0: Tensor | None) -> OpenedModel:
+    """The model of pictures of the size that was asked for, or that they begin at."""
+    own = None if x_0 is None else list(x_0.shape[2:])
+    if own is not None and task.size not in (None, own):
+        raise InputError(f"size={task.size}: the pictures of start have {own}; leave size out")
+    return model.sized(task.size or own, task.seamless, "size" if own is None else "start")
+
+
+def check_negative(task: SampleTask, sampler: Sampler) -> None:
+    """InputError for what guidance is to lead away from, where there is no such guidance."""
+    if task.negative is not None and not sampler.asks_empty:
+        raise InputError(
+            f"negative={task.negative}: nothing leads away from it; set guidance=[cfg], or leave "
+            "it out"
+        )
 
 
 def check_animation(sampler: Sampler) -> None:

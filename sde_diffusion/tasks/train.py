@@ -112,8 +112,13 @@ def _recorded(config: DictConfig) -> dict[str, Any]:
     """``config`` as the files keep it, without the folders in which this machine has its data."""
     kept: dict[str, Any] = plain(config)
     data = kept["data"]
-    kept["data"] = {k: Path(v).name if k in ("root", "path") and v else v for k, v in data.items()}
+    kept["data"] = {k: _names(v) if k in ("root", "path") and v else v for k, v in data.items()}
     return kept
+
+
+def _names(paths: str | list[str]) -> str | list[str]:
+    """The last part of a path, or of each of several."""
+    return Path(paths).name if isinstance(paths, str) else [Path(path).name for path in paths]
 
 
 def drawer(sde: SDE, data: ImageSet) -> Callable[[Denoiser], bytes]:

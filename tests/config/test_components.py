@@ -32,6 +32,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "extractor/torchscript": {"file": "nosuch"},
     "data/folder": {"path": "nosuch"},
     "data/npz": {"path": "nosuch.npz"},
+    "data/patches": {"path": "nosuch.png"},
     "data/vectors": {"path": "nosuch.npz"},
     "data/huggingface": {"name": "nosuch"},
 }

@@ -50,7 +50,7 @@ def test_gradients_go_through_tiles() -> None:
 
 def test_what_cannot_be_tiled_is_refused() -> None:
     inner = wrap(pixelwise, (1, 8, 8)).denoiser
-    with refused("image", "smaller", "extend="):
+    with refused("size", "smaller", "give"):
         Tiled(inner, (1, 8, 7))
     cond = Condition({LAYOUT: Part.of(torch.zeros(1, 2, 8, 8))})
     with refused("layout", "leave it out"):

@@ -285,7 +285,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"progress": 1}, "progress=1:", "give True or False"),
     (draw, {"denoise_last": "no"}, "denoise_last='no':", "give True or False"),
     (draw, {"callback": 3}, "callback=3:", "give a function"),
-    (draw, {"start": ZEROS}, "start: a Tensor;", "FromImage(x_0, level=2.0)"),
+    (draw, {"start": {"a": 1}}, "start: a dict;", "FromImage(x_0, level=2.0)"),
     (draw, {"start": FromImage(ZEROS, level=2.0), "x_T": X}, "x_T: start", "leave one of the two"),
     (draw, {"x_T": "noise"}, "x_T: a str;", "give noise [2, *shape]"),
     (draw, {"x_T": torch.zeros(3, 1, 8, 8)}, "x_T: 3 rows for 2 images;", "give one each"),

@@ -41,6 +41,7 @@ class Stream(IntEnum):
     SCENE = 40
     # Of procedural data, by the seed of the set.
     PHANTOM = 32
+    PATCH = 33
 
 
 @final

@@ -1,0 +1,56 @@
+"""A denoiser at another size than the one that its network was trained at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor
+
+from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.space import Space
+from sde_diffusion.denoisers.tiled import Tiled
+from sde_diffusion.denoisers.wrapper import Wrapper
+from sde_diffusion.errors import InputError
+
+
+@final
+class Sized(Wrapper):
+    """The same network for pictures of another size, as only convolutions allow.
+
+    Args:
+        inner: whose network is ``convolutional``. size: (C, H, W), sides multiples of its.
+    """
+
+    def __init__(self, inner: Denoiser, size: Sequence[int]) -> None:
+        super().__init__(inner)
+        self.space = Space(inner.space.kind, tuple(size))
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
+        answer: Tensor = self.inner(x, sigma, cond)
+        return answer
+
+
+def at_size(denoiser: Denoiser, size: Sequence[int], key: str = "size") -> Denoiser:
+    """The denoiser of pictures (C, H, W): itself where they are the model's; its network as it is
+    where that is of convolutions alone; else in tiles. InputError, naming ``key``, if none can."""
+    pattern = denoiser.space.pattern
+    if tuple(size) == pattern:
+        return denoiser
+    if len(pattern) != 3 or len(size) != 3:
+        raise InputError(f"{key}: the model draws vectors; leave it out")
+    if None in pattern:
+        denoiser.space.check(size, key)
+        return Sized(denoiser, size)
+    smaller = any(a < (b or 0) for a, b in zip(size, pattern, strict=True))
+    if smaller or not denoiser.convolutional:
+        return Tiled(denoiser, size, key)
+    multiple = denoiser.convolutional
+    if size[0] != pattern[0] or any(side < 1 or side % multiple for side in size[1:]):
+        near = [max(multiple, round(side / multiple) * multiple) for side in size[1:]]
+        raise InputError(
+            f"{key}: {size[1]} x {size[2]}, sides must be multiples of {multiple}; give "
+            f"{near[0]} x {near[1]}"
+        )
+    return Sized(denoiser, size)

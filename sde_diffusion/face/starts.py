@@ -1,0 +1,58 @@
+"""Where sampling begins, as a user says it: noise, a picture with noise, or an object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sde_diffusion.data.photos import photos
+from sde_diffusion.errors import InputError
+from sde_diffusion.face import values
+from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.start import PRIOR, FromNoise, Start, image_start, of_each
+
+if TYPE_CHECKING:
+    from sde_diffusion.face.model import Model
+
+PICTURE = (
+    "a path, a picture [C, H, W] or one for each image [N, C, H, W], uint8 or floats in -1 .. 1, "
+    "or an object, FromImage(x_0, level=2.0)"
+)
+
+
+def start_of(
+    model: Model, sampler: Sampler, x_T: Any, start: Any, strength: float, seeds: Sequence[int]
+) -> Start:
+    """The start of a call; InputError for what does not fit the model or the seeds."""
+    if x_T is not None:
+        if start is not None:
+            raise InputError("x_T: start is given too; leave one of the two out")
+        return _noise(model, x_T, len(seeds))
+    if start is None or isinstance(start, Start):
+        return start or PRIOR
+    x_0 = of_each(pictures(model, start), len(seeds))
+    model.denoiser.space.check(x_0.shape[1:], "start")
+    grid = sampler.grid
+    return image_start(model.codec.encode(x_0), values.number("strength", strength), grid)
+
+
+def pictures(model: Model, start: Any) -> Tensor:
+    """Pictures [N, C, H, W], -1 .. 1."""
+    if isinstance(start, str | Path):
+        channels = model.denoiser.space.pattern[0] or 1
+        read = photos(str(start), "start", channels)
+        return torch.stack([one.x for one in read.values()])
+    x = values.pixels("start", start, PICTURE).float()
+    return x[None] if x.ndim == 3 else x
+
+
+def _noise(model: Model, x_T: Any, count: int) -> Start:
+    n = values.tensor("x_T", x_T, f"noise [{count}, *shape], about N(0, I)")
+    model.denoiser.space.check(n.shape[1:], "x_T")
+    if len(n) != count or not bool(n.isfinite().all()):
+        raise InputError(f"x_T: {len(n)} rows for {count} images; give one each, all values finite")
+    return FromNoise(n)

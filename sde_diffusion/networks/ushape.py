@@ -61,8 +61,7 @@ class UShape(Embedded, ABC):
         side: SideInputs | None = None,
     ) -> None:
         super().__init__(kit, features, classes, augment)
-        self.patch = patch
-        self.blocks = blocks
+        self.patch, self.blocks = patch, blocks
         self.multiple = patch * 2 ** (len(widths) - 1)
         taps = list(resample or ())
 

@@ -10,7 +10,7 @@ import guidance_digits
 import page
 import render
 import torch
-from guidance_laws import WORSE, asked, distance, exact, mixture, others
+from guidance_laws import WORSE, Product, asked, distance, exact, others
 
 from sde_diffusion.guidance import (
     Auto,
@@ -53,7 +53,7 @@ class Method:
 
 def auto(d: int) -> list[Guidance]:
     """Away from a model whose components are wider."""
-    worse = mixture(d, WORSE)
+    worse = Product(d, WORSE)
     return [Auto(SCALE, "wider").opened(lambda path: worse)]
 
 
@@ -75,7 +75,7 @@ METHODS = {
 def cell(d: int, name: str, calls: int) -> dict[str, Any]:
     """Distances from both laws of N samples, the same noise in every cell."""
     method = METHODS[name]
-    made = Sampler.build(EDM(), guided(mixture(d), method.guidance(d)), method.solver(), Karras())
+    made = Sampler.build(EDM(), guided(Product(d), method.guidance(d)), method.solver(), Karras())
     cost = made.denoiser.cost if made.solver.asks_empty is False else made.solver.evaluations
     nfe = cost * (calls - method.still)
     drawn = made.sample(
@@ -87,7 +87,7 @@ def cell(d: int, name: str, calls: int) -> dict[str, Any]:
     if name.startswith("auto"):
         targets["own"] = (SCALE, WORSE)
     for label, (scale, wider) in targets.items():
-        found[label] = asdict(distance(drawn.x, exact(2, scale, wider, REFERENCE, 1)))
+        found[label] = asdict(distance(drawn.x, exact(scale, wider, REFERENCE, 1)))
     return found
 
 
@@ -96,7 +96,7 @@ def floors() -> dict[str, Any]:
     laws = {"p(x \\| c) itself": 1.0, "tilted itself": SCALE}
     return {
         name: {
-            target: asdict(distance(exact(2, scale, 1.0, N, 2), exact(2, to, 1.0, REFERENCE, 1)))
+            target: asdict(distance(exact(scale, 1.0, N, 2), exact(to, 1.0, REFERENCE, 1)))
             for target, to in (("conditional", 1.0), ("tilted", SCALE))
         }
         for name, scale in laws.items()

@@ -5,6 +5,7 @@ In the first two coordinates six components lie in three classes; the others hav
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.metrics.sliced_w2 import SlicedW2
 
@@ -26,13 +28,27 @@ ASKED = 0  # the class
 PLANE = 2
 
 
-def mixture(d: int, wider: float = 1.0) -> MixtureDenoiser:
-    """The law of the data in d dimensions; ``wider`` multiplies deviations in the plane."""
-    means, deviations = torch.zeros(6, d, dtype=F64), torch.full((6, d), OTHERS, dtype=F64)
-    means[:, :PLANE] = torch.tensor(CENTRES, dtype=F64)
-    deviations[:, :PLANE] = wider * torch.tensor(DEVIATIONS, dtype=F64)
-    weights = torch.tensor(WEIGHTS, dtype=F64)
-    return MixtureDenoiser(weights, means, deviations.square(), labels=torch.tensor(LABELS))
+def mixture(wider: float = 1.0) -> MixtureDenoiser:
+    """The law of the data in the plane; ``wider`` multiplies deviations."""
+    deviations = wider * torch.tensor(DEVIATIONS, dtype=F64)
+    return MixtureDenoiser(
+        torch.tensor(WEIGHTS, dtype=F64),
+        torch.tensor(CENTRES, dtype=F64),
+        deviations.square(),
+        labels=torch.tensor(LABELS),
+    )
+
+
+class Product(CountedDenoiser):
+    """The plane's mixture, and N(0, OTHERS^2) of each of the other coordinates: exact, in d."""
+
+    def __init__(self, d: int, wider: float = 1.0) -> None:
+        super().__init__((d,), 0.0, math.inf)
+        self.plane = mixture(wider)
+
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
+        plane = self.plane.denoise(x[:, :PLANE], sigma, cond)
+        return torch.cat([plane, x[:, PLANE:] * OTHERS**2 / (OTHERS**2 + sigma**2)], 1)
 
 
 def conditional(law: MixtureDenoiser) -> MixtureDenoiser:
@@ -43,16 +59,16 @@ def conditional(law: MixtureDenoiser) -> MixtureDenoiser:
 
 
 @cache
-def exact(d: int, scale: float, wider: float, n: int, seed: int) -> Tensor:
-    """n draws [n, d] of p(x | c)^w q(x)^(1 - w), w = ``scale``, by rejection from p(x | c).
+def exact(scale: float, wider: float, n: int, seed: int) -> Tensor:
+    """n draws [n, 2] of p(x | c)^w q(x)^(1 - w), w = ``scale``, by rejection from p(x | c).
 
     q is the law of all data, or of the worse model under the class if ``wider`` > 1. p(x | c) is
     kept with probability (p(x | c) / q(x))^(w - 1) over its largest value, which is known: no
     weights, so no samples but exact ones.
     """
-    law, zero = mixture(d), torch.tensor(0.0, dtype=F64)
+    law, zero = mixture(), torch.tensor(0.0, dtype=F64)
     p = conditional(law)
-    q = conditional(mixture(d, wider)) if wider > 1 else law
+    q = conditional(mixture(wider)) if wider > 1 else law
     # q >= p(c) p(x | c), and a normal law of s times the width is at least 1 / s^2 of it here.
     most = float(2 * torch.tensor(wider).log()) if wider > 1 else -float(p_of_class(law).log())
     draw, kept, count = torch.Generator().manual_seed(seed), [], 0
@@ -86,7 +102,7 @@ class Distance:
 
 
 def distance(x: Tensor, y: Tensor) -> Distance:
-    """Of samples x [n, d] from exact draws y [m, d]."""
+    """Of samples x [n, d] from exact draws y [m, 2]."""
     plane = [z[:, :PLANE].to(F64) for z in (x, y)]
     spread = float(plane[1].var(0).sum().sqrt())
     cov = [z.T.cov() for z in plane]
@@ -107,7 +123,7 @@ def others(x: Tensor) -> float | None:
 
 def mode_shares(plane: Tensor) -> Tensor:
     """Mean posterior of each component [6] at points of the plane [n, 2]."""
-    law = mixture(PLANE)
+    law = mixture()
     z = plane[:, None] - law.means
     joint = law.weights.log() - 0.5 * (z.square() / law.variances + law.variances.log()).sum(-1)
     return joint.softmax(1).mean(0)

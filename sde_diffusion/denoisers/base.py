@@ -68,6 +68,11 @@ class Denoiser(nn.Module, ABC):
         return False
 
     @property
+    def classes_of_guidance(self) -> int:
+        """How many labels guidance around it knows, where the network may know none; 0 if none."""
+        return 0
+
+    @property
     def invertible(self) -> bool:
         """Whether its probability flow can be run back: not where values are clipped."""
         return True

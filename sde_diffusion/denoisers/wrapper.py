@@ -33,6 +33,10 @@ class Wrapper(Denoiser):
         return self.inner.asks_empty
 
     @property
+    def classes_of_guidance(self) -> int:
+        return self.inner.classes_of_guidance
+
+    @property
     def invertible(self) -> bool:
         return self.inner.invertible
 

@@ -157,6 +157,7 @@ class Model(OpenedModel):
                     "reference": reference,
                 },
                 chosen,
+                sampler.denoiser.classes_of_guidance,
             ),
             start_of(self, sampler, x_T, start, strength, chosen),
         )

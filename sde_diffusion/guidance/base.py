@@ -22,11 +22,13 @@ class Guidance(Component, ABC, known_as="guidance"):
         calls: evaluations of the inner denoiser a row that one call spends.
         asks_empty: whether it asks for the empty side of a condition too.
         invertible: whether the probability flow can be run back under it.
+        classes: how many labels it knows by itself.
     """
 
     calls: int = 1
     asks_empty: bool = False
     invertible: bool = True
+    classes: int = 0
 
     @property
     def label(self) -> str:
@@ -36,6 +38,10 @@ class Guidance(Component, ABC, known_as="guidance"):
 
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that it has no use for."""
+
+    def passed_on(self, cond: Condition | None) -> Condition | None:
+        """What it asks the inner denoiser under, in the place of ``cond``; here, the same."""
+        return cond
 
     @property
     def evaluations(self) -> int:
@@ -81,6 +87,10 @@ class Guided(Wrapper):
         return self.guidance.asks_empty or self.inner.asks_empty
 
     @property
+    def classes_of_guidance(self) -> int:
+        return self.guidance.classes or self.inner.classes_of_guidance
+
+    @property
     def invertible(self) -> bool:
         return self.guidance.invertible and self.inner.invertible
 
@@ -89,7 +99,7 @@ class Guided(Wrapper):
         return f"{self.inner.identity} {self.guidance.label}" if self.inner.identity else ""
 
     def check_condition(self, cond: Condition | None) -> None:
-        super().check_condition(cond)
+        self.inner.check_condition(self.guidance.passed_on(cond))
         self.guidance.check_condition(cond)
         if cond is not None and cond.other is not None:
             self.inner.check_condition(cond.other)

@@ -22,9 +22,9 @@ class ClassifierGradient(Guidance, known_as="guidance.classifier"):
     """D(x) + scale sigma^2 grad log p(c | x, sigma): one evaluation, and one backward pass of the
     classifier, which are counted apart.
 
-    D is asked without the label, or, if ``conditional``, with it. Where both are exact it is
-    classifier-free guidance of that scale (or of 1 + scale), and aims at p(x) p(c | x)^scale. Rows
-    without a label are not guided.
+    D, of a model of labels or of none, is asked without the label, or, if ``conditional``, with it.
+    Where both are exact it is classifier-free guidance of that scale (or of 1 + scale), and aims at
+    p(x) p(c | x)^scale. Rows without a label are not guided.
 
     Args:
         scale: of the gradient. model: a file of ``sde-diffusion classifier``.
@@ -42,7 +42,7 @@ class ClassifierGradient(Guidance, known_as="guidance.classifier"):
         self.scale, self.model, self.conditional = scale, model, conditional
         self.classifier: nn.Module | None = None
         self.shape: tuple[int, ...] = ()
-        self.classes, self._backward_passes = 0, 0
+        self.classes = self._backward_passes = 0
 
     @property
     def backward_passes(self) -> int:
@@ -65,6 +65,13 @@ class ClassifierGradient(Guidance, known_as="guidance.classifier"):
                 "classes; give a classifier of the model's data"
             )
 
+    def passed_on(self, cond: Condition | None) -> Condition | None:
+        """Without the label unless ``conditional``: so a model that knows none is guided too."""
+        if cond is None or self.conditional:
+            return cond
+        parts = {name: part for name, part in cond.parts.items() if name != LABEL}
+        return Condition(parts, cond.other) if parts else None
+
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         self.check_condition(cond)
         assert cond is not None
@@ -78,7 +85,7 @@ class ClassifierGradient(Guidance, known_as="guidance.classifier"):
                 f"guidance.classifier.model={self.model}: of images {self.shape}, not "
                 f"{tuple(x.shape[1:])}; give a classifier of the model's data"
             )
-        answer = inner(x, sigma, cond if self.conditional else cond.dropped(None, LABEL))
+        answer = inner(x, sigma, self.passed_on(cond))
         level = sigma.to(x).expand(len(x))
         label = cond.parts[LABEL]
         with torch.enable_grad():

@@ -91,13 +91,18 @@ class OpenedModel:
             denoiser = at_size(denoiser, (denoiser.space.pattern[0] or 1, *size), key)
         return replace(self, denoiser=denoiser)
 
-    def condition(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
+    def condition(
+        self, wishes: Mapping[str, Any], seeds: Sequence[int], classes: int = 0
+    ) -> Condition | None:
         """The condition of a batch; InputError for a wish that the model does not understand.
 
         Args:
             wishes: by word, ``{"label": 7}``; None is no wish.
             seeds: one a row.
+            classes: labels that guidance knows, of use where the model itself takes no wishes.
         """
+        if classes and not self.conditioner.words:
+            return Labels(classes, model=self.name).encode(wishes, seeds)
         for word, value in wishes.items():
             unheard = value is not None and word not in self.conditioner.words
             if unheard and (word, value) != (LABEL, "all"):

@@ -125,8 +125,9 @@ class Run(Generic[T]):
         """The model's denoiser inside the guidance."""
         return guided(self.config, self.model.denoiser)
 
-    def condition(self, seeds: Any) -> Condition | None:
-        """The condition that the keys of the task wish for, for these seeds."""
+    def condition(self, seeds: Any, classes: int = 0) -> Condition | None:
+        """The condition that the keys of the task wish for, for these seeds; ``classes`` are those
+        of guidance."""
         config = plain(self.config)
         wishes = {word: config.get(word) for word in WISHES}
         if config.get("prompts") is not None:
@@ -134,7 +135,7 @@ class Run(Generic[T]):
                 raise InputError("prompts: prompt is given too; leave one of the two out")
             lines = prompt_lines(config["prompts"])
             wishes["prompt"] = [lines[i % len(lines)] for i in range(len(seeds))]
-        return self.model.condition(wishes, seeds)
+        return self.model.condition(wishes, seeds, classes)
 
     @cached_property
     def extractor(self) -> Extractor:

@@ -62,8 +62,9 @@ def run(config: DictConfig, folder: Path) -> float:
         task = job.task
         x_0 = started(task, job.model)
         seeds = seed_list(task.seeds, count(task, x_0))
-        model, cond = sized(task, job.model, x_0), job.condition(seeds)
+        model = sized(task, job.model, x_0)
         sampler = sampler_of(config, model.denoiser, model.grid).decoded_by(model.codec)
+        cond = job.condition(seeds, sampler.denoiser.classes_of_guidance)
         request = Request(
             seeds, sampler.budget(task.nfe), cond, start_at(x_0, task, sampler, seeds)
         )
@@ -79,6 +80,8 @@ def run(config: DictConfig, folder: Path) -> float:
         drawn.check()
         job.output.arrays("samples.npz", **arrays(drawn))
         figures = {"nfe": drawn.nfe, "seconds": drawn.seconds}
+        if drawn.backward_passes:
+            figures["backward_passes"] = drawn.backward_passes
         job.result({**figures, "n": len(seeds), NOISE: VERSION})
         job.output.log(figures)
         job.output.picture("grid.png", lambda: png_bytes(shown(drawn.x)))

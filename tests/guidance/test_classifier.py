@@ -16,7 +16,13 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, ClassifierGradient, guided
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.networks.classifier import read_classifier
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.tasks import classifier, sample
 
 F64 = torch.float64
@@ -62,6 +68,24 @@ def test_with_an_exact_classifier_it_is_classifier_free_guidance(sigma: Tensor) 
         wanted = ClassifierFree(1 + scale)(mixture(), X, sigma, COND)
         found = guide(scale, conditional=True)(mixture(), X, sigma, COND)
         assert torch.allclose(found, wanted, atol=1e-9)
+
+
+def test_a_model_without_labels_draws_what_the_conditional_one_does() -> None:
+    """By the classifier alone, sample by sample, since their flows are the same."""
+    plain = OpenedModel(mixture(), "plain")
+    exact = guide(1.0)
+    exact.classes = 2
+    asked = guided(plain.denoiser, [exact])
+    cond = plain.condition({"label": 1}, range(50), asked.classes_of_guidance)
+    assert plain.condition({"label": None}, range(50)) is None
+    by_classifier, by_label = (
+        Sampler.build(EDM(), denoiser, DDIM(), Karras()).sample(
+            Request(range(50), 12, cond), Execution(dtype=F64)
+        )
+        for denoiser in (asked, mixture())
+    )
+    assert torch.allclose(by_classifier.x, by_label.x, atol=1e-8)
+    assert (by_classifier.nfe, by_classifier.backward_passes) == (12, 12)
 
 
 def test_backward_passes_are_counted_apart() -> None:
@@ -125,6 +149,7 @@ def test_it_guides_a_sample(tiny_model: str, folder: Path, tmp_path: Path) -> No
     """Backward passes are no evaluations."""
     found = drawn(tiny_model, tmp_path, f"guidance.classifier.model={folder / 'mine.safetensors'}")
     assert math.isclose(found["nfe"], 3)
+    assert math.isclose(found["backward_passes"], 3)
 
 
 def test_what_is_wrong_is_one_line(tiny_model: str, folder: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: 
     }
     if design.sentences:
         depends["prompts"] = digest(design.sentences)
-    cond = model.condition(design.wishes, seeds)
+    cond = model.condition(design.wishes, seeds, sampler.denoiser.classes_of_guidance)
     sampler.solver.check_condition(cond)
     sampler.denoiser.check_condition(cond)
     return Plan(

@@ -11,10 +11,12 @@ from torch import Tensor
 from sde_diffusion.data.files import MAX_BYTES, members
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import FITS
+from sde_diffusion.images.dicom import dicom, is_dicom
 from sde_diffusion.images.photo import Photo, photo
 from sde_diffusion.system.notice import notice
 
 ARRAYS = (".npy",)
+DICOM = ".dcm"
 HALF = 0.5  # of white: a mask is drawn anew above it
 
 
@@ -31,7 +33,7 @@ def photos(
     for name, content in _contents(path, key).items():
         where = f"{key}={path}" + (f": {name}" if Path(path).is_dir() else "")
         try:
-            one = photo(content, size, fit)
+            one = _read(content, size, fit)
             one = one if channels is None else one.in_channels(channels)
         except InputError:
             raise
@@ -45,6 +47,14 @@ def photos(
             notice(f"{where}: {note}")
         read[stem] = one
     return read
+
+
+def _read(content: bytes, size: int | None, fit: str) -> Photo:
+    if not is_dicom(content):
+        return photo(content, size, fit)
+    if size is not None:
+        raise ValueError("DICOM keeps its size; leave fit out")
+    return dicom(content)
 
 
 def masks(
@@ -107,9 +117,13 @@ def _contents(path: str, key: str) -> dict[str, bytes]:
         raise InputError(f"{key}=: an empty path; give a picture, or a folder of them")
     if where.is_dir() or path.lower().endswith(".zip"):
         there = members(path, key)
-        if not there.names:
+        found = {name: there.read(name) for name in there.names}
+        if where.is_dir():
+            scans = sorted(p for p in where.iterdir() if p.suffix.lower() == DICOM)
+            found |= {scan.name: scan.read_bytes() for scan in scans}
+        if not found:
             raise InputError(f"{key}={path}: no pictures in it; give a folder that has some")
-        return {name: there.read(name) for name in there.names}
+        return found
     if not where.exists():
         raise InputError(f"{key}={path}: no such file; give a picture, or a folder of them")
     if not where.is_file():

@@ -25,6 +25,7 @@ NAMED: dict[str, Callable[..., DataSource]] = {
     "mnist": MNIST,
 }
 SAMPLES = "samples.npz"
+SAMPLES_ZIP = "samples.zip"  # of those that are too many for one
 
 
 def load_images(path: str, key: str) -> ImageSet:
@@ -55,6 +56,8 @@ def _read(path: str, key: str) -> ImageSet:
         )
     if Path(path, SAMPLES).is_file():  # beside it lies a contact sheet
         return image_npz(str(Path(path, SAMPLES)), key)
+    if Path(path, SAMPLES_ZIP).is_file():
+        return image_folder(str(Path(path, SAMPLES_ZIP)), key=key, stored=True)
     if Path(path, ".hydra").is_dir():
         raise InputError(
             f"{key}={path}: a folder of results without {SAMPLES}; give a folder of images, or one "

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
-from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet, labels_of
+from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet, drawn_of, labels_of
 from sde_diffusion.system.notice import optional
+from sde_diffusion.system.processes import size
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.share import shared
 from sde_diffusion.system.storage import cache_folder
 
 # Of what is kept: to be raised with any change of what the same images give.
@@ -53,8 +55,7 @@ class Kept(Extractor):
         self.writable = True
 
     def extract(self, images: Tensor) -> Tensor:
-        pixels = f"{tuple(images.shape)}".encode() + images.contiguous().numpy().tobytes()
-        path = self.folder / f"{hashlib.sha256(pixels).hexdigest()[:32]}.safetensors"
+        path = self._path(images)
         kept = BATCH.recall(path, lambda facts, tensors: tensors["features"])
         if kept is not None:
             return kept
@@ -66,6 +67,22 @@ class Kept(Extractor):
                 BATCH.write(path, {"features": features}, {})
                 self.writable = True
         return features
+
+    def share(self, reference: Path, *sets: Tensor) -> None:
+        """Keep the features of all batches of these images, each by the process that takes it
+        first; what is in the file ``reference`` is not missing."""
+        batches = [batch for images in sets for batch in images.split(self.batch_size)]
+        for _ in shared(
+            batches, self._path, self.extract, lambda batch: self._is_kept(batch, reference)
+        ):
+            continue
+
+    def _is_kept(self, images: Tensor, reference: Path) -> bool:
+        return self._path(images).is_file() or reference.is_file()
+
+    def _path(self, images: Tensor) -> Path:
+        pixels = f"{tuple(images.shape)}".encode() + images.contiguous().numpy().tobytes()
+        return self.folder / f"{hashlib.sha256(pixels).hexdigest()[:32]}.safetensors"
 
 
 def cached_reference(
@@ -93,11 +110,23 @@ def cached_reference(
         return replace(kept, name=data.name, held_out_labels=labels_of(held_out, keep))
 
     path = cache_path(extractor, data, held_out, keep)
-    reference = REFERENCE.recall(path, parse)
-    if reference is None:
-        partial = path.with_suffix(".partial")
-        reference = ReferenceSet.of(Kept(extractor, partial, slow), data, held_out, keep)
+    kept = Kept(extractor, path.with_suffix(".partial"), slow if size() == 1 else 0.0)
+    made: dict[Path, ReferenceSet] = {}
+
+    def make(path: Path) -> None:
+        made[path] = ReferenceSet.of(kept, data, held_out, keep)
         with optional("reference kept in the cache"):
-            reference.save(path)
-        shutil.rmtree(partial, ignore_errors=True)
-    return reference
+            made[path].save(path)
+        shutil.rmtree(kept.folder, ignore_errors=True)
+
+    def whole(path: Path) -> bool:
+        reference = REFERENCE.recall(path, parse)
+        if reference is not None:
+            made[path] = reference
+        return reference is not None
+
+    if size() > 1 and not path.is_file():
+        kept.share(path, data.images, *([] if held_out is None else [drawn_of(held_out, keep)]))
+    for _ in shared([path], lambda path: path, make, whole):
+        continue
+    return made[path]

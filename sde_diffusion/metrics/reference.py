@@ -106,8 +106,7 @@ class ReferenceSet:
             first += len(part)
         kept = torch.empty(0, extractor.dim, dtype=torch.float16)
         if held_out is not None:
-            order = fixed_order(len(held_out))[:keep]
-            kept = torch.cat([x.half() for x in extractor.stream(held_out.images[order])])
+            kept = torch.cat([x.half() for x in extractor.stream(drawn_of(held_out, keep))])
         reference = cls(
             data.name,
             data.fingerprint,
@@ -220,6 +219,11 @@ def _may_hold(stats: FeatureStats, part: Tensor) -> bool:
     rounding = 2**-10 * part.abs().sum(0, dtype=torch.float64) / k + 2**-20
     most = (stats.M2.diagonal().clamp(min=0) * (n - k) / (k * n)).sqrt()
     return bool(((mean - stats.mean).abs() <= most * (1 + 1e-6) + rounding).all())
+
+
+def drawn_of(held_out: ImageSet, keep: int) -> Tensor:
+    """Those held-out images whose features are kept, in a fixed random order."""
+    return held_out.images[fixed_order(len(held_out))[:keep]]
 
 
 def labels_of(held_out: ImageSet | None, keep: int) -> Tensor:

@@ -159,15 +159,7 @@ class Sampler:
     ) -> Iterator[Samples]:
         """The batches one after the other, as they are done."""
         run, watch, n = execution or Execution(), watch or Watch(), len(request.seeds)
-        if not n:
-            raise InputError("n=0: give at least one seed")
-        self.solver.check_condition(request.cond)
-        self.denoiser.check_condition(request.cond)
-        if self.solver.asks_empty and request.cond is not None:
-            self.denoiser.check_condition(request.cond.empty)
-        level = request.start.level
-        walker = self if level is None else replace(self, grid=self.grid.starting_at(level))
-        times = walker.grid.times(self.sde, walker.steps(request.nfe))
+        walker, times = self.walk(request)
         with tqdm(
             total=n, desc=watch.progress, unit="image", disable=watch.progress is None
         ) as bar:
@@ -177,6 +169,19 @@ class Sampler:
                 bar.update(len(part.seeds))
                 if watch.on_batch is not None:
                     watch.on_batch(len(part.seeds))
+
+    def walk(self, request: Request) -> tuple[Sampler, Tensor]:
+        """The sampler from where the request starts, and its times; InputError for what cannot be
+        drawn."""
+        if not len(request.seeds):
+            raise InputError("n=0: give at least one seed")
+        self.solver.check_condition(request.cond)
+        self.denoiser.check_condition(request.cond)
+        if self.solver.asks_empty and request.cond is not None:
+            self.denoiser.check_condition(request.cond.empty)
+        level = request.start.level
+        walker = self if level is None else replace(self, grid=self.grid.starting_at(level))
+        return walker, walker.grid.times(self.sde, walker.steps(request.nfe))
 
     @torch.no_grad()
     def _batch(

@@ -101,10 +101,7 @@ class Samples:
     def _names(self) -> list[str]:
         labels = self.labels or [None] * len(self)
         rows = enumerate(zip(self.seeds, labels, strict=True))
-        return [
-            f"{k:05d}-seed{seed}{'' if label is None else f'-class{label}'}.png"
-            for k, (seed, label) in rows
-        ]
+        return [file_name(k, seed, label) for k, (seed, label) in rows]
 
     def _pictures(self) -> Tensor:
         """``images``; InputError where they have not the sides and channels of pictures."""
@@ -177,6 +174,11 @@ class Samples:
             calls=Calls.join([part.calls for part in parts if part.calls is not None]),
             labels=_labels([part.labels for part in parts]),
         )
+
+
+def file_name(k: int, seed: int, label: int | None) -> str:
+    """Of the picture of row ``k``."""
+    return f"{k:05d}-seed{seed}{'' if label is None else f'-class{label}'}.png"
 
 
 def _labels(parts: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:

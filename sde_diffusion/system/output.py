@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import numpy as np
 
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.lock import locked
 from sde_diffusion.system.notice import optional
-from sde_diffusion.system.processes import rank
-from sde_diffusion.system.storage import csv_text, tidy, write_atomically
+from sde_diffusion.system.npz import Pieces, write_npz
+from sde_diffusion.system.processes import from_first, rank
+from sde_diffusion.system.storage import csv_text, tidy, write_atomically, writing
 from sde_diffusion.system.tracking import Tracker
 
 # Of results and arrays: to be raised with any change of what their names mean.
@@ -41,6 +41,7 @@ class Output:
         with locked(self.folder, key):
             if rank() == 0:
                 tidy(self.folder)
+            from_first(None)  # before anybody makes a part
             with self.tracker:
                 yield self
 
@@ -56,9 +57,18 @@ class Output:
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
         """A compressed npz file, with its ``format``."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, format=np.array(FORMAT), **arrays)
-        self.write(name, buffer.getvalue())
+        self.pieces(name, {key: Pieces.of(array) for key, array in arrays.items()})
+
+    def pieces(self, name: str, arrays: Mapping[str, Pieces]) -> None:
+        """The same, of arrays that need not be in memory."""
+        whole = {"format": Pieces.of(np.array(FORMAT)), **arrays}
+        self.stream(name, lambda file: write_npz(file, whole))
+
+    def stream(self, name: str, write: Callable[[IO[bytes]], None]) -> None:
+        """A file of that name, as ``write`` writes it."""
+        if rank() == 0:
+            with writing(self.folder / name) as file:
+                write(file)
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """NAME.csv of rows with the same keys, and the table in the tracker."""

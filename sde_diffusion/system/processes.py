@@ -1,13 +1,16 @@
 """Several processes that are one run: all that knows ``torch.distributed``.
 
-``torchrun`` starts them. Each does the same work on its own share of every batch; the first one,
-rank 0, writes. Without ``torchrun`` there is one process, and everything here is the identity.
+``torchrun`` starts them. In training each does the same work on its own share of every batch; in
+other tasks each makes those parts that it takes first. The first one, rank 0, writes. Without
+``torchrun`` there is one process, and everything here is the identity.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,6 +30,11 @@ from sde_diffusion.errors import InputError
 T = TypeVar("T")
 # How long one process waits for another that is alive: compiling and validating take a while.
 PATIENCE = timedelta(minutes=10)
+# Seconds between two looks whether rank 0 has done with a job.
+PAUSE = 0.1
+# What the processes of this run, if they are several, leave messages in.
+_stores: list[PrefixStore] = []
+_ended = itertools.count()
 
 
 class ProcessLost(InputError, RuntimeError):
@@ -51,14 +59,17 @@ def joined(timeout: timedelta = PATIENCE) -> Iterator[None]:
     one of them goes while the block runs.
     """
     with lost_named():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if torch.cuda.is_available() and local < torch.cuda.device_count():
+            torch.cuda.set_device(local)
         store, own, world = next(rendezvous("env://", timeout=timeout))
         # torchrun's store outlives a restart, and with it the addresses of those that died.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = PrefixStore(f"attempt {attempt}", store)
         dist.init_process_group(store=store, rank=own, world_size=world, timeout=timeout)
+        _stores[:] = [PrefixStore("jobs", store)]
         yield
+    _stores.clear()
     # Not after an error: leaving in good order would wait for those that are gone.
     dist.destroy_process_group()
 
@@ -111,6 +122,24 @@ def total(value: Tensor) -> Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def job_ended(well: bool, grace: float = 0.0) -> None:
+    """The end of a job, of each process. Those that end ``well`` wait for rank 0, however long.
+
+    They would wait at the beginning of the next job else, and no longer than ``PATIENCE``. Rank 0
+    waits for the others too, ``grace`` seconds at most: one of them may be gone.
+    """
+    job, others = next(_ended), [0] if rank() else range(1, size())
+    if size() == 1:
+        return
+    store, began = _stores[0], time.monotonic()
+    store.set(f"job {job} rank {rank()}", "ended")
+    awaited = [f"job {job} rank {other}" for other in others]
+    while well and not store.check(awaited):
+        if rank() == 0 and time.monotonic() - began > grace:
+            return
+        time.sleep(PAUSE)
 
 
 def replicated(module: nn.Module) -> nn.Module:

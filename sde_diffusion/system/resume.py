@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.notice import notice
+from sde_diffusion.system.processes import rank
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
+from sde_diffusion.system.share import shared
 
 
 def _first_part(metadata: Mapping[str, str], tensors: Tensors) -> Facts:
@@ -40,19 +42,28 @@ def in_parts(
 
     A part that ``folder`` has whole is read, not made again: its name holds a digest of
     ``depends``, which must say all that the numbers depend on. ``progress`` labels a bar; None
-    draws none. Returns the parts joined, by name.
+    draws none. Of several processes each makes the parts that it takes first. Returns the parts
+    joined, by name.
     """
-    parts: list[Tensors] = []
+    parts: dict[Path, Tensors] = {}
+    slices = _paths(folder, depends, rows, chunk)
     noise = {NOISE: depends[NOISE]} if NOISE in depends else {}
-    with tqdm(total=rows, desc=progress, unit="image", disable=progress is None) as bar:
-        for path, taken in _paths(folder, depends, rows, chunk).items():
-            part = PART.recall(path, lambda facts, tensors: tensors)
-            if part is None:
-                part = work(taken)
-                PART.write(path, part, noise)
-            parts.append(part)
-            bar.update(taken.stop - taken.start)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def make(path: Path) -> None:
+        parts[path] = work(slices[path])
+        PART.write(path, parts[path], noise)
+
+    def whole(path: Path) -> bool:
+        part = PART.recall(path, lambda facts, tensors: tensors)
+        if part is not None:
+            parts[path] = part
+        return part is not None
+
+    hidden = progress is None or rank() > 0
+    with tqdm(total=rows, desc=progress, unit="image", disable=hidden) as bar:
+        for path in shared(list(slices), lambda path: path, make, whole):
+            bar.update(slices[path].stop - slices[path].start)
+    return {name: torch.cat([parts[path][name] for path in slices]) for name in parts[path]}
 
 
 def settled(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sde_diffusion.errors import InputError
 
-# What a file is called until it is whole.
-HALF = re.compile(r"\..+\.(safetensors|csv|html|json|md|npz|png|webp)\.[a-z0-9_]{8}")
+# Ends the name of the file whose lock says who makes a part.
+CLAIM = ".claim"
+# What a file is called until it is whole, and the claims of those who were killed.
+HALF = re.compile(r"\..+\.(safetensors|csv|html|json|md|npz|png|webp|zip)\.([a-z0-9_]{8}|claim)")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -23,23 +26,35 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     InputError if the disk is full or may not be written: what was there before stays.
     """
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """An open file whose content is at ``path`` once the block has ended well, and never before.
+
+    InputError if the disk is full or may not be written: what was there before stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        with _replacing(path) as file:
+            yield file
     except OSError as error:
         raise InputError(
             f"{path}: not written ({error.strerror}); the same command goes on from what is there"
         ) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     name = ""
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as f:
             name = f.name
-            f.write(content)
+            yield f
             f.flush()
             os.fsync(f.fileno())
             os.chmod(name, 0o644)

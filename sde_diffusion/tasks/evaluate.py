@@ -20,6 +20,7 @@ from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import judged_by
 from sde_diffusion.report.comparison import measured
 from sde_diffusion.system.ranges import Within
+from sde_diffusion.system.resume import in_parts
 from sde_diffusion.tasks.run import Run
 
 ORDER = "fewer than all are drawn at random, always alike"
@@ -69,7 +70,10 @@ def run(config: DictConfig, folder: Path) -> float:
         images, training = task.load(reference), task.training(reference)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
         job.begin()
-        features = extractor(images.images)
+        features = features_of(job, images)
+        seen = None if training is None else features_of(job, training)
+        if job.helps:
+            return 0.0
         rows, floors = judged(
             judge, features, reference, task.samples or [len(images)], images.labels
         )
@@ -83,17 +87,29 @@ def run(config: DictConfig, folder: Path) -> float:
             "floors": floors,
         }
         copied = None
-        if training is not None:
-            copied = memorisation(features, reference.held_out, extractor(training.images))
+        if training is not None and seen is not None:
+            copied = memorisation(features, reference.held_out, seen)
             names = {"train": training.name, "train_fingerprint": training.fingerprint}
             facts["memorisation"] = {**names, **asdict(copied)}
             job.output.picture("nearest.png", lambda: nearest(images, training, copied))
         job.result(facts)
+        job.discard(folder / "parts")
         for step, row in enumerate(rows):
             job.output.log({"fd": row["fd"], "samples": row["samples"]}, step)
     print("\n".join(lines(extractor.metric, rows, copied)))
     print(f"result.json: {folder}")
     return float(rows[-1]["fd"])
+
+
+def features_of(job: Run[EvaluateTask], images: ImageSet) -> Tensor:
+    """Features [N, d] of all images, in parts on disk until the job has ended."""
+    depends = {"images": images.fingerprint, "extractor": job.extractor.fingerprint}
+    size = job.extractor.batch_size
+
+    def part(rows: slice) -> dict[str, Tensor]:
+        return {"features": job.extractor(images.images[rows])}
+
+    return in_parts(job.output.folder, depends, len(images), size, part, "features")["features"]
 
 
 def comparable(images: ImageSet, reference: ReferenceSet, where: str) -> ImageSet:

@@ -84,6 +84,8 @@ def run(config: DictConfig, folder: Path) -> float:
         density = log_density(job, data, test[drawn])
         job.begin()
         parts = in_parts(folder, depends, task.n, chunk, density, "likelihood")
+        if job.helps:
+            return 0.0
         bits = bits_per_dim(parts["log_p"], d)
         of_probes = parts["standard_error"] / (d * math.log(2))
         job.output.write("bits_per_dim.csv", csv_text(rows_of(bits, of_probes, drawn)))

@@ -31,6 +31,8 @@ def run(config: DictConfig, folder: Path) -> float:
         data, held_out = split_off(config, job.task.held_out)
         job.begin()
         reference = cached_reference(extractor, data, held_out, job.task.keep)
+        if job.helps:
+            return 0.0
         path = folder / f"{extractor.name}-reference.safetensors"
         reference.save(path)
         floor = floor_rows(reference)

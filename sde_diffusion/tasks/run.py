@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -34,13 +35,15 @@ from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.output import FORMAT, Output
-from sde_diffusion.system.processes import rank
+from sde_diffusion.system.processes import job_ended, local_device, rank
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.tracking import Job, NoTracker, Tracker, Unfailing
 from sde_diffusion.tasks.composed import guided
 
 T = TypeVar("T")
 USUAL = "mnist-cnn"  # the extractor of a config that chooses none
+# Seconds that rank 0 waits for the others to look no longer for parts that are to be removed.
+GRACE = 5.0
 WISHES = ("label", "prompt", "negative", "layout", "reference")  # what is asked of a model
 # Of the network, whose bfloat16 is twice as fast where the processor has it.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -65,6 +68,7 @@ class Run(Generic[T]):
         tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
         self.output = Output(folder, Unfailing(tracker))
         self._stack = ExitStack()
+        self._spent: list[Path] = []
         self._began = time.perf_counter()
 
     def __enter__(self) -> Run[T]:
@@ -78,6 +82,25 @@ class Run(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+        job_ended(kind is None, GRACE if self._spent else 0.0)
+        for path in self._spent if kind is None else ():
+            shutil.rmtree(path, ignore_errors=True)
+
+    @property
+    def helps(self) -> bool:
+        """Whether this is not the process that judges, draws, writes and speaks: its share of the
+        parts is all that it does."""
+        return rank() > 0
+
+    def say(self, line: str) -> None:
+        """A line on stdout, said once."""
+        if not self.helps:
+            print(line)
+
+    def discard(self, parts: Path) -> None:
+        """A folder of parts that are no longer needed once the job has ended well."""
+        if not self.helps:
+            self._spent.append(parts)
 
     def begin(self, *tags: str) -> None:
         """The work begins: the tracker hears of the job, and ``seconds`` are counted."""
@@ -96,8 +119,8 @@ class Run(Generic[T]):
 
     @cached_property
     def device(self) -> torch.device:
-        """Of the key ``device``."""
-        return usable_device(str(self.config.device))
+        """Of the key ``device``; of several processes each takes the GPU of its own number."""
+        return local_device(usable_device(str(self.config.device)))
 
     @cached_property
     def execution(self) -> Execution:

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from sde_diffusion.config.choices import seed_list
+from sde_diffusion.data.load import SAMPLES, SAMPLES_ZIP
 from sde_diffusion.data.photos import photos
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.sheet import png_bytes, shown
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
-from sde_diffusion.sampling.sampler import Request, Sampler, Watch
-from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.sampling.start import PRIOR, Start, image_start, of_each
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
+from sde_diffusion.system.sealed import first_checksum
 from sde_diffusion.tasks.composed import sampler_of
+from sde_diffusion.tasks.drawn import Drawing, content_of
 from sde_diffusion.tasks.run import Run, prompt_lines
 
-ANIMATED = 16
+# Bytes of images that samples.npz holds at most.
+BOUND = 2**30
 
 
 @dataclass
@@ -57,38 +58,59 @@ class SampleTask:
 
 
 def run(config: DictConfig, folder: Path) -> float:
-    """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE."""
+    """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE.
+
+    More than ``BOUND`` bytes of images are samples.zip instead, a PNG each.
+    """
     with Run(config, folder, SampleTask) as job:
-        task = job.task
-        x_0 = started(task, job.model)
-        seeds = seed_list(task.seeds, count(task, x_0))
-        model = sized(task, job.model, x_0)
-        sampler = sampler_of(config, model.denoiser, model.grid).decoded_by(model.codec)
-        cond = job.condition(seeds, sampler.denoiser.classes_of_guidance)
-        request = Request(
-            seeds, sampler.budget(task.nfe), cond, start_at(x_0, task, sampler, seeds)
-        )
-        if task.animation:
-            check_animation(sampler)
-        check_negative(task, sampler)
+        drawing = drawing_of(job, folder)
         job.begin()
-        drawn = sampler.sample(
-            request,
-            job.execution,
-            Watch(task.trajectory, ANIMATED if task.animation else 0, "sample"),
-        )
-        drawn.check()
-        job.output.arrays("samples.npz", **arrays(drawn))
-        figures = {"nfe": drawn.nfe, "seconds": drawn.seconds}
-        if drawn.backward_passes:
-            figures["backward_passes"] = drawn.backward_passes
-        job.result({**figures, "n": len(seeds), NOISE: VERSION})
+        drawn = drawing.draw()
+        if job.helps:
+            return 0.0
+        if drawn.kind == "images" and drawn.numbers > BOUND:
+            job.output.stream(SAMPLES_ZIP, drawn.write_zip)
+        else:
+            job.output.pieces(SAMPLES, drawn.arrays())
+        figures = {"nfe": drawn.mean("nfe"), "seconds": drawn.seconds}
+        if backward := drawn.mean("backward_passes"):
+            figures["backward_passes"] = backward
+        job.result({**figures, "n": len(drawn), NOISE: VERSION})
         job.output.log(figures)
-        job.output.picture("grid.png", lambda: png_bytes(shown(drawn.x)))
-        if task.animation:
-            job.output.picture("animation.webp", lambda: drawn.animation(".webp"))
-    print(f"{len(seeds)} images, {drawn.nfe:g} evaluations each, {drawn.seconds:.1f} s: {folder}")
-    return drawn.nfe
+        job.output.picture("grid.png", drawn.sheet)
+        if job.task.animation:
+            job.output.picture("animation.webp", drawn.animation)
+        job.discard(drawing.folder)
+    nfe, seconds = figures["nfe"], figures["seconds"]
+    print(f"{len(drawn)} images, {nfe:g} evaluations each, {seconds:.1f} s: {folder}")
+    return nfe
+
+
+def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
+    """What the job draws; InputError for what cannot be drawn."""
+    task = job.task
+    x_0 = started(task, job.model)
+    seeds = seed_list(task.seeds, count(task, x_0))
+    model = sized(task, job.model, x_0)
+    sampler = sampler_of(job.config, model.denoiser, model.grid).decoded_by(model.codec)
+    cond = job.condition(seeds, sampler.denoiser.classes_of_guidance)
+    start = start_at(x_0, task, sampler, seeds)
+    request = Request(seeds, sampler.budget(task.nfe), cond, start)
+    if task.animation:
+        check_animation(sampler)
+    check_negative(task, sampler)
+    sampler.walk(request)
+    depends = {
+        **job.recorded("tracker"),
+        "model": model.fingerprint,
+        "denoiser": sampler.denoiser.identity,
+        "rule": sampler.solver.content,
+        "cond": content_of(cond),
+        "pictures": "" if x_0 is None else first_checksum({"x_0": x_0}),
+        NOISE: VERSION,
+    }
+    parts = folder / "parts"
+    return Drawing(parts, depends, sampler, request, job.execution, task.trajectory, task.animation)
 
 
 def started(task: SampleTask, model: OpenedModel) -> Tensor | None:
@@ -146,17 +168,3 @@ def check_animation(sampler: Sampler) -> None:
             "animation=true: this solver takes its own steps for each image; choose one of fixed "
             "steps, solver=unipc"
         )
-
-
-def arrays(drawn: Samples) -> dict[str, np.ndarray]:
-    """``images`` uint8 [N, H, W, C], or of a model of vectors ``x`` float32 [N, d]; ``seeds``; and
-    the ``trajectory`` at its ``times``, if it was kept."""
-    vectors = drawn.x.ndim == 2
-    tensors = {
-        "x": drawn.x.float() if vectors else None,
-        "images": None if vectors else drawn.images.permute(0, 2, 3, 1),
-        "trajectory": drawn.trajectory,
-        "times": drawn.times,
-    }
-    kept = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
-    return {**kept, "seeds": np.array(drawn.seeds), NOISE: np.array(VERSION)}

@@ -10,16 +10,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
+from sde_diffusion.errors import DivergedError
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
 from sde_diffusion.sampling.sampler import Request, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.tasks.compare.cell import Cell, Cells, load_cell, save_cell
+from sde_diffusion.tasks.compare.plan import Plan
 from tests.conftest import Run
 
 WORDS = ["compare", "solvers=[ddim,dpmpp_2m,unipc]", "nfe=[8]", "samples=[24,48]", "metric=[kid]",
@@ -65,8 +67,9 @@ class Stub:
     """A plan, its sampler and its extractor: image k is grey level k."""
 
     label, nfe, steps, block, filmed, name = "stub", 3, 3, 0, True, "stub-3-0.safetensors"
+    budget = "stub", 3
     depends = DEPENDS
-    most, seeds, cond = 1103, range(20, 20 + 1103), None
+    most, seeds, cond = 303, range(20, 20 + 303), None
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.sampler, self.stop_at, self.asked = self, stop_at, list[int]()
@@ -91,7 +94,10 @@ class Stub:
 def make(stub: Stub, folder: Path) -> tuple[Cell, int]:
     there: list[int] = []
     cells = Cells(folder / "cells", stub, Execution(4), Stub.most)  # type: ignore[arg-type]
-    return cells.take(stub, there.append), sum(there)  # type: ignore[arg-type]
+    plans = cast(list[Plan], [stub])
+    ((_, found),) = cells.take(plans, lambda plan, rows: there.append(rows))
+    assert isinstance(found, Cell)
+    return found, sum(there)
 
 
 def test_a_cell_that_is_cut_short_keeps_its_parts(
@@ -102,21 +108,21 @@ def test_a_cell_that_is_cut_short_keeps_its_parts(
     assert whole.features[:, 0].tolist() == [k % 256 for k in Stub.seeds]
     assert (whole.nfe, whole.seconds) == (3.0, pytest.approx(0.5 * Stub.most))
 
-    cut = Stub(stop_at=1050)
+    cut = Stub(stop_at=280)
     with pytest.raises(KeyboardInterrupt):
         make(cut, tmp_path)
     parts = sorted((tmp_path / "cells" / "stub-3-0").iterdir())
-    assert cut.asked == list(range(20, 1020))  # two parts of whole batches, 500 images each
+    assert cut.asked == list(range(20, 268))  # two parts of whole batches, 124 images each
     assert [part.name for part in parts] == [
-        "0000000-0000500.safetensors", "0000500-0001000.safetensors",
+        "0000000-0000124.safetensors", "0000124-0000248.safetensors",
     ]  # fmt: skip
     parts[1].write_bytes(parts[1].read_bytes()[:-9])
 
     resumed = Stub()
     found, told = make(resumed, tmp_path)
-    assert resumed.asked == list(range(520, 1123))  # the torn part and the missing one
+    assert resumed.asked == list(range(144, 323))  # the torn part and the missing one
     assert told == Stub.most
-    assert "0000500-0001000.safetensors: not usable" in capsys.readouterr().err
+    assert "0000124-0000248.safetensors: not usable" in capsys.readouterr().err
     assert torch.equal(found.features, whole.features)
     assert torch.equal(found.images, whole.images)
     assert found.nfe == whole.nfe
@@ -124,6 +130,23 @@ def test_a_cell_that_is_cut_short_keeps_its_parts(
     again = Stub()
     assert torch.equal(make(again, tmp_path)[0].features, whole.features)
     assert again.asked == []
+
+
+def test_what_diverges_costs_its_budget_and_no_other_cell(tmp_path: Path) -> None:
+    """The second block of a budget is not tried; the cell of another budget is there."""
+
+    class Diverging(Stub):
+        def sample(self, request: Request, execution: object, watch: Watch) -> Samples:
+            self.asked += request.seeds
+            raise DivergedError("far away")
+
+    first, second, other = Diverging(), Diverging(), Stub()
+    second.name, other.name, other.budget = "second.safetensors", "other.safetensors", ("stub", 4)
+    cells = Cells(tmp_path / "cells", other, Execution(4), Stub.most)  # type: ignore[arg-type]
+    taken = list(cells.take(cast(list[Plan], [first, second, other]), lambda plan, rows: None))
+    assert [isinstance(found, DivergedError) for _, found in taken] == [True, True, False]
+    assert (len(first.asked), second.asked) == (124, [])
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["other.safetensors"]
 
 
 def test_a_joined_cell_names_every_revision() -> None:

@@ -132,9 +132,9 @@ def test_a_failure_of_one_process_ends_the_others(tmp_path: Path) -> None:
 
 
 def test_a_task_that_is_not_shared_is_refused(tmp_path: Path) -> None:
-    (code, _, err), _ = launch(tmp_path, [["sample", "n=1"], ["sample", "n=1"]])
+    (code, _, err), _ = launch(tmp_path, [["inspect"], ["inspect"]])
     assert code == 2
-    assert "task=sample: torchrun is for train; start one process" in err
+    assert "task=inspect: torchrun is for train, sample, compare" in err
 
 
 def test_words_of_other_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

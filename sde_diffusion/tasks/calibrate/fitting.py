@@ -24,8 +24,10 @@ from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import digest
+from sde_diffusion.system.processes import size
 from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.share import shared
 
 
 def calls_of(nfe: Sequence[int], cost: int, nodes: int) -> list[int]:
@@ -86,26 +88,34 @@ class Fitting:
             depends: all that the numbers depend on.
             heard: is told of each rule, also of one that was kept.
         """
-        size = self.settings.batch_size
+        batch_size = self.settings.batch_size
         kinds = {f"rule{n}": RULE for n in self.calls}
         depends = {**depends, NOISE: VERSION}
-        depends = settled(folder, depends, len(self.seeds), size, kinds)
+        depends = settled(folder, depends, len(self.seeds), batch_size, kinds)
         exact = self._reference(folder, depends)
-        normal = normal_law(self.denoiser, exact, MODES, size, self.device)
+        normal = normal_law(self.denoiser, exact, MODES, batch_size, self.device)
         rules: dict[int, Fitted] = {}
-        for n in self.calls:
-            path = folder / "parts" / f"{digest(depends)}-rule{n}.safetensors"
-            rule = load_rule(path, n)
-            if rule is None:
-                rule = self._rule(exact, n, normal)
-                save_rule(path, rule, VERSION)
-            rules[n] = rule
-            heard(n, rule)
-        return rules, normal, depends.get(NOISE, 1)
+
+        def path(n: int) -> Path:
+            return folder / "parts" / f"{digest(depends)}-rule{n}.safetensors"
+
+        def make(n: int) -> None:
+            rules[n] = self._rule(exact, n, normal)
+            save_rule(path(n), rules[n], VERSION)
+
+        def whole(n: int) -> bool:
+            if (rule := load_rule(path(n), n)) is not None:
+                rules[n] = rule
+            return rule is not None
+
+        # Of several processes each begins with what takes longest, so that they end together.
+        for n in shared(sorted(self.calls, reverse=size() > 1), path, make, whole):
+            heard(n, rules[n])
+        return {n: rules[n] for n in self.calls}, normal, depends.get(NOISE, 1)
 
     def _reference(self, folder: Path, depends: Mapping[str, Any]) -> Trajectories:
         """The converged trajectories of all noises, in parts on disk."""
-        size = self.settings.batch_size
+        batch_size = self.settings.batch_size
 
         def part(rows: slice) -> dict[str, Tensor]:
             cond = None if self.cond is None else self.cond[rows]
@@ -116,14 +126,14 @@ class Fitting:
                 self.nodes,
                 self.sigma_min,
                 self.sigma_max,
-                size,
+                batch_size,
                 self.device,
             )
             rows_first = exact.states.transpose(0, 1)
             return {"states": rows_first, "levels": exact.levels.expand(len(rows_first), -1)}
 
         name = "reference" if self.bar else None
-        whole = in_parts(folder, depends, len(self.seeds), size, part, name)
+        whole = in_parts(folder, depends, len(self.seeds), batch_size, part, name)
         if wrong := not_finite(whole["states"][:, -1]):
             raise DivergedError(
                 f"model: {wrong} of {len(self.seeds)} converged images hold values that are not "

@@ -73,10 +73,12 @@ def run(config: DictConfig, folder: Path) -> float:
         job.begin()
 
         def heard(calls: int, rule: Fitted) -> None:
-            print(line(calls * cost, rule))
+            job.say(line(calls * cost, rule))
             job.output.log({"error": rule.error}, calls * cost)
 
         rules, normal, noise = fitting.run(folder, dependence(job), heard)
+        if job.helps:
+            return 0.0
         facts = {
             NOISE: noise,
             "settings": {k: v for k, v in vars(task).items() if k not in ("device", "name")},
@@ -113,6 +115,7 @@ def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
         task.sigma_min,
         task.sigma_max,
         job.device,
+        bar=not job.helps,
     )
     return fitting, conditional
 

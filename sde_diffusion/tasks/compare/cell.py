@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
@@ -23,11 +24,12 @@ from sde_diffusion.system.notice import notice, optional
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
-from sde_diffusion.tasks.compare.plan import Plan
+from sde_diffusion.system.share import shared
+from sde_diffusion.tasks.compare.plan import Budget, Plan
 
 SHOWN = 10
 FILMED = 4
-PART = 500  # images that a kill may cost
+PART = 125  # images that a kill may cost, and that one of several processes takes at a time
 FILM = tuple(field.name for field in fields(Film))
 
 
@@ -110,7 +112,10 @@ def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
     return CELL.recall(path, parse)
 
 
-Heard = Callable[[int], None]
+# Hears of a plan how many more of its samples are there.
+Heard = Callable[[Plan, int], None]
+# Some samples of a plan.
+Part = tuple[Plan, slice]
 
 
 @dataclass(frozen=True)
@@ -159,41 +164,109 @@ class Cells:
             )
         return cell
 
-    def take(self, plan: Plan, heard: Heard) -> Cell:
-        """The cell: read if the folder has it whole, else sampled, part by part, and written.
+    def take(
+        self, plans: Sequence[Plan], heard: Heard
+    ) -> Iterator[tuple[Plan, Cell | DivergedError]]:
+        """Each cell as it comes to be there, the first ones first as far as that can be.
 
-        A kill loses the part it hits. ``heard(rows)`` is told of the samples that are there.
+        It is read if the folder has it whole, else sampled, part by part, and written; a kill loses
+        the parts that it hits. Of a budget of which some samples diverge, all cells are the error.
         """
-        path = self._path(plan)
-        parts = path.with_suffix("")
-        cell = load_cell(path, plan.depends)
-        if cell is None:
-            # Whole batches, so that they are the same ones with parts as without.
-            size = self.execution.batch_size * max(1, PART // self.execution.batch_size)
-            slices = [slice(k, min(k + size, self.most)) for k in range(0, self.most, size)]
-            if len(slices) == 1:
-                cell = self._sampled(plan, slices[0], heard)
+        failed: dict[Budget, DivergedError] = {}
+        finished: dict[Plan, Cell] = {}
+        looked: set[Plan] = set()
+        left = dict.fromkeys(plans, len(self._slices()))
+
+        def there(plan: Plan, rows: slice) -> bool:
+            if plan not in looked:
+                looked.add(plan)
+                if (cell := load_cell(self._path(plan), plan.depends)) is not None:
+                    finished[plan] = cell
+            return plan in finished or self._load(plan, rows) is not None
+
+        for plan, _ in self._shared(plans, there, failed, heard):
+            left[plan] -= 1
+            if not left[plan]:
+                yield plan, failed.get(plan.budget) or finished.pop(plan, None) or self._join(plan)
+        for plan in plans:
+            shutil.rmtree(self._folder(plan), ignore_errors=True)
+
+    def help(self, plans: Sequence[Plan]) -> None:
+        """Sample parts of the cells, as long as there are any that no process has taken."""
+
+        def there(plan: Plan, rows: slice) -> bool:
+            return self._file(plan, rows).is_file() or self._path(plan).is_file()
+
+        for _ in self._shared(plans, there, {}, lambda plan, rows: None):
+            continue
+
+    def _shared(
+        self,
+        plans: Sequence[Plan],
+        there: Callable[[Plan, slice], bool],
+        failed: dict[Budget, DivergedError],
+        heard: Heard,
+    ) -> Iterator[Part]:
+        """Every part once it is there, or cannot be; what diverged is put into ``failed``."""
+
+        def whole(part: Part) -> bool:
+            plan, rows = part
+            if plan.budget in failed:
+                return True
+            if whole := there(plan, rows):
+                heard(plan, rows.stop - rows.start)
+            return whole
+
+        def make(part: Part) -> None:
+            plan, rows = part
+            try:
+                sampled = self._sampled(plan, rows, partial(heard, plan))
+            except DivergedError as error:
+                failed[plan.budget] = error
             else:
-                cell = Cell.join([self._part(plan, rows, parts, heard) for rows in slices])
-            save_cell(path, cell, plan.depends)
-        else:
-            heard(len(cell.features))
-        shutil.rmtree(parts, ignore_errors=True)
+                save_cell(self._file(plan, rows), sampled, self._depends(plan, rows))
+
+        parts = [(plan, rows) for plan in plans for rows in self._slices()]
+        return shared(parts, lambda part: self._file(*part), make, whole)
+
+    def _slices(self) -> list[slice]:
+        """Whole batches, so that they are the same ones with parts as without."""
+        size = self.execution.batch_size * max(1, PART // self.execution.batch_size)
+        return [slice(k, min(k + size, self.most)) for k in range(0, self.most, size)]
+
+    def _folder(self, plan: Plan) -> Path:
+        """Of its parts, if it has several."""
+        return self._path(plan).with_suffix("")
+
+    def _file(self, plan: Plan, rows: slice) -> Path:
+        if rows == slice(0, self.most):
+            return self._path(plan)
+        return self._folder(plan) / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
+
+    def _depends(self, plan: Plan, rows: slice) -> dict[str, Any]:
+        if rows == slice(0, self.most):
+            return plan.depends
+        return {**plan.depends, "rows": [rows.start, rows.stop]}
+
+    def _load(self, plan: Plan, rows: slice) -> Cell | None:
+        return load_cell(self._file(plan, rows), self._depends(plan, rows))
+
+    def _join(self, plan: Plan) -> Cell:
+        """The cell of parts that are all there, written in their place."""
+        if len(self._slices()) == 1:
+            return self.read(plan)
+        parts = [cell for rows in self._slices() if (cell := self._load(plan, rows)) is not None]
+        if len(parts) < len(self._slices()):
+            raise InputError(
+                f"{plan.name}: parts were lost while the comparison ran; start the same command "
+                "again"
+            )
+        cell = Cell.join(parts)
+        save_cell(self._path(plan), cell, plan.depends)
+        shutil.rmtree(self._folder(plan), ignore_errors=True)
         return cell
 
-    def _part(self, plan: Plan, rows: slice, folder: Path, heard: Heard) -> Cell:
-        """The cell of some samples alone: read if ``folder`` has it, else sampled and written."""
-        path = folder / f"{rows.start:07d}-{rows.stop:07d}.safetensors"
-        depends = {**plan.depends, "rows": [rows.start, rows.stop]}
-        part = load_cell(path, depends)
-        if part is None:
-            part = self._sampled(plan, rows, heard)
-            save_cell(path, part, depends)
-        else:
-            heard(len(part.features))
-        return part
-
-    def _sampled(self, plan: Plan, rows: slice, heard: Heard) -> Cell:
+    def _sampled(self, plan: Plan, rows: slice, heard: Callable[[int], None]) -> Cell:
         cond = None if plan.cond is None else plan.cond[rows]
         drawn = plan.sampler.sample(
             Request(plan.seeds[rows], plan.nfe, cond),

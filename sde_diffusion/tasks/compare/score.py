@@ -53,25 +53,25 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
     first: dict[Plan, Cell] = {}
     diverged: dict[Budget, str] = {}
     with _bar(study, progress) as bar:
-        for number, plan in enumerate(study.plans):
 
-            def hear(samples: int, weight: int = plan.weight) -> None:
-                bar.update(weight * samples)
+        def hear(plan: Plan, samples: int) -> None:
+            bar.update(plan.weight * samples)
 
-            if plan.budget in diverged:
-                continue
-            try:
-                cell = study.cells.take(plan, hear)
-            except DivergedError as error:
-                diverged[plan.budget] = f"{plan.label} at NFE {plan.nfe or 'of its own'}: {error}"
-                _say(bar, f"left out: {diverged[plan.budget]}", progress)
+        for plan, cell in study.cells.take(study.plans, hear):
+            if isinstance(cell, DivergedError):
+                if plan.budget not in diverged:
+                    diverged[plan.budget] = (
+                        f"{plan.label} at NFE {plan.nfe or 'of its own'}: {cell}"
+                    )
+                    _say(bar, f"left out: {diverged[plan.budget]}", progress)
                 continue
             rows[plan] = _judged(study, plan, cell, floors)
             if plan.block == 0:
                 first[plan] = cell
             last = rows[plan][-1]
             _say(bar, cell_line(last), progress)
-            output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, number)
+            output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, len(rows) - 1)
+    rows = {plan: rows[plan] for plan in study.plans if plan in rows}
     return _whole(rows, first, diverged)
 
 

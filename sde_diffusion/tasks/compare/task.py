@@ -56,6 +56,9 @@ def run(config: DictConfig, folder: Path) -> float:
         entries = entered(setting(config), task, models, task.solvers, task.nfe)
         study = Study.of(task, entries, cells, reference, measures)
         job.begin()
+        if job.helps:
+            cells.help(study.plans)
+            return 0.0
         comparison = study.run(job.output, facts(job, models, entries))
         write_report(job.output, comparison)
     print(f"\n{text_table(comparison)}\n\nreport: {folder / 'report.html'}")

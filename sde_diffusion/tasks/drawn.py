@@ -109,12 +109,15 @@ def _tensors(drawn: Samples) -> Tensors:
 
 
 def content_of(cond: Condition | None) -> str:
-    """A condition by what it holds, whatever files that was read from."""
+    """A condition, and the side that guidance leads away from, by what they hold: whatever files
+    that was read from."""
     if cond is None:
         return ""
-    values = {name: part.value for name, part in cond.parts.items()}
-    keeps = {f"{name} kept": part.keep for name, part in cond.parts.items()}
-    return first_checksum({**values, **keeps})
+    held: Tensors = {}
+    for name, part in cond.parts.items():
+        held |= {name: part.value, f"{name} kept": part.keep}
+        held |= {f"{name} {key}": value for key, value in part.aside.items()}
+    return first_checksum(held) + content_of(cond.other)
 
 
 class Drawn:

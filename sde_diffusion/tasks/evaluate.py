@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from omegaconf import DictConfig
@@ -66,7 +66,7 @@ def run(config: DictConfig, folder: Path) -> float:
     With ``train``, nearest.png too: the images nearest to a training image, above that image.
     """
     with Run(config, folder, EvaluateTask) as job:
-        task, extractor, reference = job.task, job.extractor, job.reference
+        task, reference = job.task, job.reference
         images, training = task.load(reference), task.training(reference)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
         job.begin()
@@ -74,18 +74,9 @@ def run(config: DictConfig, folder: Path) -> float:
         seen = None if training is None else features_of(job, training)
         if job.helps:
             return 0.0
-        rows, floors = judged(
-            judge, features, reference, task.samples or [len(images)], images.labels
-        )
-        facts = {
-            **judged_by(extractor, reference),
-            "images": task.images,
-            "loaded": images.described,
-            "order": ORDER,
-            "images_fingerprint": images.fingerprint,
-            "rows": rows,
-            "floors": floors,
-        }
+        counts = task.samples or [len(images)]
+        rows, floors = judged(judge, features, reference, counts, images.labels)
+        facts = {**protocol(job, images), "rows": rows, "floors": floors}
         copied = None
         if training is not None and seen is not None:
             copied = memorisation(features, reference.held_out, seen)
@@ -96,9 +87,20 @@ def run(config: DictConfig, folder: Path) -> float:
         job.discard(folder / "parts")
         for step, row in enumerate(rows):
             job.output.log({"fd": row["fd"], "samples": row["samples"]}, step)
-    print("\n".join(lines(extractor.metric, rows, copied)))
+    print("\n".join(lines(job.extractor.metric, rows, copied)))
     print(f"result.json: {folder}")
     return float(rows[-1]["fd"])
+
+
+def protocol(job: Run[EvaluateTask], images: ImageSet) -> dict[str, Any]:
+    """What was judged, and by what."""
+    return {
+        **judged_by(job.extractor, job.reference),
+        "images": job.task.images,
+        "loaded": images.described,
+        "order": ORDER,
+        "images_fingerprint": images.fingerprint,
+    }
 
 
 def features_of(job: Run[EvaluateTask], images: ImageSet) -> Tensor:

@@ -35,6 +35,7 @@ from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.streams import forgiving
+from sde_diffusion.tasks.multirun import ended
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -136,6 +137,7 @@ def together() -> Iterator[datetime.datetime]:
 def with_task(argv: list[str]) -> list[str]:
     """``compare nfe=[4]`` as ``task=compare nfe=[4]``; overrides may stand around flags."""
     flags, typed = words.split(argv)
+    typed = words.with_folders(typed)
     if completion.asked(flags):
         return argv
     yaml_files.check_folders(words.config_folders(flags))
@@ -191,9 +193,12 @@ def _main() -> None:
             _complete()
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
-            hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")(
-                run_task
-            )()
+            run = hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")
+            try:
+                run(run_task)()
+            except Exception:
+                ended()  # a job of a multirun failed, the others may be finished
+                raise
             if _faults:
                 raise UserError(_faults[0])
     except (HydraException, OmegaConfBaseException, InputError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -49,6 +50,16 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(word)
     return flags, overrides
+
+
+def with_folders(words: Sequence[str]) -> list[str]:
+    """``join A B`` as ``join folders=["A","B"]``: words of that task without ``=`` are folders."""
+    if list(words[:1]) != ["join"]:
+        return list(words)
+    folders = [word for word in words[1:] if KEY.fullmatch(word) is None or Path(word).is_dir()]
+    others = [word for word in words[1:] if word not in folders]
+    given = [f"folders=[{','.join(map(_quoted, folders))}]"] if folders else []
+    return ["join", *given, *others]
 
 
 def config_folders(flags: Sequence[str]) -> list[str]:

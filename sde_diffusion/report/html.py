@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from sde_diffusion.config.command import value as plain
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report.comparison import PROTOCOL, REAL, Comparison, Row, measured
 from sde_diffusion.report.ranking import Ranking
@@ -18,7 +19,7 @@ from sde_diffusion.system.notice import visible
 # What is said of the first, by whether its rank is known.
 FIRST = {True: "smallest distance", False: "smallest value; not ranked"}
 # Facts that have a place of their own on the page.
-APART = ("config", "cells", "papers", "command", "with_every_default", "left_out")
+APART = ("config", "cells", "papers", "command", "with_every_default", "left_out", "jobs", "paired")
 
 
 def show(value: Any, digits: int = 3) -> str:
@@ -161,7 +162,7 @@ def page(
         autoescape=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters["show"] = show
+    environment.filters |= {"show": show, "plain": lambda x: x if isinstance(x, str) else plain(x)}
     facts = {k: v for k, v in comparison.facts.items() if k not in APART and v != []}
     values = [row["fd_debiased"] for row in [*comparison.points, *comparison.floors.values()]]
     strips: dict[str, list[tuple[str, str]]] = {}
@@ -184,6 +185,8 @@ def page(
         left_out=comparison.facts.get("left_out", []),
         command=comparison.facts.get("command"),
         full=comparison.facts.get("with_every_default"),
+        paired=comparison.facts.get("paired", True),
+        jobs=comparison.facts.get("jobs", []),
         blocks=comparison.points[0]["blocks"],
         plots=plots,
         strips={nfe: strips[nfe] for nfe in sorted(strips, key=float)},

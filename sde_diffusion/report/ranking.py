@@ -9,6 +9,7 @@ fixed pairs (multiple comparisons with the best, Hsu 1984, Annals of Statistics 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
@@ -128,4 +129,37 @@ def rank(
             f"paired differences from the best, {len(others)} at once: each interval "
             f"± {z:.2f} standard errors (Bonferroni, 95 % together)"
         )
+    return Ranking(best["nfe"], best["samples"], found, note)
+
+
+def rank_unpaired(rows: Sequence[Row]) -> Ranking:
+    """The ranking of ``rows`` of one NFE whose samples are of different noise.
+
+    A difference has the variance of both values; what they share, the reference's side of it, is
+    counted twice, so that its interval is rather too wide.
+    """
+    best, *others = by_distance(rows)
+    z = critical(len(others))
+    known = all(row["fd_low"] is not None for row in rows)
+    found = [Standing(best["solver"], 1 if known else None, best["fd"], best["fd_debiased"])]
+    for place, row in enumerate(others, start=2):
+        if not known:
+            found.append(Standing(row["solver"], None, row["fd"], row["fd_debiased"]))
+            continue
+        gap = row["fd_debiased"] - best["fd_debiased"]
+        halves = [0.5 * (each["fd_high"] - each["fd_low"]) for each in (row, best)]
+        half = z / critical(1) * math.hypot(*halves)
+        alike = abs(gap) <= half
+        settle = math.ceil(row["samples"] * (half / gap) ** 2) if alike and gap else None
+        found.append(
+            Standing(
+                row["solver"], place, row["fd"], row["fd_debiased"], gap, gap - half, gap + half,
+                alike, settle,
+            )
+        )  # fmt: skip
+    note = f"not paired, as no seeds are in all jobs: independent samples, {len(others)} at once"
+    if not others:
+        note = "alone at this number of evaluations"
+    elif not known:
+        note = "in order of the plug-in value and not ranked; no seeds are in all jobs"
     return Ranking(best["nfe"], best["samples"], found, note)

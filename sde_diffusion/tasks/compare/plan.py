@@ -26,7 +26,7 @@ class Plan:
 
     Attributes:
         label, sampler, nfe, steps: a labelled sampler, and its budget (None for an adaptive one).
-        model: the name of the model that it samples.
+        model: the name of the model that it samples. classes: how many it knows.
         block, seeds, cond: which block of seeds, and their condition.
         filmed: whether its first images are recorded.
         depends: everything that the features depend on, by content.
@@ -37,6 +37,7 @@ class Plan:
     nfe: int | None
     steps: int
     model: str
+    classes: int
     block: int
     seeds: range
     cond: Condition | None
@@ -105,6 +106,7 @@ def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: 
         nfe,
         sampler.steps(nfe),
         model.name,
+        model.classes,
         block,
         seeds,
         cond,

@@ -91,6 +91,7 @@ class Study:
             **judged_by(self.cells.extractor, self.reference),
             "seeds": f"{design.seed}-{design.seeds(design.repeats - 1)[-1]}",
             "label": design.label,
+            "classes": self.plans[0].classes,
             "left_out": scores.left_out,
             "papers": {plan.label: list(plan.sampler.solver.papers) for plan in scores.rows},
             "cells": [

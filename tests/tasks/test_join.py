@@ -1,0 +1,136 @@
+"""``join`` and the end of a multirun: several finished jobs say what one job of all would say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sde_diffusion.report.ranking import rank_unpaired
+from tests.conftest import Run
+
+SMALL = ["nfe=[2]", "animation=false", "metric=[]"]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return content
+
+
+def job(cli: Run, folder: str, *words: str) -> None:
+    cli("compare", f"hydra.run.dir={folder}", *SMALL, *words)
+
+
+def values(content: dict[str, Any]) -> dict[tuple[str, float, int], tuple[float, float | None]]:
+    return {
+        (row["solver"], row["nfe"], row["samples"]): (row["fd"], row["fd_debiased"])
+        for row in content["points"]
+    }
+
+
+def test_jobs_of_two_solvers_and_two_blocks_are_one_comparison(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    for number, (solver, seed) in enumerate([("ddim", 0), ("unipc", 0), ("ddim", 4), ("unipc", 4)]):
+        job(quick_cli, f"jobs/{number}", f"solvers=[{solver}]", f"seed={seed}", "samples=[4]")
+    job(quick_cli, "one", "solvers=[ddim,unipc]", "samples=[4,8]")
+    done = quick_cli("join", "jobs/0", "jobs/1", "jobs/2", "jobs/3", "hydra.run.dir=joined")
+    joined, whole = results(tmp_path / "joined"), results(tmp_path / "one")
+    assert values(joined) == {key: pytest.approx(v) for key, v in values(whole).items()}
+    places = [[s["solver"] for s in r["standings"]] for r in joined["rankings"]]
+    assert places == [[s["solver"] for s in r["standings"]] for r in whole["rankings"]]
+    assert joined["floors"][-1]["fd"] == pytest.approx(whole["floors"][-1]["fd"])
+    assert joined["provenance"]["paired"]
+    assert joined["provenance"]["jobs"][1] == {
+        "job": "1", "solvers": ["unipc"], "seed": 0,
+    }  # fmt: skip
+    page = (tmp_path / "joined" / "report.html").read_text()
+    assert "The jobs, and in what they differ" in page
+    assert "at N = 8" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_seed_that_two_jobs_drew_counts_once(quick_cli: Run, tmp_path: Path) -> None:
+    for seed in (0, 2):
+        job(quick_cli, f"jobs/{seed}", "solvers=[ddim]", f"seed={seed}", "samples=[4]")
+    quick_cli("join", "jobs", "hydra.run.dir=joined")
+    assert max(row["samples"] for row in results(tmp_path / "joined")["points"]) == 6
+
+
+@pytest.mark.slow
+def test_samplers_of_one_name_are_told_apart(quick_cli: Run, tmp_path: Path) -> None:
+    for label in (3, 5):
+        words = ["solvers=[ddim]", f"label={label}", "samples=[4]"]
+        job(quick_cli, f"jobs/{label}", *words)
+    quick_cli("join", "jobs", "hydra.run.dir=joined")
+    names = [row["solver"] for row in results(tmp_path / "joined")["points"]]
+    assert names == ["ddim, label=3", "ddim, label=5"]
+
+
+def test_jobs_without_a_seed_in_common_are_not_paired(quick_cli: Run, tmp_path: Path) -> None:
+    job(quick_cli, "jobs/0", "solvers=[ddim]", "samples=[4]")
+    job(quick_cli, "jobs/1", "solvers=[unipc]", "seed=9", "samples=[4]")
+    quick_cli("join", "jobs", "hydra.run.dir=joined")
+    (ranking,) = results(tmp_path / "joined")["rankings"]
+    assert [standing["place"] for standing in ranking["standings"]] == [None, None]
+    assert "no seeds are in all jobs" in ranking["note"]
+    assert "no two samplers on the same initial noise" in (
+        (tmp_path / "joined" / "report.html").read_text()
+    )
+
+
+def test_unpaired_differences_have_the_variance_of_both() -> None:
+    def row(solver: str, value: float, half: float) -> dict[str, Any]:
+        return {
+            "solver": solver, "nfe": 4, "samples": 100, "fd": value, "fd_debiased": value,
+            "fd_low": value - half, "fd_high": value + half,
+        }  # fmt: skip
+
+    ranking = rank_unpaired([row("b", 1.6, 0.4), row("a", 1.0, 0.3)])
+    best, other = ranking.standings
+    assert (best.solver, best.place) == ("a", 1)
+    assert (other.low, other.high) == (pytest.approx(0.1), pytest.approx(1.1))  # 0.6 ± 0.5
+    assert not other.alike
+    close = rank_unpaired([row("b", 1.25, 0.4), row("a", 1.0, 0.3)]).standings[1]
+    assert close.alike
+    assert close.settle == 400  # half of 0.5 at a quarter: four times the samples
+
+
+def test_the_end_of_a_multirun_joins_it(quick_cli: Run, tmp_path: Path) -> None:
+    words = ["solvers=[ddim],[unipc]", "samples=[4]", "hydra.sweep.dir=many", *SMALL]
+    done = quick_cli("compare", "-m", *words)
+    assert "many/joined/report.html" in done.stdout
+    names = {row["solver"] for row in results(tmp_path / "many" / "joined")["points"]}
+    assert names == {"ddim", "unipc"}
+
+
+def test_a_job_that_fails_does_not_cost_the_others_their_table(
+    quick_cli: Run, tmp_path: Path, tiny_model: str
+) -> None:
+    words = [f"checkpoint={tiny_model}", "n=2", "nfe=3,4,5", "hydra.sweep.dir=many"]
+    quick_cli("sample", "-m", "solver=heun,ddim", *words, ok=False)  # Heun takes even numbers
+    rows = results(tmp_path / "many" / "joined")["rows"]
+    assert [(row["job"], row["nfe"]) for row in rows] == [
+        ("1", 4.0), ("3", 3.0), ("4", 4.0), ("5", 5.0),
+    ]  # fmt: skip
+    assert "4 jobs of sample" in (tmp_path / "many" / "joined" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [("nosuch", "folders=nosuch: no finished job"), ("jobs other", "jobs of compare, sample")],
+)
+def test_what_cannot_be_joined_is_one_line(
+    quick_cli: Run, tmp_path: Path, folders: str, said: str
+) -> None:
+    for folder, name, config in (
+        ("jobs", "results.json", {"provenance": {"config": {"task": "compare"}}}),
+        ("other", "result.json", {"config": {"task": "sample"}}),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(json.dumps(config))
+    done = quick_cli("join", *folders.split(), ok=False)
+    assert done.returncode == 2
+    assert said in done.stderr

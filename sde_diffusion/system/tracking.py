@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import uuid
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar, final
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.identity import Component
+from sde_diffusion.system.identity import Component, digest
 from sde_diffusion.system.notice import notice, printable
 from sde_diffusion.system.storage import csv_text, write_atomically
 
@@ -32,6 +33,7 @@ class Job:
     name: str
     group: str
     tags: Sequence[str] = ()
+    title: str = ""  # what tells it from others: its task, model, solver and NFE
 
 
 class Tracker(Component, ABC, known_as="tracker"):
@@ -44,6 +46,13 @@ class Tracker(Component, ABC, known_as="tracker"):
     @abstractmethod
     def log(self, metrics: dict[str, float], step: int) -> None:
         """Numbers at an explicit step."""
+
+    def point(self, series: str, axis: str, metrics: dict[str, float], step: int) -> None:
+        """Numbers of one of several series, a solver, say, at ``metrics[axis]``."""
+        self.log(metrics, step)
+
+    def complete(self) -> None:
+        """The job has come to its end; what it logs when it is run again is the same."""
 
     @abstractmethod
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -110,6 +119,12 @@ class Unfailing(Tracker):
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self._try(lambda: self.inner.log(metrics, step), self._folder)
+
+    def point(self, series: str, axis: str, metrics: dict[str, float], step: int) -> None:
+        self._try(lambda: self.inner.point(series, axis, metrics, step), self._folder)
+
+    def complete(self) -> None:
+        self._try(self.inner.complete, self._folder)
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         self._try(lambda: self.inner.table(name, rows), self._folder)
@@ -201,15 +216,23 @@ class WandbTracker(Tracker):
         self.project, self.entity, self.group = project, entity, group
         self.mode, self.tags = mode, list(tags)
         self._run: Any = None
+        self._done: Path | None = None
+        self._job = ""
+        self._least: dict[str, float] = {}  # the smallest number of each name so far
 
     def start(self, job: Job) -> None:
         import wandb
 
         job.folder.mkdir(parents=True, exist_ok=True)
+        self._done, self._job = job.folder / "wandb-done.txt", digest(job.config)
+        if self._done.is_file() and self._done.read_text().strip() == self._job:
+            notice(f"wandb: run {_run_id(job.folder)} has this job whole; nothing is logged twice")
+            self._run = Repeated()
+            return
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            "name": job.name,
+            "name": job.title or job.name,
             "group": (self.group or job.group)[:MOST_NAME],
             "job_type": job.name,
             "tags": list(dict.fromkeys(t[:MOST_TAG] for t in (*job.tags, *self.tags) if t)),
@@ -218,7 +241,13 @@ class WandbTracker(Tracker):
             "id": _run_id(job.folder),
             "resume": "allow",
         }
-        mode: Any = self.mode or os.environ.get("WANDB_MODE") or _mode_by_login()
+        mode: Any = self.mode or os.environ.get("WANDB_MODE")
+        why = "tracker.mode" if self.mode else "WANDB_MODE"
+        if not mode:
+            mode, why = _mode_by_login()
+        if mode == "offline":
+            runs = job.folder / "wandb"
+            notice(f"wandb: offline, by {why}; 'wandb sync {runs}/offline-run-*' sends it later")
         try:
             self._run = wandb.init(mode=mode, **options)
         except Exception as error:
@@ -229,6 +258,19 @@ class WandbTracker(Tracker):
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self._run.log(metrics, step=step)
+
+    def point(self, series: str, axis: str, metrics: dict[str, float], step: int) -> None:
+        """``fd/unipc`` against ``nfe``; the summary has the smallest of each as well, ``fd``."""
+        for name, number in metrics.items():
+            if name != axis:
+                self._run.define_metric(f"{name}/{series}", step_metric=axis, summary="last")
+                self._run.log({axis: metrics[axis], f"{name}/{series}": number})
+                least = self._least[name] = min(self._least.get(name, math.inf), number)
+                self._run.summary[name] = least
+
+    def complete(self) -> None:
+        if self._done is not None:
+            write_atomically(self._done, self._job.encode())
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         import wandb
@@ -261,10 +303,27 @@ def _run_id(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _mode_by_login() -> str:
+class Repeated:
+    """A run that has logged this job before: it takes everything and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+
+    def log(self, *args: Any, **options: Any) -> None:
+        """Nothing."""
+
+    def define_metric(self, *args: Any, **options: Any) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def _mode_by_login() -> tuple[str, str]:
+    """The mode, and what it is chosen by."""
     import wandb
 
     try:
-        return "online" if wandb.login(prompt=False) else "offline"
-    except Exception:  # with a key and no network it raises
-        return "offline"
+        return ("online", "login") if wandb.login(prompt=False) else ("offline", "no login")
+    except Exception as error:  # with a key and no network it raises
+        return "offline", f"a login that failed ({printable(error, 120)})"

@@ -33,6 +33,8 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.identity import TARGET
+from sde_diffusion.system.names import component
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import job_ended, local_device, rank
@@ -82,6 +84,8 @@ class Run(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+        if kind is None:
+            self.output.tracker.complete()
         job_ended(kind is None, GRACE if self._spent else 0.0)
         for path in self._spent if kind is None else ():
             shutil.rmtree(path, ignore_errors=True)
@@ -108,7 +112,10 @@ class Run(Generic[T]):
         name = str(self.config.task)
         swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         group = folder.absolute().parent.name if swept else name  # one for the jobs of a sweep
-        job = Job(plain(self.config), folder, name, group, tags)
+        config = plain(self.config)
+        words = described(config)
+        tags = tuple(dict.fromkeys((*tags, name, *words.values())))
+        job = Job(config, folder, name, group, tags, " ".join((name, *words.values())))
         self.output.tracker.start(job)
         self._began = time.perf_counter()
 
@@ -200,6 +207,23 @@ class Run(Generic[T]):
         """The config as plain values, ``without`` some keys."""
         hidden = {"hydra", *without}
         return {name: value for name, value in plain(self.config).items() if name not in hidden}
+
+
+def described(config: Mapping[str, Any]) -> dict[str, str]:
+    """What tells a job from others of its task: model, data, network, solver, NFE."""
+    words = {}
+    if config.get("checkpoint"):
+        path = Path(str(config["checkpoint"]))
+        words["model"] = path.parent.name if path.stem in ("model", "checkpoint") else path.stem
+    for group in ("data", "network", "solver"):
+        if (node := config.get(group)) and TARGET in node:
+            words[group] = component(str(node[TARGET]))
+    if config.get("solvers"):
+        names = (each if isinstance(each, str) else "+".join(each) for each in config["solvers"])
+        words["solver"] = ",".join(names)
+    if config.get("nfe") is not None:
+        words["nfe"] = "nfe" + str(config["nfe"]).strip("[]").replace(" ", "")
+    return words
 
 
 def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,12 +64,30 @@ def test_a_comparison_logs_its_tables_plots_film_and_page(quick_cli: Run, tmp_pa
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
     items = [r["history"]["item"] for r in records(run) if r["type"] == "history"]
     logged = {name: value for item in items for name, value in item.items()}
-    assert [item["nfe"] for item in items if "nfe" in item] == [2, 2]
+    assert {item["nfe"] for item in items if "nfe" in item} == {2}
+    assert "fd" not in logged
+    assert logged["fd/ddim"] > 0
+    assert logged["fd/heun"] > 0
+    (start,) = [r["run"] for r in records(run) if r["type"] == "run"]
+    assert start["display_name"] == "compare mnist ddim,heun nfe2"
+    assert start["run_group"] == "compare"
+    assert start["tags"] == ["compare", "mnist", "ddim,heun", "nfe2"]
+    metrics = [r["metric"] for r in records(run) if r["type"] == "metric"]
+    assert {m["name"]: m.get("step_metric") for m in metrics}["fd/heun"] == "nfe"
     assert [logged[f"{name}.nrows"] for name in ("results", "points", "ranking")] == [4, 4, 2]
     for name in ("fd_vs_nfe", "fd_vs_samples", "fd_vs_seconds", "samples"):
         assert logged[f"{name}.format"] == "png"
     assert logged["trajectory.format"] == "webp"
     assert logged["report._type"] == "html-file"
+
+
+def test_a_finished_job_is_not_logged_twice(quick_cli: Run, tmp_path: Path) -> None:
+    words = ["sample", "hydra.run.dir=out", "n=2", "nfe=2", "tracker=wandb"]
+    first = quick_cli(*words)
+    assert "wandb: offline, by WANDB_MODE; 'wandb sync" in first.stderr
+    again = quick_cli(*words)
+    assert "nothing is logged twice" in again.stderr
+    assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*"))) == 1
 
 
 def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:
@@ -101,7 +119,8 @@ def test_a_log_that_fails_does_not_cost_the_run(
         tracker.start(job(tmp_path))
         tracker.log({"fd": 1.0}, 0)
         tracker.table("t", [{"a": 1}])
-    (line,) = capsys.readouterr().err.splitlines()
+    said, line = capsys.readouterr().err.splitlines()
+    assert said.startswith("wandb: offline, by tracker.mode")
     assert "away" in line
     assert str(tmp_path) in line
 

@@ -70,7 +70,8 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
                 first[plan] = cell
             last = rows[plan][-1]
             _say(bar, cell_line(last), progress)
-            output.log({name: last[name] for name in ("fd", "nfe", "seconds")}, len(rows) - 1)
+            figures = {name: last[name] for name in ("fd", "nfe", "seconds")}
+            output.tracker.point(plan.label, "nfe", figures, len(rows) - 1)
     rows = {plan: rows[plan] for plan in study.plans if plan in rows}
     return _whole(rows, first, diverged)
 

@@ -53,6 +53,8 @@ class LikelihoodTask:
     seed: Seed
     batch_size: Batch
     precision: str
+    channels_last: bool
+    compile: bool
     device: str
 
     @property
@@ -108,7 +110,7 @@ def run(config: DictConfig, folder: Path) -> float:
 def dependencies(job: Run[LikelihoodTask], data: ImageSet, test: ImageSet) -> dict[str, Any]:
     """What the log-densities depend on."""
     return {
-        **job.recorded("tracker", "n"),
+        **job.recorded("tracker", "n", "channels_last", "compile"),
         "precision": recorded(job.task.precision),
         "model": job.model.fingerprint,
         "train": data.fingerprint,

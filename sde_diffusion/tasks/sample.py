@@ -54,6 +54,8 @@ class SampleTask:
     animation: bool
     dtype: str
     precision: str
+    channels_last: bool
+    compile: bool
     device: str
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.denoisers.arithmetic import compiled
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -40,7 +41,7 @@ from sde_diffusion.training.compatible import check_fit, start_from
 from sde_diffusion.training.ema import EMA, PowerEMA
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.objective import Objective
-from sde_diffusion.training.precision import compiled, prepare
+from sde_diffusion.training.precision import prepare
 from sde_diffusion.training.schedule import Cosine, Schedule
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.state import State, prefixed

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch._inductor import config as inductor
 
+from sde_diffusion.denoisers.arithmetic import compiled
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.spec import Spec
-from sde_diffusion.training.precision import compiled
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Trainer
 from tests.training.small import CONFIG, PARTS

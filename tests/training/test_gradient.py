@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sde_diffusion.training.levels import LogNormal
-from sde_diffusion.training.precision import channels_last
+from sde_diffusion.training.precision import wants_channels_last
 from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.trainer import Parts, Trainer
 from sde_diffusion.training.weighting import UncertaintyWeighting
@@ -81,6 +81,6 @@ def test_channels_last_changes_the_format_and_nothing_else(tmp_path: Path) -> No
 def test_the_format_is_chosen_where_it_is_not_given() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     half = replace(CONFIG, precision="bfloat16")
-    assert [channels_last(half, d) for d in (cpu, cuda)] == [False, True]
-    assert not channels_last(CONFIG, cuda)
-    assert channels_last(replace(CONFIG, channels_last=True), cpu)
+    assert [wants_channels_last(half, d) for d in (cpu, cuda)] == [False, True]
+    assert not wants_channels_last(CONFIG, cuda)
+    assert wants_channels_last(replace(CONFIG, channels_last=True), cpu)

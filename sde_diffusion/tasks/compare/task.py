@@ -38,6 +38,8 @@ class CompareTask(Design):
     solvers: list[Any] | None
     nfe: Annotated[list[int], Within("1 <= nfe <= 1000000")]
     precision: str
+    channels_last: bool
+    compile: bool
     reference: str | None
 
     def __post_init__(self) -> None:

@@ -174,6 +174,18 @@ def main() -> None:
         _main()
 
 
+def _compose() -> None:
+    """Hydra composes the config of each job and runs it; UserError of the fault of a single one."""
+    run = hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")
+    try:
+        run(run_task)()
+    except Exception:
+        ended()  # a job of a multirun failed, the others may be finished
+        raise
+    if _faults:
+        raise UserError(_faults[0])
+
+
 def _main() -> None:
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     find_packages()
@@ -193,14 +205,7 @@ def _main() -> None:
             _complete()
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
-            run = hydra.main(config_path=groups.conf_dir(), config_name=ROOT, version_base="1.3")
-            try:
-                run(run_task)()
-            except Exception:
-                ended()  # a job of a multirun failed, the others may be finished
-                raise
-            if _faults:
-                raise UserError(_faults[0])
+            _compose()
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise

@@ -62,7 +62,7 @@ class Drawing:
         n = len(self.request.seeds)
         return [slice(k, min(k + size, n)) for k in range(0, n, size)]
 
-    def draw(self) -> Drawn:
+    def draw(self) -> DrawnSamples:
         """Draw what no process has drawn yet; returns once all parts are there."""
         n = len(self.request.seeds)
         with tqdm(total=n, desc="sample", unit="image", disable=rank() > 0) as bar:
@@ -77,7 +77,7 @@ class Drawing:
 
             for _ in shared(self.rows, self._path, make, whole):
                 continue
-        return Drawn([self._path(rows) for rows in self.rows], self.request.seeds)
+        return DrawnSamples([self._path(rows) for rows in self.rows], self.request.seeds)
 
     def _path(self, rows: slice) -> Path:
         name = f"{digest(self.depends)}-{rows.start:09d}-{rows.stop:09d}.safetensors"
@@ -120,7 +120,7 @@ def content_of(cond: Condition | None) -> str:
     return first_checksum(held) + content_of(cond.other)
 
 
-class Drawn:
+class DrawnSamples:
     """Samples whose parts are all on disk; each is read when it is asked for."""
 
     def __init__(self, paths: list[Path], seeds: Any) -> None:

@@ -49,8 +49,15 @@ class UserError(CompactHydraException):
 
 # Tasks that several processes can share.
 SHARED = (
-    "train", "sample", "compare", "calibrate", "reference", "evaluate", "likelihood", "interpolate",
-)  # fmt: skip
+    "train",
+    "sample",
+    "compare",
+    "calibrate",
+    "reference",
+    "evaluate",
+    "likelihood",
+    "interpolate",
+)
 # The fault of a single job. Raised from the job, Hydra would add a line of its own.
 _faults: list[str] = []
 # The tasks that began: what goes wrong in one is no fault of the composer.

@@ -178,7 +178,12 @@ def _quoted(word: str) -> str:
 def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
     with forgiving():
-        _main()
+        try:
+            _main()
+        except KeyboardInterrupt:
+            line = f"{_who()}: interrupted; the same command goes on from here"
+            print(line, file=sys.stderr)
+            sys.exit(130)
 
 
 def _compose() -> None:
@@ -233,9 +238,6 @@ def _main() -> None:
         line = shown(f"{type(error).__name__}: {error}", 300)
         sys.stderr.write(f"{_who()}: config: not read ({line}); {FULL_ERROR}=1 shows more\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{_who()}: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.schedulers import BETAS, FILE, PREDICTIONS
 from sde_diffusion.models.sources.diffusers import CONFIG, INDEX, MARK
 from sde_diffusion.models.spec import Spec
-from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.storage import fingerprint, write_atomically
 
 FORMATS = ("safetensors", "diffusers")
 
@@ -23,7 +25,8 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
     """Write the weights of ``model`` with all that it takes to open them.
 
     Args:
-        path: a file .safetensors, or the folder of ``diffusers``, which must not be there.
+        path: a file .safetensors, or the folder of ``diffusers``, which must not be there, unless
+            it holds the same: then it stays.
         format: ``safetensors``, which opens here to the last bit, or ``diffusers``, of a network
             of diffusers.
     """
@@ -34,15 +37,26 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
         raise InputError(
             f"model={model.name}: only a model of a file can be written, not a callable"
         )
-    if path.exists():
-        raise InputError(f"output={path}: is there already; give another name")
-    if format == "diffusers":
-        _save_folder(spec, denoiser, path)
-        return
-    if path.suffix != ".safetensors":
+    if format == "safetensors" and path.suffix != ".safetensors":
         raise InputError(f"output={path}: give a name that ends in .safetensors")
-    tensors = {f"model.{k}": v for k, v in denoiser.network.state_dict().items()}
-    save_checkpoint(path, spec, tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
+        written = Path(beside) / path.name  # so that the path is there whole, or not at all
+        if format == "diffusers":
+            _save_folder(spec, denoiser, written)
+        else:
+            tensors = {f"model.{k}": v for k, v in denoiser.network.state_dict().items()}
+            save_checkpoint(written, spec, tensors)
+        if not path.exists():
+            os.replace(written, path)
+        elif _files(path) != _files(written):
+            raise InputError(f"output={path}: is there already; give another name")
+
+
+def _files(path: Path) -> dict[str, str]:
+    """Digests of a file, or of the files of a folder, by their places in it."""
+    paths = sorted(each for each in path.rglob("*") if each.is_file()) or [path]
+    return {str(each.relative_to(path)): fingerprint(each) for each in paths}
 
 
 def _save_folder(spec: Spec, denoiser: NetworkDenoiser, path: Path) -> None:

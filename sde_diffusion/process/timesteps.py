@@ -6,6 +6,7 @@ are n of the scheduler's steps.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,11 +19,28 @@ from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid, power_spaced
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.ranges import OneOf, Within
 
 SPACINGS = ("leading", "trailing", "linspace")
 LAYS = ("euler", "unipc", "dpm")
 SPREADS = ("none", "karras", "exponential")
+
+
+def _table(betas: Mapping[str, Any]) -> Timesteps:
+    """``Timesteps`` of these arguments; InputError names the one at fault."""
+    known = inspect.signature(Timesteps).parameters
+    for name in betas:
+        if name not in known:
+            raise InputError(
+                f"grid.betas.{name}: no argument of a table; choose among {', '.join(known)}"
+            )
+    try:
+        return Timesteps(**betas)
+    except InputError as error:
+        raise InputError(f"grid.betas.{str(error).removeprefix('parameterization.')}") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"grid.betas={shown(betas)}: {error}; give {{betas: linear}}") from None
 
 
 class ByTimestep(TimeGrid):
@@ -50,12 +68,7 @@ class ByTimestep(TimeGrid):
         spread: Annotated[str, OneOf(*SPREADS)] = "none",
         to_zero: bool = True,
     ) -> None:
-        try:
-            self.table = Timesteps(**(betas or {}))
-        except (TypeError, InputError) as error:
-            raise InputError(
-                f"grid.betas: {str(error).removeprefix('parameterization.')}"
-            ) from None
+        self.table = _table(betas or {})
         if not 0 <= offset <= self.table.last:
             raise InputError(f"grid.offset={offset}: give 0 to {self.table.last}")
         self.betas, self.spacing, self.offset = betas, spacing, offset

@@ -61,7 +61,8 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(name, path)
     except BaseException:
         if name:
-            os.unlink(name)
+            with contextlib.suppress(FileNotFoundError):  # an interrupt after the rename
+                os.unlink(name)
         raise
 
 

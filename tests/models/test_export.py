@@ -73,8 +73,12 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format=onnx"):
         mnist.save(tmp_path / "model.onnx", format="onnx")
     mnist.save(tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    mnist.save(tmp_path / "model.safetensors")  # the same: a killed command is given again
+    assert (tmp_path / "model.safetensors").read_bytes() == before
     with pytest.raises(InputError, match="is there already"):
-        mnist.save(tmp_path / "model.safetensors")
+        sd.load("scans").save(tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == before
     with pytest.raises(InputError, match="callable"):
         sd.wrap(lambda x, sigma: x, (1, 4, 4)).save(tmp_path / "function.safetensors")
 

@@ -20,6 +20,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid, power_spaced
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.system.annotations import shown
+from sde_diffusion.system.notice import printable
 from sde_diffusion.system.ranges import OneOf, Within
 
 SPACINGS = ("leading", "trailing", "linspace")
@@ -40,7 +41,8 @@ def _table(betas: Mapping[str, Any]) -> Timesteps:
     except InputError as error:
         raise InputError(f"grid.betas.{str(error).removeprefix('parameterization.')}") from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"grid.betas={shown(betas)}: {error}; give {{betas: linear}}") from None
+        reason = printable(error, 100)
+        raise InputError(f"grid.betas={shown(betas)}: {reason}; give {{betas: linear}}") from None
 
 
 class ByTimestep(TimeGrid):

@@ -106,14 +106,14 @@ def test_inspect_and_convert_by_their_tasks(
 ) -> None:
     source = written(tmp_path / "theirs", unet())
     undone = inspect.run(
-        task("inspect", checkpoint=str(source), self_test=False), tmp_path / "inspect"
+        task("inspect", checkpoint=str(source), source=None, self_test=False), tmp_path / "inspect"
     )
     said = capsys.readouterr().out
     assert "prediction" in said
     assert undone == said.count("NOT DONE") == 1  # variance_type
     output = tmp_path / "ours.safetensors"
-    keys = {"checkpoint": str(source), "output": str(output), "format": "safetensors"}
-    assert convert.run(task("convert", **keys), tmp_path / "convert") > 1000
+    keys = {"checkpoint": str(source), "source": None, "output": str(output)}
+    assert convert.run(task("convert", **keys, format="safetensors"), tmp_path / "convert") > 1000
     assert torch.equal(drawn(output), drawn(source))
 
 

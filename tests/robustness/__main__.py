@@ -1,6 +1,11 @@
-"""``python -m tests.robustness``: see ``run``."""
+"""``python -m tests.robustness [configs | kills]``: see ``run`` and ``run_kills``."""
 
-from tests.robustness.run import main
+import sys
+
+from tests.robustness import run, run_kills
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["kills"]:
+        run_kills.main(sys.argv[2:])
+    else:
+        run.main(sys.argv[2:] if sys.argv[1:2] == ["configs"] else sys.argv[1:])

@@ -48,15 +48,15 @@ class Worker:
         self.process.join()
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     """Run the configs and write the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
     parser.add_argument("--configs", type=int, default=5000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, default=60.0, help="most that a config may take")
     parser.add_argument("--within", type=float, default=1e9, help="stop after these seconds")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/robustness/configs.json"))
-    asked = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("outputs/robustness/configs.json"))
+    asked = parser.parse_args(words)
     began, longest, worker = time.perf_counter(), 0.0, Worker()
     counts: Counter[str] = Counter()
     faults = []

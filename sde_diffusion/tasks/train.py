@@ -33,6 +33,7 @@ from sde_diffusion.system.output import Output
 from sde_diffusion.system.processes import local_device, rank
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.augment import Augment, AugmentChain
+from sde_diffusion.training.compatible import text_of
 from sde_diffusion.training.ema import EMA
 from sde_diffusion.training.given import condition_of, described, network_sizes, with_text
 from sde_diffusion.training.levels import NoiseLevels
@@ -53,7 +54,7 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, TrainConfig, *BESIDE) as job:
         device, parts = local_device(job.device), components(config)
         sde: SDE = build(config.sde, "sde", SDE)
-        data, held_out = with_text(*both_splits(config))
+        data, held_out = with_text(*both_splits(config), text_of(job.task.init))
         spec = specified(config, data, parts.augment)
         trainer = Trainer(spec, data, parts, job.task, folder, device)
         job.begin(data.name)

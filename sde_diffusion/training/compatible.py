@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
+from sde_diffusion.conditions.condition import TEXT
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import read_checkpoint
@@ -37,6 +40,17 @@ def check_fit(spec: Spec, data: ImageSet) -> None:
         )
 
 
+def text_of(init: str | None) -> Mapping[str, Any] | None:
+    """The words and the length of the captions that the model of a file reads; None if none."""
+    if init is None:
+        return None
+    try:
+        spec, _ = read_checkpoint(asset(init), prefix="no weights.")
+    except InputError:  # ``start_from`` says why
+        return None
+    return spec.conditions.get(TEXT)
+
+
 def start_from(init: str, spec: Spec, network: nn.Module) -> None:
     """Give ``network`` the (averaged) weights of a checkpoint file, or of a shipped model's name.
 
@@ -50,6 +64,13 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
         raise InputError(
             f"init={init}: is network={other.network}, parameterization={other.parameterization}, "
             f"not {spec.network}, {spec.parameterization}; choose the same"
+        )
+    ours, theirs = (each.conditions.get(TEXT, {}).get("words") for each in (spec, other))
+    if ours != theirs and ours and theirs:
+        strange = sorted(set(ours) - set(theirs))[:5]
+        raise InputError(
+            f"init={init}: reads other words than the captions have ({', '.join(strange)}, say), "
+            "or shorter sentences; leave init out"
         )
     own: dict[str, Tensor] = network.state_dict()
     wrong = sorted(

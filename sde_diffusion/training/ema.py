@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from typing import Annotated, cast
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
@@ -87,4 +86,6 @@ def gamma_of(sigma_rel: float) -> float:
     """The exponent gamma of a profile of relative width ``sigma_rel`` (EDM2, eq. 126)."""
     if not 1e-3 <= sigma_rel <= 0.28:
         raise InputError(f"sigma_rel={sigma_rel}: give a width between 0.001 and 0.28")
+    from scipy.optimize import brentq  # half a second to import, and seldom wanted
+
     return float(brentq(lambda g: (g + 1) ** 0.5 / (g + 2) / (g + 3) ** 0.5 - sigma_rel, 0.0, 1e6))

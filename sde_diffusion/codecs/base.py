@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
+import torch
 from torch import Tensor
 
 
@@ -13,9 +14,17 @@ class Codec(ABC):
 
     Attributes:
         identity: what pictures depend on beside the states; empty for the identity.
+        factor: how many pixels a side of a state's is wide.
+        channels: of pictures; 0: those of states.
     """
 
     identity: str = ""
+    factor: int = 1
+    channels: int = 0
+
+    def to(self, device: torch.device | str) -> Codec:
+        """Itself, working on ``device`` if it has weights."""
+        return self
 
     @abstractmethod
     def decode(self, x: Tensor) -> Tensor:

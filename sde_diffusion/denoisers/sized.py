@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 from torch import Tensor
@@ -54,3 +55,37 @@ def at_size(denoiser: Denoiser, size: Sequence[int], key: str = "size") -> Denoi
             f"{near[0]} x {near[1]}"
         )
     return Sized(denoiser, size)
+
+
+@final
+class OfSize(Wrapper):
+    """The same denoiser, asked for states of one of the shapes that it takes."""
+
+    def __init__(self, inner: Denoiser, shape: tuple[int, ...]) -> None:
+        super().__init__(inner)
+        self.space = replace(inner.space, usual=shape)
+        self.precision = inner.precision
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
+        return self.inner(x, sigma, cond)  # type: ignore[no-any-return]
+
+
+def latent_shape(
+    space: Space, factor: int, size: Sequence[int], key: str = "size"
+) -> tuple[int, ...]:
+    """The shape of latents of pictures (height, width); InputError, naming ``key``, for others.
+
+    Args:
+        factor: pixels a side of a latent's.
+    """
+    usual, step = [factor * side for side in space.shape[1:]], factor * space.multiple
+    if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+        raise InputError(f"{key}={list(size)}: give height and width, size={usual}, say")
+    if None not in space.pattern and list(size) != usual:
+        raise InputError(f"{key}={list(size)}: this model draws {usual} alone; give that")
+    if None in space.pattern and any(side % step for side in size):
+        near = [max(1, round(side / step)) * step for side in size]
+        raise InputError(
+            f"{key}={list(size)}: height and width are multiples of {step}; give size={near}"
+        )
+    return (space.shape[0], *(side // factor for side in size))

@@ -27,11 +27,13 @@ class Space:
         kind: pixels about -1 .. 1, latents of a codec, or vectors.
         pattern: one entry a side; None where the model takes any multiple of ``multiple``.
         multiple: of which H and W are whole numbers, where they are free.
+        usual: the shape that is drawn where none is asked for; empty if there is none.
     """
 
     kind: Kind
     pattern: tuple[int | None, ...]
     multiple: int = 1
+    usual: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, shape: Sequence[int] | Space) -> Space:
@@ -48,7 +50,9 @@ class Space:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The one shape of a state; InputError where the model takes several."""
+        """The one shape of a state, or the usual one; InputError where the model takes several."""
+        if self.usual:
+            return self.usual
         sides = tuple(side for side in self.pattern if side is not None)
         if len(sides) < len(self.pattern):
             raise InputError(

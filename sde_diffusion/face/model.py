@@ -102,6 +102,8 @@ class Model(OpenedModel):
         label: Any = None,
         prompt: Any = None,
         negative: Any = None,
+        size: Any = None,
+        embedded_guidance: Any = None,
         layout: Any = None,
         reference: Any = None,
         x_T: Any = None,
@@ -126,6 +128,8 @@ class Model(OpenedModel):
                 None for no condition.
             prompt: a sentence, or one for each image, of a model that reads them. negative: what
                 guidance leads away from. layout, reference: pictures, see ``conditions``.
+            size: (height, width) of the pictures, or one number for both; None: the model's.
+            embedded_guidance: that a model distilled with one is told, 3.5 where it is not said.
             x_T: noise of one's own [N, *shape], about N(0, I), in place of that of the seeds.
             start: where sampling begins: a picture, or one an image, with noise of ``strength``
                 (1 is noise alone); or an object, ``FromImage(x_0, level=2.0)``; None is the prior.
@@ -136,14 +140,19 @@ class Model(OpenedModel):
             callback: hears (marginal, x_t [n, *shape]) after each step of each batch.
             options: as for ``sampler``.
         """
-        sampler = self.sampler(**options)
+        model = self
+        if size is not None:
+            sides = list(size) if values.is_several(size) else [size, size]
+            model = self.sized([values.whole("size", side, 1) for side in sides])
+        sampler = model.sampler(**options)
         if negative is not None and not sampler.asks_empty:
             raise InputError(
                 f'negative={negative}: nothing leads away from it; give guidance="cfg"'
             )
         chosen = values.chosen_seeds(n, seeds, seed)
         where = usable_device(str(device))
-        self.denoiser.to(where)
+        model.denoiser.to(where)
+        model.codec.to(where)
         budget = sampler.budget(None if nfe is None else values.whole("nfe", nfe, 1))
         request = Request(
             chosen,
@@ -153,13 +162,14 @@ class Model(OpenedModel):
                     "label": label,
                     "prompt": prompt,
                     "negative": negative,
+                    "embedded_guidance": embedded_guidance,
                     "layout": layout,
                     "reference": reference,
                 },
                 chosen,
                 sampler.denoiser.classes_of_guidance,
             ),
-            start_of(self, sampler, x_T, start, strength, chosen),
+            start_of(model, sampler, x_T, start, strength, chosen),
         )
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
         kept = values.truth("trajectory", trajectory)

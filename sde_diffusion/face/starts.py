@@ -35,16 +35,18 @@ def start_of(
     if start is None or isinstance(start, Start):
         return start or PRIOR
     x_0 = of_each(pictures(model, start), len(seeds))
-    model.denoiser.space.check(x_0.shape[1:], "start")
-    grid = sampler.grid
-    return image_start(model.codec.encode(x_0), values.number("strength", strength), grid)
+    states = model.codec.encode(x_0)
+    model.denoiser.space.check(states.shape[1:], "start")
+    if states.shape[1:] != model.denoiser.space.shape:
+        size = list(x_0.shape[2:])
+        raise InputError(f"start: pictures of height and width {size}; give size={size} too")
+    return image_start(states, values.number("strength", strength), sampler.grid)
 
 
 def pictures(model: Model, start: Any) -> Tensor:
     """Pictures [N, C, H, W], -1 .. 1."""
     if isinstance(start, str | Path):
-        channels = model.denoiser.space.pattern[0] or 1
-        read = photos(str(start), "start", channels)
+        read = photos(str(start), "start", model.channels)
         return torch.stack([one.x for one in read.values()])
     x = values.pixels("start", start, PICTURE).float()
     return x[None] if x.ndim == 3 else x

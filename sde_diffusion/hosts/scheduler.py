@@ -146,7 +146,8 @@ class SolverScheduler:
         self.sigmas = torch.tensor([call.level for call in self._calls], dtype=torch.float64)
         self.num_inference_steps = len(labels)
         first = self._calls[0].level
-        self.init_noise_sigma = 1.0 if math.isinf(first) else first * self._scalars[0].c_in
+        size = 1.0 if math.isinf(first) else first * grid.start_factor(first)
+        self.init_noise_sigma = size * self._scalars[0].c_in
         self._begin_index, self._index, self._given = None, None, None
 
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:

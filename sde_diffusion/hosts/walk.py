@@ -188,7 +188,8 @@ class Walk:
         elif self.denoise_last:
             self.image = self.ask.denoise(self.x, steps[-1].b)
         else:
-            self.image = self.x / steps[-1].b.alpha
+            end = steps[-1].b
+            self.image = self.x / end.alpha * self.grid.end_factor(end.noise_level)
 
 
 def stepped(solver: Solver) -> StepSolver[Any]:

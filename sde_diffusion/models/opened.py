@@ -12,7 +12,8 @@ from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import recorded
-from sde_diffusion.denoisers.sized import at_size
+from sde_diffusion.denoisers.sized import OfSize, at_size, latent_shape
+from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.process.grids import TimeGrid
@@ -85,11 +86,19 @@ class OpenedModel:
                 together. key: what a refusal calls the size.
         """
         denoiser = self.denoiser.seamless() if seamless else self.denoiser
-        if size is not None:
+        if size is not None and denoiser.space.kind is Kind.LATENTS:
+            shape = latent_shape(denoiser.space, self.codec.factor, size, key)
+            denoiser = OfSize(denoiser, shape)
+        elif size is not None:
             if len(size) != 2 or any(type(n) is not int or not 1 <= n <= MOST for n in size):
                 raise InputError(f"{key}={list(size)}: give [HEIGHT,WIDTH], each 1 to {MOST}")
             denoiser = at_size(denoiser, (denoiser.space.pattern[0] or 1, *size), key)
         return replace(self, denoiser=denoiser)
+
+    @property
+    def channels(self) -> int:
+        """Of its pictures."""
+        return self.codec.channels or self.denoiser.space.pattern[0] or 1
 
     def condition(
         self, wishes: Mapping[str, Any], seeds: Sequence[int], classes: int = 0

@@ -231,12 +231,14 @@ def _laid(keys: Reader, name: str) -> dict[str, Any]:
     spread = "exponential" if keys.flag("use_exponential_sigmas") else spread
     # A walk that ends at the least level has none of its own there: else it would stand still.
     above = spacing == "trailing" or (spacing == "leading" and offset > 0) or name in BEYOND
-    if "set_alpha_to_one" in keys.config or name == "PNDM":
+    # Others are handed that key by ``from_config`` and do not look at it.
+    if name in PLAIN and ("set_alpha_to_one" in keys.config or name == "PNDM"):
         to_zero = bool(keys.config.get("set_alpha_to_one", name != "PNDM"))
         key = "set_alpha_to_one"
     else:
         to_zero = keys.config.get("final_sigmas_type", "zero") == "zero"
         key = "final_sigmas_type"
+        keys.read.add("set_alpha_to_one")
     if to_zero or above:
         keys.read.add(key)
     return {

@@ -31,10 +31,14 @@ class TimeGrid(Component, ABC, known_as="grid"):
         from_infinity: a walk begins with the noise itself, at an infinite level: a denoising of it,
             one evaluation, leads to the first of the times.
         to_zero: a walk ends with a denoising, one evaluation, at the last of the times.
+        unit_variance: states at both ends are those of a process of variance 1, as in most of
+            diffusers' schedulers: the first is the noise itself, not sigma / sqrt(1 + sigma^2) of
+            it, and the last is taken as it stands where the walk ends above zero.
     """
 
     from_infinity: bool = False
     to_zero: bool = False
+    unit_variance: bool = False
 
     def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
         self.sigma_min = sigma_min
@@ -57,6 +61,10 @@ class TimeGrid(Component, ABC, known_as="grid"):
             )
         return times
 
+    def sized(self, shape: Sequence[int]) -> TimeGrid:
+        """The grid for states of this shape, where it depends on their size."""
+        return self
+
     def starting_at(self, level: float) -> TimeGrid:
         """The same grid from noise level ``level`` down; InputError outside its own range."""
         if not self.sigma_min < level <= self.sigma_max:
@@ -67,6 +75,16 @@ class TimeGrid(Component, ABC, known_as="grid"):
         shorter = copy.copy(self)
         shorter.sigma_max, shorter.from_infinity = level, False
         return shorter
+
+    @final
+    def start_factor(self, level: float) -> float:
+        """Of the first state sigma n, at noise level ``level``."""
+        return math.hypot(1, 1 / level) if self.unit_variance else 1.0
+
+    @final
+    def end_factor(self, level: float) -> float:
+        """Of the last state x / alpha, where it is not denoised."""
+        return 1 / math.hypot(1, level) if self.unit_variance else 1.0
 
     @final
     def _unit(self, n: int) -> Tensor:

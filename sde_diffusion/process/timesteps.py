@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from sde_diffusion.system.notice import printable
 from sde_diffusion.system.ranges import OneOf, Within
 
 SPACINGS = ("leading", "trailing", "linspace")
-LAYS = ("euler", "unipc", "dpm")
+LAYS = ("euler", "unipc", "dpm", "even")
 SPREADS = ("none", "karras", "exponential")
 
 
@@ -59,6 +59,7 @@ class ByTimestep(TimeGrid):
         spread: ``karras`` or ``exponential``: as many levels between the same ends, spread by their
             formula; ``none``: those of the numbers.
         to_zero: false: the walk ends at the least level of the process.
+        unit_variance: see ``TimeGrid``.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class ByTimestep(TimeGrid):
         beyond: bool = False,
         spread: Annotated[str, OneOf(*SPREADS)] = "none",
         to_zero: bool = True,
+        unit_variance: bool = False,
     ) -> None:
         self.table = _table(betas or {})
         if not 0 <= offset <= self.table.last:
             raise InputError(f"grid.offset={offset}: give 0 to {self.table.last}")
         self.betas, self.spacing, self.offset = betas, spacing, offset
         self.beyond, self.spread, self.to_zero = beyond, spread, to_zero
+        self.unit_variance = unit_variance
         self.from_infinity = (
             self.table.zero_terminal_snr and spacing != "leading" and spread == "none"
         )
@@ -140,7 +143,11 @@ class FlowShift(TimeGrid):
         shift: s, 1 for none; in log sigma it is a shift by log s.
         timesteps: T. lay: the values t, as three families of diffusers' schedulers lay them:
             ``euler`` from the noise itself, t = 1, down to 1 / T, shifted; ``unipc`` from 1 down to
-            1 / T, without the last of N + 1; ``dpm`` from 1 - 1 / T down to 0, without the last.
+            1 / T, without the last of N + 1; ``dpm`` from 1 - 1 / T down to 0, without the last;
+            ``even`` from 1 down to 1 / N, as Flux lays them.
+        by_tokens: [a, u, b, v]: the shift is e^mu, mu on the line through (a, u) and (b, v) at the
+            number of tokens of a state, patches of 2 x 2: (256, 0.5, 4096, 1.15), say; ``shift`` is
+            where no size is known.
     """
 
     to_zero = True
@@ -150,11 +157,27 @@ class FlowShift(TimeGrid):
         shift: Annotated[float, Within("1e-3 <= shift <= 1e3")] = 1.0,
         timesteps: Annotated[int, Within("2 <= timesteps <= 1000000")] = 1000,
         lay: Annotated[str, OneOf(*LAYS)] = "euler",
+        by_tokens: Annotated[Sequence[float] | None, Within("-1e6 <= by_tokens <= 1e6")] = None,
     ) -> None:
+        if by_tokens is not None and (len(by_tokens) != 4 or by_tokens[0] == by_tokens[2]):
+            raise InputError("grid.by_tokens: give two numbers of tokens with their mu, a, u, b, v")
         self.shift, self.timesteps, self.lay = shift, timesteps, lay
+        self.by_tokens = by_tokens
         self.from_infinity = lay != "dpm"
         least, most = self._level(self._shifted(self._value([1e-3 / timesteps, 1 - 1 / timesteps])))
         super().__init__(float(least), math.inf if self.from_infinity else float(most))
+
+    def sized(self, shape: Sequence[int]) -> TimeGrid:
+        if self.by_tokens is None or len(shape) != 3:
+            return self
+        a, u, b, v = self.by_tokens
+        tokens = shape[1] * shape[2] / 4
+        shifted = FlowShift(
+            math.exp(u + (v - u) * (tokens - a) / (b - a)), self.timesteps, self.lay
+        )
+        if not self.from_infinity and math.isinf(shifted.sigma_max):  # a walk that starts below
+            shifted.sigma_max, shifted.from_infinity = self.sigma_max, False
+        return shifted
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         levels = self.levels(n + 1 + self.from_infinity)
@@ -165,8 +188,10 @@ class FlowShift(TimeGrid):
         if self.lay == "dpm":
             t = torch.linspace(self._top(1 - 1 / self.timesteps), 0, count + 1, dtype=torch.float64)
             return self._level(self._shifted(t[:-1]))
-        least = self._value([1 / self.timesteps])
-        if self.lay == "euler":
+        least = self._value([1 / count if self.lay == "even" else 1 / self.timesteps])
+        if self.lay == "even":
+            t = torch.linspace(self._top(1.0), float(least), count, dtype=torch.float64)
+        elif self.lay == "euler":
             t = torch.linspace(
                 self._top(1.0), float(self._shifted(least)), count, dtype=torch.float64
             )

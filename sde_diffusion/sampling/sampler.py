@@ -179,9 +179,14 @@ class Sampler:
         self.denoiser.check_condition(request.cond)
         if self.solver.asks_empty and request.cond is not None:
             self.denoiser.check_condition(request.cond.empty)
-        level = request.start.level
-        walker = self if level is None else replace(self, grid=self.grid.starting_at(level))
+        walker = self._walking(request)
         return walker, walker.grid.times(self.sde, walker.steps(request.nfe))
+
+    def _walking(self, request: Request) -> Sampler:
+        """The same on the grid for the size and the start of a request."""
+        shape = request.size or self.denoiser.space.shape
+        grid, level = self.grid.sized(shape), request.start.level
+        return replace(self, grid=grid if level is None else grid.starting_at(level))
 
     @torch.no_grad()
     def _batch(
@@ -231,9 +236,13 @@ class Sampler:
             x = self.sde.perturb(ask.noise_denoised(n), times[0], n)
         else:
             x = request.start.state(self.sde, n, times[0])
+            if request.start.level is None:
+                x = x * self.grid.start_factor(float(self.sde.noise_level(times[0])))
         x = self.solver.solve(ask, x, times, noise, observe)
         end = ask.at(float(times[-1]))
-        return ask.denoise(x, end) if self.denoise_last else x / end.alpha
+        if self.denoise_last:
+            return ask.denoise(x, end)
+        return x / end.alpha * self.grid.end_factor(end.noise_level)
 
     def _diverged(
         self, x: Tensor, wrong: int, request: Request, times: Tensor, run: Execution

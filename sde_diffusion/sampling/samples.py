@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,12 +61,18 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
+    @cached_property
+    def pixels(self) -> Tensor:
+        """The pictures, floats about -1 .. 1 [N, C, H, W]; vectors as they are. DivergedError for
+        states that are not finite."""
+        self.check()
+        return self.codec.decode(self.x)
+
     @property
     def images(self) -> Tensor:
         """The pictures as uint8 [N, C, H, W], clipped and rounded; DivergedError if there are
         none."""
-        self.check()
-        return to_uint8(self.codec.decode(self.x))
+        return to_uint8(self.pixels)
 
     @property
     def pictures(self) -> list[Image.Image]:

@@ -47,7 +47,8 @@ T = TypeVar("T")
 USUAL = "mnist-cnn"  # the extractor of a config that chooses none
 # Seconds that rank 0 waits for the others to look no longer for parts that are to be removed.
 GRACE = 5.0
-WISHES = ("label", "prompt", "negative", "layout", "reference")  # what is asked of a model
+# What is asked of a model.
+WISHES = ("label", "prompt", "negative", "embedded_guidance", "layout", "reference")
 # Of the network, whose bfloat16 is twice as fast where the processor has it.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -43,6 +43,7 @@ class SampleTask:
     prompt: Any
     prompts: str | None
     negative: Any
+    embedded_guidance: float | None
     layout: str | None
     reference: str | None
     start: str | None
@@ -120,7 +121,7 @@ def started(task: SampleTask, model: OpenedModel) -> Tensor | None:
     none."""
     if task.start is None:
         return None
-    read = photos(task.start, "start", model.denoiser.space.pattern[0])
+    read = photos(task.start, "start", model.channels)
     sizes = {tuple(one.levels.shape) for one in read.values()}
     if len(sizes) > 1:
         raise InputError(f"start={task.start}: pictures of several sizes; give those of one")

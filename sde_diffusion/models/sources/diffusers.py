@@ -19,6 +19,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import CONSISTENCY, FILE, ReadSchedule, read_schedule
+from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.weights import json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
@@ -28,6 +29,9 @@ from sde_diffusion.system.storage import fingerprint
 
 INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model"
 NETWORKS = ("unet", "transformer")
+# Parts beside a network and its scheduler that pipelines of latents have.
+TEXTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
+         "tokenizer_3", "safety_checker", "feature_extractor", "image_encoder")  # fmt: skip
 LIBRARIES = ("diffusers", "transformers", None)
 # Names of attention's weights before diffusers 0.17.
 RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
@@ -40,14 +44,17 @@ def recognised(path: Path) -> bool:
 
 
 def opened(
-    path: Path, dtype: torch.dtype, scheduler: Mapping[str, Any] | None = None
+    path: Path, dtype: torch.dtype, scheduler: Mapping[str, Any] | None = None, tiling: bool = False
 ) -> OpenedModel:
     """The model of a folder.
 
     Args:
         scheduler: the entries of a scheduler_config.json, for a folder without one.
+        tiling: of a pipeline of latents: large pictures are decoded in tiles.
     """
     try:
+        if (index := latent_index(path)) is not None:
+            return latents.opened(path, dtype, index, scheduler, tiling)
         spec, tensors, findings, names = read(path, scheduler)
     except InputError as error:
         raise InputError(f"checkpoint={path}: {error}") from error
@@ -70,6 +77,15 @@ def opened(
         grid=spec.grid,
         spec=spec,
     )
+
+
+def latent_index(path: Path) -> Mapping[str, Any] | None:
+    """The index of a pipeline that has an autoencoder; None of any other."""
+    index = json_file(path / INDEX) if (path / INDEX).is_file() else {}
+    if not (isinstance(index.get("vae"), list) and index["vae"][:1] != [None]):
+        return None
+    network_of({**index, "vae": [None, None], **{key: [None, None] for key in TEXTS}})
+    return index
 
 
 def read(

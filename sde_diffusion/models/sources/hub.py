@@ -13,7 +13,8 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.-]{1,64
 # What is fetched: texts and weights, no code and no picture.
 WANTED = [
     "model_index.json", "config.json", "scheduler/*.json", "unet/*.json", "transformer/*.json",
-    "*.safetensors", "unet/*.safetensors", "transformer/*.safetensors",
+    "*.safetensors", "unet/*.safetensors", "transformer/*.safetensors", "vae/*.json",
+    "vae/*.safetensors", "text_encoder*/*.json", "text_encoder*/*.safetensors", "tokenizer*/*",
 ]  # fmt: skip
 
 

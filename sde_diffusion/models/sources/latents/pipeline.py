@@ -1,0 +1,287 @@
+"""A latent pipeline's folder as a model: SD 1 and 2, SDXL, SD3, Flux, PixArt, DiT."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sde_diffusion.codecs.autoencoder import Autoencoder
+from sde_diffusion.conditions.conditioner import Conditioner
+from sde_diffusion.conditions.encoded import Encoded, TextEncoder
+from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
+from sde_diffusion.denoisers.space import Kind, Space
+from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.schedulers import FILE, SIGMA, ReadSchedule, read_schedule
+from sde_diffusion.models.sources.latents.parts import Parts
+from sde_diffusion.models.sources.latents.texts import (
+    T5_LENGTHS,
+    LastLayer,
+    Masked,
+    Pair,
+    PooledAndTokens,
+    Triple,
+)
+from sde_diffusion.models.sources.weights import json_file
+from sde_diffusion.networks.diffusers import Diffusers
+from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, TextUNet
+from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.timesteps import ByTimestep, FlowShift
+from sde_diffusion.system.notice import notice
+from sde_diffusion.system.storage import fingerprint
+
+TOKENS = (
+    "use_dynamic_shifting", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len",
+)  # fmt: skip
+GUIDANCE = 3.5  # that a network distilled with one is told where nothing else is said
+
+
+@dataclass(frozen=True)
+class Family:
+    """Pipelines of one kind.
+
+    Attributes:
+        network: how its network is called; None: with a label. part: what the folder calls it.
+        text: joins its encoders. packs: latents a side of a token of its input.
+        width: entry of the network's config that the features of a text must fit.
+    """
+
+    network: type[LatentNetwork] | None
+    part: str
+    text: Callable[[Parts, Mapping[str, Any]], TextEncoder] | None
+    packs: int = 1
+    width: str = ""
+
+
+def _sdxl(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+    zeros = bool(index.get("force_zeros_for_empty_prompt", True))
+    return Pair(parts.reader(""), parts.reader("_2"), zeros)
+
+
+def _sd3(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+    t5 = parts.reader("_3", T5_LENGTHS["sd3"]) if parts.has("text_encoder_3") else None
+    width = int(parts.config("transformer").get("joint_attention_dim", 4096))
+    return Triple(parts.reader(""), parts.reader("_2"), t5, width)
+
+
+def _pixart(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+    sigma = "Sigma" in str(index.get("_class_name"))
+    return Masked(parts.reader("", T5_LENGTHS["sigma" if sigma else "pixart"]))
+
+
+def _stable(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+    return LastLayer(parts.reader(""))
+
+
+def _flux(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+    return PooledAndTokens(parts.reader(""), parts.reader("_2", T5_LENGTHS["flux"]))
+
+
+STABLE = Family(TextUNet, "unet", _stable, 1, "cross_attention_dim")
+XL = Family(TextUNet, "unet", _sdxl, 1, "cross_attention_dim")
+THREE = Family(SD3, "transformer", _sd3, 1, "joint_attention_dim")
+FLUX = Family(Flux, "transformer", _flux, 2, "joint_attention_dim")
+PIXART = Family(PixArt, "transformer", _pixart, 1, "caption_channels")
+DIT = Family(None, "transformer", None)
+FAMILIES = {
+    "StableDiffusionPipeline": STABLE,
+    "StableDiffusionImg2ImgPipeline": STABLE,
+    "StableDiffusionXLPipeline": XL,
+    "StableDiffusionXLImg2ImgPipeline": XL,
+    "StableDiffusion3Pipeline": THREE,
+    "StableDiffusion3Img2ImgPipeline": THREE,
+    "FluxPipeline": FLUX,
+    "FluxImg2ImgPipeline": FLUX,
+    "PixArtAlphaPipeline": PIXART,
+    "PixArtSigmaPipeline": PIXART,
+    "DiTPipeline": DIT,
+}
+
+
+def opened(
+    path: Path,
+    dtype: torch.dtype,
+    index: Mapping[str, Any],
+    scheduler: Mapping[str, Any] | None = None,
+    tiling: bool = False,
+) -> OpenedModel:
+    """The model of a latent pipeline's folder.
+
+    Args:
+        index: of ``model_index.json``. scheduler: entries in place of those of its scheduler.
+        tiling: decode large pictures in tiles.
+    """
+    family = family_of(index)
+    parts = Parts(path, index)
+    where = path / "scheduler" / FILE
+    schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
+    config = parts.config(family.part)
+    codec = Autoencoder(parts.model("vae"), "", tiling)
+    _check_channels(config, codec, family)
+    network = parts.model(family.part, dtype)
+    conditioner: Conditioner
+    if family.network is None or family.text is None:
+        names = _class_names(index, config)
+        called: Any = _class_network(network, config, len(names) or 1000)
+        conditioner = Labels(called.classes, names)
+    else:
+        encoder = family.text(parts, index)
+        called = family.network(network, codec.factor)
+        _check_widths(encoder, config, family)
+        distilled = GUIDANCE if config.get("guidance_embeds") else None
+        conditioner = Encoded(encoder, distilled)
+    codec.identity = _digest(path, parts.files)
+    denoiser = NetworkDenoiser(
+        called,
+        PARAMETERIZATIONS[schedule.parameterization](**schedule.arguments),
+        _space(config, codec, family),
+        schedule.sigma_min,
+        schedule.sigma_max,
+        codec.identity,
+    )
+    entries = [_dynamic(each) for each in schedule.findings]
+    found = [*_findings(index, schedule, codec, denoiser.space), *entries]
+    _notice(path, found)
+    return OpenedModel(
+        denoiser.eval().requires_grad_(False),
+        str(path),
+        denoiser.source,
+        conditioner,
+        codec,
+        tuple(found),
+        _grid(schedule, scheduler or json_file(where), family),
+    )
+
+
+def family_of(index: Mapping[str, Any]) -> Family:
+    """What kind of pipeline it is; InputError for one that is not read."""
+    name = str(index.get("_class_name", ""))
+    if name not in FAMILIES:
+        raise InputError(
+            f"model_index.json: {name[:60]}: a model of latents whose pipeline is not read; those "
+            f"of {', '.join(FAMILIES)} are"
+        )
+    return FAMILIES[name]
+
+
+def _class_network(network: Any, config: Mapping[str, Any], classes: int) -> Diffusers:
+    """DiT as the network of labels that it is, in its own weights' place."""
+    channels = int(config.get("in_channels", 4))
+    kept = {key: value for key, value in config.items() if not key.startswith("_")}
+    called = Diffusers("DiTTransformer2DModel", kept, channels, classes)
+    called.network = network
+    for module in network.modules():
+        if type(module).__name__ == "LabelEmbedding":
+            module.dropout_prob = 0.0
+    return called
+
+
+def _class_names(index: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    count = int(config.get("num_embeds_ada_norm") or 1000)
+    held = index.get("id2label")
+    if not isinstance(held, Mapping) or {str(key) for key in held} != set(map(str, range(count))):
+        return ()
+    return tuple(str(held.get(str(k), held.get(k))) for k in range(count))
+
+
+def _check_channels(config: Mapping[str, Any], codec: Autoencoder, family: Family) -> None:
+    taken = int(config.get("in_channels") or 4)
+    wanted = codec.latents * family.packs**2
+    if taken != wanted:
+        raise InputError(
+            f"{family.part}: takes {taken} channels, and the vae has {codec.latents} latents, so "
+            f"{wanted}; a network for inpainting or editing is not read, or parts are mixed up"
+        )
+
+
+def _check_widths(encoder: TextEncoder, config: Mapping[str, Any], family: Family) -> None:
+    """InputError for text encoders of another width than the network reads."""
+    width = config.get(family.width)
+    made = encoder.encode([""])
+    have = made["value"].shape[-1]
+    if isinstance(width, int) and width != have:
+        raise InputError(
+            f"text_encoder: makes features of width {have}, and {family.part} reads {width} "
+            f"({family.width}); parts of two models are mixed up"
+        )
+    pooled = config.get("pooled_projection_dim")
+    if isinstance(pooled, int) and "pooled" in made and made["pooled"].shape[-1] != pooled:
+        raise InputError(
+            f"text_encoder: pooled vectors of width {made['pooled'].shape[-1]}, and {family.part} "
+            f"reads {pooled}; parts of two models are mixed up"
+        )
+
+
+def _space(config: Mapping[str, Any], codec: Autoencoder, family: Family) -> Space:
+    """Latents of any size that the network takes; of one size where its places are learned."""
+    size = config.get("sample_size") or 128
+    sides = tuple(size) if isinstance(size, list) else (size, size)
+    usual = (codec.latents, *sides)
+    if family.network is None:
+        return Space(Kind.LATENTS, usual)
+    patch = family.packs * int(config.get("patch_size") or 1)
+    levels = len(config.get("block_out_channels") or [0])
+    multiple = patch if family.part == "transformer" else 2 ** (levels - 1)
+    return Space(Kind.LATENTS, (codec.latents, None, None), multiple, usual)
+
+
+def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> TimeGrid:
+    """The scheduler's levels as the pipeline asks for them."""
+    grid = schedule.grid
+    if isinstance(grid, ByTimestep):
+        scheduler = str(config.get("_class_name")).removesuffix("Scheduler")
+        return grid.changed(unit_variance=grid.spacing == "leading" or scheduler not in SIGMA)
+    if not isinstance(grid, FlowShift):
+        return grid
+    dynamic = bool(config.get("use_dynamic_shifting"))
+    lay = "even" if family is FLUX else grid.lay
+    if not dynamic:
+        return FlowShift(grid.shift, grid.timesteps, lay)
+    by_tokens = [
+        config.get("base_image_seq_len", 256),
+        config.get("base_shift", 0.5),
+        config.get("max_image_seq_len", 4096),
+        config.get("max_shift", 1.15),
+    ]
+    return FlowShift(1.0, grid.timesteps, lay, by_tokens)
+
+
+def _findings(
+    index: Mapping[str, Any], schedule: ReadSchedule, codec: Autoencoder, space: Space
+) -> list[Finding]:
+    predicts = schedule.arguments.get("predicts", "flow")
+    scale = f"scaling {codec.scale:g}, {codec.factor} pixels a side of a latent's"
+    size = "x".join(str(codec.factor * side) for side in space.shape[1:])
+    return [
+        Finding("family", str(index.get("_class_name")), "model_index.json: _class_name"),
+        Finding("prediction", str(predicts), f"{FILE}: prediction_type, _class_name"),
+        Finding("codec", f"{type(codec.vae).__name__}, {scale}", "vae/config.json"),
+        Finding("size", size, "config.json: sample_size"),
+    ]
+
+
+def _dynamic(finding: Finding) -> Finding:
+    """An entry of the shift by tokens as honoured, which it is here."""
+    exponential = (finding.key, finding.value) == ("time_shift_type", "exponential")
+    return replace(finding, honoured=True) if exponential or finding.key in TOKENS else finding
+
+
+def _notice(path: Path, findings: list[Finding]) -> None:
+    left = [f"{each.key}={each.value}" for each in findings if not each.honoured]
+    if left:
+        notice(
+            f"{path.name}: not done unless asked for: {', '.join(left)} ('sde-diffusion inspect' "
+            "says what to give)"
+        )
+
+
+def _digest(path: Path, files: list[Path]) -> str:
+    named = [f"{file.relative_to(path)} {fingerprint(file)}" for file in sorted(set(files))]
+    return hashlib.sha256(" ".join(named).encode()).hexdigest()

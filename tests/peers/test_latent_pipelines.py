@@ -1,0 +1,275 @@
+"""A latent pipeline of diffusers, opened here, draws as the pipeline itself from the same latents.
+
+Tiny random pipelines of each kind, with prompt, negative prompt and guidance: latents to 1e-4 of
+their size, images to one grey level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import sde_diffusion as sd
+from sde_diffusion.errors import InputError
+from sde_diffusion.networks.latent import packed, unpacked
+from sde_diffusion.solvers.base import Solver
+
+tiny = pytest.importorskip("tests.tiny_pipelines", reason="needs [peers]", exc_type=ImportError)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+TOLERANCE = 1e-4
+SCALE = 4.0
+WORDS = {"prompt": "a red cube", "negative_prompt": "blue"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of pipeline, a scheduler in place of its own, and our solver."""
+
+    kind: str
+    solver: Solver
+    scheduler: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+    nfe: int = 5
+    size: tuple[int, int] = (16, 16)
+    tolerance: float = TOLERANCE
+
+
+LAST = {"lower_order_final": True}
+CASES = {
+    "sd15 ddim": Case("sd15", sd.DDIM()),
+    "sd15 euler": Case("sd15", sd.DDIM(), "EulerDiscreteScheduler"),
+    "sd15 euler karras": Case(
+        "sd15", sd.DDIM(), "EulerDiscreteScheduler", {"use_karras_sigmas": True}
+    ),
+    "sd15 dpm++ 2m": Case("sd15", sd.DPMpp2M(**LAST), "DPMSolverMultistepScheduler"),
+    # The peer rounds the numbers that stand for Karras' levels to whole ones.
+    "sd15 dpm++ 2m karras": Case(
+        "sd15",
+        sd.DPMpp2M(**LAST),
+        "DPMSolverMultistepScheduler",
+        {"use_karras_sigmas": True},
+        tolerance=1e-3,
+    ),
+    "sd15 unipc": Case("sd15", sd.UniPC(2, True), "UniPCMultistepScheduler"),
+    "sd15 wide": Case("sd15", sd.DDIM(), size=(16, 24)),
+    "sd21 ddim": Case("sd21", sd.DDIM()),
+    "sd21 dpm++ 2m": Case("sd21", sd.DPMpp2M(**LAST), "DPMSolverMultistepScheduler"),
+    "sdxl euler": Case("sdxl", sd.DDIM()),
+    "sdxl unipc": Case("sdxl", sd.UniPC(2, True), "UniPCMultistepScheduler"),
+    "sd3 flow euler": Case("sd3", sd.DDIM()),
+    "flux flow euler": Case("flux", sd.DDIM()),
+    "flux wide": Case("flux", sd.DDIM(), size=(16, 24)),
+    "pixart dpm++ 2m": Case("pixart", sd.DPMpp2M(**LAST)),
+}
+QUICK = ("sd15 ddim", "sd15 dpm++ 2m", "sd21 ddim", "sdxl euler", "sd3 flow euler",
+         "flux wide", "pixart dpm++ 2m")  # fmt: skip
+
+
+def made(case: Case) -> Any:
+    pipe = tiny.KINDS[case.kind]()
+    pipe.set_progress_bar_config(disable=True)
+    if case.scheduler:
+        cls = getattr(tiny.diffusers, case.scheduler)
+        pipe.scheduler = cls.from_config(pipe.scheduler.config, **case.fields)
+    return pipe
+
+
+def theirs(pipe: Any, case: Case, x: Tensor) -> Tensor:
+    """Latents of the pipeline from the latents x."""
+    height, width = case.size
+    given: dict[str, Any] = {
+        "num_inference_steps": case.nfe, "guidance_scale": SCALE, "output_type": "latent",
+        "height": height, "width": width, **{k: [v] * len(x) for k, v in WORDS.items()},
+    }  # fmt: skip
+    if case.kind == "pixart":
+        given |= {"use_resolution_binning": False, "clean_caption": False}
+    if case.kind != "flux":
+        return pipe(latents=x, **given).images
+    del given["negative_prompt"]
+    return unpacked(pipe(latents=packed(x), **given).images, height // 4, width // 4)
+
+
+def ours(model: sd.Model, case: Case, x: Tensor, **more: Any) -> sd.Samples:
+    given = {"guidance": "cfg", "guidance__cfg__scale": SCALE, "negative": "blue"}
+    if case.kind == "flux":
+        given = {"embedded_guidance": SCALE}
+    nfe = case.nfe * (1 if case.kind == "flux" else 2)
+    words = {"prompt": WORDS["prompt"], "size": case.size, **given, **more}
+    return model.sample(len(x), nfe, solver=case.solver, x_T=x, **words)
+
+
+def noise(case: Case) -> Tensor:
+    return sd.Seeds().start([3, 4], (4, case.size[0] // 2, case.size[1] // 2))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+)
+def test_a_pipeline_opened_here_draws_as_itself(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    pipe = made(case)
+    pipe.save_pretrained(tmp_path)
+    x = noise(case)
+    expected, drawn = theirs(pipe, case, x), ours(sd.load(tmp_path), case, x)
+    assert float((drawn.x - expected).abs().max() / expected.abs().max()) < case.tolerance
+    config = pipe.vae.config
+    with torch.no_grad():
+        z = expected / config.scaling_factor + (config.shift_factor or 0.0)
+        pixels = pipe.vae.decode(z, return_dict=False)[0]
+    grey = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round()
+    assert float((drawn.images.float() - grey).abs().max()) <= 1
+
+
+def test_dit_draws_as_its_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = made(Case("dit", sd.DDIM()))
+    pipe.save_pretrained(tmp_path)
+    edited(INDEX, id2label={k: f"thing {k}" for k in range(1000)})(tmp_path)
+    x = sd.Seeds().start([3, 4], (4, 8, 8))
+    module = "diffusers.pipelines.dit.pipeline_dit.randn_tensor"
+    monkeypatch.setattr(module, lambda *args, **given: x)
+    pictures = pipe([3, 7], guidance_scale=SCALE, num_inference_steps=5, output_type="np").images
+    drawn = sd.load(tmp_path).sample(
+        2, 10, label=["thing 3", 7], guidance="cfg", guidance__cfg__scale=SCALE, solver=sd.DDIM(),
+        x_T=x,
+    )  # fmt: skip
+    grey = torch.from_numpy(pictures * 255).round().permute(0, 3, 1, 2)
+    assert float((drawn.images.float() - grey).abs().max()) <= 1
+
+
+@pytest.fixture(scope="module", name="folder")
+def folder_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small Stable Diffusion."""
+    path = tmp_path_factory.mktemp("sd15")
+    made(CASES["sd15 ddim"]).save_pretrained(path)
+    return path
+
+
+def test_words_reach_the_picture(folder: Path) -> None:
+    """Another prompt, another negative and none, another scale: each another picture."""
+    model, case = sd.load(folder), CASES["sd15 ddim"]
+    x = noise(case)
+    one = ours(model, case, x).x
+    for more in (
+        {"prompt": "a blue ball"},
+        {"prompt": ["a red cube", "a ball"]},
+        {"negative": "green"},
+        {"negative": None},
+        {"guidance__cfg__scale": 2.0},
+    ):
+        assert float((ours(model, case, x, **more).x - one).abs().max()) > 1e-3
+    assert torch.equal(ours(model, case, x, negative=None).x, ours(model, case, x, negative="").x)
+
+
+def test_a_picture_does_not_depend_on_its_batch(folder: Path) -> None:
+    model = sd.load(folder)
+    many = model.sample(seeds=[3, 4, 5], nfe=4, prompt=["a", "b", "c"], size=16)
+    alone = model.sample(seeds=[4], nfe=4, prompt="b", size=16)
+    assert torch.allclose(many.x[1], alone.x[0], atol=1e-5)
+
+
+def test_the_codec_is_the_autoencoder(folder: Path) -> None:
+    """Pictures go to the mode of the posterior, scaled, and latents back."""
+    model, pipe = sd.load(folder), made(CASES["sd15 ddim"])
+    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        latents = pipe.vae.encode(pictures).latent_dist.mode() * 0.18215
+    assert torch.allclose(model.codec.encode(pictures), latents, atol=1e-6)
+
+
+def spoiled(folder: Path, place: Path, change: Callable[[Path], None]) -> Path:
+    import shutil
+
+    shutil.copytree(folder, place)
+    change(place)
+    return place
+
+
+def edited(part: str, **entries: Any) -> Callable[[Path], None]:
+    import json
+
+    def change(path: Path) -> None:
+        file = path / part
+        file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+
+    return change
+
+
+def without(*parts: str) -> Callable[[Path], None]:
+    import shutil
+
+    def change(path: Path) -> None:
+        for part in parts:
+            file = path / part
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    return change
+
+
+INDEX = "model_index.json"
+FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no vae": (without("vae"), "vae: no such folder"),
+    "no text encoder": (without("text_encoder"), "text_encoder: no such folder"),
+    "no tokenizer": (without("tokenizer"), "tokenizer: no such folder"),
+    "no network": (without("unet"), "unet: no such folder"),
+    "no weights": (without("unet/diffusion_pytorch_model.safetensors"), "unet: has no"),
+    "no scheduler": (without("scheduler"), "scheduler_config.json: no such file"),
+    "no index entry": (edited(INDEX, text_encoder=[None, None]), "names no text_encoder"),
+    "code": (edited(INDEX, unet=["my_code", "Net"]), "my_code"),
+    "class": (edited(INDEX, text_encoder=["transformers", "GPT2Model"]), "GPT2Model"),
+    "pipeline": (edited(INDEX, _class_name="KandinskyPipeline"), "KandinskyPipeline"),
+    "consistency": (edited(INDEX, _class_name="LatentConsistencyModelPipeline"), "consistency"),
+    "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
+    "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
+    "scheduler": (
+        edited("scheduler/scheduler_config.json", _class_name="LCMScheduler"), "LCMScheduler",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_does_not_open_says_so_in_one_line(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    change, words = FOLDERS[name]
+    with pytest.raises(InputError, match=words) as refusal:
+        sd.load(spoiled(folder, tmp_path / "spoiled", change))
+    assert "\n" not in str(refusal.value)
+
+
+CALLS: dict[str, tuple[dict[str, Any], str]] = {
+    "size": ({"size": (17, 16)}, r"size=\[17, 16\]: height and width are multiples of 4"),
+    "sides": ({"size": (16, 16, 16)}, "size=.*give height and width"),
+    "picture": ({"start": torch.zeros(3, 24, 24)}, r"give size=\[24, 24\] too"),
+    "text": ({"prompt": "red " * 40}, "tokens; this model reads 16 at most"),
+    "prompts": ({"prompt": ["a", "b"]}, "2 sentences for 1 images"),
+    "no text": ({"prompt": 7}, "prompt: give a sentence"),
+    "negative": ({"negative": "blue"}, 'give guidance="cfg"'),
+    "label": ({"label": 3}, "takes no label"),
+    "distilled": ({"embedded_guidance": 3.0}, "takes no embedded_guidance"),
+    "grid": ({"grid": "karras"}, "outside the model's training range"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_pipeline_cannot_draw_is_refused_in_one_line(folder: Path, name: str) -> None:
+    given, words = CALLS[name]
+    with pytest.raises(InputError, match=words) as refusal:
+        sd.load(folder).sample(1, 4, **given)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_distilled_model_hears_no_negative_prompt(tmp_path: Path) -> None:
+    made(CASES["flux wide"]).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="distilled with its guidance"):
+        sd.load(tmp_path).sample(1, 4, prompt="a", negative="blue", guidance="cfg")

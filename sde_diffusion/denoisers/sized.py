@@ -67,7 +67,7 @@ class OfSize(Wrapper):
         self.precision = inner.precision
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
-        return self.inner(x, sigma, cond)  # type: ignore[no-any-return]
+        return self.inner(x, sigma, cond)
 
 
 def latent_shape(

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import sde_diffusion as sd
+from sde_diffusion.denoisers.convention import DiscreteTime, StraightPath
 from sde_diffusion.denoisers.function import FunctionDenoiser
-from sde_diffusion.denoisers.timesteps import DiscreteTime, StraightPath
 from sde_diffusion.errors import InputError
 from sde_diffusion.hosts.scheduler import SolverScheduler
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift

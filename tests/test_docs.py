@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -61,3 +62,42 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_the_readme_is_one_screen() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 60
+
+
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+
+
+def typed_module() -> Any:
+    """``docs/typed.py``, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("typed", ROOT / "docs" / "typed.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_has_what_its_blocks_print(path: Path) -> None:
+    blocks = list(typed_module().BLOCK.finditer(path.read_text()))
+    assert path.stem == "index" or blocks
+    assert [block["code"] for block in blocks if block["output"] == ""] == []
+
+
+def test_a_page_is_typed_in_order(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nx = 2\n```\n\n```bash\necho 3 > kept\n```\n\n<!-- not typed: no -->\n"
+        "```bash\nexit 1\n```\n\n```python\nfrom pathlib import Path\n"
+        "print(x, Path('kept').read_text())\n```\n\n"
+        "```text\nold\n```\n\nWords.\n"
+    )
+    typed_module().page(page, store=True)
+    assert page.read_text().endswith("```\n\n```text\n2 3\n```\n\nWords.\n")
+    assert (
+        typed_module().smaller("sde-diffusion train\n", "steps=3")
+        == "sde-diffusion train steps=3\n"
+    )
+    page.write_text("```bash\nexit 3\n```\n")
+    with pytest.raises(SystemExit, match="exit status 3"):
+        typed_module().page(page, store=False)

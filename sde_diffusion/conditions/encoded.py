@@ -19,7 +19,7 @@ EMBEDDED = "embedded_guidance"
 SHOWN = 60
 
 
-class TextEncoder(ABC):
+class SentenceEncoder(ABC):
     """Texts -> features [N, L, d], with what stands beside them (a pooled vector, a mask)."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Encoded(Conditioner):
             distilled with one; it hears no negative prompt then.
     """
 
-    def __init__(self, encoder: TextEncoder, distilled: float | None = None) -> None:
+    def __init__(self, encoder: SentenceEncoder, distilled: float | None = None) -> None:
         self.encoder, self.distilled = encoder, distilled
         self.words = (PROMPT, NEGATIVE) + (() if distilled is None else (EMBEDDED,))
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.sources.latents.texts import Reader
+from sde_diffusion.models.sources.latents.texts import TextReader
 from sde_diffusion.models.sources.weights import Stored, json_file, stored
 from sde_diffusion.networks.diffusers import INSTALL
 
@@ -92,7 +92,7 @@ class Parts:
         self.files += [folder / "config.json", *files]
         return model.eval().requires_grad_(False)
 
-    def reader(self, number: str, length: int | None = None) -> Reader:
+    def reader(self, number: str, length: int | None = None) -> TextReader:
         """Text encoder and tokenizer of a number, ``_2`` say; ``length`` tokens, or CLIP's own."""
         tokenizer = self.tokenizer(f"tokenizer{number}")
         model = self.model(f"text_encoder{number}")
@@ -104,7 +104,7 @@ class Parts:
                 f"tokenizer{number}: has {words} tokens, and text_encoder{number} knows "
                 f"{model.config.vocab_size}; give the tokenizer that belongs to it"
             )
-        return Reader(tokenizer, model, read)
+        return TextReader(tokenizer, model, read)
 
     def tokenizer(self, name: str) -> Any:
         library, class_name = self.class_of(name)

@@ -12,7 +12,7 @@ import torch
 
 from sde_diffusion.codecs.autoencoder import Autoencoder
 from sde_diffusion.conditions.conditioner import Conditioner
-from sde_diffusion.conditions.encoded import Encoded, TextEncoder
+from sde_diffusion.conditions.encoded import Encoded, SentenceEncoder
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
@@ -55,32 +55,32 @@ class Family:
 
     network: type[LatentNetwork] | None
     part: str
-    text: Callable[[Parts, Mapping[str, Any]], TextEncoder] | None
+    text: Callable[[Parts, Mapping[str, Any]], SentenceEncoder] | None
     packs: int = 1
     width: str = ""
 
 
-def _sdxl(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+def _sdxl(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
     zeros = bool(index.get("force_zeros_for_empty_prompt", True))
     return Pair(parts.reader(""), parts.reader("_2"), zeros)
 
 
-def _sd3(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+def _sd3(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
     t5 = parts.reader("_3", T5_LENGTHS["sd3"]) if parts.has("text_encoder_3") else None
     width = int(parts.config("transformer").get("joint_attention_dim", 4096))
     return Triple(parts.reader(""), parts.reader("_2"), t5, width)
 
 
-def _pixart(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+def _pixart(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
     sigma = "Sigma" in str(index.get("_class_name"))
     return Masked(parts.reader("", T5_LENGTHS["sigma" if sigma else "pixart"]))
 
 
-def _stable(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+def _stable(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
     return LastLayer(parts.reader(""))
 
 
-def _flux(parts: Parts, index: Mapping[str, Any]) -> TextEncoder:
+def _flux(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
     return PooledAndTokens(parts.reader(""), parts.reader("_2", T5_LENGTHS["flux"]))
 
 
@@ -201,7 +201,7 @@ def _check_channels(config: Mapping[str, Any], codec: Autoencoder, family: Famil
         )
 
 
-def _check_widths(encoder: TextEncoder, config: Mapping[str, Any], family: Family) -> None:
+def _check_widths(encoder: SentenceEncoder, config: Mapping[str, Any], family: Family) -> None:
     """InputError for text encoders of another width than the network reads."""
     width = config.get(family.width)
     made = encoder.encode([""])

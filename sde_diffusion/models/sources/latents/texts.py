@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sde_diffusion.conditions.encoded import TextEncoder, shortened
+from sde_diffusion.conditions.encoded import SentenceEncoder, shortened
 from sde_diffusion.errors import InputError
 
 
-class Reader(NamedTuple):
+class TextReader(NamedTuple):
     """A tokenizer with its encoder; ``length``: tokens of a text, the marks among them."""
 
     tokenizer: Any
@@ -49,10 +49,10 @@ class Reader(NamedTuple):
 
 
 @final
-class LastLayer(TextEncoder):
+class LastLayer(SentenceEncoder):
     """Stable Diffusion 1 and 2: the last hidden state, normalised."""
 
-    def __init__(self, clip: Reader) -> None:
+    def __init__(self, clip: TextReader) -> None:
         self.clip = clip
         self.masked = bool(getattr(clip.model.config, "use_attention_mask", False))
 
@@ -61,13 +61,13 @@ class LastLayer(TextEncoder):
 
 
 @final
-class Pair(TextEncoder):
+class Pair(SentenceEncoder):
     """SDXL: the last hidden state but one of two encoders side by side, and the second's pooled.
 
     ``zeros``: no negative prompt is zeros, not the empty sentence.
     """
 
-    def __init__(self, first: Reader, second: Reader, zeros: bool) -> None:
+    def __init__(self, first: TextReader, second: TextReader, zeros: bool) -> None:
         self.first, self.second, self.zeros = first, second, zeros
 
     def encode(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
@@ -82,13 +82,15 @@ class Pair(TextEncoder):
 
 
 @final
-class Triple(TextEncoder):
+class Triple(SentenceEncoder):
     """SD3: two of CLIP side by side, padded to T5's width, before T5's tokens; both pooled.
 
     ``width``: of the network's features; without a T5 its tokens are zeros.
     """
 
-    def __init__(self, first: Reader, second: Reader, t5: Reader | None, width: int) -> None:
+    def __init__(
+        self, first: TextReader, second: TextReader, t5: TextReader | None, width: int
+    ) -> None:
         self.first, self.second, self.t5, self.width = first, second, t5, width
 
     def encode(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
@@ -103,10 +105,10 @@ class Triple(TextEncoder):
 
 
 @final
-class PooledAndTokens(TextEncoder):
+class PooledAndTokens(SentenceEncoder):
     """Flux: CLIP's pooled vector, and T5's tokens."""
 
-    def __init__(self, clip: Reader, t5: Reader) -> None:
+    def __init__(self, clip: TextReader, t5: TextReader) -> None:
         self.clip, self.t5 = clip, t5
 
     def encode(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
@@ -114,10 +116,10 @@ class PooledAndTokens(TextEncoder):
 
 
 @final
-class Masked(TextEncoder):
+class Masked(SentenceEncoder):
     """PixArt: T5's tokens and which of them are padding, of the text in small letters."""
 
-    def __init__(self, t5: Reader) -> None:
+    def __init__(self, t5: TextReader) -> None:
         self.t5 = t5
 
     def encode(self, texts: Sequence[str]) -> Mapping[str, Tensor]:

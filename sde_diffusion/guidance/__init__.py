@@ -15,6 +15,19 @@ from sde_diffusion.guidance.threshold import Threshold
 from sde_diffusion.guidance.tmpd import TMPD
 
 __all__ = [
-    "DPS", "MMPS", "TMPD", "Auto", "ClassifierFree", "ClassifierGradient", "Clip", "Guidance",
-    "Guided", "Interval", "PiGDM", "Projected", "Rescaled", "Threshold", "guided",
-]  # fmt: skip
+    "DPS",
+    "MMPS",
+    "TMPD",
+    "Auto",
+    "ClassifierFree",
+    "ClassifierGradient",
+    "Clip",
+    "Guidance",
+    "Guided",
+    "Interval",
+    "PiGDM",
+    "Projected",
+    "Rescaled",
+    "Threshold",
+    "guided",
+]

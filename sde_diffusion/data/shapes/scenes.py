@@ -76,10 +76,20 @@ def scenes(seed: int, rows: range, all_pairs: bool, objects: int | None = None) 
     x, y = _placed(draws, radius, count)
     phase = (u[:, 6:8] * 4).long()
     return Scenes(
-        count, shape, colour, _pick(u[:, 5], v.TEXTURE_LAW), large, radius, x, y,
-        u[:, 8] < 0.5, phase[:, 0], phase[:, 1], 0.08 * u[:, 0, 2],
+        count,
+        shape,
+        colour,
+        _pick(u[:, 5], v.TEXTURE_LAW),
+        large,
+        radius,
+        x,
+        y,
+        u[:, 8] < 0.5,
+        phase[:, 0],
+        phase[:, 1],
+        0.08 * u[:, 0, 2],
         draws.uniform(Stream.SCENE, 1, (40,)),
-    )  # fmt: skip
+    )
 
 
 def allowed(all_pairs: bool) -> Tensor:

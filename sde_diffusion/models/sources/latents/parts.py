@@ -18,15 +18,25 @@ from sde_diffusion.networks.diffusers import INSTALL
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 CLASSES = {
     "diffusers": (
-        "UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel",
-        "PixArtTransformer2DModel", "DiTTransformer2DModel", "Transformer2DModel", "AutoencoderKL",
+        "UNet2DConditionModel",
+        "SD3Transformer2DModel",
+        "FluxTransformer2DModel",
+        "PixArtTransformer2DModel",
+        "DiTTransformer2DModel",
+        "Transformer2DModel",
+        "AutoencoderKL",
         "AutoencoderTiny",
     ),
     "transformers": (
-        "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel", "CLIPTokenizer",
-        "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast",
+        "CLIPTextModel",
+        "CLIPTextModelWithProjection",
+        "T5EncoderModel",
+        "CLIPTokenizer",
+        "CLIPTokenizerFast",
+        "T5Tokenizer",
+        "T5TokenizerFast",
     ),
-}  # fmt: skip
+}
 
 
 class Parts:
@@ -76,9 +86,13 @@ class Parts:
         try:
             with _without_bars(library):
                 model, notes = cls.from_pretrained(
-                    str(folder), use_safetensors=True, local_files_only=True,
-                    output_loading_info=True, **kind, **variant,
-                )  # fmt: skip
+                    str(folder),
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **kind,
+                    **variant,
+                )
         except Exception as error:  # whatever a library finds wrong with a folder
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise InputError(f"{name}: {class_name} does not open ({reason})") from None

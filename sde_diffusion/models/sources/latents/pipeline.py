@@ -38,8 +38,12 @@ from sde_diffusion.system.notice import notice
 from sde_diffusion.system.storage import fingerprint
 
 TOKENS = (
-    "use_dynamic_shifting", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len",
-)  # fmt: skip
+    "use_dynamic_shifting",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+)
 GUIDANCE = 3.5  # that a network distilled with one is told where nothing else is said
 
 

@@ -1,4 +1,4 @@
-"""Parts of a pipeline's folder, loaded by their own libraries: known classes, safetensors alone."""
+"""PipelineParts of a pipeline's folder, loaded by their own libraries: known classes, safetensors alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLASSES = {
 }
 
 
-class Parts:
+class PipelineParts:
     """The parts that the index of a folder names, opened when they are asked for."""
 
     def __init__(self, path: Path, index: Mapping[str, Any]) -> None:

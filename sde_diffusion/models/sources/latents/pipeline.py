@@ -20,14 +20,14 @@ from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import FILE, SIGMA, ReadSchedule, read_schedule
-from sde_diffusion.models.sources.latents.parts import Parts
+from sde_diffusion.models.sources.latents.parts import PipelineParts
 from sde_diffusion.models.sources.latents.texts import (
     T5_LENGTHS,
     LastLayer,
     Masked,
-    Pair,
     PooledAndTokens,
     Triple,
+    TwoTexts,
 )
 from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.networks.diffusers import Diffusers
@@ -59,32 +59,32 @@ class Family:
 
     network: type[LatentNetwork] | None
     part: str
-    text: Callable[[Parts, Mapping[str, Any]], SentenceEncoder] | None
+    text: Callable[[PipelineParts, Mapping[str, Any]], SentenceEncoder] | None
     packs: int = 1
     width: str = ""
 
 
-def _sdxl(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
+def _sdxl(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     zeros = bool(index.get("force_zeros_for_empty_prompt", True))
-    return Pair(parts.reader(""), parts.reader("_2"), zeros)
+    return TwoTexts(parts.reader(""), parts.reader("_2"), zeros)
 
 
-def _sd3(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
+def _sd3(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     t5 = parts.reader("_3", T5_LENGTHS["sd3"]) if parts.has("text_encoder_3") else None
     width = int(parts.config("transformer").get("joint_attention_dim", 4096))
     return Triple(parts.reader(""), parts.reader("_2"), t5, width)
 
 
-def _pixart(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
+def _pixart(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     sigma = "Sigma" in str(index.get("_class_name"))
     return Masked(parts.reader("", T5_LENGTHS["sigma" if sigma else "pixart"]))
 
 
-def _stable(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
+def _stable(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     return LastLayer(parts.reader(""))
 
 
-def _flux(parts: Parts, index: Mapping[str, Any]) -> SentenceEncoder:
+def _flux(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     return PooledAndTokens(parts.reader(""), parts.reader("_2", T5_LENGTHS["flux"]))
 
 
@@ -123,7 +123,7 @@ def opened(
         tiling: decode large pictures in tiles.
     """
     family = family_of(index)
-    parts = Parts(path, index)
+    parts = PipelineParts(path, index)
     where = path / "scheduler" / FILE
     schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
     config = parts.config(family.part)

@@ -1,4 +1,4 @@
-"""PipelineParts of a pipeline's folder, loaded by their own libraries: known classes, safetensors alone."""
+"""Parts of a pipeline's folder, loaded by their own libraries: known classes, safetensors alone."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ SOLVERS: dict[str, Solver] = {
     "dpmpp_2m_sde": sd.DPMpp2MSDE(),
     "seeds": sd.SEEDS(),
     "sa_solver": sd.SASolver(),
-    "restart": sd.Restart(sd.Heun(), low=[0.5], high=[2.0], steps=[1], repeats=[1]),
+    "restart": sd.Restart(sd.Heun(), low=[0.8], high=[2.0], steps=[1], repeats=[1]),
 }
 
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,10 @@ def tidy(folder: Path) -> None:
     for pattern in (".*", "*/.*", "cells/*/.*"):
         for path in folder.glob(pattern):
             if HALF.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:

@@ -58,6 +58,14 @@ def test_what_killed_writers_left_is_removed(
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*kept, "b"])
 
 
+def test_a_folder_that_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".model.safetensors.ab12cd_3").mkdir()
+    (tmp_path / ".model.safetensors.ab12cd_3" / "model.safetensors").write_bytes(b"half")
+    (tmp_path / ".hydra").mkdir()
+    tidy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".hydra"]
+
+
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", b"same")
     write_atomically(tmp_path / "b", b"same")

@@ -47,6 +47,7 @@ def test_a_network_yaml_states_its_size(path: Path) -> None:
 def test_a_network_yaml_is_for_the_sizes_that_it_names(path: Path) -> None:
     """Shapes alone, so that whole presets can be asked."""
     sides = {"32": [28, 32], "64": [64], "mnist": [28], "small": [8], "shapes": [32], "mlp": []}
+    sides["texture"] = [32, 96]
     with torch.device("meta"):
         network = networks.build(name(path), {**fields(path), "channels": 3}).to("meta")
         for side in sides[path.stem.split("_")[-1]]:

@@ -10,7 +10,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.guidance.projected import projected
 from sde_diffusion.solvers.base import StepSolver
-from sde_diffusion.solvers.guided.base import Answer, GuidedSolver
+from sde_diffusion.solvers.guided.guided_solver import Answer, GuidedSolver
 from sde_diffusion.solvers.step import Step
 from sde_diffusion.system.ranges import Within
 

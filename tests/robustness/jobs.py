@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 PRELOADED = (
     "matplotlib.pyplot", "sde_diffusion.cli", "sde_diffusion.tasks.analyse",
     "sde_diffusion.tasks.calibrate",
@@ -78,6 +80,8 @@ def _child(
     words: list[str], folder: Path, outputs: tuple[Path, Path], before: Callable[[], None] | None
 ) -> None:
     """The command, in this process, which ends with it."""
+    # The threads of this process's OpenMP are not in its fork, which would wait for them.
+    torch.set_num_threads(1)
     status = TRACEBACK
     try:
         os.chdir(folder)

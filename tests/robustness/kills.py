@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -128,7 +129,8 @@ def disturbed(bench: Bench, task: str, way: str, draw: random.Random) -> str:
 
 def wrong_end(ended: Ended, way: str) -> str:
     """What is wrong with how a disturbed command ended."""
-    said = [line for line in ended.stderr.splitlines() if line.startswith(LINE)]
+    # A progress bar that was stopped has no end of line of its own.
+    said = re.findall(rf"(?:^|[\r\n]|image/s\]){re.escape(LINE)}", ended.stderr)
     if "Traceback" in ended.stderr or ended.status == TRACEBACK:
         return f"traceback: {ended.stderr[-600:]}"
     if ended.status > 0 and len(said) != 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from sde_diffusion.system.sealed import SealedKind
 
@@ -65,11 +66,13 @@ def test_two_processes_compare_and_judge_as_one(tmp_path: Path, tiny_model: str)
         printed = torchrun(tmp_path, n, *words, f"hydra.run.dir=c{n}")
         assert printed.count("report: ") == 1
     cells = [
-        {p.name: p.stat().st_size for p in (tmp_path / f"c{n}" / "cells").glob("*.safetensors")}
+        {p.name: load_file(p) for p in (tmp_path / f"c{n}" / "cells").glob("*.safetensors")}
         for n in (1, 2)
     ]
     assert len(cells[0]) == 4
-    assert cells[0] == cells[1]
+    assert cells[0].keys() == cells[1].keys()
+    for name, tensors in cells[0].items():
+        assert all(bool((tensors[key] == cells[1][name][key]).all()) for key in tensors)
     rows = [
         [line.split(",")[:4] for line in (tmp_path / f"c{n}" / "results.csv").read_text().split()]
         for n in (1, 2)

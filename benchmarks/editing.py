@@ -54,12 +54,6 @@ def steps(picture: Tensor, anew: Tensor) -> tuple[float, float]:
     return float(torch.cat(across).mean()), float(torch.cat(within).mean())
 
 
-def seams(drawn: Tensor, holes: list[Tensor]) -> list[float]:
-    """The step across the border over that within the hole, of each picture [N, 1, H, W]."""
-    pairs = [steps(x[0], anew) for x, anew in zip(drawn, holes, strict=True)]
-    return [across / within for across, within in pairs]
-
-
 def drawn_by(method: Mapping[str, Any]) -> dict[str, Any]:
     """What a method draws in the holes of held-out phantoms."""
     images = Scans(split="test").phantoms(0, PICTURES).images

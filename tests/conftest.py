@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from sde_diffusion.cli import FULL_ERROR, main
-from sde_diffusion.models.file import save_checkpoint
-from sde_diffusion.models.spec import Spec
+from tests.tiny_model import write_tiny
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,6 @@ def quick_cli(
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> str:
     """A checkpoint of the shape of the 8 x 8 digits, with small random weights."""
-    args = {"channels": 1, "widths": [8], "blocks": 1, "attention": [], "patch": 1,
-            "embedding": 8, "classes": 10}  # fmt: skip
-    spec = Spec("unet", args, "karras", {}, (1, 8, 8), classes=10)
-    torch.manual_seed(0)
-    network = spec.build().network
-    for p in network.parameters():
-        torch.nn.init.normal_(p, std=0.05)
     path = tmp_path / "tiny.safetensors"
-    save_checkpoint(path, spec, {f"model.{k}": v for k, v in network.state_dict().items()})
+    write_tiny(path, classes=10)
     return str(path)

@@ -120,7 +120,7 @@ def _contents(path: str, key: str) -> dict[str, bytes]:
         found = {name: there.read(name) for name in there.names}
         if where.is_dir():
             scans = sorted(p for p in where.iterdir() if p.suffix.lower() == DICOM)
-            found |= {scan.name: scan.read_bytes() for scan in scans}
+            found |= {scan.name: _bounded(scan, key) for scan in scans}
         if not found:
             raise InputError(f"{key}={path}: no pictures in it; give a folder that has some")
         return found
@@ -128,11 +128,16 @@ def _contents(path: str, key: str) -> dict[str, bytes]:
         raise InputError(f"{key}={path}: no such file; give a picture, or a folder of them")
     if not where.is_file():
         raise InputError(f"{key}={path}: no plain file; give a picture, or a folder of them")
+    return {where.name: _bounded(where, key)}
+
+
+def _bounded(path: Path, key: str) -> bytes:
+    """The content of a file; InputError for one of more than ``MAX_BYTES``."""
     try:
-        with open(where, "rb") as file:
+        with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{key}={path}: {error.strerror}; give one that can be read") from error
     if len(content) > MAX_BYTES:
         raise InputError(f"{key}={path}: more than {MAX_BYTES} bytes; give a smaller picture")
-    return {where.name: content}
+    return content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import final
 
 from torch import Tensor
@@ -18,15 +17,15 @@ from sde_diffusion.errors import InputError
 
 @final
 class Sized(Wrapper):
-    """The same network for pictures of another size, as only convolutions allow.
+    """The same denoiser, asked for states of another shape that its network takes.
 
     Args:
-        inner: whose network is ``convolutional``. size: (C, H, W), sides multiples of its.
+        space: of those states: of one shape, or with another usual one.
     """
 
-    def __init__(self, inner: Denoiser, size: Sequence[int]) -> None:
+    def __init__(self, inner: Denoiser, space: Space) -> None:
         super().__init__(inner)
-        self.space = Space(inner.space.kind, tuple(size))
+        self.space, self.precision = space, inner.precision
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         answer: Tensor = self.inner(x, sigma, cond)
@@ -43,7 +42,7 @@ def at_size(denoiser: Denoiser, size: Sequence[int], key: str = "size") -> Denoi
         raise InputError(f"{key}: the model draws vectors; leave it out")
     if None in pattern:
         denoiser.space.check(size, key)
-        return Sized(denoiser, size)
+        return Sized(denoiser, Space(denoiser.space.kind, tuple(size)))
     smaller = any(a < (b or 0) for a, b in zip(size, pattern, strict=True))
     if smaller or not denoiser.convolutional:
         return Tiled(denoiser, size, key)
@@ -54,20 +53,7 @@ def at_size(denoiser: Denoiser, size: Sequence[int], key: str = "size") -> Denoi
             f"{key}: {size[1]} x {size[2]}, sides must be multiples of {multiple}; give "
             f"{near[0]} x {near[1]}"
         )
-    return Sized(denoiser, size)
-
-
-@final
-class OfSize(Wrapper):
-    """The same denoiser, asked for states of one of the shapes that it takes."""
-
-    def __init__(self, inner: Denoiser, shape: tuple[int, ...]) -> None:
-        super().__init__(inner)
-        self.space = replace(inner.space, usual=shape)
-        self.precision = inner.precision
-
-    def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
-        return self.inner(x, sigma, cond)
+    return Sized(denoiser, Space(denoiser.space.kind, tuple(size)))
 
 
 def latent_shape(

@@ -130,6 +130,11 @@ def edit(
         )
 
     editor = Editor(model.denoiser, measuring, assemble)
+    if negative is not None and not assemble(model.denoiser).asks_empty:
+        raise InputError(
+            f"negative={negative}: nothing leads away from it; give a method that is a solver, and "
+            'cfg, method="ddrm", guidance="cfg", say'
+        )
     truth = 0 if values.truth("simulate", simulate) else None
     x, white = picture_of(editor, image, truth is not None)
     anew = mask_of(mask)

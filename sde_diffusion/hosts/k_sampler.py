@@ -14,9 +14,9 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config import groups
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
-from sde_diffusion.hosts.noise import HostNoise, drawn_by
+from sde_diffusion.hosts.noise import HostNoise, drawn_by, seeds_of
 from sde_diffusion.process.grids import Explicit
-from sde_diffusion.process.noise import Noise, NoiseSource, Seeds, checked_seeds
+from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, Marginal
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
@@ -104,11 +104,7 @@ class KSampler:
 
     def _noise(self, x: Tensor, sampler: NoiseSampler | None) -> Noise:
         if self.seeds is not None:
-            given = self.seeds
-            given = range(given, given + len(x)) if isinstance(given, int) else given
-            seeds = checked_seeds(given)
-            if len(seeds) != len(x):
-                raise InputError(f"seeds: {len(seeds)} for a batch of {len(x)}; give one a row")
+            seeds = seeds_of(self.seeds, len(x))
             return self.noise.batch(seeds, x.shape[1:], x.dtype, x.device)
         if sampler is None:
             return HostNoise(drawn_by(None, x), len(x))

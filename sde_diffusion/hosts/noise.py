@@ -8,7 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sde_diffusion.process.noise import Noise
+from sde_diffusion.errors import InputError
+from sde_diffusion.process.noise import Noise, checked_seeds
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -40,6 +41,14 @@ class HostNoise(Noise):
 
     def entropy(self) -> list[int]:
         return [int(torch.randint(2**62, ())) for _ in range(self.rows)]
+
+
+def seeds_of(given: int | Sequence[int], rows: int) -> list[int]:
+    """One seed a row: those given, or consecutive ones from the first; InputError for others."""
+    seeds = checked_seeds(range(given, given + rows) if isinstance(given, int) else given)
+    if len(seeds) != rows:
+        raise InputError(f"seeds: {len(seeds)} for a batch of {rows}; give one a row")
+    return seeds
 
 
 def drawn_by(generators: Generators, like: Tensor) -> Callable[[float, float], Tensor]:

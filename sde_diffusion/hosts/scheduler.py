@@ -13,10 +13,10 @@ from sde_diffusion.config import groups
 from sde_diffusion.denoisers.parameterization import Scalars
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.hosts.facts import Facts, facts_of
-from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by
+from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by, seeds_of
 from sde_diffusion.hosts.walk import Call, Walk, stepped
 from sde_diffusion.process.grids import Explicit, TimeGrid
-from sde_diffusion.process.noise import Noise, NoiseSource, Seeds, checked_seeds
+from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.solvers.base import Solver
@@ -238,15 +238,9 @@ class SolverScheduler:
         return self.facts.parameterization.scalars(level)
 
     def _seeds(self, rows: int) -> list[int]:
-        given = self.seeds
-        if given is None:
+        if self.seeds is None:
             raise InputError("seeds: none were given; SolverScheduler(solver, grid, seeds=0)")
-        if isinstance(given, int):
-            given = range(given, given + rows)
-        seeds = checked_seeds(given)
-        if len(seeds) != rows:
-            raise InputError(f"seeds: {len(seeds)} for a batch of {rows}; give one a row")
-        return seeds
+        return seeds_of(self.seeds, rows)
 
     def _noise(self, sample: Tensor, dtype: torch.dtype, generator: Generators) -> Noise:
         rows, shape = len(sample), sample.shape[1:]

@@ -12,7 +12,7 @@ from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import recorded
-from sde_diffusion.denoisers.sized import OfSize, at_size, latent_shape
+from sde_diffusion.denoisers.sized import Sized, at_size, latent_shape
 from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
@@ -88,7 +88,7 @@ class OpenedModel:
         denoiser = self.denoiser.seamless() if seamless else self.denoiser
         if size is not None and denoiser.space.kind is Kind.LATENTS:
             shape = latent_shape(denoiser.space, self.codec.factor, size, key)
-            denoiser = OfSize(denoiser, shape)
+            denoiser = Sized(denoiser, replace(denoiser.space, usual=shape))
         elif size is not None:
             if len(size) != 2 or any(type(n) is not int or not 1 <= n <= MOST for n in size):
                 raise InputError(f"{key}={list(size)}: give [HEIGHT,WIDTH], each 1 to {MOST}")

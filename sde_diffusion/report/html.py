@@ -144,6 +144,17 @@ def filters(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
     return [(key, title, values) for key, title, values in found if len(values) > 1]
 
 
+def templates() -> Environment:
+    """Templates whose values are escaped, and shown without control characters."""
+    environment = Environment(
+        loader=PackageLoader("sde_diffusion.report", "."),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.filters |= {"show": show, "plain": lambda x: x if isinstance(x, str) else plain(x)}
+    return environment
+
+
 def page(
     comparison: Comparison,
     plots: Sequence[Plot],
@@ -157,12 +168,7 @@ def page(
         film: an animated WebP, and a still for
             readers who asked for reduced motion.
     """
-    environment = Environment(
-        loader=PackageLoader("sde_diffusion.report", "."),
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    environment.filters |= {"show": show, "plain": lambda x: x if isinstance(x, str) else plain(x)}
+    environment = templates()
     facts = {k: v for k, v in comparison.facts.items() if k not in APART and v != []}
     values = [row["fd_debiased"] for row in [*comparison.points, *comparison.floors.values()]]
     strips: dict[str, list[tuple[str, str]]] = {}

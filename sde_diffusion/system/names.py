@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+
+from sde_diffusion.errors import InputError
 
 OURS = "sde_diffusion"
 # Class paths of classes that have another name now.
@@ -48,6 +51,12 @@ solvers.unipc.UniPC training.schedule.Constant training.schedule.Cosine
 training.schedule.InverseSqrt training.schedule.Linear weighting.EDM weighting.Likelihood
 weighting.MinSNR weighting.Published weighting.Uncertainty
 """
+
+
+def check_file_name(name: str, key: str) -> None:
+    """InputError, naming ``key``, for what could name a file in another folder."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise InputError(f"{key}={name}: use letters, digits, dots and hyphens")
 
 
 def component(path: str) -> str:

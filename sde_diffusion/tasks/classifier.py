@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from omegaconf import DictConfig
 
 from sde_diffusion.config.compose import build
 from sde_diffusion.data.splits import both_splits
-from sde_diffusion.errors import InputError
 from sde_diffusion.networks.classifier import CLASSIFIER, read_classifier, save_classifier
+from sde_diffusion.system.names import check_file_name
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.classifier import ClassifierTraining, accuracies, train_classifier
 from sde_diffusion.training.levels import NoiseLevels
@@ -25,10 +24,7 @@ class ClassifierTask(ClassifierTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not re.fullmatch(
-            r"[\w.-]+", self.name
-        ):  # it names a file, which must stay in the folder
-            raise InputError(f"name={self.name}: use letters, digits, dots and hyphens")
+        check_file_name(self.name, "name")
 
 
 def run(config: DictConfig, folder: Path) -> float:

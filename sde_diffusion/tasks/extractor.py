@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from sde_diffusion.metrics.extractors import CnnExtractor
 from sde_diffusion.metrics.extractors.cnn import EXTRACTOR, train_cnn
 from sde_diffusion.metrics.judge import floor_rows, score_line
 from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.system.names import check_file_name
 from sde_diffusion.system.ranges import Seed, Within
 from sde_diffusion.tasks.run import Run
 
@@ -37,8 +37,7 @@ class ExtractorTask:
                 f"epochs={self.epochs}, dim={self.dim}, keep={self.keep}: "
                 "give numbers >= 1, and keep >= 2"
             )
-        if not re.fullmatch(r"[\w.-]+", self.name):  # it names files, which must stay in the folder
-            raise InputError(f"name={self.name}: use letters, digits, dots and hyphens")
+        check_file_name(self.name, "name")
 
 
 def run(config: DictConfig, folder: Path) -> float:

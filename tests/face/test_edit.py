@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sde_diffusion import DDRM, DPS, Box, Downsample, Heun, Mask, PiGDM, load, wrap
+from sde_diffusion.errors import InputError
 from tests.conftest import Run
 from tests.refusals import refused
 
@@ -117,3 +118,14 @@ def test_an_object_brings_its_operator() -> None:
         edited = MODEL.edit(truth, simulate=True, n=2, nfe=4, **parts)
         assert edited.damaged.y[0, 4, 4] == 0  # the box
         assert edited.psnr is not None
+
+
+def test_a_negative_that_nothing_leads_away_from_is_refused() -> None:
+    model, image = load("shapes"), np.zeros((3, 32, 32), dtype=np.uint8)
+    hole = np.zeros((32, 32), dtype=bool)
+    hole[8:16, 8:16] = True
+    wishes = {"mask": hole, "prompt": "a red circle", "negative": "a blue square"}
+    with pytest.raises(InputError, match=r"negative=.*method=\"ddrm\", guidance=\"cfg\""):
+        model.edit(image, n=1, nfe=2, **wishes)
+    drawn = model.edit(image, n=1, nfe=4, method="ddrm", guidance="cfg", **wishes)
+    assert drawn.samples.nfe == 4

@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from sde_diffusion.models.file import save_checkpoint
-from sde_diffusion.models.spec import Spec
 from tests.robustness.contents import contents, differing
 from tests.robustness.jobs import TRACEBACK, Ended, Job
+from tests.tiny_model import write_tiny
 
 OUT = "out"
 PIXEL = "extractor=pixel extractor.channels=1 extractor.height=8 extractor.width=8"
@@ -90,15 +88,7 @@ class Bench:
     def _inputs(self) -> None:
         place = self.folder / "inputs"
         place.mkdir(parents=True)
-        args = {"channels": 1, "widths": [8], "blocks": 1, "attention": [], "patch": 1,
-                "embedding": 8, "classes": 3}  # fmt: skip
-        spec = Spec("unet", args, "karras", {}, (1, 8, 8), classes=3)
-        torch.manual_seed(0)
-        network = spec.build().network
-        for p in network.parameters():
-            torch.nn.init.normal_(p, std=0.05)
-        weights = {f"model.{name}": value for name, value in network.state_dict().items()}
-        save_checkpoint(place / "tiny.safetensors", spec, weights)
+        write_tiny(place / "tiny.safetensors", classes=3)
         rng = np.random.default_rng(0)
         for name in ("images", "others"):
             pixels = rng.integers(0, 256, (160, 8, 8, 1), dtype=np.uint8)

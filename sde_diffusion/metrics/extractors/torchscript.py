@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.resize import RESIZES
 from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.names import check_file_name
 
 # Part of the fingerprint: to be raised with any change of what the same file computes.
 PROTOCOL = "torchscript 1; float32"
@@ -50,8 +50,7 @@ class TorchScriptExtractor(Extractor):
         trust: bool = False,
     ) -> None:
         self.mean, self.std = ([float(v) for v in values] for values in (mean, std))
-        if not re.fullmatch(r"[\w.-]+", name):
-            raise InputError(f"extractor.name={name}: use letters, digits, dots and hyphens")
+        check_file_name(name, "extractor.name")
         if resize not in RESIZES:
             raise InputError(f"extractor.resize={resize}: choose one of {sorted(RESIZES)}")
         if size < 1 or batch < 1:

@@ -27,7 +27,7 @@ from sde_diffusion.models.sources.latents.texts import (
     Masked,
     PooledAndTokens,
     Triple,
-    TwoTexts,
+    TwoEncoders,
 )
 from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.networks.diffusers import Diffusers
@@ -66,7 +66,7 @@ class Family:
 
 def _sdxl(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
     zeros = bool(index.get("force_zeros_for_empty_prompt", True))
-    return TwoTexts(parts.reader(""), parts.reader("_2"), zeros)
+    return TwoEncoders(parts.reader(""), parts.reader("_2"), zeros)
 
 
 def _sd3(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:

@@ -61,7 +61,7 @@ class LastLayer(SentenceEncoder):
 
 
 @final
-class TwoTexts(SentenceEncoder):
+class TwoEncoders(SentenceEncoder):
     """SDXL: the last hidden state but one of two encoders side by side, and the second's pooled.
 
     ``zeros``: no negative prompt is zeros, not the empty sentence.

@@ -71,7 +71,7 @@ def rate(right: int, total: int) -> str:
     p, z2 = right / total, Z**2 / total
     middle, half = p + z2 / 2, Z * (p * (1 - p) / total + z2 / total / 4) ** 0.5
     low, high = (100 * (middle + sign * half) / (1 + z2) for sign in (-1, 1))
-    return f"{100 * p:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{100 * p:.1f} [{max(low, 0.0):.1f}, {high:.1f}]"
 
 
 def rows(checkpoint: str, n: int, cells: list[tuple[str, int, float]]) -> str:

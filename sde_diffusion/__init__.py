@@ -77,10 +77,12 @@ _MODULES = {
     "operators": "Box Cartesian Composed Downsample FanBeam Function GaussianBlur Grey Mask Matrix "
     "MotionBlur ParallelBeam PhaseRetrieval Quantise Radial Random with_measurement",
     "networks": "ADM EDM2 MLP DiT NCSNpp PublishedDiT SongUNet UNet",
+    "process.ays": "AYS",
     "process.grids": "Explicit Karras LogSNR Uniform VPTime",
     "process.noise": "Brownian Seeds",
     "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",
     "process.searched": "Searched",
+    "process.spread": "Beta Exponential KLOptimal KarrasToZero",
     "process.timesteps": "ByTimestep FlowShift",
     "solvers.adaptive.adaptive_sde": "AdaptiveSDE",
     "solvers.adaptive.dopri": "DoPri",

@@ -89,6 +89,7 @@ class Model(OpenedModel):
             None if chosen is None else fields.one("grid", chosen),
             fields.one("noise", noise),
             values.truth("denoise_last", denoise_last),
+            self.grid,
         ).decoded_by(self.codec)
 
     @keywords(*GROUPS, also=(sampler,))

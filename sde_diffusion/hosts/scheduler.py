@@ -131,6 +131,7 @@ class SolverScheduler:
         """
         count = num_inference_steps or (NFE if sigmas is None else len(sigmas))
         grid = self.grid or self._own_grid(count, sigmas, mu)
+        grid = grid.fitted(self.facts.sigma_min, self.facts.sigma_max, self.facts.grid)
         self._check(grid)
         ends = grid.to_zero + grid.from_infinity
         try:

@@ -229,6 +229,7 @@ def _laid(keys: Reader, name: str) -> dict[str, Any]:
     offset = keys.count("steps_offset", 0)
     spread = "karras" if keys.flag("use_karras_sigmas") else "none"
     spread = "exponential" if keys.flag("use_exponential_sigmas") else spread
+    spread = "beta" if keys.flag("use_beta_sigmas") else spread
     # A walk that ends at the least level has none of its own there: else it would stand still.
     above = spacing == "trailing" or (spacing == "leading" and offset > 0) or name in BEYOND
     # Others are handed that key by ``from_config`` and do not look at it.

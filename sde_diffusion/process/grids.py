@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Annotated, final
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -65,6 +66,14 @@ class TimeGrid(Component, ABC, known_as="grid"):
         """The grid for states of this shape, where it depends on their size."""
         return self
 
+    def fitted(self, low: float, high: float, brought: TimeGrid | None = None) -> TimeGrid:
+        """The grid for a model of noise levels ``low`` to ``high``, where a field leaves it to it.
+
+        Args:
+            brought: the grid of the model's own files.
+        """
+        return self
+
     def starting_at(self, level: float) -> TimeGrid:
         """The same grid from noise level ``level`` down; InputError outside its own range."""
         if not self.sigma_min < level <= self.sigma_max:
@@ -104,6 +113,12 @@ def power_spaced(first: Tensor, last: Tensor, u: Tensor, rho: float) -> Tensor:
     values = (a + u * (b - a)) ** rho
     values[0], values[-1] = first, last
     return values
+
+
+def beta_spaced(first: Tensor, last: Tensor, u: Tensor, alpha: float, beta: float) -> Tensor:
+    """last + q(1 - u) (first - last), q the quantiles of a beta law."""
+    share = torch.from_numpy(betaincinv(alpha, beta, (1 - u).numpy()))
+    return last + share * (first - last)
 
 
 class Uniform(TimeGrid):

@@ -13,19 +13,21 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.grids import TimeGrid, power_spaced
+from sde_diffusion.process.grids import TimeGrid, beta_spaced, power_spaced
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.notice import printable
 from sde_diffusion.system.ranges import OneOf, Within
 
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = ("leading", "trailing", "linspace", "simple", "sgm_uniform", "beta")
 LAYS = ("euler", "unipc", "dpm", "even")
-SPREADS = ("none", "karras", "exponential")
+BETA = (0.6, 0.6)
+SPREADS = ("none", "karras", "exponential", "beta")
 
 
 def _table(betas: Mapping[str, Any]) -> Timesteps:
@@ -49,15 +51,18 @@ class ByTimestep(TimeGrid):
     """The noise levels of N numbers k of a discrete process, which are spread over 0 .. T-1.
 
     ``leading`` i (T // N) + offset, ``trailing`` round(T - i T / N) - 1, ``linspace`` i (T-1) /
-    (N-1) (arXiv:2305.08891, table 2).
+    (N-1) (arXiv:2305.08891, table 2); and as ComfyUI lays them ``simple`` T - 1 - floor(i T / N),
+    ``sgm_uniform`` the first N of N + 1 of ``linspace``, ``beta`` (T-1) q(1 - i / N) rounded, q the
+    quantiles of a beta law of 0.6 and 0.6 (arXiv:2407.12173).
 
     Args:
-        betas: arguments of ``Timesteps``, {"betas": "scaled_linear", "beta_start": 0.00085}, say.
-        spacing: one of these three. offset: of ``leading``.
+        betas: arguments of ``Timesteps``, {"betas": "scaled_linear", "beta_start": 0.00085}, say;
+            None: those of the model where its files have some, else {"betas": "linear"}.
+        spacing: one of these six. offset: of ``leading``.
         beyond: N + 1 numbers are laid and the smallest is left out, and a ``spread`` goes over all
             T levels, not those of the spacing: so do DPM-Solver++, UniPC, DEIS and SA-Solver.
-        spread: ``karras`` or ``exponential``: as many levels between the same ends, spread by their
-            formula; ``none``: those of the numbers.
+        spread: ``karras``, ``exponential`` or ``beta``: as many levels between the same ends, by the
+            formulas of ``spread``; ``none``: those of the numbers.
         to_zero: false: the walk ends at the least level of the process.
         unit_variance: see ``TimeGrid``.
     """
@@ -84,6 +89,16 @@ class ByTimestep(TimeGrid):
         super().__init__(self.table.sigma_min, self.table.sigma_max)
         if math.isinf(self.sigma_max) and not self.from_infinity:
             self.sigma_max = float(self.table.sigmas[-1])
+
+    def fitted(self, low: float, high: float, brought: TimeGrid | None = None) -> TimeGrid:
+        if self.betas is not None or not isinstance(brought, ByTimestep | FlowShift):
+            return self
+        if isinstance(brought, FlowShift):
+            raise InputError(
+                "grid.betas: this model is a flow, which has none; give grid=flow_shift, or betas "
+                "for its levels, grid.betas={betas: linear}"
+            )
+        return self.changed(betas=brought.betas)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         count = n + self.to_zero + self.from_infinity
@@ -116,10 +131,13 @@ class ByTimestep(TimeGrid):
         ends = (
             self.table.sigmas[[-1, 0]] if self.beyond and end > self.table.last else sigmas[[0, -1]]
         )
-        first, last = (ends if self.spread == "karras" else ends.log()).to(torch.float64)
+        first, last = ends.to(torch.float64)
         unit = torch.linspace(0, 1, count, dtype=torch.float64)
-        spread = power_spaced(first, last, unit, 7.0 if self.spread == "karras" else 1.0)
-        return spread if self.spread == "karras" else spread.exp()
+        if self.spread == "karras":
+            return power_spaced(first, last, unit, 7.0)
+        if self.spread == "beta":
+            return beta_spaced(first, last, unit, *BETA)
+        return power_spaced(first.log(), last.log(), unit, 1.0).exp()
 
     def _numbers(self, count: int, end: float) -> Tensor:
         """k, falling, float64 [count]."""
@@ -128,6 +146,12 @@ class ByTimestep(TimeGrid):
             k = np.round(end - np.arange(count) * (end / count)) - 1
         elif self.spacing == "leading":
             k = (np.arange(more) * (end // more))[::-1][:count] + self.offset
+        elif self.spacing == "simple":
+            k = end - 1 - np.floor(np.arange(count) * (end / count))
+        elif self.spacing == "sgm_uniform":
+            k = np.linspace(end - 1, 0, count + 1)[:-1]
+        elif self.spacing == "beta":
+            k = (betaincinv(*BETA, 1 - np.arange(count) / count) * (end - 1)).round()
         else:
             k = np.linspace(0, end - 1, more)[::-1][:count]
             k = k.round() if self.beyond else k

@@ -97,16 +97,19 @@ class Sampler:
         grid: TimeGrid | None,
         noise: NoiseSource | None = None,
         denoise_last: bool = False,
+        brought: TimeGrid | None = None,
     ) -> Sampler:
         """A sampler, refused here if its parts cannot work together.
 
-        A solver that has a grid of its own takes it in the place of ``grid``.
+        A solver that has a grid of its own takes it in the place of ``grid``; what a grid leaves to
+        the model is that of the denoiser, and of ``brought``, the grid of the model's own files.
         """
         solver.check(denoiser)
         grid = solver.grid or grid
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")
         low, high = denoiser.sigma_min, denoiser.sigma_max
+        grid = grid.fitted(low, high, brought)
         if grid.sigma_min < low * (1 - ROUNDING) or grid.sigma_max > high * (1 + ROUNDING):
             raise InputError(
                 f"grid.sigma_min={grid.sigma_min:g}, grid.sigma_max={grid.sigma_max:g}: outside "

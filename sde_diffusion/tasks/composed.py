@@ -89,4 +89,5 @@ def sampler_of(config: Any, denoiser: Denoiser, brought: TimeGrid | None = None)
         grid_of(config, brought),
         build(config.noise, "noise", NoiseSource),
         bool(config.denoise_last),
+        brought,
     )

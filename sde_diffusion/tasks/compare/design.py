@@ -110,6 +110,7 @@ class Setting:
             grid,
             self.noise,
             denoise_last,
+            model.grid,
         ).decoded_by(model.codec)
 
     def identities(self, sampler: Sampler) -> dict[str, Any]:

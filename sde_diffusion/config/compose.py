@@ -22,6 +22,14 @@ from sde_diffusion.system.identity import TARGET
 
 ROOT = "config"
 LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
+# What must be installed for a choice of Hydra's own groups: a launcher, who chooses the jobs.
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher/ray": "hydra-ray-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
 T = TypeVar("T")
 
 
@@ -44,7 +52,7 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [x for x in lines if not x.startswith(("full_key:", "object_type=", "reference_type="))]
     message = "; ".join(lines)
-    if (missing := re.search(r"Could not (?:find|load) '([\w@.]+)/(\S+?)'", message)) is not None:
+    if (missing := re.search(r"Could not (?:find|load) '([\w@./]+)/(\S+?)'", message)) is not None:
         known = re.search(r"Available options in '[^']*':;(.*?)(; Config search path|$)", message)
         return _no_such_choice(missing[1], missing[2], known[1] if known else "")
     if (unknown := UNKNOWN.search(message)) is not None:
@@ -59,6 +67,8 @@ UNKNOWN = re.compile(r"Could not override '([^']+)'|is not in struct")
 
 
 def _no_such_choice(group: str, name: str, listed: str) -> str:
+    if (package := PLUGINS.get(f"{group}/{name}")) is not None:
+        return f"{group}={name}: not installed; pip install {package}"
     options = [word.strip() for word in listed.split(";") if word.strip()]
     near = schema.did_you_mean(name, options)
     choices = ", ".join(options) or "those that --help lists"

@@ -31,6 +31,8 @@ CONFIG_DIR = ("--config-dir", "-cd")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 NULL = ("null", "none", "~", "")
 LISTS = ("augment", "guidance", "metric")
+# Groups of whole configs, that hold no component.
+RECIPES = ("experiment", "launch", "search")
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -85,7 +87,7 @@ def _readable(word: str, several: bool) -> str:
     if match is None:
         return word
     key, value = match.groups()
-    if key in BASES and value.lower() in NULL:
+    if key in (*BASES, *RECIPES) and value.lower() in NULL:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
     if _parses(word):

@@ -12,6 +12,7 @@ import pytest
 import sde_diffusion
 from sde_diffusion.config import groups
 from sde_diffusion.config.schema import located
+from sde_diffusion.config.words import RECIPES
 from sde_diffusion.data import Digits
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras
@@ -44,7 +45,7 @@ each_choice = pytest.mark.parametrize(("group", "name"), CHOICES)
 
 def test_there_is_a_yaml_for_every_group() -> None:
     folders = {path.name for path in Path(groups.conf_dir()).iterdir() if path.is_dir()}
-    assert folders == {*groups.BASES, "task", "experiment", "method", "sweep"}
+    assert folders == {*groups.BASES, "task", "method", "sweep", *RECIPES}
     assert {group for group, _ in CHOICES} == set(groups.BASES)
 
 

@@ -148,6 +148,9 @@ def with_task(argv: list[str]) -> list[str]:
     if completion.asked(flags):
         return argv
     yaml_files.check_folders(words.config_folders(flags))
+    named = [word for word in typed if word.isidentifier()]
+    if len(named) > 1:
+        raise InputError(f"{named[1]}: {named[0]} is the task already; give one, and KEY=VALUE")
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))

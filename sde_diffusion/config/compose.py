@@ -58,6 +58,8 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
     if (unknown := UNKNOWN.search(message)) is not None:
         name = unknown[1] or key
         return f"{name}: unknown key here; {_hint(name, words)}"
+    if "nterpolation key" in message:
+        message += r"; where ${ is text, put a backslash before it: '\${'"
     if key and not message.startswith(key):
         message = f"{key}: {message}"
     return message

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from sde_diffusion.config.groups import BASES, names
@@ -29,6 +30,8 @@ FLAGS = (
 )  # fmt: skip
 CONFIG_DIR = ("--config-dir", "-cd")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
+CHOICE = re.compile(r"\{\s*([\w-]+)\s*:\s*\{(.*)\}\s*\}")
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")  # that need not be there yet
 NULL = ("null", "none", "~", "")
 LISTS = ("augment", "guidance", "metric")
 # Groups of whole configs, that hold no component.
@@ -40,6 +43,9 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     for i, word in enumerate(argv):
+        if word in ("=", "--") or word.startswith("="):
+            before = argv[i - 1] if i and word == "=" else "KEY"
+            raise InputError(f"{word}: no override; a key is given as {before}=VALUE, no spaces")
         name, equals, value = word.partition("=")
         if (i > 0 and argv[i - 1] in VALUE_FLAGS and "=" not in argv[i - 1]) or name in FLAGS:
             flags.append(word)
@@ -85,25 +91,42 @@ def readable(words: Sequence[str], several: bool = False) -> list[str]:
 def _readable(word: str, several: bool) -> str:
     match = KEY.fullmatch(word)
     if match is None:
-        return word
+        if "=" in word or word.startswith("~"):  # ~KEY takes one away
+            return word
+        raise InputError(f"{shown(word)}: no override; a key is given as KEY=VALUE")
     key, value = match.groups()
     if key in (*BASES, *RECIPES) and value.lower() in NULL:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
-    if _parses(word):
-        return word
-    if _parses(f"{key}={value}"):
-        return f"{key}={value}"
+    if key in BASES and (chosen := CHOICE.fullmatch(value)) is not None:
+        name, _, number = chosen[2].partition(":")
+        field = f" {key}.{name.strip()}={number.strip()}" if number else ""
+        raise InputError(f"{shown(word)}: type {key}={chosen[1]}{field}, each field a word")
+    for read in (word, f"{key}={value}"):
+        if (parsed := _parsed(read)) is not None:
+            if several or not parsed.is_sweep_override():
+                return read
+            if key not in FOLDERS and not Path(value).exists():
+                raise InputError(_one_of_several(key, value))
+            break
     if value[:1] in ("[", "{"):
         raise InputError(
             f"{shown(word)}: not read; quote it as a whole, '{key}=[A,B]', and within it each "
             f"value with spaces or other signs, '{key}=[\"A B\",C]'"
         )
     parts = value.split(",") if several else [value]
-    quoted = ",".join(part if _parses(f"{key}={part}") else _quoted(part) for part in parts)
-    if not _parses(f"{key}={quoted}"):
+    quoted = ",".join(p if several and _parsed(f"{key}={p}") else _quoted(p) for p in parts)
+    if _parsed(f"{key}={quoted}") is None:
         raise InputError(f"{shown(word)}: not read; give a value without quotation marks and ${{")
     return f"{key}={quoted}"
+
+
+def _one_of_several(key: str, value: str) -> str:
+    """What to say of values that make a job each, where one job is asked for."""
+    sweep = f"-m runs a job for each ('{key}={value}' -m)"
+    if "," not in value or "(" in value:
+        return f"{key}={shown(value)}: several values; {sweep}"
+    return f"{key}={shown(value)}: several values; give a list, '{key}=[{value}]'; or {sweep}"
 
 
 def _quoted(value: str) -> str:
@@ -113,9 +136,9 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _parses(word: str) -> bool:
+def _parsed(word: str) -> Override | None:
+    """The composer's reading of an override; None where its grammar stops."""
     try:
-        OverridesParser.create().parse_override(word)
+        return OverridesParser.create().parse_override(word)
     except (HydraException, RecursionError):
-        return False
-    return True
+        return None

@@ -17,6 +17,12 @@ SUFFIXES = {
     ".ppm", ".pgm", ".pbm", ".pnm",
 }  # fmt: skip
 SPLITS = {"train", "training", "test", "val", "valid", "validation"}
+# What makes one of the two of other files.
+REMEDIES = {
+    "picture": "give the folder that it lies in",
+    ".npy": "write the array with numpy.savez",
+    **dict.fromkeys((".tar", ".gz", ".tgz", ".7z", ".rar"), "unpack it and give the folder"),
+}
 MAX_BYTES = 64 * 2**20
 MAX_FOLDERS = 100_000
 # Others unpack without a bound on what a piece becomes.
@@ -61,8 +67,10 @@ def members(path: str, key: str) -> Members:
             "yourself the right to, or leave it out"
         ) from error
     except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        kind = root.suffix.lower()
+        remedy = REMEDIES.get("picture" if kind in SUFFIXES else kind, "give one of them")
         raise InputError(
-            f"{where}: neither a folder nor a whole zip file ({error}); give one of them"
+            f"{where}: neither a folder nor a whole zip file ({error}); {remedy}"
         ) from error
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.captions import BESIDE, captions_of
-from sde_diffusion.data.files import SUFFIXES, Members, class_folders, members
+from sde_diffusion.data.files import SPLITS, SUFFIXES, Members, class_folders, members
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.image_set import ImageSet
@@ -124,7 +124,7 @@ def image_folder(
     if stored and reading.all_grey:
         images = images[:, :1].contiguous()
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    notes = (*reading.notes(), *_left(there))
+    notes = (*reading.notes(), *_merged(names), *_left(there))
     said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
@@ -141,8 +141,16 @@ def _below(there: Members, prefix: str, where: str, split: str | None) -> list[s
         return names
     kinds = ", ".join(sorted(SUFFIXES))
     left = f" ({'; '.join(_left(there))})" if there.skipped else ""
-    remedy = f"; put those of the split {split} into a folder of that name" if split else ""
-    raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}{remedy}")
+    remedy = "give a folder of files with these endings"
+    if split:
+        remedy = f"put those of the split {split} into a folder of that name"
+    raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}; {remedy}")
+
+
+def _merged(names: Sequence[str]) -> list[str]:
+    """A note where the images are of several splits, of which somebody held one out."""
+    splits = {part for name in names for part in name.split("/")[:-1]} & SPLITS
+    return [f"of the splits {', '.join(sorted(splits))} together"] if len(splits) > 1 else []
 
 
 def _left(there: Members) -> list[str]:

@@ -12,6 +12,7 @@ from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.resume import NOISE
 
 NAMES = ("images", "samples", "arr_0")
 # Where labels lie: beside arr_0, samplers write them as arr_1.
@@ -19,6 +20,9 @@ LABELS, SECOND = "labels", "arr_1"
 # Published statistics of an extractor's features.
 STATISTICS = ("mu", "sigma")
 MOST_CLASSES = 100_000
+# An archive with these is one of this package's own, whose other arrays are no labels.
+OURS = {"seeds", NOISE}
+SHOWN = 10  # names that a note lists
 
 
 class ImageNpz(DataSource):
@@ -35,7 +39,7 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
     """``images`` (or ``samples``, ``arr_0``) uint8 [N, H, W, C] or [N, H, W]; ``labels`` if any.
 
     Beside ``arr_0``, whole numbers [N] named ``arr_1`` are the labels. Pickled objects are refused.
-    ``key`` is the config key that error messages name.
+    A note names the arrays that are not read. ``key`` is the config key that error messages name.
     """
     where = f"{key}={path}"
     held = arrays(path, key, (*NAMES, LABELS))
@@ -50,7 +54,14 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
             labels = second
         else:
             notes.append(f"{SECOND}, {second.dtype} {second.shape}, is not read as labels")
+    read = {name, SECOND} if name == "arr_0" else {name, LABELS}
+    names = set(names_of(path, key))
+    if (left := sorted(names - read)) and not names >= OURS:
+        hint = "" if labels is not None else f"; labels are read by the name {LABELS}"
+        notes.append(f"not read: {', '.join(left[:SHOWN])}{hint}")
     numbers, classes = label_numbers(labels, len(images), where)
+    if numbers is not None and (empty := classes - len(numbers.unique())):
+        notes.append(f"{empty} of the classes without an image")
     return ImageSet(images, numbers, classes, Path(path).name, notes=tuple(notes))
 
 
@@ -70,6 +81,8 @@ def _images(array: np.ndarray, where: str) -> Tensor:
             f"{where} is {array.dtype} {shape} from {low:.4g} to {high:.4g}; give uint8, "
             f"{_as_uint8(low, high, array.dtype.kind)}"
         )
+    if array.dtype == np.bool_:
+        raise InputError(f"{where} is bool {shape}; give uint8, array.astype('uint8') * 255")
     if array.dtype != np.uint8 or len(shape) not in (3, 4) or 0 in shape:
         raise InputError(f"{where} is {array.dtype} {shape}; give uint8 [N, H, W, C]")
     images = torch.from_numpy(array if array.ndim == 4 else array[..., None])
@@ -85,6 +98,17 @@ def _as_uint8(low: float, high: float, kind: str) -> str:
     if low >= 0 and kind == "f":
         return "(array * 255).round().astype('uint8')"
     return "((array.clip(-1, 1) + 1) * 127.5).round().astype('uint8')"
+
+
+def _as_labels(labels: np.ndarray, n: int) -> str:
+    """What makes labels of such an array; empty where nothing is sure to."""
+    if labels.shape == (n, 1) and labels.dtype.kind in "iu":
+        return ", labels[:, 0]"
+    if labels.ndim == 2 and len(labels) == n and bool(np.isin(labels, (0, 1)).all()):
+        return ", labels.argmax(1)"
+    if labels.shape == (n,) and labels.dtype.kind in "US":
+        return ", numpy.unique(labels, return_inverse=True)[1]"
+    return ""
 
 
 def _without_images(path: str, key: str) -> str:
@@ -104,6 +128,7 @@ def label_numbers(labels: np.ndarray | None, n: int, where: str) -> tuple[Tensor
     if labels.shape != (n,) or labels.dtype.kind not in "iu" or int(labels.min()) < 0:
         raise InputError(
             f"{where}: labels are {labels.dtype} {labels.shape}; give whole numbers >= 0, [{n}]"
+            f"{_as_labels(labels, n)}"
         )
     if (most := int(labels.max())) >= MOST_CLASSES:
         raise InputError(

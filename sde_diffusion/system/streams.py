@@ -15,11 +15,14 @@ class Forgiving:
     """A text stream; what cannot be written to it is lost, and ``fault`` says why."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self.stream = stream or io.StringIO()  # Python has none where it was started closed
+        # Python has none where it was started closed.
+        self.stream, self.closed_before = stream or io.StringIO(), stream is None
         self.fault: Exception | None = None
 
     def write(self, text: str) -> int:
         """All of the text, or none of it."""
+        if self.closed_before and text:
+            self.fault = self.fault or OSError("closed")
         self._try(lambda: self.stream.write(text))
         return len(text)
 
@@ -44,6 +47,19 @@ class Forgiving:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
+def occupied() -> None:
+    """Descriptors 0, 1 and 2 that were closed lead to the null device: the next file to be opened
+    would get the number, and what a library prints by number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+
+
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
     """A block in which stdout and stderr forgive.
@@ -52,6 +68,7 @@ def forgiving() -> Iterator[None]:
     that has seen enough, as ``| head``.
     """
     before = sys.stdout, sys.stderr
+    occupied()
     out, err = Forgiving(sys.stdout), Forgiving(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     ended: SystemExit | None = None

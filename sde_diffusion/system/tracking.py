@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ T = TypeVar("T", bound="Tracker")
 MODES = (None, "online", "offline", "disabled")
 # What wandb takes: letters of a tag, of a group and of a project, and none of these in a project.
 MOST_TAG, MOST_NAME, RESERVED = 64, 128, set("/\\#?%:")
+RUN_ID = re.compile(rb"[\w-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -296,9 +298,10 @@ class WandbTracker(Tracker):
 
 
 def _run_id(folder: Path) -> str:
-    """The id stored in the job's folder, so that a resumed job goes on in its run."""
+    """The id stored in the job's folder, so that a resumed job goes on in its run; another one
+    where that is damaged."""
     path = folder / "wandb-id.txt"
-    if not path.is_file():
+    if not path.is_file() or not RUN_ID.fullmatch(path.read_bytes().strip()):
         write_atomically(path, uuid.uuid4().hex[:8].encode())
     return path.read_text().strip()
 

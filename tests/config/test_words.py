@@ -143,3 +143,39 @@ def test_a_folder_of_configs_takes_neither_memory_nor_time(
         assert line.startswith(f"{path}: not read (")
         assert says in line
         assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["sample", "label=3,4"], "label=3,4: several values; give a list, 'label=[3,4]'; or -m"),
+        (["sample", "n=range(1,3)"], "n=range(1,3): several values; -m runs a job for each"),
+        (["sample", "compare"], "compare: sample is the task already"),
+        (["sample", "solver", "=", "ddim"], "=: no override; a key is given as solver=VALUE"),
+        (["sample", "=3"], "=3: no override"),
+        (["sample", "n:1"], "n:1: no override; a key is given as KEY=VALUE"),
+        (["sample", "--", "n=1"], "--: no override"),
+        (["sample", "solver={unipc:{order:3}}"],
+         "solver={unipc:{order:3}}: type solver=unipc solver.order=3"),
+    ],
+)  # fmt: skip
+def test_what_the_composer_would_answer_for_is_answered_here(words: list[str], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        with_task(words)
+    assert str(caught.value).startswith(line)
+
+
+def test_what_those_lines_say_to_type_is_read() -> None:
+    assert parsed("label=[3,4]") == [3, 4]
+    assert readable(["label=3,4"], several=True) == ["label=3,4"]
+    assert with_task(["sample", "solver=unipc", "solver.order=3", "~guidance"])
+
+
+def test_a_path_with_a_comma_is_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is not there yet, where a job is to write."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    assert readable(["images=a,b", "hydra.run.dir=out,1"]) == [
+        'images="a,b"',
+        'hydra.run.dir="out,1"',
+    ]

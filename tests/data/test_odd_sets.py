@@ -330,3 +330,61 @@ def huge_npz(path: Path, size: int) -> str:
     content[end + 12 : end + 16] = length.to_bytes(4, "little")
     path.write_bytes(content)
     return str(path)
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    """The twin said nothing, and a training was without its labels."""
+    path = tmp_path / "a.npz"
+    np.savez(path, images=noise(4, 2, 2, 3), y=np.arange(4))
+    assert (
+        "no labels; not read: y; labels are read by the name labels"
+        in image_npz(str(path)).described
+    )
+    np.savez(path, images=noise(4, 2, 2, 3), labels=np.arange(4) * 2)
+    assert image_npz(str(path)).described.endswith("7 classes; 3 of the classes without an image")
+    np.savez(path, arr_0=noise(4, 2, 2, 3), arr_1=np.arange(4))
+    assert image_npz(str(path)).described.endswith("4 classes")
+    np.savez(path, images=noise(4, 2, 2, 3), seeds=np.arange(4), noise_version=2)  # one of ours
+    assert image_npz(str(path)).described.endswith("no labels")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.eye(4), np.eye(4, dtype=int), np.arange(4)[:, None], np.array(["a", "b", "a", "c"])],
+)
+def test_labels_of_other_kinds_say_what_makes_them(tmp_path: Path, labels: np.ndarray) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=noise(4, 2, 2, 3), labels=labels)
+    with pytest.raises(InputError, match=r"give whole numbers >= 0, \[4\], ") as caught:
+        image_npz(str(path))
+    remedy = str(caught.value).split("[4], ")[1]
+    np.savez(path, images=noise(4, 2, 2, 3), labels=eval(remedy, {"labels": labels, "numpy": np}))
+    assert image_npz(str(path)).labels is not None
+
+
+def test_images_of_bits_say_what_makes_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=noise(4, 2, 2) > 99)
+    with pytest.raises(InputError, match=r"give uint8, array\.astype\('uint8'\) \* 255"):
+        image_npz(str(tmp_path / "a.npz"))
+
+
+def test_splits_that_are_read_together_are_said(tmp_path: Path) -> None:
+    for k, name in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        save(noise(4, 4, 3), tmp_path / "set" / name / f"{k}.png")
+    together = image_folder(str(tmp_path / "set"))
+    assert together.described.endswith("2 classes (a, b); of the splits test, train together")
+    assert "together" not in image_folder(str(tmp_path / "set"), split="train").described
+    assert "together" in load_images(str(tmp_path), "images").described
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("a.npy", "numpy.savez"), ("a.tar", "unpack it"), ("a.png", "the folder that it lies in")],
+)
+def test_files_that_are_no_set_say_what_makes_one(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match=remedy):
+        load_images(str(tmp_path / name), "images")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="give a folder of files with these endings"):
+        load_images(str(tmp_path / "empty"), "images")

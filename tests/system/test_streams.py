@@ -28,7 +28,9 @@ def test_what_cannot_be_written_is_lost() -> None:
     stream.flush()
     stream.settle()
     assert "No space" in str(stream.fault)
-    assert Forgiving(None).write("abc") == 3
+    never = Forgiving(None)
+    assert (never.write(""), never.fault) == (0, None)
+    assert (never.write("abc"), str(never.fault)) == (3, "closed")
     whole = io.StringIO()
     assert Forgiving(whole).write("abc") == 3
     assert (whole.getvalue(), Forgiving(whole).isatty()) == ("abc", False)
@@ -63,7 +65,8 @@ def test_the_exit_status_says_so(
 
 
 @pytest.mark.parametrize(
-    ("redirected", "code", "said"), [("2>&-", 0, ""), (">/dev/full", 1, "stdout: [Errno 28]")]
+    ("redirected", "code", "said"),
+    [("2>&-", 1, ""), (">&-", 1, "stdout: closed"), (">/dev/full", 1, "stdout: [Errno 28]")],
 )
 def test_a_command_keeps_its_files(tmp_path: Path, redirected: str, code: int, said: str) -> None:
     done = subprocess.run(
@@ -74,3 +77,19 @@ def test_a_command_keeps_its_files(tmp_path: Path, redirected: str, code: int, s
     assert (tmp_path / "out" / "result.json").exists()
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """What a library prints by number would stand in the file, as in the twin's."""
+    script = (
+        "import os, sys\n"
+        "from sde_diffusion.system.streams import occupied\n"
+        "occupied() if sys.argv[1] == 'ours' else None\n"
+        "with open(sys.argv[1], 'w') as file:\n"
+        "    os.write(2, b'a warning of C') if file.fileno() <= 2 or sys.argv[1] == 'ours' else 0\n"
+    )
+    for name, size in (("ours", 0), ("twin", 14)):
+        subprocess.run(
+            ["sh", "-c", f'{sys.executable} -c "$0" {name} 2>&-', script], cwd=tmp_path, check=True
+        )
+        assert (tmp_path / name).stat().st_size == size

@@ -16,6 +16,7 @@ from PIL import Image
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
+from sde_diffusion.system import tracking
 from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, Unfailing, WandbTracker
 from tests.conftest import Run
 
@@ -230,3 +231,12 @@ def test_the_sweep_file_makes_commands_that_compose() -> None:
     config = compose_task([f"{key}={value}" for key, value in first.items()])
     assert config.task == "compare"
     assert list(config.samples) == [1000]
+
+
+@pytest.mark.parametrize("left", [b"", b"../../x", b"\xff\x00", b"a b"])
+def test_a_damaged_id_is_another_one(tmp_path: Path, left: bytes) -> None:
+    """The twin gave it to wandb, which refused, and nothing was logged."""
+    (tmp_path / "wandb-id.txt").write_bytes(left)
+    given = tracking._run_id(tmp_path)
+    assert given.isalnum()
+    assert tracking._run_id(tmp_path) == given

@@ -15,6 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import BlockChain
 from sde_diffusion.networks.layers.context import Context
+from sde_diffusion.networks.layers.detail import Detail
 from sde_diffusion.networks.layers.embeddings import Embedded, NoiseFeatures
 from sde_diffusion.networks.layers.kit import Kit
 from sde_diffusion.networks.layers.resampling import Down, Up
@@ -40,6 +41,7 @@ class UShape(Embedded, ABC):
             coarsest resolution.
         progressive: the image itself, filtered down, enters at each resolution (needs a filter).
         side: the encoders of what else it is conditioned on.
+        detail: features of a pixel in blocks behind the body, see ``Detail``; 0 for none.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class UShape(Embedded, ABC):
         middle: Sequence[bool] | None = None,
         progressive: bool = False,
         side: SideInputs | None = None,
+        detail: int = 0,
     ) -> None:
         super().__init__(kit, features, classes, augment)
         self.patch, self.blocks = patch, blocks
@@ -104,6 +107,7 @@ class UShape(Embedded, ABC):
             self.up.append(stage)
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
+        self.detail = Detail(kit, channels, width, detail, patch) if detail else None
         self.side = side
         self.places_differ = side is not None or bool(attention) or any(centre)
 
@@ -132,7 +136,7 @@ class UShape(Embedded, ABC):
                 "fewer network.widths"
             )
         context = self.told(x, c_noise, cond)
-        image = F.pixel_unshuffle(x, self.patch)
+        pixels, image = x, F.pixel_unshuffle(x, self.patch)
         x = self.stem(image)
         if context.features:
             x = x + context.features[0]
@@ -156,4 +160,6 @@ class UShape(Embedded, ABC):
                 x = block(self.kit.cat(x, skips.pop()), context)
             for enlarge in modules:
                 x = enlarge(x, context)
-        return F.pixel_shuffle(self.head(self.head_norm(x)), self.patch)
+        features = self.head_norm(x)
+        y = F.pixel_shuffle(self.head(features), self.patch)
+        return y if self.detail is None else self.kit.add(y, self.detail(pixels, features, context))

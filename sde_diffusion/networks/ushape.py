@@ -95,16 +95,11 @@ class UShape(Embedded, ABC):
         self.middle = chain[0] if len(chain) == 1 else BlockChain(*chain)
         self.up = nn.ModuleList()
         for level, c in reversed(list(enumerate(widths))):
-            stage = nn.ModuleList()
-            for i in range(blocks + 1):
-                attend = level in attention and (attention_up or i == blocks)
-                stage.append(kit.block(width + skips.pop(), c, attend))
-                width = c
-            if level > 0:
-                stage.append(
-                    kit.block(width, width, resample=Up(taps)) if taps else kit.enlarge(width)
-                )
-            self.up.append(stage)
+            attend = [
+                level in attention and (attention_up or i == blocks) for i in range(blocks + 1)
+            ]
+            self.up.append(_upward(kit, width, c, attend, skips, level > 0, taps))
+            width = c
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
         self.detail = Detail(kit, channels, width, detail, patch) if detail else None
@@ -163,3 +158,22 @@ class UShape(Embedded, ABC):
         features = self.head_norm(x)
         y = F.pixel_shuffle(self.head(features), self.patch)
         return y if self.detail is None else self.kit.add(y, self.detail(pixels, features, context))
+
+
+def _upward(
+    kit: Kit,
+    width: int,
+    c: int,
+    attend: list[bool],
+    skips: list[int],
+    doubled: bool,
+    taps: list[int],
+) -> nn.ModuleList:
+    """Blocks from ``width`` to c features that take up the last skips, and what doubles sides."""
+    stage = nn.ModuleList()
+    for each in attend:
+        stage.append(kit.block(width + skips.pop(), c, each))
+        width = c
+    if doubled:
+        stage.append(kit.block(width, width, resample=Up(taps)) if taps else kit.enlarge(width))
+    return stage

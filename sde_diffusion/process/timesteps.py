@@ -61,8 +61,8 @@ class ByTimestep(TimeGrid):
         spacing: one of these six. offset: of ``leading``.
         beyond: N + 1 numbers are laid and the smallest is left out, and a ``spread`` goes over all
             T levels, not those of the spacing: so do DPM-Solver++, UniPC, DEIS and SA-Solver.
-        spread: ``karras``, ``exponential`` or ``beta``: as many levels between the same ends, by the
-            formulas of ``spread``; ``none``: those of the numbers.
+        spread: ``karras``, ``exponential`` or ``beta``: as many levels between the same ends, by
+            the formulas of ``spread``; ``none``: those of the numbers.
         to_zero: false: the walk ends at the least level of the process.
         unit_variance: see ``TimeGrid``.
     """

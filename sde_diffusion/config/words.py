@@ -98,10 +98,10 @@ def _readable(word: str, several: bool) -> str:
     if key in (*BASES, *RECIPES) and value.lower() in NULL:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
-    if key in BASES and (chosen := CHOICE.fullmatch(value)) is not None:
-        name, _, number = chosen[2].partition(":")
+    if key in BASES and (one := CHOICE.fullmatch(value)) is not None:
+        name, _, number = one[2].partition(":")
         field = f" {key}.{name.strip()}={number.strip()}" if number else ""
-        raise InputError(f"{shown(word)}: type {key}={chosen[1]}{field}, each field a word")
+        raise InputError(f"{shown(word)}: type {key}={one[1]}{field}, each field a word")
     for read in (word, f"{key}={value}"):
         if (parsed := _parsed(read)) is not None:
             if several or not parsed.is_sweep_override():

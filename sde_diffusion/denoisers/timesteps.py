@@ -107,10 +107,18 @@ class Timesteps:
 
     def number(self, sigma: Tensor) -> Tensor:
         """k of noise levels, by interpolation in log sigma; 0 and T-1 beyond the ends."""
+        if torch.compiler.is_exporting():
+            return self._traced(sigma)
         log = self.sigmas.log().numpy()
         at = sigma.detach().to("cpu", torch.float64).log().numpy()
         k = np.interp(at, log, np.arange(len(log), dtype=np.float64))
         return torch.as_tensor(k).to(sigma.device, sigma.dtype)
+
+    def _traced(self, sigma: Tensor) -> Tensor:
+        """The same of operations that a graph holds: the sum of each interval's share below."""
+        log = self.sigmas.log()
+        share = (sigma.double().log()[..., None] - log[:-1]) / log.diff()
+        return share.clamp(0, 1).sum(-1).to(sigma.dtype)
 
     def level(self, k: Tensor) -> Tensor:
         """sigma of numbers k, whole or between, float64; finite at zero SNR too, 4096 or more."""

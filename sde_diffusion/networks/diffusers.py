@@ -100,7 +100,7 @@ class Diffusers(Network):
             if part is None:
                 raise InputError(no_null(self.classes))
             return part.value
-        nothing = torch.full((len(x),), self.null_class, dtype=torch.int64, device=x.device)
+        nothing = torch.full((x.shape[0],), self.null_class, dtype=torch.int64, device=x.device)
         return nothing if part is None else torch.where(part.keep, part.value, nothing)
 
     def check_condition(self, cond: Condition | None) -> None:

@@ -147,7 +147,7 @@ class PatchEncoder(Encoder):
     def forward(self, value: Tensor) -> dict[str, Tensor]:
         x = value.to(self.token.weight.dtype) / 127.5 - 1
         token = self.token(self.convs(x).mean((2, 3)))
-        valid = torch.ones(len(value), 1, dtype=torch.bool, device=value.device)
+        valid = torch.ones(value.shape[0], 1, dtype=torch.bool, device=value.device)
         return {"tokens": token[:, None], "valid": valid, "pooled": self.pool(F.silu(token))}
 
 

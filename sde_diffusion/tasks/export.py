@@ -1,0 +1,79 @@
+"""``sde-diffusion export``: a model for others to run, as a folder, by ONNX or by torch alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from omegaconf import DictConfig
+
+from sde_diffusion.images.sheet import png_bytes
+from sde_diffusion.models.card import figures_of, save_hub
+from sde_diffusion.models.graph import SUFFIXES, save_graph
+from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources import checkpoint as checkpoints
+from sde_diffusion.models.sources.run_folder import FINISHED
+from sde_diffusion.sampling.sampler import Request
+from sde_diffusion.system.ranges import Batch, OneOf, Within
+from sde_diffusion.system.storage import asset
+from sde_diffusion.tasks.composed import sampler_of
+from sde_diffusion.tasks.run import Run
+
+HUB = "hub"
+
+
+@dataclass
+class ExportTask:
+    """Keys of the task."""
+
+    checkpoint: str
+    source: dict[str, Any] | None
+    output: str
+    format: Annotated[str, OneOf(HUB, *SUFFIXES)]
+    figures: list[str]
+    license: str | None
+    samples: Annotated[int, Within("0 <= samples <= 256")]
+    nfe: Annotated[int, Within("1 <= nfe <= 1000000")] | None
+    batch_size: Batch
+    denoise_last: bool
+    device: str
+
+
+def run(config: DictConfig, folder: Path) -> float:
+    """Write ``output``, and result.json into ``folder``; returns how far a graph is from the model.
+
+    That is the largest difference over the largest value; 0 for a folder of the same weights.
+    """
+    with Run(config, folder, ExportTask) as job:
+        model, path, task = job.model, Path(job.task.output), job.task
+        error = 0.0
+        if task.format == HUB:
+            figures = [figures_of(Path(each), model.fingerprint) for each in task.figures]
+            job.begin()
+            drawn = picture(job, model) if task.samples else None
+            save_hub(model, path, figures, drawn, task.license, weights_of(task.checkpoint))
+        else:
+            job.begin()
+            error = save_graph(model, path, task.format)
+        job.result({"output": path.name, "format": task.format, "difference": error})
+    print(f"{path}" if task.format == HUB else f"{path}: within {error:.1e} of the model")
+    return error
+
+
+def weights_of(checkpoint: str) -> Path | None:
+    """The file of ours that a checkpoint names, itself or as a finished run's folder."""
+    path = asset(checkpoint)
+    path = path / FINISHED if path.is_dir() else path
+    return path if checkpoints.recognised(path) else None
+
+
+def picture(job: Run[ExportTask], model: OpenedModel) -> tuple[str, bytes]:
+    """Samples of the model, and how they were drawn."""
+    sampler = sampler_of(job.config, model.denoiser, model.grid).decoded_by(model.codec)
+    seeds = range(job.task.samples)
+    cond = model.condition({"label": "all"}, seeds)
+    request = Request(seeds, sampler.budget(job.task.nfe), cond)
+    drawn = sampler.sample(request, job.execution)
+    how = f"{type(sampler.solver).__name__}, {request.nfe} evaluations"
+    return f"Samples of seeds 0 .. {len(seeds) - 1}, {how}", png_bytes(drawn.grid())

@@ -44,8 +44,6 @@ class UNet(UShape):
         reference: side of a reference patch, 0 for none.
         text_width, text_depth: of the transformer that reads words; its tokens, and that of the
             patch, are seen wherever there is attention.
-        detail: features of a pixel in two blocks behind the body, which see the picture as it is
-            and not in patches; 0 for none.
 
     InputError, naming the argument, for sizes that make no network or do not divide an image.
     Sources: ADM, arXiv:2105.05233; DDPM++, arXiv:2011.13456; both as in EDM, arXiv:2206.00364.
@@ -74,7 +72,6 @@ class UNet(UShape):
         reference: int = 0,
         text_width: int = 128,
         text_depth: int = 2,
-        detail: int = 0,
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
@@ -93,7 +90,6 @@ class UNet(UShape):
         if resample is not None:
             check_filter(resample)
         checks.side(text, layout, reference, text_width, text_depth)
-        checks.within({"detail": (detail, 0, 1024)})
         seen = text_width if text or reference else 0
         kit: Kit
         if magnitude_preserving:
@@ -128,5 +124,4 @@ class UNet(UShape):
             attention_up=attention_up,
             middle=middle,
             side=encoders if len(encoders) else None,
-            detail=detail,
         )

@@ -15,7 +15,6 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import BlockChain
 from sde_diffusion.networks.layers.context import Context
-from sde_diffusion.networks.layers.detail import Detail
 from sde_diffusion.networks.layers.embeddings import Embedded, NoiseFeatures
 from sde_diffusion.networks.layers.kit import Kit
 from sde_diffusion.networks.layers.resampling import Down, Up
@@ -41,7 +40,6 @@ class UShape(Embedded, ABC):
             coarsest resolution.
         progressive: the image itself, filtered down, enters at each resolution (needs a filter).
         side: the encoders of what else it is conditioned on.
-        detail: features of a pixel in blocks behind the body, see ``Detail``; 0 for none.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class UShape(Embedded, ABC):
         middle: Sequence[bool] | None = None,
         progressive: bool = False,
         side: SideInputs | None = None,
-        detail: int = 0,
     ) -> None:
         super().__init__(kit, features, classes, augment)
         self.patch, self.blocks = patch, blocks
@@ -95,14 +92,18 @@ class UShape(Embedded, ABC):
         self.middle = chain[0] if len(chain) == 1 else BlockChain(*chain)
         self.up = nn.ModuleList()
         for level, c in reversed(list(enumerate(widths))):
-            attend = [
-                level in attention and (attention_up or i == blocks) for i in range(blocks + 1)
-            ]
-            self.up.append(_upward(kit, width, c, attend, skips, level > 0, taps))
-            width = c
+            stage = nn.ModuleList()
+            for i in range(blocks + 1):
+                attend = level in attention and (attention_up or i == blocks)
+                stage.append(kit.block(width + skips.pop(), c, attend))
+                width = c
+            if level > 0:
+                stage.append(
+                    kit.block(width, width, resample=Up(taps)) if taps else kit.enlarge(width)
+                )
+            self.up.append(stage)
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
-        self.detail = Detail(kit, channels, width, detail, patch) if detail else None
         self.side = side
         self.places_differ = side is not None or bool(attention) or any(centre)
 
@@ -131,7 +132,7 @@ class UShape(Embedded, ABC):
                 "fewer network.widths"
             )
         context = self.told(x, c_noise, cond)
-        pixels, image = x, F.pixel_unshuffle(x, self.patch)
+        image = F.pixel_unshuffle(x, self.patch)
         x = self.stem(image)
         if context.features:
             x = x + context.features[0]
@@ -155,25 +156,4 @@ class UShape(Embedded, ABC):
                 x = block(self.kit.cat(x, skips.pop()), context)
             for enlarge in modules:
                 x = enlarge(x, context)
-        features = self.head_norm(x)
-        y = F.pixel_shuffle(self.head(features), self.patch)
-        return y if self.detail is None else self.kit.add(y, self.detail(pixels, features, context))
-
-
-def _upward(
-    kit: Kit,
-    width: int,
-    c: int,
-    attend: list[bool],
-    skips: list[int],
-    doubled: bool,
-    taps: list[int],
-) -> nn.ModuleList:
-    """Blocks from ``width`` to c features that take up the last skips, and what doubles sides."""
-    stage = nn.ModuleList()
-    for each in attend:
-        stage.append(kit.block(width + skips.pop(), c, each))
-        width = c
-    if doubled:
-        stage.append(kit.block(width, width, resample=Up(taps)) if taps else kit.enlarge(width))
-    return stage
+        return F.pixel_shuffle(self.head(self.head_norm(x)), self.patch)

@@ -13,10 +13,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.models.spec import Spec
-from sde_diffusion.system.notice import notice
 from sde_diffusion.system.storage import asset
-
-DETAIL = "detail."
 
 
 def check_fit(spec: Spec, data: ImageSet) -> None:
@@ -57,8 +54,7 @@ def text_of(init: str | None) -> Mapping[str, Any] | None:
 def start_from(init: str, spec: Spec, network: nn.Module) -> None:
     """Give ``network`` the (averaged) weights of a checkpoint file, or of a shipped model's name.
 
-    InputError unless that is the same network under the same parameterization; one with
-    ``network.detail`` may go on from one without, whose function it is at first.
+    InputError unless that is the same network under the same parameterization.
     """
     try:
         other, tensors = read_checkpoint(asset(init), prefix="model.")
@@ -77,10 +73,6 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
             "or shorter sentences; leave init out"
         )
     own: dict[str, Tensor] = network.state_dict()
-    fresh = {name: value for name, value in own.items() if name.startswith(DETAIL)}
-    if fresh and not any(name.startswith(DETAIL) for name in tensors):
-        notice(f"init={init}: has no weights of network.detail, which begins at zero")
-        tensors = {**tensors, **fresh}
     wrong = sorted(
         name
         for name in own.keys() | tensors.keys()

@@ -58,22 +58,6 @@ def test_a_fresh_network_outputs_zero() -> None:
     assert torch.equal(UNet(widths=[8, 8], patch=1)(x, c_noise), torch.zeros_like(x))
 
 
-def test_detail_begins_as_the_network_without_it_and_sees_single_pixels() -> None:
-    """Its head is zero at first; later a pixel alone, of a patch, moves what is near it."""
-    x, c_noise = inputs(channels=3)
-    sizes = {"channels": 3, "widths": [8], "attention": [], "patch": 4}
-    without, fresh = unet(**sizes), UNet(**sizes, blocks=1, embedding=16, detail=4)
-    assert not fresh.load_state_dict(without.state_dict(), strict=False).unexpected_keys
-    assert torch.equal(fresh(x, c_noise), without(x, c_noise))
-    trained = unet(**sizes, detail=4)
-    assert not torch.allclose(trained(x, c_noise), without(x, c_noise))
-    moved = x.clone()
-    moved[0, 0, 3, 3] += 1
-    change = trained(moved, c_noise) - trained(x, c_noise)
-    assert change[0].abs().max() > 0.01
-    assert not change[1:].any()
-
-
 def test_rows_do_not_mix() -> None:
     network, (x, c_noise) = unet(classes=4, attention=[1]), inputs()
     cond = Condition.label([0, 3, 1])

@@ -79,25 +79,6 @@ def test_weights_of_another_model_are_refused(
         trainer(tmp_path, config, replace(SPEC, **change))  # type: ignore[arg-type]
 
 
-def test_detail_may_be_added_to_a_model_without_it_and_says_so(
-    tmp_path: Path, parent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    spec, weights = read_checkpoint(parent / MODEL, prefix="model.")
-    finer = replace(spec, network_args={**spec.network_args, "detail": 4})
-    network = finer.build().network
-    start_from(str(parent / MODEL), finer, network)
-    assert capsys.readouterr().err.endswith("no weights of network.detail, which begins at zero\n")
-    own = network.state_dict()
-    assert all(torch.equal(own[name], value) for name, value in weights.items())
-    assert not own["detail.head.weight"].any()
-    path = tmp_path / "finer.safetensors"
-    save_checkpoint(path, finer, {f"model.{name}": value for name, value in own.items()})
-    wider = replace(spec, network_args={**spec.network_args, "detail": 8})
-    for other in (spec, wider):  # nothing that the file holds is left out
-        with refused("init=", "its weights do not fit"):
-            start_from(str(path), other, other.build().network)
-
-
 def test_the_shipped_model_does_not_fit_any_network(tmp_path: Path) -> None:
     with refused("init=mnist"):
         trainer(tmp_path, replace(CONFIG, init="mnist"))

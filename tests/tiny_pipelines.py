@@ -45,11 +45,15 @@ def t5_tokenizer() -> Any:
 
 
 def clip_text(
-    width: int = 16, seed: int = 0, projected: int | None = None, act: str = "quick_gelu"
+    width: int = 16,
+    seed: int = 0,
+    projected: int | None = None,
+    act: str = "quick_gelu",
+    vocabulary: int | None = None,
 ) -> Any:
     tokenizer = clip_tokenizer()
     config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width,
+        vocab_size=vocabulary or len(tokenizer), hidden_size=width, intermediate_size=2 * width,
         num_hidden_layers=3, num_attention_heads=2, max_position_embeddings=CLIP_LENGTH,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, projection_dim=projected or width, hidden_act=act,

@@ -253,7 +253,11 @@ def prompt_lines(path: Any) -> list[str]:
         text = Path(str(path)).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"prompts={path}: no text file that can be read; give one") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
         raise InputError(f"prompts={path}: has no sentence; write one a line")
+    if "" in lines:  # left out, image k would get the sentence of another line
+        raise InputError(
+            f"prompts={path}: line {lines.index('') + 1} is empty; remove it, or write a sentence"
+        )
     return lines

@@ -19,6 +19,7 @@ import sde_diffusion as sd
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.latent import packed, unpacked
 from sde_diffusion.solvers.base import Solver
+from tests.conftest import Run
 
 tiny = pytest.importorskip("tests.tiny_pipelines", reason="needs [peers]", exc_type=ImportError)
 pytestmark = [
@@ -216,6 +217,37 @@ def without(*parts: str) -> Callable[[Path], None]:
     return change
 
 
+def part(name: str, make: Callable[[], Any]) -> Callable[[Path], None]:
+    """Another part in the place of one."""
+
+    def change(path: Path) -> None:
+        without(name)(path)
+        make().save_pretrained(path / name)
+
+    return change
+
+
+def weights(name: str, make: Callable[[], Any]) -> Callable[[Path], None]:
+    """Another network's weights under the config of one."""
+
+    def change(path: Path) -> None:
+        config = (path / name / "config.json").read_text()
+        part(name, make)(path)
+        (path / name / "config.json").write_text(config)
+
+    return change
+
+
+def pickled(name: str) -> Callable[[Path], None]:
+    """A part's weights as torch.save writes them."""
+
+    def change(path: Path) -> None:
+        without(f"{name}/diffusion_pytorch_model.safetensors")(path)
+        torch.save({}, path / name / "diffusion_pytorch_model.bin")
+
+    return change
+
+
 INDEX = "model_index.json"
 FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no vae": (without("vae"), "vae: no such folder"),
@@ -234,6 +266,18 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "scheduler": (
         edited("scheduler/scheduler_config.json", _class_name="LCMScheduler"), "LCMScheduler",
     ),
+    "encoder width": (
+        part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",
+    ),
+    "vae of other latents": (part("vae", lambda: tiny.vae(channels=8)), "takes 4 channels"),
+    "words of another encoder": (
+        part("text_encoder", lambda: tiny.clip_text(vocabulary=20)), "knows 20",
+    ),
+    "weights of another network": (
+        weights("unet", lambda: tiny.unet(16, transformer_layers_per_block=2)), "unet: ",
+    ),
+    "pickle": (pickled("unet"), "is a pickle"),
+    "index no json": (lambda path: (path / INDEX).write_text("[]"), "model_index.json"),  # type: ignore[arg-type,return-value]
 }  # fmt: skip
 
 
@@ -245,6 +289,28 @@ def test_a_folder_that_does_not_open_says_so_in_one_line(
     with pytest.raises(InputError, match=words) as refusal:
         sd.load(spoiled(folder, tmp_path / "spoiled", change))
     assert "\n" not in str(refusal.value)
+
+
+PROMPTS = {
+    "empty lines": ("a cube\n\na ball\n", "line 2 is empty"),
+    "nothing": ("\n \n", "has no sentence"),
+    "a long one": (f"a cube\n{'red ' * 40}\n", "tokens; this model reads 16 at most"),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_file_of_prompts_is_read_line_for_line(
+    folder: Path, tmp_path: Path, quick_cli: Run, name: str
+) -> None:
+    text, words = PROMPTS[name]
+    (tmp_path / "prompts.txt").write_text(text)
+    done = quick_cli(
+        "sample", f"checkpoint={folder}", "prompts=prompts.txt", "n=2", "nfe=2", "size=[16,16]",
+        ok=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 CALLS: dict[str, tuple[dict[str, Any], str]] = {

@@ -56,7 +56,7 @@ def test_a_model_of_captions_is_trained_and_asked(checkpoint: Path, tmp_path: Pa
     first = drawn(checkpoint, tmp_path / "a", "n=2", red)
     assert first.shape == (2, 32, 32, 3)
     assert np.array_equal(first, drawn(checkpoint, tmp_path / "b", "n=2", red))
-    (tmp_path / "lines.txt").write_text("a red circle\n\na blue square\n")
+    (tmp_path / "lines.txt").write_text("a red circle\na blue square\n\n")
     assert len(drawn(checkpoint, tmp_path / "c", f"prompts={tmp_path / 'lines.txt'}")) == 2
     for words in ([f"layout={tmp_path / 'map.png'}"], [f"reference={tmp_path / 'patch.png'}"]):
         assert drawn(checkpoint, tmp_path / words[0][:6], "n=2", red, *words).shape == first.shape

@@ -98,10 +98,12 @@ class PipelineParts:
             raise InputError(f"{name}: {class_name} does not open ({reason})") from None
         missing = [key for key in notes.get("missing_keys", ()) if "position_ids" not in key]
         strange = sorted(map(str, [*missing, *notes.get("mismatched_keys", ())]))
+        if library == "diffusers":  # a text encoder's file may hold the rest of its model
+            strange += sorted(map(str, notes.get("unexpected_keys", ())))
         if strange:
             raise InputError(
                 f"{name}: weights do not fit {class_name} of config.json: {strange[0][:80]} is "
-                "missing or of another shape"
+                "missing, strange or of another shape"
             )
         self.files += [folder / "config.json", *files]
         return model.eval().requires_grad_(False)

@@ -87,7 +87,7 @@ class Basis:
     def __init__(self, size: int) -> None:
         self.states: list[Tensor] = []
         self.asked: list[float] = []
-        self.denoiser = FunctionDenoiser(self._denoise, (size,))
+        self.denoiser = FunctionDenoiser(self._denoise, (size,), 1e-9, 1e9)
 
     def _denoise(self, y: Tensor, level: Tensor) -> Tensor:
         self.states.append(y[0].clone())

@@ -62,10 +62,11 @@ def trajectories(
     batch_size: int,
     device: torch.device | str = "cpu",
     heard: Callable[[int], None] = lambda evaluations: None,
+    start: float = 1.0,
 ) -> Trajectories:
     """UniPC-3 in ``nodes`` steps on VP-time^2, every state kept, from the noise of ``seeds``.
 
-    ``heard`` is told of the evaluations of each batch.
+    ``heard`` is told of the evaluations of each batch. The first state is ``start`` sigma_max n.
     """
     denoiser.check_condition(cond)
     sde = EDM()
@@ -82,7 +83,7 @@ def trajectories(
         def observe(at: Marginal, x: Tensor, states: list[Tensor] = states) -> None:
             states.append(x.half().cpu() if half else x.cpu())
 
-        x = sde.prior(SOURCE.start(*drawn), levels[0])
+        x = start * sde.prior(SOURCE.start(*drawn), levels[0])
         UniPC(order=3).solve(Ask(sde, denoiser, part), x, levels, noise, observe)
         kept.append(torch.stack(states))
         heard(nodes * denoiser.cost * len(x))

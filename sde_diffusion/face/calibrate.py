@@ -14,6 +14,7 @@ from sde_diffusion.config.options import Options
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import image_set
 from sde_diffusion.face.workplace import unknown_content, workplace
@@ -23,10 +24,8 @@ from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import identity
-from sde_diffusion.tasks.calibrate.fitting import Fitting, calls_of
+from sde_diffusion.tasks.calibrate.fitting import Fitting, calls_of, ends_of, start_of
 from sde_diffusion.tasks.run import provenance
-
-LEAST, MOST = 0.002, 80.0  # ends of all rules, where the model reaches as far
 
 
 @keywords("guidance")
@@ -35,6 +34,8 @@ def calibrate(
     nfe: Any = (4, 5, 6, 8, 10),
     label: Any = "all",
     *,
+    prompt: Any = None,
+    negative: Any = None,
     guidance: Any = (),
     mode: str = "scalar",
     noises: int = 128,
@@ -54,7 +55,7 @@ def calibrate(
     **options: Any,
 ) -> Calibrated:
     """What ``Model.calibrate`` says, for any opened model."""
-    guides = Options.of(options, ("guidance",)).several("guidance", guidance)
+    guides = guides_of(Options.of(options, ("guidance",)), guidance)
     seeds, settings, depth = _amounts(
         seed,
         nodes,
@@ -67,9 +68,13 @@ def calibrate(
         },
         mode,
     )
-    model, cond = guided(self.denoiser, guides), self.condition({"label": label}, seeds)
+    wishes = {"label": label, "prompt": prompt, "negative": negative}
+    model = guided(self.denoiser, guides)
+    cond = self.condition(wishes, seeds, model.classes_of_guidance)
+    if negative is not None and not model.asks_empty:
+        raise InputError(f'negative={negative}: nothing leads away from it; give guidance="cfg"')
     calls = calls_of(values.several("nfe", nfe, 1), model.cost, depth)
-    ends = _ends(model, sigma_min, sigma_max)
+    ends = _ends(self, sigma_min, sigma_max)
     asked, pictures, seen = model, None, cond
     if twin is not None:
         pictures = image_set("data", data)
@@ -77,8 +82,9 @@ def calibrate(
     elif data is not None:
         raise InputError("data: read only for a twin; give twin=4, or leave it out")
     bar, place = values.truth("progress", progress), usable_device(str(device))
-    fitting = Fitting(asked, seen, seeds, calls, settings, depth, *ends, place, bar)
-    facts = _asked(settings, fitting, label, guides, twin, self)
+    start = start_of(self, ends[1])
+    fitting = Fitting(asked, seen, seeds, calls, settings, depth, *ends, place, bar, start)
+    facts = _asked(settings, fitting, wishes, guides, twin, self)
     depends = {**facts, "data": None if pictures is None else pictures.fingerprint}
     del depends["nfe"]
     with workplace(folder, unknown_content(self, facts)) as (output, kept):
@@ -101,9 +107,9 @@ def _amounts(
     return seeds, settings, values.whole("nodes", nodes, 1)
 
 
-def _ends(model: Denoiser, low: Any, high: Any) -> tuple[float, float]:
+def _ends(model: OpenedModel, low: Any, high: Any) -> tuple[float, float]:
     """The least and the largest noise level."""
-    least, most = max(LEAST, model.sigma_min), min(MOST, model.sigma_max)
+    least, most = ends_of(model)
     return (
         least if low is None else values.number("sigma_min", low),
         most if high is None else values.number("sigma_max", high),
@@ -129,7 +135,7 @@ def _twin(
 def _asked(
     settings: Settings,
     fitting: Fitting,
-    label: Any,
+    wishes: Mapping[str, Any],
     guides: Sequence[Guidance],
     twin: int | None,
     model: OpenedModel,
@@ -145,8 +151,8 @@ def _asked(
             "seed": fitting.seeds[0],
             "sigma_min": fitting.sigma_min,
             "sigma_max": fitting.sigma_max,
-            "label": label,
-            "guidance": list(guides),
+            **{word: wish for word, wish in wishes.items() if word == "label" or wish is not None},
+            "guidance": [{**guide.identity(), **guide.content} for guide in guides],
             "twin": twin,
             "precision": model.arithmetic,
             "model": model.fingerprint,

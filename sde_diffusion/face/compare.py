@@ -11,6 +11,7 @@ from sde_diffusion.config.options import Options
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.components import by_name, data_of, extractor_for, image_shape, opened_model
+from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import reference_set
 from sde_diffusion.face.results import Results
@@ -74,7 +75,7 @@ def compare(
         label: a class, ``"all"`` (seed mod classes), one an image, or None.
         prompts: a file of sentences, one a line, for the images in turn.
         sde, guidance, noise, denoise_last: of all samplers, as for ``Model.sampler``.
-        grid: one for all, in place of each solver's own.
+        grid: one for all, in place of each solver's own, and of the one that the model brings.
         repeats: blocks of seeds, each of the largest ``n``. seed: of the first image.
         batch_size: rows at once. dtype: of the state, float32 or float64. device: of the model.
         animation: keep how the first images form, for ``save``.
@@ -86,7 +87,7 @@ def compare(
     shared = Setting(
         fields.one("sde", sde),
         fields.one("noise", noise),
-        by_name(fields.several("guidance", guidance)),
+        by_name(guides_of(fields, guidance)),
         None if grid is None else fields.one("grid", values.levels_as_grid(grid)),
     )
     design = Design(

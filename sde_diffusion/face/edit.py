@@ -16,6 +16,7 @@ from sde_diffusion.data.photos import masks, measurement, photos
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.images.photo import WHITE_8
 from sde_diffusion.images.pixels import from_levels
@@ -56,7 +57,7 @@ class Method:
         brings: Mapping[str, Any] = {} if name is None else groups.brings("method", name)
         solver = brings.get("solver", "heun") if solver is None else solver
         guidance = brings.get("guidance", ()) if guidance is None else guidance
-        method = cls(fields.one("solver", solver), fields.several("guidance", guidance))
+        method = cls(fields.one("solver", solver), guides_of(fields, guidance))
         if not method.reading:
             raise InputError(
                 "method: neither the solver nor the guidance reads a measurement; give one of "

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sde_diffusion.config.options import Options
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.pictures import image_set
 from sde_diffusion.face.rows import Rows
@@ -89,7 +90,7 @@ def likelihood(
     pictures, fields = image_set("images", images), Options.of(options, ("sde", "guidance"))
     first, size = values.whole("seed", seed, 0), values.whole("batch_size", batch_size, 1)
     seeds, where = range(first, first + len(pictures)), usable_device(str(device))
-    denoiser = guided(self.denoiser, fields.several("guidance", guidance))
+    denoiser = guided(self.denoiser, guides_of(fields, guidance))
     known = None if moments_of is None else image_set("moments_of", moments_of)
     if known is not None and known.images.shape[1:] != pictures.images.shape[1:]:
         shape = tuple(known.images.shape[1:])

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.config.options import Options, default_grid
-from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.starts import start_of
 from sde_diffusion.guidance import guided
 from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
-from sde_diffusion.models.sources import open_model
 from sde_diffusion.process.grids import VPTime
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN, ProbabilityFlow
@@ -81,10 +80,7 @@ class Model(OpenedModel):
         chosen = usual if grid is None else values.levels_as_grid(grid)
         return Sampler.build(
             fields.one("sde", sde),
-            guided(
-                self.denoiser,
-                [each.opened(worse_model) for each in fields.several("guidance", guidance)],
-            ),
+            guided(self.denoiser, guides_of(fields, guidance)),
             integrator,
             None if chosen is None else fields.one("grid", chosen),
             fields.one("noise", noise),
@@ -241,7 +237,7 @@ class Model(OpenedModel):
             sigma_min, sigma_max: noise level taken for an image's, and of the latents.
             options: fields of guidance by name: ``guidance__cfg__scale=2``.
         """
-        guides = Options.of(options, ("guidance",)).several("guidance", guidance)
+        guides = guides_of(Options.of(options, ("guidance",)), guidance)
         low, high = (
             None if level is None else values.number(key, level)
             for key, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max))
@@ -309,6 +305,7 @@ class Model(OpenedModel):
             label: of the noises: a class, ``"all"`` (seed mod classes), one a noise, or None.
             options: any of
 
+                - prompt, negative: sentences of the noises, of a model that reads them;
                 - guidance: that it will be used with, and its fields, ``guidance__cfg__scale=2``;
                 - mode: ``"per_mode"``: the last step has coefficients for each band of modes;
                 - noises (128), held_out (64): noises fitted to, and those that choose between fits;
@@ -318,7 +315,8 @@ class Model(OpenedModel):
                 - twin, data: Gaussians for each class of these images, to fit to in the network's
                   place;
                 - seed (1000000): of the first noise; keep them apart from those you judge with;
-                - sigma_min, sigma_max: ends of all rules; None: 0.002 and 80, or the model's;
+                - sigma_min, sigma_max: ends of all rules; None: those of the grid that the model
+                  brings, or else 0.002 and 80, or the model's;
                 - batch_size (128): rows at once; device: of the model; progress (True): draw bars;
                 - folder: keeps what is finished; the same call goes on from there.
         """
@@ -385,8 +383,3 @@ class Model(OpenedModel):
         batch = values.whole("batch_size", others.pop("batch_size", 128), 1)
         self.denoiser.to(where)
         return Execution(batch, torch.float64, where), {"label": label}, others
-
-
-def worse_model(checkpoint: str) -> Denoiser:
-    """The denoiser of a model that guidance leads away from."""
-    return open_model(checkpoint).denoiser

@@ -38,6 +38,10 @@ class Auto(Guidance, known_as="guidance.auto"):
     def evaluations(self) -> int:
         return 0 if self.worse is None else self.worse.evaluations
 
+    @property
+    def content(self) -> dict[str, str]:
+        return {} if self.worse is None else {"model": self.worse.identity}
+
     def opened(self, opener: Callable[[str], Denoiser]) -> Auto:
         if not self.model:
             raise InputError("guidance.auto.model: give the checkpoint of a worse model")
@@ -47,8 +51,8 @@ class Auto(Guidance, known_as="guidance.auto"):
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         if self.worse is None:
             raise InputError(
-                "guidance.auto.model: is opened by sample and Model.sample alone; choose another "
-                "guidance here"
+                "guidance.auto.model: not opened; give the guidance to a task or a method of a "
+                "model, which open what it names"
             )
         if self.worse.space.shape != inner.space.shape:
             raise InputError(

@@ -33,8 +33,14 @@ class Guidance(Component, ABC, known_as="guidance"):
     @property
     def label(self) -> str:
         """Its name and numbers, as the identity of a guided denoiser has them."""
-        fields = ", ".join(f"{name}={value}" for name, value in self.fields().items())
-        return f"{name_of(type(self))}({fields})"
+        fields = {**self.fields(), **self.content}
+        said = ", ".join(f"{name}={value}" for name, value in fields.items())
+        return f"{name_of(type(self))}({said})"
+
+    @property
+    def content(self) -> dict[str, str]:
+        """What stands in the fields that name a model, by its content; here, none does."""
+        return {}
 
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that it has no use for."""
@@ -108,6 +114,15 @@ class Guided(Wrapper):
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.guidance(self.inner, x, sigma, cond)
+
+
+def contents(denoiser: Denoiser) -> list[dict[str, str]]:
+    """What the guidance of a denoiser names, by content, the outermost first."""
+    found = []
+    while isinstance(denoiser, Guided):
+        found += [denoiser.guidance.content] if denoiser.guidance.content else []
+        denoiser = denoiser.inner
+    return found
 
 
 def guided(denoiser: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:

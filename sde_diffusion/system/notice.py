@@ -22,6 +22,21 @@ def notice(line: str) -> None:
             tqdm.write(printable(line), file=sys.stderr)
 
 
+_SAID: set[str] = set()
+
+
+def once(line: str) -> None:
+    """``notice``, of a line that this job has not said yet; outside a job, this process."""
+    if line not in _SAID:
+        _SAID.add(line)
+        notice(line)
+
+
+def new_job() -> None:
+    """What earlier jobs of this process said may be said again."""
+    _SAID.clear()
+
+
 def printable(text: object, limit: int = 400) -> str:
     """``text`` in one line of at most ``limit`` characters, control characters escaped."""
     line = " ".join(str(text).split())

@@ -36,7 +36,7 @@ from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import TARGET
 from sde_diffusion.system.names import component
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import new_job, notice
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import job_ended, local_device, rank
 from sde_diffusion.system.provenance import machine
@@ -67,6 +67,7 @@ class Run(Generic[T]):
     """
 
     def __init__(self, config: DictConfig, folder: Path, schema: type[T], *others: str) -> None:
+        new_job()
         self.config = config
         self.task: T = read(config, schema, *others)
         tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)

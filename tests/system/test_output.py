@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sde_diffusion.errors import DivergedError, InputError
-from sde_diffusion.system.notice import notice, optional, printable
+from sde_diffusion.system.notice import new_job, notice, once, optional, printable
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker
 
@@ -80,3 +80,14 @@ def test_a_notice_is_one_line_and_cannot_fail(
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
     notice("to nobody")
+
+
+def test_a_line_of_a_source_is_said_once_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    new_job()
+    for _ in range(3):
+        once("a folder: one key is not done")
+    once("another")
+    assert capsys.readouterr().err.splitlines() == ["a folder: one key is not done", "another"]
+    new_job()
+    once("another")
+    assert capsys.readouterr().err.splitlines() == ["another"]

@@ -24,7 +24,7 @@ from sde_diffusion.models.sources.weights import json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
 from sde_diffusion.system.names import name_of
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import once
 from sde_diffusion.system.storage import fingerprint
 
 INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model"
@@ -64,7 +64,7 @@ def opened(
     denoiser.source = _fingerprint(names)
     left_out = [f"{f.key}={f.value}" for f in findings if not f.honoured]
     if left_out:
-        notice(
+        once(
             f"{path.name}: not done unless asked for: {', '.join(left_out)} ('sde-diffusion "
             "inspect' says what to give)"
         )

@@ -8,7 +8,7 @@ import torch
 
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import checkpoint
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import once
 
 # The averaged weights at the end of a run, and at its last save.
 FINISHED, UNFINISHED = "model.safetensors", "checkpoint.safetensors"
@@ -24,5 +24,5 @@ def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
     finished = (path / FINISHED).is_file()
     model = checkpoint.opened(path / (FINISHED if finished else UNFINISHED), dtype)
     if not finished:
-        notice(f"checkpoint={path}: the run is not finished; its newest average is taken")
+        once(f"checkpoint={path}: the run is not finished; its newest average is taken")
     return model

@@ -37,6 +37,7 @@ class Calibration:
         model: identity of the denoiser, guidance included. conditional: whether it was given
             conditions. shape: of one image.
         sigma_max: noise level of the start; the rules share their end.
+        start: the first state is start sigma_max n.
         normal: the law whose flow is the start. rules: by evaluations of the denoiser.
         edges: of the bands of ``Rule.last``; kind: ``pca``, ``dct``, or ``scalar`` for none.
         facts: settings, held-out errors, provenance; plain JSON values.
@@ -51,6 +52,7 @@ class Calibration:
     kind: str = "scalar"
     edges: tuple[float, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    start: float = 1.0
 
     @property
     def sigma_min(self) -> float:
@@ -99,6 +101,7 @@ class Calibration:
             "kind": self.kind,
             "edges": self.edges,
             "facts": self.facts,
+            "start": self.start,
         }
         CALIBRATION.write(path, self._tensors(), facts)
 
@@ -134,7 +137,10 @@ class Calibration:
             str(facts["kind"]),
             tuple(facts["edges"]),
             dict(facts["facts"]),
+            float(facts.get("start", 1.0)),  # files of before there was one
         )
+        if not 0 < calibration.start < math.inf:
+            raise ValueError(f"start is {calibration.start}")
         bands = 0 if calibration.bands is None else calibration.bands.count
         for n, rule in rules.items():
             if rule.last is not None and rule.last.shape != (bands, n):

@@ -165,6 +165,7 @@ class Calibrated(StepSolver[CalibratedState]):
         i = len(state.seen.residuals)
         y = x / step.a.alpha
         if i == 0:
+            y = self.calibration.start * y
             y = law.flow(y, self.calibration.sigma_max, float(rule.levels[0]))
         seen = state.seen + rule.ask(i, y, ask.denoiser, law, ask.cond)
         y = rule.advance(i, y, seen, state.bands)

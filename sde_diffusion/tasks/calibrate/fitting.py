@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.images.pixels import not_finite
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
@@ -28,6 +30,8 @@ from sde_diffusion.system.processes import size
 from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.share import shared
+
+LEAST, MOST = 0.002, 80.0  # ends of all rules, where the model reaches as far
 
 
 def calls_of(nfe: Sequence[int], cost: int, nodes: int) -> list[int]:
@@ -45,6 +49,21 @@ def calls_of(nfe: Sequence[int], cost: int, nodes: int) -> list[int]:
     return sorted({number // cost for number in nfe})
 
 
+def ends_of(model: OpenedModel) -> tuple[float, float]:
+    """The ends that rules of a model have where nothing else is asked for: those of the grid of its
+    files, as far as they are finite, else of its range."""
+    low, high = model.denoiser.sigma_min, model.denoiser.sigma_max
+    if model.grid is not None and math.isfinite(model.grid.sigma_max):
+        return max(LEAST, low), min(model.grid.sigma_max, high)
+    return max(LEAST, low), min(MOST, high)
+
+
+def start_of(model: OpenedModel, sigma_max: float) -> float:
+    """The factor of the first state: that of the grid of its files, where it begins there."""
+    grid = model.grid
+    return grid.start_factor(sigma_max) if grid and grid.sigma_max == sigma_max else 1.0
+
+
 @dataclass(frozen=True)
 class Fitting:
     """What is fitted to, and how much may be spent on it.
@@ -54,7 +73,7 @@ class Fitting:
         seeds: of the noises, those fitted to first. calls: of each rule.
         nodes: evaluations a noise of the converged reference.
         sigma_min, sigma_max: ends of all rules.
-        bar: draw bars.
+        bar: draw bars. start: the first state is start sigma_max n.
     """
 
     denoiser: Denoiser
@@ -67,6 +86,7 @@ class Fitting:
     sigma_max: float
     device: torch.device
     bar: bool = True
+    start: float = 1.0
 
     def __post_init__(self) -> None:
         low, high = self.denoiser.sigma_min, self.denoiser.sigma_max
@@ -91,6 +111,7 @@ class Fitting:
         batch_size = self.settings.batch_size
         kinds = {f"rule{n}": RULE for n in self.calls}
         depends = {**depends, NOISE: VERSION}
+        depends |= {} if self.start == 1 else {"start": self.start}
         depends = settled(folder, depends, len(self.seeds), batch_size, kinds)
         exact = self._reference(folder, depends)
         normal = normal_law(self.denoiser, exact, MODES, batch_size, self.device)
@@ -128,6 +149,7 @@ class Fitting:
                 self.sigma_max,
                 batch_size,
                 self.device,
+                start=self.start,
             )
             rows_first = exact.states.transpose(0, 1)
             return {"states": rows_first, "levels": exact.levels.expand(len(rows_first), -1)}
@@ -190,6 +212,7 @@ class Fitting:
             kind=kind,
             edges=edges,
             facts={**facts, "held_out": errors},
+            start=self.start,
         )
 
 

@@ -16,10 +16,13 @@ from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
+from sde_diffusion.guidance.base import contents
+from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.sde import SigmaMax, SigmaMin
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE
-from sde_diffusion.tasks.calibrate.fitting import Fitting, calls_of
+from sde_diffusion.tasks.calibrate.fitting import LEAST, MOST, Fitting, calls_of, ends_of, start_of
 from sde_diffusion.tasks.composed import guided
 from sde_diffusion.tasks.run import Run
 
@@ -32,6 +35,8 @@ class CalibrateTask:
     name: str
     nfe: list[int]
     label: Any
+    prompt: Any
+    negative: Any
     mode: str
     noises: Annotated[int, Within("8 <= noises <= 1000000")]
     held_out: Annotated[int, Within("2 <= held_out <= 1000000")]
@@ -96,14 +101,20 @@ def run(config: DictConfig, folder: Path) -> float:
 
 def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
     """What is fitted to, the model or a twin of the data, and whether it is asked with labels."""
-    task, denoiser, cond = job.task, job.denoiser, job.condition(job.task.seeds)
+    task, denoiser = job.task, job.denoiser
+    cond = job.condition(task.seeds, denoiser.classes_of_guidance)
+    if task.negative is not None and not denoiser.asks_empty:
+        raise InputError(
+            f"negative={task.negative}: nothing leads away from it; add guidance=[cfg]"
+        )
     calls = calls_of(task.nfe, denoiser.cost, task.nodes)
-    conditional = task.label is not None and (task.twin is not None or job.model.classes > 0)
+    low, high = ends(task, job.model)
+    conditional = cond is not None
     if task.twin is not None:
         data = build(job.config.data, "data", DataSource).read()
         if tuple(data.images.shape[1:]) != denoiser.shape:
             raise InputError(f"data: images {tuple(data.images.shape[1:])}, not {denoiser.shape}")
-        twin = mixture_twin(data, task.twin, task.sigma_min, task.sigma_max, task.seed)
+        twin = mixture_twin(data, task.twin, low, high, task.seed)
         denoiser, cond = guided(job.config, twin), None if data.labels is None else cond
     fitting = Fitting(
         denoiser,
@@ -112,12 +123,24 @@ def fitting_of(job: Run[CalibrateTask]) -> tuple[Fitting, bool]:
         calls,
         task.settings,
         task.nodes,
-        task.sigma_min,
-        task.sigma_max,
+        low,
+        high,
         job.device,
         bar=not job.helps,
+        start=start_of(job.model, high),
     )
     return fitting, conditional
+
+
+def ends(task: CalibrateTask, model: OpenedModel) -> tuple[float, float]:
+    """The ends of all rules: those of the grid that a model brings, where the task has its usual
+    ones; a line says so."""
+    asked = task.sigma_min, task.sigma_max
+    if model.grid is None or asked != (LEAST, MOST):
+        return asked
+    low, high = ends_of(model)
+    notice(f"sigma_min={low:g}, sigma_max={high:g}: those of the model's own grid")
+    return low, high
 
 
 def dependence(job: Run[CalibrateTask]) -> Mapping[str, Any]:
@@ -125,6 +148,11 @@ def dependence(job: Run[CalibrateTask]) -> Mapping[str, Any]:
     kept = job.recorded("tracker", "nfe", "name", "precision")
     if job.task.precision != "float32":  # which all were before there was a choice
         kept["precision"] = recorded(job.task.precision)
+    for word in ("prompt", "negative"):  # nothing was said of them before there were any
+        if kept[word] is None:
+            del kept[word]
+    if content := contents(job.denoiser):
+        kept["guidance_content"] = content
     return {**kept, "model": job.model.fingerprint}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import Choice, entries
 from sde_diffusion.config.schema import did_you_mean
-from sde_diffusion.errors import InputError
+from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.guidance import Guidance, guided
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.grids import TimeGrid
@@ -19,6 +19,7 @@ from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import COMPONENT, identity
 from sde_diffusion.system.names import name_of
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
 from sde_diffusion.tasks.run import prompt_lines
 
@@ -90,7 +91,7 @@ class Setting:
 
     Attributes:
         sde, noise: of all. guidance: by name, the first one innermost.
-        grid: of all, in place of each solver's own.
+        grid: of all, in place of each solver's own, and of the one that a model brings.
     """
 
     sde: SDE
@@ -101,6 +102,8 @@ class Setting:
     def sampler(self, choice: Choice, model: OpenedModel, denoise_last: bool) -> Sampler:
         """The sampler of one entry; InputError if its components cannot work together."""
         grid, own = self.grid, choice.default_grid()
+        if grid is None and choice.grid is None:
+            grid = model.grid
         if grid is None and own is not None:
             grid = groups.resolve("grid", own)
         return Sampler.build(
@@ -119,7 +122,7 @@ class Setting:
             name: getattr(sampler, name).identity() for name in ("solver", "grid", "sde", "noise")
         }
         if self.guidance:
-            nodes = {name: each.identity() for name, each in self.guidance.items()}
+            nodes = {name: {**g.identity(), **g.content} for name, g in self.guidance.items()}
             found |= identity({"guidance": nodes})
         if sampler.solver.grid is not None:  # walked whatever was asked for, and read from a file
             name = name_of(type(sampler.grid))
@@ -193,5 +196,26 @@ def usual(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) ->
         for number in _own(calibrated, nfe):
             shipped.steps(number)
     except InputError:  # made for another model, guidance, condition or number of evaluations
-        return list(USUAL)
+        return _affordable(setting, design, model, nfe)
     return [*USUAL, "calibrated"]
+
+
+def _affordable(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) -> list[str]:
+    """The usual ones; on the grid of a model's files, those that each budget buys whole steps of,
+    and a line names the others."""
+    if setting.grid is not None or model.grid is None:
+        return list(USUAL)
+    found, refusal = [], None
+    for name in USUAL:
+        choice = Choice(name, "solver", name)
+        sampler = setting.sampler(choice, model, design.denoise_last)
+        try:
+            for number in _own(choice, nfe):
+                sampler.steps(number)
+            found.append(name)
+        except BudgetError as error:
+            refusal = error
+            notice(f"solvers: {name} is left out on the model's own grid: {error}")
+    if refusal is not None and not found:
+        raise refusal
+    return found

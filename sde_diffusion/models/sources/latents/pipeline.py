@@ -34,7 +34,7 @@ from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, TextUNet
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import once
 from sde_diffusion.system.storage import fingerprint
 
 TOKENS = (
@@ -280,7 +280,7 @@ def _dynamic(finding: Finding) -> Finding:
 def _notice(path: Path, findings: list[Finding]) -> None:
     left = [f"{each.key}={each.value}" for each in findings if not each.honoured]
     if left:
-        notice(
+        once(
             f"{path.name}: not done unless asked for: {', '.join(left)} ('sde-diffusion inspect' "
             "says what to give)"
         )

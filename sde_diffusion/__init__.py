@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sde_diffusion.face.compare import compare as compare
     from sde_diffusion.face.evaluate import evaluate as evaluate
     from sde_diffusion.face.exact import exact_error as exact_error
+    from sde_diffusion.face.inspect import inspect as inspect
     from sde_diffusion.face.load import load as load
     from sde_diffusion.face.load import wrap as wrap
     from sde_diffusion.face.model import Model as Model
@@ -34,6 +35,7 @@ _MODULES = {
     "face.analyse": "Analysis analyse",
     "face.evaluate": "Evaluation evaluate",
     "face.exact": "exact_error",
+    "face.inspect": "Inspection inspect",
     "face.likelihood": "BitsPerDim",
     "errors": "InputError",
     "exact": "Gaussian",

@@ -111,6 +111,11 @@ def test_inspect_and_convert_by_their_tasks(
     said = capsys.readouterr().out
     assert "prediction" in said
     assert undone == said.count("NOT DONE") == 1  # variance_type
+    rows = sd.inspect(source)
+    assert str(rows) == said.strip()
+    assert rows.undone == ["variance_type"]
+    assert rows[0].keys() == {"key", "value", "evidence", "honoured"}
+    assert str(sd.inspect(sd.load(source))) == str(rows)
     output = tmp_path / "ours.safetensors"
     keys = {"checkpoint": str(source), "source": None, "output": str(output)}
     assert convert.run(task("convert", **keys, format="safetensors"), tmp_path / "convert") > 1000

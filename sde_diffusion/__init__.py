@@ -59,6 +59,7 @@ _MODULES = {
     "data.shapes.source": "Shapes",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
+    "denoisers.consistency": "ConsistencyFunction DiscreteConsistency",
     "denoisers.convention": "Convention DiscreteTime StraightPath",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
@@ -80,6 +81,7 @@ _MODULES = {
     "MotionBlur ParallelBeam PhaseRetrieval Quantise Radial Random with_measurement",
     "networks": "ADM EDM2 MLP DiT NCSNpp PublishedDiT SongUNet UNet",
     "process.ays": "AYS",
+    "process.few_steps": "FewSteps Skipped",
     "process.grids": "Explicit Karras LogSNR Uniform VPTime",
     "process.noise": "Brownian Seeds",
     "process.sde": "CosineVP EDM RectifiedFlow SubVP VE VP",
@@ -93,6 +95,7 @@ _MODULES = {
     "solvers.ancestral": "Ancestral",
     "solvers.calibrated.solver": "Calibrated",
     "solvers.ddim": "DDIM",
+    "solvers.distilled.consistency": "Consistency",
     "solvers.deis": "DEIS",
     "solvers.dpm2": "DPM2",
     "solvers.dpmpp_2m": "DPMpp2M",

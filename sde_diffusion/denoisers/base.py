@@ -78,6 +78,12 @@ class Denoiser(nn.Module, ABC):
         return True
 
     @property
+    def ends(self) -> bool:
+        """Whether it answers with the end of the path through x, as a consistency or distilled
+        model does, in the place of the mean of x_0."""
+        return False
+
+    @property
     def identity(self) -> str:
         """What was trained, by content, and what was wrapped around it; empty if not known."""
         return ""
@@ -150,3 +156,13 @@ class CountedDenoiser(Denoiser):
                 f"training range {self.sigma_min:g} .. {self.sigma_max:g}; "
                 "set grid.sigma_min / grid.sigma_max within it"
             )
+
+
+def check_means(denoiser: Denoiser) -> None:
+    """InputError for a model whose answers are no means of x_0, on which a solver of the flow is
+    wrong."""
+    if denoiser.ends:
+        raise InputError(
+            "solver: the model is a consistency or distilled one, which is no denoiser, and "
+            "solvers of its flow are wrong; draw it in its own few steps, solver=consistency nfe=1"
+        )

@@ -32,6 +32,7 @@ class FunctionDenoiser(CountedDenoiser):
         sigma_min, sigma_max: noise levels that it may be asked at.
         predicts: what F answers: ``x0``, ``epsilon`` (the noise n), ``v`` (alpha n - s x_0 with
             alpha^2 + s^2 = 1, s / alpha = sigma), ``flow`` (n - x_0) or ``score``.
+        ends: whether it is a consistency function, whose answer is an end of a path.
         extra: what F is given beside, from the condition of the rows and x; nothing as it stands.
     """
 
@@ -43,6 +44,7 @@ class FunctionDenoiser(CountedDenoiser):
         sigma_max: float = 80.0,
         predicts: str = "x0",
         extra: Extra | None = None,
+        ends: bool = False,
     ) -> None:
         super().__init__(space, sigma_min, sigma_max)
         if not callable(model):
@@ -54,8 +56,13 @@ class FunctionDenoiser(CountedDenoiser):
         if predicts not in PREDICTS:
             raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
         self.model, self.predicts, self.extra = model, predicts, extra or nothing
+        self._ends = ends
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
         self._identity = f"function-{uuid.uuid4().hex[:16]}"
+
+    @property
+    def ends(self) -> bool:
+        return self._ends
 
     @property
     def identity(self) -> str:

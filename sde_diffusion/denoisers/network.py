@@ -48,6 +48,10 @@ class NetworkDenoiser(CountedDenoiser):
         return self.source
 
     @property
+    def ends(self) -> bool:
+        return self.parameterization.ends
+
+    @property
     def convolutional(self) -> int:
         return self.network.convolutional if isinstance(self.network, Network) else 0
 

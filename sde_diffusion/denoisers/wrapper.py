@@ -41,6 +41,10 @@ class Wrapper(Denoiser):
         return self.inner.invertible
 
     @property
+    def ends(self) -> bool:
+        return self.inner.ends
+
+    @property
     def identity(self) -> str:
         return self.inner.identity
 

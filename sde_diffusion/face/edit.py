@@ -57,7 +57,7 @@ class Method:
         brings: Mapping[str, Any] = {} if name is None else groups.brings("method", name)
         solver = brings.get("solver", "heun") if solver is None else solver
         guidance = brings.get("guidance", ()) if guidance is None else guidance
-        method = cls(fields.one("solver", solver), guides_of(fields, guidance))
+        method = cls(fields.one("solver", solver), [*guides_of(fields, guidance)])
         if not method.reading:
             raise InputError(
                 "method: neither the solver nor the guidance reads a measurement; give one of "

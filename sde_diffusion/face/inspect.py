@@ -47,8 +47,10 @@ def inspect(
         self_test: ask it whether it is a denoiser: consistency and distilled models are none.
         options: what its file does not say of itself, as for ``load``.
     """
-    is_path = isinstance(checkpoint, str | Path)
-    model = load(checkpoint, **options) if is_path else opened_model(checkpoint)
+    if isinstance(checkpoint, str | Path):
+        model: OpenedModel = load(checkpoint, **options)
+    else:
+        model = opened_model(checkpoint)
     findings = found(model)
     if values.truth("self_test", self_test):
         findings.append(asked(model).finding)

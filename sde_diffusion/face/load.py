@@ -24,6 +24,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.model import Model
 from sde_diffusion.models.sources import open_model
+from sde_diffusion.process.few_steps import FewSteps
 
 WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -59,6 +60,7 @@ def wrap(
     name: str = "function",
     sigma_min: float = 0.002,
     sigma_max: float = 80.0,
+    consistency: bool = False,
 ) -> Model:
     """Any callable F(x, sigma) as a model.
 
@@ -76,6 +78,8 @@ def wrap(
             ``Condition``, or None.
         name: what its figures are recorded under.
         sigma_min, sigma_max: noise levels that it may be asked at.
+        consistency: whether its answer is the end of the path through x, as of a consistency or
+            one-step model, and no mean: it is drawn with ``solver="consistency"``.
     """
     count = values.whole("classes", classes, 0)
     if conditioner is not None and not isinstance(conditioner, Conditioner):
@@ -91,8 +95,10 @@ def wrap(
         raise InputError(f"name={name!r}: give a name, in quotes")
     low, high = values.number("sigma_min", sigma_min), values.number("sigma_max", sigma_max)
     _check_arguments(model, 2 if extra is nothing else 3)
-    denoiser = FunctionDenoiser(model, _space(shape), low, high, predicts, extra)
-    return Model(denoiser, name, "", conditioner or Labels(count, model=name))
+    ends = values.truth("consistency", consistency)
+    denoiser = FunctionDenoiser(model, _space(shape), low, high, predicts, extra, ends)
+    grid = FewSteps(sigma_min=low, sigma_max=high) if ends else None
+    return Model(denoiser, name, "", conditioner or Labels(count, model=name), grid=grid)
 
 
 def _space(shape: Any) -> Any:

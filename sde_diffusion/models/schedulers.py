@@ -13,6 +13,7 @@ from typing import Any
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding
+from sde_diffusion.process.few_steps import FewSteps, Skipped
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 
@@ -42,9 +43,10 @@ BEYOND = {
     "SASolver": "sa_solver",
 }
 FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
-SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW}
 # Their network answers with an end of the path, not with the mean of the images.
-CONSISTENCY = ("LCM", "TCD", "CMStochasticIterative", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")
+ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency"}
+SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **ENDS}
+CONSISTENCY = ("TCD", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")  # likewise, and not read
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 BETAS = {
     "linear": "linear",
@@ -87,6 +89,7 @@ SWITCHED = {
 }
 REMEDY = {
     "clip_sample": "guidance=clip clips the denoised image",
+    "clip_denoised": "guidance=clip clips the answers",
     "thresholding": "guidance=clip clips, without the quantile",
     "use_dynamic_shifting": "grid=flow_shift grid.shift=S, S = e^mu of the size",
     "shift_terminal": "give the levels: grid=explicit",
@@ -167,8 +170,9 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
     if name in CONSISTENCY:
         raise InputError(
-            f"{FILE}: {name}Scheduler belongs to a consistency or distilled model, which is no "
-            "denoiser: solvers on it are wrong; give model.steps of its own library"
+            f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers "
+            "on it are wrong, and its own steps are not read; those of LCMScheduler and "
+            "CMStochasticIterativeScheduler are"
         )
     if name not in SOLVERS:
         raise InputError(
@@ -188,17 +192,61 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: prediction_type={prediction[:40]} is none of {', '.join(PREDICTIONS)}, "
             "flow_prediction"
         )
-    schedule = _flow(keys, name) if flow else _discrete(keys, name, PREDICTIONS[prediction])
+    if name == "CMStochasticIterative":
+        schedule = _consistency(keys)
+    elif name == "LCM":
+        schedule = _latent_consistency(keys, PREDICTIONS[prediction])
+    else:
+        schedule = _flow(keys, name) if flow else _discrete(keys, name, PREDICTIONS[prediction])
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
     schedule.findings = [method, *keys.findings()]
     return schedule
 
 
 def _discrete(keys: Reader, name: str, prediction: str) -> ReadSchedule:
-    start, end = (
-        (8.5e-4, 0.012) if name.startswith(("Heun", "KDPM2", "DPMSolverSDE")) else (1e-4, 0.02)
+    betas, table = _betas(keys, name)
+    return ReadSchedule(
+        "discrete",
+        {"predicts": prediction, **betas},
+        ByTimestep(betas, **_laid(keys, name)),
+        table.sigma_min,
+        table.sigma_max,
+        SOLVERS[name],
     )
-    kind = keys.get("beta_schedule", "linear", str)
+
+
+def _consistency(keys: Reader) -> ReadSchedule:
+    """CMStochasticIterative: levels by Karras' formula, of which some are taken."""
+    count = keys.count("num_train_timesteps", 40)
+    low, high = keys.number("sigma_min", 0.002), keys.number("sigma_max", 80.0)
+    grid = FewSteps(count, keys.number("rho", 7.0), low, high)
+    if keys.config.get("s_noise", 1.0) == 1:
+        keys.read.add("s_noise")
+    own = {"sigma_data": keys.number("sigma_data", 0.5), "sigma_min": low}
+    return ReadSchedule("consistency", own, grid, low, high, "consistency")
+
+
+def _latent_consistency(keys: Reader, prediction: str) -> ReadSchedule:
+    """LCM: numbers of a discrete process, of which some are taken."""
+    betas, table = _betas(keys, "LCM")
+    grid = Skipped(betas, keys.count("original_inference_steps", 50))
+    own = {
+        "predicts": prediction,
+        **betas,
+        "timestep_scaling": keys.number("timestep_scaling", 10.0),
+    }
+    # diffusers does not look at them either, where numbers are skipped.
+    keys.read |= {"timestep_spacing", "steps_offset", "set_alpha_to_one"}
+    return ReadSchedule(
+        "latent_consistency", own, grid, table.sigma_min, table.sigma_max, "consistency"
+    )
+
+
+def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:
+    """Arguments of the table of a discrete process, and the table."""
+    stable = name.startswith(("Heun", "KDPM2", "DPMSolverSDE", "LCM"))
+    start, end = (8.5e-4, 0.012) if stable else (1e-4, 0.02)
+    kind = keys.get("beta_schedule", "scaled_linear" if name == "LCM" else "linear", str)
     if kind not in BETAS:
         raise InputError(f"{FILE}: beta_schedule={kind[:40]} is none of {', '.join(BETAS)}")
     trained = keys.get("trained_betas", None, list)
@@ -210,16 +258,7 @@ def _discrete(keys: Reader, name: str, prediction: str) -> ReadSchedule:
         "trained_betas": trained,
         "zero_terminal_snr": keys.flag("rescale_betas_zero_snr"),
     }
-    table = Timesteps(**betas)
-    grid = ByTimestep(betas, **_laid(keys, name))
-    return ReadSchedule(
-        "discrete",
-        {"predicts": prediction, **betas},
-        grid,
-        table.sigma_min,
-        table.sigma_max,
-        SOLVERS[name],
-    )
+    return betas, Timesteps(**betas)
 
 
 def _laid(keys: Reader, name: str) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.grids import Karras, TimeGrid
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.distilled.consistency import Consistency
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 
 ROWS, STEPS, SEED = 32, 12, 2_000_000
@@ -55,14 +57,18 @@ class SelfTest:
 
 @torch.no_grad()
 def self_test(model: OpenedModel) -> SelfTest:
-    """Ask the model at its highest level, at most ``TOP``, and draw images beside that."""
+    """Ask the model at its highest level, at most ``TOP``, and draw images beside that, in the few
+    steps of a consistency model where its files say that it is one."""
     denoiser = model.denoiser
     level = min(TOP, denoiser.sigma_max)
     seeds = list(range(SEED, SEED + ROWS))
     cond = model.condition({"label": 0 if model.classes else None}, seeds)
-    grid = Karras(sigma_min=max(0.01, denoiser.sigma_min), sigma_max=level)
-    sampler = Sampler.build(EDM(), denoiser, DPMpp2M(), grid)
-    images = sampler.sample(Request(seeds, STEPS, cond)).x
+    grid: TimeGrid = Karras(sigma_min=max(0.01, denoiser.sigma_min), sigma_max=level)
+    solver: Solver = Consistency() if denoiser.ends else DPMpp2M()
+    if denoiser.ends and model.grid is not None:
+        grid = model.grid
+    sampler = Sampler.build(EDM(), denoiser, solver, grid)
+    images = sampler.sample(Request(seeds, 2 if denoiser.ends else STEPS, cond)).x
     n = sampler.noise.start(seeds, denoiser.space.shape, torch.float32, torch.device("cpu"))
     answers = denoiser(level * n, torch.tensor(level, dtype=torch.float64), cond)
     return SelfTest(level, _spread(answers), _spread(images))

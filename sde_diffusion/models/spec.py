@@ -11,7 +11,8 @@ from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.conditions.several import Several
 from sde_diffusion.config import groups
-from sde_diffusion.denoisers import convention as convention  # registered under its name
+from sde_diffusion.denoisers import consistency as consistency  # registered under their names
+from sde_diffusion.denoisers import convention as convention
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space
@@ -23,7 +24,7 @@ from sde_diffusion.system.sealed import Facts
 MAX_VALUES = 64 * 2**20
 MAX_COUNT = 2**53
 # Grids that a model may bring.
-GRIDS = {"timesteps", "flow_shift"}
+GRIDS = {"timesteps", "flow_shift", "few_steps", "skipped"}
 
 
 @dataclass(frozen=True)

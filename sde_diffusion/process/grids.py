@@ -31,6 +31,7 @@ class TimeGrid(Component, ABC, known_as="grid"):
     Attributes:
         from_infinity: a walk begins with the noise itself, at an infinite level: a denoising of it,
             one evaluation, leads to the first of the times.
+        to_image: the last step of a walk leads to an image, not to a state at the last level.
         to_zero: a walk ends with a denoising, one evaluation, at the last of the times.
         unit_variance: states at both ends are those of a process of variance 1, as in most of
             diffusers' schedulers: the first is the noise itself, not sigma / sqrt(1 + sigma^2) of
@@ -38,6 +39,7 @@ class TimeGrid(Component, ABC, known_as="grid"):
     """
 
     from_infinity: bool = False
+    to_image: bool = False
     to_zero: bool = False
     unit_variance: bool = False
 
@@ -93,7 +95,8 @@ class TimeGrid(Component, ABC, known_as="grid"):
     @final
     def end_factor(self, level: float) -> float:
         """Of the last state x / alpha, where it is not denoised."""
-        return 1 / math.hypot(1, level) if self.unit_variance else 1.0
+        to_state = self.unit_variance and not self.to_image
+        return 1 / math.hypot(1, level) if to_state else 1.0
 
     @final
     def _unit(self, n: int) -> Tensor:

@@ -30,7 +30,7 @@ BETA = (0.6, 0.6)
 SPREADS = ("none", "karras", "exponential", "beta")
 
 
-def _table(betas: Mapping[str, Any]) -> Timesteps:
+def table_of(betas: Mapping[str, Any]) -> Timesteps:
     """``Timesteps`` of these arguments; InputError names the one at fault."""
     known = inspect.signature(Timesteps).parameters
     for name in betas:
@@ -77,7 +77,7 @@ class ByTimestep(TimeGrid):
         to_zero: bool = True,
         unit_variance: bool = False,
     ) -> None:
-        self.table = _table(betas or {})
+        self.table = table_of(betas or {})
         if not 0 <= offset <= self.table.last:
             raise InputError(f"grid.offset={offset}: give 0 to {self.table.last}")
         self.betas, self.spacing, self.offset = betas, spacing, offset

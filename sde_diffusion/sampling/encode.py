@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.adaptive.dopri import flow
@@ -51,6 +51,7 @@ class ProbabilityFlow:
 
         InputError if the range is wrong or if guidance made the flow one that has no inverse.
         """
+        check_means(denoiser)
         if not 0 < error < 1:
             raise InputError(f"error={error}: give a number between 0 and 1")
         if not denoiser.invertible:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Draws, Stream
@@ -82,6 +82,7 @@ class Likelihood:
             error: requested error in bits a dimension, that of the probes left aside.
             probes: Rademacher vectors an image, None for the exact trace.
         """
+        check_means(denoiser)
         if not denoiser.invertible:
             raise InputError(
                 "guidance: clipped or thresholded images have no density; leave it out"

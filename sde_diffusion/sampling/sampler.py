@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import LABEL, Condition
-from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import BudgetError, DivergedError, InputError
 from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.grids import TimeGrid
@@ -105,6 +105,13 @@ class Sampler:
         the model is that of the denoiser, and of ``brought``, the grid of the model's own files.
         """
         solver.check(denoiser)
+        if not solver.asks_ends:
+            check_means(denoiser)
+        elif not denoiser.ends:
+            raise InputError(
+                "solver: consistency is of consistency models alone, and this one is a denoiser; "
+                "choose another, solver=unipc"
+            )
         grid = solver.grid or grid
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")

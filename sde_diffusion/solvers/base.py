@@ -37,6 +37,7 @@ class Solver(Component, ABC, known_as="solver"):
         covariant: whether it sees x / alpha and noise levels only, so that on one list of noise
             levels it makes the same sample on every SDE; false if it works in the SDE's own time.
         on_cpu: whether it works on the CPU alone; a state elsewhere is refused.
+        asks_ends: whether it is of consistency models alone, whose answers are ends of paths.
         asks_empty: whether it asks for the empty side of a condition too, from which it leads away.
         papers: what it is cited by, arXiv identifiers or ``doi:...``.
     An instance may sharpen them in its constructor (an order that is a choice, say).
@@ -49,6 +50,7 @@ class Solver(Component, ABC, known_as="solver"):
     linear: bool = True
     covariant: bool = True
     on_cpu: bool = False
+    asks_ends: bool = False
     asks_empty: bool = False
     papers: tuple[str, ...] = ()
 

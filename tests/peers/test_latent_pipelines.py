@@ -113,17 +113,23 @@ def noise(case: Case) -> Tensor:
     return sd.Seeds().start([3, 4], (4, case.size[0] // 2, case.size[1] // 2))
 
 
+def drawn_twice(tmp_path: Path, name: str) -> tuple[Any, Tensor, sd.Samples]:
+    """A pipeline, its latents, and our samples of its folder from the same start."""
+    case = CASES[name]
+    pipe = made(case)
+    pipe.save_pretrained(tmp_path)
+    x = noise(case)
+    return pipe, theirs(pipe, case, x), ours(sd.load(tmp_path), case, x)
+
+
 @pytest.mark.parametrize(
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
 )
 def test_a_pipeline_opened_here_draws_as_itself(tmp_path: Path, name: str) -> None:
-    case = CASES[name]
-    pipe = made(case)
-    pipe.save_pretrained(tmp_path)
-    x = noise(case)
-    expected, drawn = theirs(pipe, case, x), ours(sd.load(tmp_path), case, x)
-    assert float((drawn.x - expected).abs().max() / expected.abs().max()) < case.tolerance
+    pipe, expected, drawn = drawn_twice(tmp_path, name)
+    gap = float((drawn.x - expected).abs().max() / expected.abs().max())
+    assert gap < CASES[name].tolerance
     config = pipe.vae.config
     with torch.no_grad():
         z = expected / config.scaling_factor + (config.shift_factor or 0.0)

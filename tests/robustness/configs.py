@@ -29,7 +29,7 @@ PREDICTIONS = ("x0", "epsilon", "v", "flow", "score")
 # What needs files, measurements or minutes.
 APART = (
     "calibrated", "explicit", "daps", "ddnm", "ddrm", "diffpir", "particles", "repaint",
-    "apg_momentum", "cfg_zero", "cfgpp",
+    "apg_momentum", "cfg_zero", "cfgpp", "consistency", "skipped",
 )  # fmt: skip
 ADAPTIVE = ("adaptive_sde", "dopri", "scipy", "torchsde_adaptive")
 VARIANCE = 0.25

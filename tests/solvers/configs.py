@@ -16,12 +16,12 @@ from sde_diffusion.config.compose import plain
 from sde_diffusion.config.groups import conf_dir
 from tests.solvers import rules
 
-# Those that need a measurement or a condition have tests of their own, tests/posterior and
-# test_guided.
+# Those that need a measurement, a condition or a consistency function have tests of their own:
+# tests/posterior, test_guided, test_consistency.
 APART = sorted(
     p.stem
     for p in Path(conf_dir(), "solver").glob("*.yaml")
-    if any(f"solvers.{room}." in p.read_text() for room in ("posterior", "guided"))
+    if any(f"solvers.{room}." in p.read_text() for room in ("posterior", "guided", "distilled"))
 )
 NAMES = sorted({p.stem for p in Path(conf_dir(), "solver").glob("*.yaml")} - {*APART})
 Case = tuple[str, ...]  # a name, and overrides

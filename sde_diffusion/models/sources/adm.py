@@ -60,6 +60,7 @@ def opened(
     heads: int | None = None,
     head_width: int = 64,
     new_order: bool | None = None,
+    consistency: bool = False,
 ) -> OpenedModel:
     """The network of a guided-diffusion checkpoint.
 
@@ -67,12 +68,18 @@ def opened(
         size: side of its images; needed, since nothing in the file says it.
         schedule: of its noise, linear or cosine. heads: of attention at every width; 0:
             ``head_width`` channels a head. new_order: use_new_attention_order. Where they are left
-            out, they are as published for the size.
+            out, they are as published for the size. consistency: the file is one of the consistency
+            models of the same authors, which has the same layers and does not say so either.
     """
     if size is None:
         what = f"checkpoint={path}: an ADM network, whose file does not say its image size"
         raise unsaid(what, "size", "64, 128, 256 or 512")
     linear, order, count = PUBLISHED.get(size, OTHERS)
+    if consistency and schedule is not None:
+        raise InputError(
+            f"schedule={schedule}: a consistency model of these authors has levels by Karras' "
+            "formula, no betas; leave one of the two out"
+        )
     state = inert.read(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"checkpoint={path}: is no dictionary of weights; give ADM's own file")
@@ -84,8 +91,9 @@ def opened(
             Heads(
                 count if heads is None else heads,
                 head_width,
-                order if new_order is None else new_order,
+                (order or consistency) if new_order is None else new_order,
             ),
+            consistency,
         )
     except InputError as error:
         raise InputError(f"checkpoint={path}: {error}") from error
@@ -97,39 +105,54 @@ def opened(
 
 
 def converted(
-    state: Mapping[str, Tensor], size: int, schedule: str, heads: Heads
+    state: Mapping[str, Tensor], size: int, schedule: str, heads: Heads, consistency: bool = False
 ) -> tuple[Spec, State, tuple[Finding, ...]]:
     """Our spec and weights, and what they were read off; arguments as of ``opened``."""
     if schedule not in ("linear", "cosine"):
         raise InputError(f"schedule={schedule}: choose linear or cosine")
     args = arguments(state, heads)
-    label = {"kind": "steps", "schedule": schedule}
-    table = StepLabel(schedule).sigmas
-    levels = (float(table[0]), float(table[-1]))
     channels, classes = args["channels"], args["classes"]
+    kind, given, levels, grid = _process(schedule, consistency)
     spec = Spec(
-        "adm",
-        args,
-        "convention",
-        {"prediction": "epsilon", "scaling": "variance", "label": label},
-        (channels, size, size),
-        *levels,
-        classes=classes,
+        "adm", args, kind, given, (channels, size, size), *levels, classes=classes, config=grid
     )
     shapes, taker = shapes_of(spec), Taker(state)
     _take(taker, shapes, args, heads)
     published = "not in the file: as published for the size, or as given"
     findings = (
         Finding("family", "ADM", "layers input_blocks, middle_block, output_blocks"),
-        Finding("prediction", "epsilon", "as published"),
-        Finding("label", f"step 0 .. 999 of {schedule} betas", published),
+        *_said(schedule, consistency),
         Finding("heads", str(heads.number or f"of {heads.width} channels"), published),
         Finding("attention rows", "new order" if heads.new_order else "legacy order", published),
         Finding("learned variance", str(args["learned_variance"]), "shape of out.2"),
         Finding("classes", str(classes), "shape of label_emb.weight; no null class"),
-        Finding("levels", f"{levels[0]:.4g} .. {levels[1]:.4g}", f"{schedule} betas"),
+        Finding("levels", f"{levels[0]:.4g} .. {levels[1]:.4g}", "the label"),
     )
     return spec, taker.finish(shapes), findings
+
+
+def _process(
+    schedule: str, consistency: bool
+) -> tuple[str, dict[str, Any], tuple[float, float], dict[str, Any]]:
+    """Parameterization, its arguments, ends of the levels, and the grid that is brought."""
+    if consistency:
+        return "consistency", {}, (0.002, 80.0), {"grid": {"few_steps": {}}}
+    label = {"kind": "steps", "schedule": schedule}
+    table = StepLabel(schedule).sigmas
+    given = {"prediction": "epsilon", "scaling": "variance", "label": label}
+    return "convention", given, (float(table[0]), float(table[-1])), {}
+
+
+def _said(schedule: str, consistency: bool) -> tuple[Finding, Finding]:
+    if consistency:
+        ends = "the end of the path: a consistency model, no denoiser; solver=consistency"
+        return Finding("prediction", ends, "as given"), Finding(
+            "label", "250 log(sigma)", "as published"
+        )
+    published = "not in the file: as published for the size, or as given"
+    return Finding("prediction", "epsilon", "as published"), Finding(
+        "label", f"step 0 .. 999 of {schedule} betas", published
+    )
 
 
 def arguments(state: Mapping[str, Tensor], heads: Heads) -> dict[str, Any]:

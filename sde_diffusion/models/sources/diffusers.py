@@ -126,9 +126,9 @@ def read(
 def network_of(index: Mapping[str, Any]) -> str:
     """The folder of a pipeline's network; InputError for a pipeline that cannot be drawn."""
     pipeline = str(index.get("_class_name", ""))
-    if pipeline.startswith(("Consistency", "LatentConsistency", *CONSISTENCY)):
+    if pipeline.startswith(CONSISTENCY):
         raise InputError(
-            f"{INDEX}: {pipeline[:60]} is a consistency model, which is no denoiser: solvers on "
+            f"{INDEX}: {pipeline[:60]} is of a distilled model, which is no denoiser: solvers on "
             "it are wrong; draw it with its own pipeline"
         )
     parts = {key: value for key, value in index.items() if not key.startswith("_")}
@@ -187,9 +187,13 @@ def described(
         config={"grid": {groups.named("grid", grid) or name_of(type(grid)): grid.fields()}},
     )
     prediction = schedule.arguments.get("predicts", "flow")
+    if schedule.solver == "consistency":
+        prediction = "the end of the path: a consistency model, no denoiser; solver=consistency"
     label = "number of the level, a fraction between two"
     if schedule.parameterization == "straight":
         label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"
+    if schedule.parameterization == "consistency":
+        label = "250 log(sigma)"
     return spec, [
         Finding("family", f"diffusers {class_name}", f"{CONFIG}: _class_name"),
         Finding("prediction", str(prediction), f"{FILE}: prediction_type, _class_name"),

@@ -51,7 +51,13 @@ def build(
     denoiser.source = fingerprint(path)
     denoiser.eval().requires_grad_(False)
     return OpenedModel(
-        denoiser, str(path), denoiser.source, spec.conditioner, findings=findings, spec=spec
+        denoiser,
+        str(path),
+        denoiser.source,
+        spec.conditioner,
+        findings=findings,
+        grid=spec.grid,
+        spec=spec,
     )
 
 

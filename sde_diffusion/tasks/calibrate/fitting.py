@@ -17,7 +17,7 @@ from sde_diffusion.calibration.baselines import FEW
 from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
 from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.models.opened import OpenedModel
@@ -89,6 +89,7 @@ class Fitting:
     start: float = 1.0
 
     def __post_init__(self) -> None:
+        check_means(self.denoiser)
         low, high = self.denoiser.sigma_min, self.denoiser.sigma_max
         if not low <= self.sigma_min < self.sigma_max <= high:
             raise InputError(

@@ -40,15 +40,22 @@ def pixels(family: str) -> dict[str, Tensor]:
     return state
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_equal_to_the_authors_at_eight_levels(family: str) -> None:
-    """F to 1e-5 of its largest value, in float32, with labels and without."""
+def gap(family: str) -> float:
+    """Of F at eight levels, with labels and without, relative to its largest value at a level."""
     tensors, network = record(family).tensors, denoiser_of(family).network
-    labels = Condition.label(torch.arange(N) % 5)
+    labels, gaps = Condition.label(torch.arange(N) % 5), []
     for cond, key in ((None, "none"), (labels.dropped(), "none"), (labels, "labelled")):
         apart = (network(image(4), tensors["t"], cond) - tensors[key]).flatten(1).abs().amax(1)
-        assert bool((apart <= 1e-5 * tensors[key].flatten(1).abs().amax(1)).all())
+        gaps.append(float((apart / tensors[key].flatten(1).abs().amax(1)).max()))
+    return max(gaps)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_to_the_authors_at_eight_levels(family: str) -> None:
+    """F to 1e-5 of its largest value, in float32, with labels and without."""
+    assert gap(family) <= 1e-5
+    tensors = record(family).tensors
     assert not torch.allclose(tensors["none"], tensors["labelled"], atol=1e-3)
 
 

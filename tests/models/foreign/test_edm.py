@@ -32,14 +32,13 @@ def denoiser_of(name: str) -> NetworkDenoiser:
     return denoiser.eval()
 
 
-@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_equal_to_the_authors_at_eight_levels(name: str) -> None:
-    """D to 1e-5 of its largest value, in float32, with labels and without."""
+def gap(name: str) -> float:
+    """Of D at eight levels, with labels and without, relative to its largest value at a level."""
     tensors, denoiser = record(name).tensors, denoiser_of(name)
     sigma = tensors["sigma"]
     x = image(denoiser.shape[0]) * (1 + sigma[:, None, None, None] ** 2).sqrt()
-    labels = Condition.label(torch.arange(N) % 5)
+    labels, gaps = Condition.label(torch.arange(N) % 5), []
     for cond, key in ((None, "none"), (labels, "labelled")):
         ours = torch.cat(
             [
@@ -48,8 +47,15 @@ def test_equal_to_the_authors_at_eight_levels(name: str) -> None:
             ]
         )
         apart = (ours - tensors[key]).flatten(1).abs().amax(1)
-        size = tensors[key].flatten(1).abs().amax(1)
-        assert bool((apart <= 1e-5 * size).all())
+        gaps.append(float((apart / tensors[key].flatten(1).abs().amax(1)).max()))
+    return max(gaps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_to_the_authors_at_eight_levels(name: str) -> None:
+    """D to 1e-5 of its largest value, in float32, with labels and without."""
+    assert gap(name) <= 1e-5
+    tensors = record(name).tensors
     assert not torch.allclose(tensors["none"], tensors["labelled"], atol=1e-3)
 
 
@@ -75,12 +81,16 @@ def test_a_pickle_is_opened_by_its_content(tmp_path: Path, name: str) -> None:
     assert said["classes"] == "5"
 
 
-def test_our_heun_is_edms_sampler() -> None:
-    """To 1e-4: the six levels of theirs, of which the last step, to zero, is our last denoising."""
+def heun_gap() -> float:
+    """The six levels of theirs, of which the last step, to zero, is our last denoising."""
     sampler = Sampler.build(
         EDM(), denoiser_of("edm_ddpmpp"), Heun(), Karras(), denoise_last=True
     )  # fmt: skip
     cond = Condition.label([0, 1])
     drawn = sampler.sample(Request(seeds=[0, 1], nfe=11, cond=cond, start=FromNoise(start()))).x
     expected = record("edm_ddpmpp").tensors["heun"]
-    assert float((drawn - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
+    return float((drawn - expected).abs().max() / expected.abs().max())
+
+
+def test_our_heun_is_edms_sampler() -> None:
+    assert heun_gap() <= 1e-4

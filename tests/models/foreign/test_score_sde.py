@@ -31,10 +31,9 @@ def file_of(path: Path, name: str) -> Path:
     return torch_file(path, content)
 
 
-@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_equal_to_the_authors_at_eight_times(tmp_path: Path, name: str) -> None:
-    """The score, from D by Tweedie, to 1e-5 of the size of its noise."""
+def gap(tmp_path: Path, name: str) -> float:
+    """Of the noise n, from D and from the authors' score, relative to its largest value."""
     facts, _, tensors = record(name)
     model = sde_diffusion.load(file_of(tmp_path / "c.pth", name), family=facts["family"], size=8)
     t = tensors["t"].double()
@@ -50,10 +49,18 @@ def test_equal_to_the_authors_at_eight_times(tmp_path: Path, name: str) -> None:
         alpha_2 = torch.exp(2 * (-0.25 * tensors["t"] ** 2 * 19.9 - 0.5 * tensors["t"] * 0.1))
         std = 1 - alpha_2 if facts["family"] == "subvp" else (1 - alpha_2).sqrt()
         eps = -tensors["score"] * std[:, None, None, None]
+    gaps = []
     for i in range(8):
         level = (sigma[i] / alpha[i]).clamp(model.denoiser.sigma_min, model.denoiser.sigma_max)
         ours = (x[i : i + 1] - model.denoiser(x[i : i + 1], level)) / level
-        assert float((ours - eps[i]).abs().max()) <= 1e-5 * float(eps[i].abs().max())
+        gaps.append(float((ours - eps[i]).abs().max() / eps[i].abs().max()))
+    return max(gaps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_to_the_authors_at_eight_times(tmp_path: Path, name: str) -> None:
+    """The score, from D by Tweedie, to 1e-5 of the size of its noise."""
+    assert gap(tmp_path, name) <= 1e-5
 
 
 def test_the_process_is_asked_for(tmp_path: Path) -> None:

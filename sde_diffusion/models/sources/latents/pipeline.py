@@ -97,6 +97,7 @@ DIT = Family(None, "transformer", None)
 FAMILIES = {
     "StableDiffusionPipeline": STABLE,
     "StableDiffusionImg2ImgPipeline": STABLE,
+    "LatentConsistencyModelPipeline": STABLE,
     "StableDiffusionXLPipeline": XL,
     "StableDiffusionXLImg2ImgPipeline": XL,
     "StableDiffusion3Pipeline": THREE,
@@ -129,6 +130,11 @@ def opened(
     config = parts.config(family.part)
     codec = Autoencoder(parts.model("vae"), "", tiling)
     _check_channels(config, codec, family)
+    if config.get("time_cond_proj_dim") is not None:
+        raise InputError(
+            f"{family.part}: time_cond_proj_dim={str(config['time_cond_proj_dim'])[:40]}: the "
+            "network is told its guidance as a vector, which is not read; give a model without it"
+        )
     network = parts.model(family.part, dtype)
     conditioner: Conditioner
     if family.network is None or family.text is None:

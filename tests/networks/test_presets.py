@@ -61,7 +61,10 @@ def test_a_parameterization_yaml_is_what_a_checkpoint_calls_so(path: Path) -> No
 
 
 def test_every_parameterization_has_a_yaml() -> None:
-    assert [p.stem for p in PREDICTIONS] == sorted(PARAMETERIZATIONS)
+    """But for consistency functions, which no training here makes."""
+    trained = {name for name, made in PARAMETERIZATIONS.items() if not made.ends}
+    assert [p.stem for p in PREDICTIONS] == sorted(trained)
+    assert len(trained) == len(PARAMETERIZATIONS) - 2
 
 
 @pytest.mark.parametrize("network", YAMLS, ids=lambda p: p.stem)

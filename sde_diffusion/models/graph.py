@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import LABEL, TEXT, Condition, Part
-from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.base import CountedDenoiser, check_means
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 
@@ -101,6 +101,7 @@ def save_graph(model: OpenedModel, path: Path, format: str) -> float:
 def graph_of(model: OpenedModel) -> DenoiserGraph:
     """The graph of a model; InputError for one whose conditions are no plain numbers."""
     denoiser = model.denoiser
+    check_means(denoiser)
     if model.spec is None or not isinstance(denoiser, CountedDenoiser):
         raise InputError(
             f"checkpoint={model.name}: only one network of a file can be written as a graph; of a "

@@ -91,21 +91,9 @@ class UNet(UShape):
             check_filter(resample)
         checks.side(text, layout, reference, text_width, text_depth)
         seen = text_width if text or reference else 0
-        kit: Kit
-        if magnitude_preserving:
-            if skip_scaling or not scale_shift:
-                raise InputError(
-                    "network.magnitude_preserving=True: its blocks have their own sums and "
-                    "scales; give skip_scaling=false scale_shift=true"
-                )
-            if seen:
-                raise InputError(
-                    "network.magnitude_preserving=True: its attention sees no text and no "
-                    "reference; give magnitude_preserving=false, or data.given=[]"
-                )
-            kit = Magnitude(embedding, dropout, head_width)
-        else:
-            kit = Plain(embedding, dropout, head_width, scale_shift, skip_scaling, seen)
+        kit = _kit(
+            embedding, dropout, head_width, scale_shift, skip_scaling, magnitude_preserving, seen
+        )
         encoders = side_inputs(
             text, layout, reference, channels=channels, widths=widths, patch=patch,
             text_width=text_width, text_depth=text_depth, embedding=embedding,
@@ -125,3 +113,28 @@ class UNet(UShape):
             middle=middle,
             side=encoders if len(encoders) else None,
         )
+
+
+def _kit(
+    embedding: int,
+    dropout: float,
+    head_width: int,
+    scale_shift: bool,
+    skip_scaling: bool,
+    magnitude_preserving: bool,
+    token_width: int,
+) -> Kit:
+    """The layers that the switches ask for; InputError where two of them do not go together."""
+    if not magnitude_preserving:
+        return Plain(embedding, dropout, head_width, scale_shift, skip_scaling, token_width)
+    if skip_scaling or not scale_shift:
+        raise InputError(
+            "network.magnitude_preserving=True: its blocks have their own sums and "
+            "scales; give skip_scaling=false scale_shift=true"
+        )
+    if token_width:
+        raise InputError(
+            "network.magnitude_preserving=True: its attention sees no text and no "
+            "reference; give magnitude_preserving=false, or data.given=[]"
+        )
+    return Magnitude(embedding, dropout, head_width)

@@ -2,16 +2,16 @@
 
 The model: sde-diffusion train experiment=texture data.path=[brick.png,grass.png,gravel.png]
 data.scale=0.25 data.size=32 hydra.run.dir=FOLDER, of scikit-image's pictures; then
-python benchmarks/textures.py FOLDER.
+python benchmarks/textures.py FOLDER SECONDS, the processor's seconds that the training took.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import render
 import torch
 from page import HERE
@@ -114,19 +114,16 @@ def main() -> None:
              for name, cell in found.items()]  # fmt: skip
     real = [Image.open(file).convert("L").resize((LARGE, LARGE), Image.Resampling.BICUBIC)
             for file in files]  # fmt: skip
-    sources = [torch.from_numpy(__import__("numpy").asarray(each).copy())[None] for each in real]
+    sources = [torch.from_numpy(numpy.array(each))[None] for each in real]
+    worst = max(cell["seam"] for cell in found.values())
     sheet = image_rows([[s, found[n]["shown"]] for s, n in zip(sources, NAMES, strict=True)])
     (HERE / "textures.png").write_bytes(png_bytes(sheet))
-    record = (
-        json.loads((Path(sys.argv[1]) / "log.json").read_text())
-        if (Path(sys.argv[1]) / "log.json").is_file()
-        else {}
-    )
     values = {
         "patches": N, "large": LARGE, "drawn": DRAWN, "nfe": NFE, "steps": model.spec.step,
+        "minutes": float(sys.argv[2]) / 60,
         "distances": render.table(head, rows),
         "own": render.table(["texture", "drawn 32 x 32", f"cut from {LARGE} x {LARGE}"], own),
-        "edges": render.table(["texture", "seamless", "without"], edges), **record,
+        "edges": render.table(["texture", "seamless", "without"], edges), "worst": worst,
     }  # fmt: skip
     render.page("textures", values)
 

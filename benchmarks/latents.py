@@ -76,7 +76,9 @@ def both(folder: Path) -> dict[str, Any]:
     names, found = list(latents_model.NAMES), {}
     x = sd.Seeds().start(range(PICTURES), (latents_model.LATENTS, 8, 8))
     for sampler, (scheduler, solver) in SCHEDULERS.items():
-        pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+        pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+            folder, safety_checker=None, torch_dtype=torch.float32
+        )
         pipe.set_progress_bar_config(disable=True)
         pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
         given: dict[str, Any] = {

@@ -26,7 +26,7 @@ from sde_diffusion.images.sheet import image_rows, png_bytes
 
 NAMES = ("brick", "grass", "gravel")
 SIDE, SCALE, LARGE = 32, 0.25, 128
-N, DRAWN, NFE = 256, 8, 16
+N, DRAWN, NFE = 400, 8, 16
 
 
 def paths(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 from sde_diffusion import operators
 from sde_diffusion.conditions.condition import MEASUREMENT, Condition, Part
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.operators import Matrix, Operator, with_measurement
+from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM, SDE, VP, RectifiedFlow
 from sde_diffusion.solvers.posterior.base import PosteriorSolver
 from sde_diffusion.solvers.posterior.daps import DAPS
@@ -101,6 +104,36 @@ def test_ddrm_is_its_formula(sde: SDE, levels: tuple[float, ...]) -> None:
     # The SVD's signs are free, and z is taken in its coordinates: V V^T z is the same.
     answer = first_step(DDRM(ROWS, eta, eta_b), GAUSSIAN, levels, y, z, Y, sde)
     assert torch.allclose(answer, expected, atol=1e-7)
+
+
+def spread_of_ddrm(variance: float, eta: float, nfe: int, nu: float | None = None) -> float:
+    """Deviation at the end of a direction of a Gaussian that nothing measures, or that is measured
+    with noise nu: a recursion."""
+    levels = Karras().times(EDM(), nfe).tolist()
+    found, stay = levels[0] ** 2, math.sqrt(1 - eta**2)
+    for r, r_s in pairwise(levels):
+        share = variance / (variance + r**2)
+        if nu is None:
+            found = (share + stay * r_s / r * (1 - share)) ** 2 * found + (eta * r_s) ** 2
+        elif nu <= r_s:
+            found = r_s**2 - nu**2
+        else:
+            found = (share * (1 - stay * r_s / nu)) ** 2 * found + (eta * r_s) ** 2
+    return math.sqrt(found)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 0.85])
+def test_ddrm_is_as_sure_as_its_recursion_says(eta: float) -> None:
+    """D stands where x_0 given y_t would be drawn: each step loses (1 - c r_s / r)^2 of its
+    variance, c = sqrt(1 - eta^2), and at eta > 0 more steps lose it more often."""
+    denoiser = GaussianDenoiser(tensor([0.25, 1.0]), tensor([0.0, 0.0]))
+    operator, n = Matrix([[0.0, 1.0]], noise=0.3), 4000
+    x = draws(denoiser, DDRM(operator, eta), measured(operator, tensor([0.4]), n), 60, n).x
+    assert float(x[:, 0].std()) == pytest.approx(spread_of_ddrm(0.25, eta, 60), abs=0.02)
+    assert float(x[:, 1].std()) == pytest.approx(spread_of_ddrm(1.0, eta, 60, 0.3), abs=0.02)
+    assert spread_of_ddrm(1.0, 0.85, 1000, 0.3) < 0.1 < math.sqrt(0.09 / 1.09)
+    assert spread_of_ddrm(0.25, 0.85, 1000) < 0.45
+    assert spread_of_ddrm(0.25, 0.0, 1000) == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("sde", [EDM(), VP()], ids=lambda s: type(s).__name__)

@@ -37,7 +37,7 @@ def name(path: Path) -> str:
 
 
 def small_args(path: Path, **given: Any) -> dict[str, Any]:
-    """The preset's arguments with its widths divided by 32, one block a resolution.
+    """The preset's arguments with its widths divided by 32, multiples of 4, one block a resolution.
 
     The Fourier frequencies are low ones, since random weights do not smooth the high ones.
     """
@@ -46,13 +46,15 @@ def small_args(path: Path, **given: Any) -> dict[str, Any]:
         "blocks": 1,
         "depth": 2,
         "embedding": 16,
+        "stem": 8,
+        "noise": 16,
         "head_width": 4,
         "scale": 1.0,
         "dropout": 0.0,
     }
     args |= {name: value for name, value in sizes.items() if name in args}
     if "widths" in args:
-        args["widths"] = [max(8, width // 32) for width in args["widths"]]
+        args["widths"] = [max(8, width // 128 * 4) for width in args["widths"]]
     if "width" in args:
         args["width"] = 24
     return args

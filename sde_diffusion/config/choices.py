@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sde_diffusion.config import groups
+from sde_diffusion.config import groups, samplers
 from sde_diffusion.config.schema import converted
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
@@ -16,6 +16,7 @@ from sde_diffusion.system.identity import Component, identity
 
 LABEL = re.compile(r"[\w.+-]{1,60}")
 MOST_SEEDS = 10_000_000
+SOLVER = "solver"
 # Values that can be typed: no component, no content in memory.
 PLAIN = (str, int, float, list, tuple, type(None))
 
@@ -98,7 +99,10 @@ class Choice:
 def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
     """Each entry of a list: a name of ``group``, an object, either in a pair with its NFE, or
     {LABEL: ENTRY}, where ENTRY is also {NAME: {FIELD: VALUE}} or, with ``grid`` and ``nfe`` or
-    without, {group: NAME or object, grid: NAME or object, nfe: [A,B], FIELD: VALUE}."""
+    without, {group: NAME or object, grid: NAME or object, nfe: [A,B], FIELD: VALUE}.
+
+    A solver's name may be one that other programs have, see ``samplers``.
+    """
     seen: set[str] = set()
     for entry in choices:
         for label, given in _labelled(entry, group).items():
@@ -126,7 +130,7 @@ def _label(entry: Any, group: str) -> str:
     """What a result calls an entry without a label: its name, and the numbers that are not those of
     its yaml, ``unipc-order3``."""
     if isinstance(entry, str):
-        return entry
+        return samplers.label(entry) if group == SOLVER and samplers.known(entry) else entry
     if inspect.isclass(entry):
         raise InputError(f"{group}s: {entry.__name__}: a class; give an object, {entry.__name__}()")
     if not isinstance(entry, Component):
@@ -158,6 +162,10 @@ def _choice(label: str, given: Any, group: str) -> Choice:
     if isinstance(kind, Mapping) and len(kind) == 1:
         ((kind, own),) = kind.items()
         fields |= own or {}
+    if group == SOLVER and samplers.known(kind):
+        preset = samplers.chosen(kind, grid, None)
+        kind, fields = preset.solver, {**preset.solver_fields, **fields}
+        grid = {preset.grid: dict(preset.grid_fields)} if preset.grid_fields else preset.grid
     if isinstance(kind, str):
         return Choice(label, group, kind, fields, grid, nfe)
     if not isinstance(kind, Component) or fields:

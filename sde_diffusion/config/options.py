@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sde_diffusion.config import groups, renamed
+from sde_diffusion.config import groups, renamed, samplers
 from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import InputError
 
@@ -36,6 +36,15 @@ class Options:
                 raise unknown_keyword(keyword, group, takes, words)
             fields.setdefault(group, {})[field] = value
         return cls(fields)
+
+    def beside(self, preset: samplers.Chosen) -> Options:
+        """The same, with the fields of a sampler's name where no others were given."""
+        usual = {"solver": preset.solver_fields, "grid": preset.grid_fields}
+        fields = dict(self.fields)
+        for group, own in usual.items():
+            if own:
+                fields[group] = {**own, **fields.get(group, {})}
+        return Options(fields)
 
     def one(self, group: str, choice: Any) -> Any:
         """The component of a group: ``choice``, with the fields that were given beside it."""

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from sde_diffusion.config import samplers
+from sde_diffusion.config.command import value
 from sde_diffusion.config.groups import BASES, names
 from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import InputError
@@ -33,6 +35,7 @@ KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 CHOICE = re.compile(r"\{\s*([\w-]+)\s*:\s*\{(.*)\}\s*\}")
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")  # that need not be there yet
 NULL = ("null", "none", "~", "")
+SAMPLER, SAMPLED = "sampler", ("sample", "edit")  # a key, and tasks of one solver
 LISTS = ("augment", "guidance", "metric")
 # Groups of whole configs, that hold no component.
 RECIPES = ("experiment", "launch", "search")
@@ -68,6 +71,44 @@ def with_folders(words: Sequence[str]) -> list[str]:
     others = [word for word in words[1:] if word not in folders]
     given = [f"folders=[{','.join(map(_quoted, folders))}]"] if folders else []
     return ["join", *given, *others]
+
+
+def with_sampler(words: Sequence[str]) -> list[str]:
+    """``sampler="DPM++ 2M Karras"`` as ``solver=dpmpp_2m grid=karras_to_zero``; of compare, whose
+    list of solvers takes such names, ``sampler=[A,B]`` as ``solvers=[A,B]``."""
+    pairs = {m[1]: m[2] for word in words if (m := KEY.fullmatch(word)) is not None}
+    if SAMPLER not in pairs:
+        return list(words)
+    task, value = pairs.get("task", "compare"), pairs[SAMPLER].strip("'\"")
+    if task == "compare":
+        if "solvers" in pairs:
+            raise InputError(
+                f"{SAMPLER}={value}: solvers is given too; name all in one of them, "
+                "solvers=[unipc,'DPM++ 2M Karras']"
+            )
+        chosen = [f"solvers={value if value.startswith('[') else f'[{_quoted(value)}]'}"]
+    elif task in SAMPLED:
+        chosen = _of_preset(value, pairs)
+    else:
+        raise InputError(f"{SAMPLER}={value}: {task} takes none; compare, {', '.join(SAMPLED)} do")
+    return [
+        each
+        for word in words
+        for each in (chosen if word.partition("=")[0].strip() == SAMPLER else [word])
+    ]
+
+
+def _of_preset(name: str, beside: Mapping[str, str]) -> list[str]:
+    """What one typed before there were such names."""
+    if name[:1] == "[" or "," in name:
+        raise InputError(f"{SAMPLER}={name}: one name here; compare {SAMPLER}=[A,B] takes several")
+    preset = samplers.chosen(beside.get("solver"), beside.get("grid"), name)
+    words = [f"solver={preset.solver}"]
+    words += [f"solver.{key}={value(each)}" for key, each in preset.solver_fields.items()]
+    if preset.grid is not None and "grid" not in beside:
+        words.append(f"grid={preset.grid}")
+        words += [f"grid.{key}={value(each)}" for key, each in preset.grid_fields.items()]
+    return words
 
 
 def config_folders(flags: Sequence[str]) -> list[str]:

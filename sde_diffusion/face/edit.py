@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sde_diffusion.config import groups
+from sde_diffusion.config import groups, samplers
 from sde_diffusion.config.options import Options
 from sde_diffusion.data.photos import masks, measurement, photos
 from sde_diffusion.denoisers.base import Denoiser
@@ -90,6 +90,7 @@ def edit(
     n: int | None = None,
     nfe: int | None = None,
     solver: Any = None,
+    sampler: str | None = None,
     guidance: Any = None,
     sde: Any = "edm",
     grid: Any = None,
@@ -109,7 +110,9 @@ def edit(
     **options: Any,
 ) -> Edited:
     """As ``Model.edit`` says."""
-    fields = Options.of(options, GROUPS)
+    preset = samplers.chosen(solver, grid, sampler)
+    solver, grid = preset.solver, preset.grid
+    fields = Options.of(options, GROUPS).beside(preset)
     own = given_operator(solver, guidance) if operator is None else None
     measuring = operator_of(operator or own or Mask(), fields)
     parts = Method.of(method, solver, guidance, fields).by(measuring)

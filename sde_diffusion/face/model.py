@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sde_diffusion.config import samplers
 from sde_diffusion.config.options import Options, default_grid
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
@@ -48,12 +49,13 @@ class Model(OpenedModel):
     @keywords(*GROUPS)
     def sampler(
         self,
-        solver: Any = "unipc",
+        solver: Any = None,
         sde: Any = "edm",
         grid: Any = None,
         guidance: Any = (),
         noise: Any = "seeds",
         *,
+        sampler: str | None = None,
         denoise_last: bool = False,
         **options: Any,
     ) -> Sampler:
@@ -61,7 +63,9 @@ class Model(OpenedModel):
 
         Args:
             solver, sde, noise: one of each: ``UniPC(order=3)``, ``"unipc"``, or
-                ``{"unipc": {"order": 3}}``.
+                ``{"unipc": {"order": 3}}``; no solver is ``"unipc"``.
+            sampler: solver and grid in one, by the name that other programs have for them,
+                ``"DPM++ 2M Karras"``; such a name may stand in the place of ``solver`` too.
             grid: likewise, or a list of noise levels; None is the one that the model brings, or
                 else the one that goes with the solver.
             guidance: one or several, the first one innermost.
@@ -69,7 +73,9 @@ class Model(OpenedModel):
             options: fields of what is given by name: ``solver__order=3``,
                 ``guidance__cfg__scale=2``.
         """
-        fields = Options.of(options, GROUPS)
+        preset = samplers.chosen(solver, grid, sampler)
+        fields = Options.of(options, GROUPS).beside(preset)
+        solver, grid = "unipc" if preset.solver is None else preset.solver, preset.grid
         integrator = fields.one("solver", solver)
         if integrator.grid is not None and (grid is not None or "grid" in fields.fields):
             raise InputError(
@@ -205,8 +211,8 @@ class Model(OpenedModel):
                 - simulate (False): the picture is the truth, and is measured first;
                 - strength (1): below it, begin at the picture with so much noise;
                 - seeds, seed, label, prompt, negative, batch_size, dtype, device: as ``sample``;
-                - solver, sde, grid, guidance, noise and fields of all groups: as for ``sampler``,
-                  ``operator__noise=0.05``.
+                - solver, sampler, sde, grid, guidance, noise and fields of all groups: as for
+                  ``sampler``, ``operator__noise=0.05``.
         """
         from sde_diffusion.face.edit import edit
 

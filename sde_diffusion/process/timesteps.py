@@ -91,7 +91,14 @@ class ByTimestep(TimeGrid):
             self.sigma_max = float(self.table.sigmas[-1])
 
     def fitted(self, low: float, high: float, brought: TimeGrid | None = None) -> TimeGrid:
-        if self.betas is not None or not isinstance(brought, ByTimestep | FlowShift):
+        if self.betas is not None:
+            return self
+        if brought is None and not low <= self.sigma_min < self.sigma_max <= high:
+            raise InputError(
+                "grid.betas: this model brings no numbers of levels; give another grid, "
+                "grid=exponential, or what they are of, grid.betas={betas: scaled_linear}"
+            )
+        if not isinstance(brought, ByTimestep | FlowShift):
             return self
         if isinstance(brought, FlowShift):
             raise InputError(

@@ -91,7 +91,7 @@ class Setting:
 
     Attributes:
         sde, noise: of all. guidance: by name, the first one innermost.
-        grid: of all, in place of each solver's own, and of the one that a model brings.
+        grid: of all, in place of that of each entry, of the model, or of the solver's yaml.
     """
 
     sde: SDE
@@ -101,10 +101,14 @@ class Setting:
 
     def sampler(self, choice: Choice, model: OpenedModel, denoise_last: bool) -> Sampler:
         """The sampler of one entry; InputError if its components cannot work together."""
-        grid, own = self.grid, choice.default_grid()
+        grid = self.grid
+        if grid is not None and choice.grid is not None:
+            raise InputError(
+                f"grid: {choice.label} has its own, {shown(choice.grid)}; leave one of the two out"
+            )
         if grid is None and choice.grid is None:
             grid = model.grid
-        if grid is None and own is not None:
+        if grid is None and (own := choice.default_grid()) is not None:
             grid = groups.resolve("grid", own)
         return Sampler.build(
             self.sde,

@@ -8,160 +8,75 @@ and lower case, spaces and signs make no difference, and ``++`` is ``pp``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_diffusion.config import groups
+from sde_diffusion.config import groups, yaml_files
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
 
 PROGRAMS = ("webui", "comfyui", "k_diffusion", "diffusers")
 
 
-class Method(NamedTuple):
-    """A solver here, and what it is called elsewhere; several names of a program by commas.
+@dataclass(frozen=True)
+class NamedPart:
+    """A solver or a grid here, and what it is called elsewhere.
 
     Attributes:
-        solver, fields: the choice and its fields.
-        webui, comfyui, k_diffusion, diffusers: names; the first one there is names it here.
+        choice, fields: of the group; no choice of a grid: that of the model, or else of the solver.
+        names: by program; the first one there is names it here.
         differs: what is not the same; empty where trajectories are equal.
+        gap: how much, where that is a number: see the table's head.
     """
 
-    solver: str
-    fields: Mapping[str, Any] = {}
-    webui: str = ""
-    comfyui: str = ""
-    k_diffusion: str = ""
-    diffusers: str = ""
-    differs: str = ""
+    choice: str | None
+    fields: Mapping[str, Any]
+    names: Mapping[str, Sequence[str]]
+    differs: str
+    gap: float | None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], group: str) -> NamedPart:
+        """An entry of the table."""
+        names = {program: entry.get(program, ()) for program in PROGRAMS}
+        fields, differs = entry.get("fields", {}), entry.get("differs", "")
+        return cls(entry[group], fields, names, differs, entry.get("gap"))
+
+    @property
+    def all_names(self) -> list[str]:
+        return [name for names in self.names.values() for name in names]
 
     @property
     def name(self) -> str:
-        return next(_names(self))
-
-
-class Schedule(NamedTuple):
-    """A grid here, and what it is called elsewhere."""
-
-    grid: str | None
-    fields: Mapping[str, Any] = {}
-    webui: str = ""
-    comfyui: str = ""
-    k_diffusion: str = ""
-    diffusers: str = ""
-    differs: str = ""
-
-    @property
-    def name(self) -> str:
-        return next(_names(self))
+        return self.all_names[0]
 
 
 class Preset(NamedTuple):
-    """What a name stands for; ``grid`` None: that of the model, or else of the solver."""
+    """What a name stands for."""
 
-    method: Method
-    schedule: Schedule
+    method: NamedPart
+    schedule: NamedPart
 
     @property
     def name(self) -> str:
         """As it is called first: ``DPM++ 2M Karras``."""
-        said = "" if self.schedule.grid is None else self.schedule.name
+        said = "" if self.schedule.choice is None else self.schedule.name
         return f"{self.method.name} {said}".strip()
 
 
-BROWNIAN = "noise of the seeds, not of a Brownian tree: another draw of the same law"
-METHODS = (
-    Method("ddim", {}, "Euler, DDIM", "euler, ddim", "sample_euler",
-           "EulerDiscreteScheduler, DDIMScheduler"),
-    Method("ancestral", {}, "Euler a", "euler_ancestral, ddpm", "sample_euler_ancestral",
-           "EulerAncestralDiscreteScheduler, DDPMScheduler"),
-    Method("heun", {}, "Heun", "heun", "sample_heun", "HeunDiscreteScheduler"),
-    Method("dpm2", {}, "DPM2", "dpm_2", "sample_dpm_2", "KDPM2DiscreteScheduler",
-           "the web UI leaves out the last level but one"),
-    Method("renoise", {"inner": "dpm2"}, "DPM2 a", "dpm_2_ancestral", "sample_dpm_2_ancestral", "",
-           "the web UI leaves out the last level but one"),
-    Method("lms", {}, "LMS", "lms", "sample_lms", "LMSDiscreteScheduler",
-           "the others extrapolate to zero, ours denoises: {lms:.1e}"),
-    Method("renoise", {"inner": "dpmpp_2s"}, "DPM++ 2S a", "dpmpp_2s_ancestral",
-           "sample_dpmpp_2s_ancestral"),
-    Method("dpmpp_2m", {}, "DPM++ 2M", "dpmpp_2m", "sample_dpmpp_2m",
-           "DPMSolverMultistepScheduler"),
-    Method("dpmpp_2m_sde", {}, "DPM++ 2M SDE", "dpmpp_2m_sde, dpmpp_2m_sde_gpu",
-           "sample_dpmpp_2m_sde", "DPMSolverMultistepScheduler sde-dpmsolver++", BROWNIAN),
-    Method("dpmpp_3m_sde", {}, "DPM++ 3M SDE", "dpmpp_3m_sde, dpmpp_3m_sde_gpu",
-           "sample_dpmpp_3m_sde", "", f"{BROWNIAN}; the web UI leaves out the last level but one"),
-    Method("seeds", {"order": 2}, "DPM++ SDE", "dpmpp_sde, dpmpp_sde_gpu, seeds_2",
-           "sample_dpmpp_sde", "",
-           "all but seeds_2 give stage and step the noise of one path in sigma, which is not the "
-           "process's: {dpmpp_sde:.1e} with the same draws"),
-    Method("seeds", {"order": 3}, "", "seeds_3"),
-    Method("unipc", {"order": 2, "lower_order_final": True}, "", "", "",
-           "UniPCMultistepScheduler"),
-    Method("unipc", {"order": 3, "lower_order_final": True}, "UniPC", "uni_pc, uni_pc_bh2", "",
-           "UniPCMultistepScheduler solver_order=3",
-           "UniPC of the web UI and uni_pc have B(h) = h, ours has B(h) = e^h - 1: {bh1:.1e}"),
-    Method("ipndm", {}, "PLMS", "ipndm", "", "PNDMScheduler",
-           "PNDMScheduler spends one evaluation more in its first steps: {pndm:.1e}"),
-    Method("deis", {"order": 1}, "", "", "", "DEISMultistepScheduler",
-           "the noise is extrapolated in the VP time, in log sigma there: {deis_2:.1e}"),
-    Method("deis", {"order": 2}, "", "deis", "", "DEISMultistepScheduler solver_order=3",
-           "the same: {deis_3:.1e}"),
-    Method("dpmpp_3m", {"lower_order_final": True}, "", "", "",
-           "DPMSolverMultistepScheduler solver_order=3"),
-    Method("sa_solver", {"predictor": 2, "corrector": 2, "tau_min": 0.7, "tau_max": 20.0,
-                         "published": True, "lower_order_final": True},
-           "", "sa_solver", "", "SASolverScheduler"),
-    Method("er_sde", {}, "", "er_sde"),
-)  # fmt: skip
-SCHEDULES = (
-    Schedule(None, {}, "Automatic", differs="the model's own grid, or else the solver's"),
-    Schedule("karras_to_zero", {}, "Karras", "karras", "get_sigmas_karras", "use_karras_sigmas"),
-    Schedule("exponential", {}, "Exponential, Polyexponential", "exponential",
-             "get_sigmas_exponential", "use_exponential_sigmas"),
-    Schedule("beta", {}, "Beta", "", "", "use_beta_sigmas",
-             "ComfyUI's beta has quantiles of the numbers: `Numbers Beta`"),
-    Schedule("timesteps", {"spacing": "beta"}, "", "Numbers Beta", "", "",
-             "ComfyUI calls it beta"),
-    Schedule("kl_optimal", {}, "KL Optimal", "kl_optimal"),
-    Schedule("ays", {}, "Align Your Steps, AYS, Align Your Steps SD15, AYS SD15", "", "",
-             "AysSchedules",
-             "the web UI lays one level more of its list before zero: from the 11 levels, not 10"),
-    Schedule("ays", {"model": "sdxl"}, "Align Your Steps SDXL, AYS SDXL"),
-    Schedule("ays", {"model": "svd"}, "Align Your Steps SVD, AYS SVD"),
-    Schedule("timesteps", {"spacing": "simple"}, "Simple", "simple"),
-    Schedule("timesteps", {"spacing": "sgm_uniform"}, "SGM Uniform", "sgm_uniform"),
-    Schedule("timesteps", {"spacing": "linspace"}, "Normal, Uniform", "normal", "",
-             "linspace"),
-    Schedule("timesteps", {"spacing": "leading", "offset": 1}, "DDIM Uniform", "ddim_uniform", "",
-             "leading", "ComfyUI's has a level more where the number of steps does not divide T"),
-    Schedule("timesteps", {"spacing": "trailing"}, "", "", "", "trailing"),
-)  # fmt: skip
-# Names that are none of ours, with the nearest.
-DISTILLED = "its model answers with an end of the path, which is no denoising"
-STRANGERS = {
-    "DPM fast": "steps of orders 1 to 3 in turn, which no solver here takes; 'DPM++ 2M' is nearest",
-    "DPM adaptive": "it chooses its own steps; solver=dopri does, to an error that you ask for",
-    "LCM": f"{DISTILLED}; of models that are none, 'Euler a' is nearest",
-    "TCD": f"{DISTILLED}; of models that are none, 'Euler a' is nearest",
-    "Restart": "its intervals are those of its step numbers; solver=restart takes yours",
-    "DPM++ 2M SDE Heun": "the midpoint rule is here, 'DPM++ 2M SDE'",
-    "DPMSolverSinglestepScheduler": "its stages stand at the levels of its grid; solver=dpmpp_2s "
-    "has them half way between, and spends two evaluations a step",
-    "DPMSolverSDEScheduler": "what diffusers calls 'DPM++ SDE', with noise that it draws itself",
-    "KDPM2AncestralDiscreteScheduler": "its stage stands beside that of 'DPM2 a', which is nearest",
-    "DDIM CFG++": "it guides by itself; give solver=cfgpp",
-    "euler_cfg_pp": "it guides by itself; give solver=cfgpp",
-    "euler_ancestral_cfg_pp": "it guides by itself; solver=cfgpp has no noise",
-    "dpmpp_2m_cfg_pp": "it guides by itself; give solver=cfgpp solver.inner=dpmpp_2m",
-    "dpmpp_2s_ancestral_cfg_pp": "it guides by itself; give solver=cfgpp",
-    "heunpp2": "'Heun' is nearest",
-    "ipndm_v": "'ipndm' is nearest, with the coefficients of equal steps; 'LMS' has others",
-    "res_multistep": "'DPM++ 2M' is nearest",
-    "gradient_estimation": "'Euler' is nearest",
-    "sa_solver_pece": "'sa_solver' is nearest, with one evaluation a step",
-}
+@cache
+def table() -> tuple[list[NamedPart], list[NamedPart], dict[str, str]]:
+    """Methods, schedules, and names that are none of ours with what is nearest."""
+    content = yaml_files.load(Path(__file__).with_suffix(".yaml"))
+    methods, schedules = (
+        [NamedPart.of(entry, group) for entry in content[key]]
+        for key, group in (("methods", "solver"), ("schedules", "grid"))
+    )
+    return methods, schedules, content["strangers"]
 
 
 def find(name: str, key: str = "sampler") -> Preset:
@@ -169,7 +84,7 @@ def find(name: str, key: str = "sampler") -> Preset:
     spelt = _spelt(name)
     if (preset := _presets().get(spelt)) is not None:
         return preset
-    for stranger, told in STRANGERS.items():
+    for stranger, told in table()[2].items():
         own = _spelt(stranger)
         if spelt.startswith(own) and spelt.removeprefix(own) in _schedules():
             raise InputError(f"{key}={shown(name)}: not here: {told}")
@@ -177,10 +92,11 @@ def find(name: str, key: str = "sampler") -> Preset:
         raise InputError(
             f"{key}={shown(name)}: no such sampler; did you mean '{_presets()[near[0]].name}'?"
         )
+    methods, schedules, _ = table()
     raise InputError(
         f"{key}={shown(name)}: no such sampler; they are "
-        f"{', '.join(method.name for method in METHODS)}, each with a schedule after it, if you "
-        f"like: {', '.join(each.name for each in SCHEDULES[1:])}"
+        f"{', '.join(each.name for each in methods)}, each with a schedule after it, if you like: "
+        f"{', '.join(each.name for each in schedules[1:])}"
     )
 
 
@@ -189,8 +105,10 @@ def known(name: Any) -> bool:
     if not isinstance(name, str) or name in groups.names("solver"):
         return False
     spelt = _spelt(name)
-    several = {*_presets(), *map(_spelt, STRANGERS)}
-    return bool(get_close_matches(spelt, several, n=1, cutoff=0.9))
+    if spelt in _presets():
+        return True
+    near = get_close_matches(spelt, {*_presets(), *map(_spelt, table()[2])}, n=1, cutoff=0.9)
+    return bool(near) and not get_close_matches(name, groups.names("solver"), n=1)
 
 
 def label(name: str) -> str:
@@ -217,11 +135,11 @@ def chosen(solver: Any, grid: Any, sampler: Any) -> Chosen:
     if not isinstance(word, str):
         raise InputError(f"sampler={shown(word)}: give a name, 'DPM++ 2M Karras', say")
     method, schedule = find(word)
-    if schedule.grid is None:
-        return Chosen(method.solver, method.fields, grid, {})
+    if schedule.choice is None:
+        return Chosen(method.choice, method.fields, grid, {})
     if grid is not None:
         raise twice("grid", grid, word)
-    return Chosen(method.solver, method.fields, schedule.grid, schedule.fields)
+    return Chosen(method.choice, method.fields, schedule.choice, schedule.fields)
 
 
 def twice(key: str, value: Any, sampler: Any) -> InputError:
@@ -237,23 +155,19 @@ def _spelt(name: str) -> str:
     return plain.removeprefix("sample").replace("scheduler", "").removesuffix("true")
 
 
-def _names(entry: Method | Schedule) -> Iterator[str]:
-    for program in PROGRAMS:
-        yield from filter(None, getattr(entry, program).split(", "))
-
-
 @cache
-def _schedules() -> dict[str, Schedule]:
+def _schedules() -> dict[str, NamedPart]:
     """Schedules by the spelling of each name, and of none."""
-    return {"": SCHEDULES[0]} | {_spelt(name): each for each in SCHEDULES for name in _names(each)}
+    listed = table()[1]
+    return {"": listed[0]} | {_spelt(name): each for each in listed for name in each.all_names}
 
 
 @cache
 def _presets() -> dict[str, Preset]:
-    """By every spelling; a name of a method that others begin with goes first."""
-    found: dict[str, Preset] = {}
-    for method in METHODS:
-        for name in _names(method):
-            for said, schedule in _schedules().items():
-                found.setdefault(_spelt(name) + said, Preset(method, schedule))
-    return found
+    """By every spelling."""
+    return {
+        _spelt(name) + said: Preset(method, schedule)
+        for method in table()[0]
+        for name in method.all_names
+        for said, schedule in _schedules().items()
+    }

@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Annotated, final
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
@@ -118,10 +117,11 @@ def power_spaced(first: Tensor, last: Tensor, u: Tensor, rho: float) -> Tensor:
     return values
 
 
-def beta_spaced(first: Tensor, last: Tensor, u: Tensor, alpha: float, beta: float) -> Tensor:
-    """last + q(1 - u) (first - last), q the quantiles of a beta law."""
-    share = torch.from_numpy(betaincinv(alpha, beta, (1 - u).numpy()))
-    return last + share * (first - last)
+def beta_quantiles(share: Tensor, alpha: float, beta: float) -> Tensor:
+    """The quantiles at ``share``, 0 to 1, float64, of a beta law."""
+    from scipy.special import betaincinv  # drawing by other grids shall not wait for it
+
+    return torch.from_numpy(betaincinv(alpha, beta, share.numpy()))
 
 
 class Uniform(TimeGrid):

@@ -13,7 +13,7 @@ from typing import Annotated
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.grids import Rho, TimeGrid, beta_spaced, power_spaced
+from sde_diffusion.process.grids import Rho, TimeGrid, beta_quantiles, power_spaced
 from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 from sde_diffusion.system.ranges import Within
@@ -106,7 +106,7 @@ class Beta(Spread):
 
     def spread(self, u: Tensor) -> Tensor:
         first, last = self._ends()
-        return beta_spaced(first, last, u, self.alpha, self.beta)
+        return last + beta_quantiles(1 - u, self.alpha, self.beta) * (first - last)
 
 
 class KLOptimal(Spread):

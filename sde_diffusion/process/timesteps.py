@@ -13,12 +13,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.grids import TimeGrid, beta_spaced, power_spaced
+from sde_diffusion.process.grids import TimeGrid, beta_quantiles, power_spaced
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.notice import printable
@@ -143,7 +142,7 @@ class ByTimestep(TimeGrid):
         if self.spread == "karras":
             return power_spaced(first, last, unit, 7.0)
         if self.spread == "beta":
-            return beta_spaced(first, last, unit, *BETA)
+            return last + beta_quantiles(1 - unit, *BETA) * (first - last)
         return power_spaced(first.log(), last.log(), unit, 1.0).exp()
 
     def _numbers(self, count: int, end: float) -> Tensor:
@@ -158,7 +157,8 @@ class ByTimestep(TimeGrid):
         elif self.spacing == "sgm_uniform":
             k = np.linspace(end - 1, 0, count + 1)[:-1]
         elif self.spacing == "beta":
-            k = (betaincinv(*BETA, 1 - np.arange(count) / count) * (end - 1)).round()
+            share = 1 - torch.arange(count, dtype=torch.float64) / count
+            k = (beta_quantiles(share, *BETA).numpy() * (end - 1)).round()
         else:
             k = np.linspace(0, end - 1, more)[::-1][:count]
             k = k.round() if self.beyond else k

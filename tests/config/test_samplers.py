@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.solvers.base import Solver
 
-KARRAS = {"karras_to_zero": {}}
 NAMES: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "DPM++ 2M Karras": ("dpmpp_2m", {}, "karras_to_zero"),
     "dpm++ 2m karras": ("dpmpp_2m", {}, "karras_to_zero"),
@@ -45,18 +45,21 @@ def test_a_name_is_a_solver_its_fields_and_a_grid(name: str) -> None:
 
 def test_every_method_and_schedule_is_made() -> None:
     """What the table says, solver and grid take, and no spelling stands for two of them."""
-    spelt: dict[str, tuple[samplers.Method, samplers.Schedule]] = {}
-    for method in samplers.METHODS:
-        assert isinstance(groups.make("solver", method.solver, **method.fields), Solver)
-        for schedule in samplers.SCHEDULES:
-            name = f"{method.name} {schedule.name}"
-            assert samplers.find(name) == (method, schedule)
-            assert spelt.setdefault(samplers._spelt(name), (method, schedule)) == (method, schedule)
-    for schedule in samplers.SCHEDULES[1:]:
-        assert isinstance(groups.make("grid", str(schedule.grid), **schedule.fields), TimeGrid)
+    methods, schedules, _ = samplers.table()
+    spelt: dict[str, samplers.Preset] = {}
+    for method in methods:
+        assert isinstance(groups.make("solver", str(method.choice), **method.fields), Solver)
+        for schedule in schedules:
+            both = samplers.Preset(method, schedule)
+            for first, second in product(method.all_names, schedule.all_names):
+                name = f"{first} {second}"
+                assert samplers.find(name) == both, name
+                assert spelt.setdefault(samplers._spelt(name), both) == both, name
+    for schedule in schedules[1:]:
+        assert isinstance(groups.make("grid", str(schedule.choice), **schedule.fields), TimeGrid)
 
 
-@pytest.mark.parametrize("name", samplers.STRANGERS)
+@pytest.mark.parametrize("name", samplers.table()[2])
 def test_a_name_that_is_not_here_says_what_is_nearest(name: str) -> None:
     for said in (name, f"{name} Karras"):
         with pytest.raises(InputError, match="not here") as refusal:

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sde_diffusion.config import completion, groups, renamed, words, yaml_files
+from sde_diffusion.config import completion, groups, parts, renamed, words, yaml_files
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import keys, tasks
@@ -155,6 +155,7 @@ def with_task(argv: list[str]) -> list[str]:
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     overrides = words.with_sampler(overrides)
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
+    overrides = parts.whole(overrides)
     if processes() > 1:
         # Hydra's own ``now`` is the time of each process.
         overrides = [word.replace("${now:", "${started:") for word in overrides]
@@ -225,7 +226,7 @@ def _main() -> None:
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise
-        typed = [word for word in sys.argv[1:] if "=" in word]
+        typed = [word for word in sys.argv[1:] if "=" in word or word.startswith("~")]
         line = str(error) if isinstance(error, InputError) else one_line(error, typed)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
         sys.exit(2)

@@ -24,12 +24,14 @@ from sde_diffusion.system.annotations import shown
 # Flags of the composer; those of the first row are followed by a value.
 VALUE_FLAGS = (
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
-    "--config-dir", "-cd", "--info", "-i", "--experimental-rerun",
+    "--config-dir", "-cd", "--experimental-rerun",
 )  # fmt: skip
 FLAGS = (
     *VALUE_FLAGS, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
-    "--multirun", "-m", "--shell-completion", "-sc",
+    "--multirun", "-m", "--shell-completion", "-sc", "--info", "-i",
 )  # fmt: skip
+INFO = ("--info", "-i")
+ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what it shows
 CONFIG_DIR = ("--config-dir", "-cd")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 CHOICE = re.compile(r"\{\s*([\w-]+)\s*:\s*\{(.*)\}\s*\}")
@@ -50,7 +52,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             before = argv[i - 1] if i and word == "=" else "KEY"
             raise InputError(f"{word}: no override; a key is given as {before}=VALUE, no spaces")
         name, equals, value = word.partition("=")
-        if (i > 0 and argv[i - 1] in VALUE_FLAGS and "=" not in argv[i - 1]) or name in FLAGS:
+        if word in INFO:  # its value may be left out: the next word is a task, say
+            said = argv[i + 1] if argv[i + 1 : i + 2] and argv[i + 1] in ABOUT else "all"
+            flags.append(f"--info={said}")
+        elif i > 0 and argv[i - 1] in INFO and word in ABOUT:
+            continue
+        elif (i > 0 and argv[i - 1] in VALUE_FLAGS and "=" not in argv[i - 1]) or name in FLAGS:
             flags.append(word)
         elif name.startswith("-"):
             key = name.lstrip("-")

@@ -15,6 +15,8 @@ from sde_diffusion.system.notice import visible
 LATEX = {
     "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
+    "≈": r"$\approx$", "–": "--", "−": "$-$",
 }  # fmt: skip
 
 
@@ -128,9 +130,15 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join([_plain(paper.title), "\n".join(lines), *notes]) + "\n"
 
 
+def _line(text: str) -> str:
+    """Text in one line: a break would end a row, or a comment."""
+    return " ".join(text.split())
+
+
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([|*_`<>\[\]\\])", r"\\\1", text)
+    """Text that Markdown shows as it is, in one line."""
+    escaped = re.sub(r"([|*_`<>\[\]\\~#$])", r"\\\1", _line(text))
+    return escaped.replace("&", "&amp;")
 
 
 def latex(comparison: Comparison) -> str:
@@ -143,7 +151,9 @@ def latex(comparison: Comparison) -> str:
             for c in cells
         ]
         lines.append(rf"{_tex(name)} & {' & '.join(shown)} \\")
-    comments = [f"% {line}" for line in (paper.title, *paper.notes, r"needs \usepackage{booktabs}")]
+    comments = [
+        f"% {_line(line)}" for line in (paper.title, *paper.notes, r"needs \usepackage{booktabs}")
+    ]
     return (
         "\n".join(
             [
@@ -162,8 +172,9 @@ def latex(comparison: Comparison) -> str:
 
 
 def _tex(text: str) -> str:
-    escaped = "".join(LATEX.get(letter, letter) for letter in text)
-    return escaped.replace("–", "--").replace("−", "$-$")
+    escaped = "".join(LATEX.get(letter, letter) for letter in _line(text))
+    # At the head of a row these would be the argument of the \\ before it.
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
 
 
 def table_html(comparison: Comparison) -> str:

@@ -14,6 +14,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.solvers.adaptive.dopri import flow
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.bars import hidden
 
 # What a denoiser without bounds is asked at, as the grids do.
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
@@ -134,7 +135,7 @@ class ProbabilityFlow:
         self.denoiser.check_condition(cond)
         done = []
         ends = torch.tensor(levels, dtype=torch.float64)
-        bar = tqdm(total=len(y), desc=progress, unit="image", disable=progress is None)
+        bar = tqdm(total=len(y), desc=progress, unit="image", disable=hidden(progress is not None))
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)
             part = None if cond is None else cond[rows].to(y.device)

@@ -25,6 +25,7 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.bars import hidden
 
 # What a noise level may lose on its way to a time and back.
 ROUNDING = 1e-6
@@ -171,7 +172,7 @@ class Sampler:
         run, watch, n = execution or Execution(), watch or Watch(), len(request.seeds)
         walker, times = self.walk(request)
         with tqdm(
-            total=n, desc=watch.progress, unit="image", disable=watch.progress is None
+            total=n, desc=watch.progress, unit="image", disable=hidden(watch.progress is not None)
         ) as bar:
             for first in range(0, n, run.batch_size):
                 part = request.rows(slice(first, first + run.batch_size))

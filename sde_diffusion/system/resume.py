@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.notice import notice
-from sde_diffusion.system.processes import rank
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 from sde_diffusion.system.share import shared
 
@@ -59,8 +59,8 @@ def in_parts(
             parts[path] = part
         return part is not None
 
-    hidden = progress is None or rank() > 0
-    with tqdm(total=rows, desc=progress, unit="image", disable=hidden) as bar:
+    off = hidden(progress is not None)
+    with tqdm(total=rows, desc=progress, unit="image", disable=off) as bar:
         for path in shared(list(slices), lambda path: path, make, whole):
             bar.update(slices[path].stop - slices[path].start)
     return {name: torch.cat([parts[path][name] for path in slices]) for name in parts[path]}

@@ -23,9 +23,9 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film, draw, encode
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples, file_name
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.npz import Pieces
-from sde_diffusion.system.processes import rank
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import SealedKind, Tensors, first_checksum
 from sde_diffusion.system.share import shared
@@ -65,7 +65,7 @@ class Drawing:
     def draw(self) -> DrawnSamples:
         """Draw what no process has drawn yet; returns once all parts are there."""
         n = len(self.request.seeds)
-        with tqdm(total=n, desc="sample", unit="image", disable=rank() > 0) as bar:
+        with tqdm(total=n, desc="sample", unit="image", disable=hidden()) as bar:
 
             def whole(rows: slice) -> bool:
                 there = DRAWN.recall(self._path(rows), lambda *content: True) is not None

@@ -15,6 +15,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.report.widths import loss_vs_width
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.run import Run
@@ -51,7 +52,8 @@ def run(config: DictConfig, folder: Path) -> float:
         job.begin(held_out.name)
         rows = []
         models = averages(source, sorted(set(task.width)), task.step, folder)
-        for number, (width, path) in enumerate(tqdm(models.items(), desc="ema", unit="width")):
+        bar = tqdm(models.items(), desc="ema", unit="width", disable=hidden())
+        for number, (width, path) in enumerate(bar):
             rows.append({"width": width, **losses(job, path, held_out)})
             job.output.log({"width": width, "loss": rows[-1]["loss"]}, number)
         best = min(rows, key=lambda row: row["loss"])

@@ -17,7 +17,7 @@ from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.metrics.judge import Judge, Row, metrics, score_line
 from sde_diffusion.metrics.memorisation import Memorisation, memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.metrics.references import holds_statistics, judged_by
 from sde_diffusion.report.comparison import measured
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.system.resume import in_parts
@@ -35,9 +35,20 @@ class EvaluateTask:
     samples: Annotated[list[int], Within("2 <= samples")] | None
     train: str | None
 
-    def load(self, reference: ReferenceSet) -> ImageSet:
-        """The images; InputError unless they can be judged by the reference."""
-        images = load_images(self.images, key="images")
+    def load(self) -> ImageSet:
+        """The images."""
+        return load_images(self.images, key="images")
+
+    def shape(self, images: ImageSet) -> tuple[int, ...]:
+        """What the extractor sees (C, H, W): images in the channels of a reference of images."""
+        named = self.reference
+        if named is None or named.endswith(".safetensors") or holds_statistics(named):
+            return tuple(images.images.shape[1:])
+        return tuple(load_images(named, key="reference").images.shape[1:])
+
+    def counted(self, images: ImageSet, reference: ReferenceSet) -> ImageSet:
+        """The images in the channels of the reference; InputError unless it can judge them, and as
+        many as are asked for."""
         images = comparable(images, reference, f"images={self.images}")
         counts = self.samples or [len(images)]
         if min(counts) < 2 or max(counts) > len(images):
@@ -66,8 +77,11 @@ def run(config: DictConfig, folder: Path) -> float:
     With ``train``, nearest.png too: the images nearest to a training image, above that image.
     """
     with Run(config, folder, EvaluateTask) as job:
-        task, reference = job.task, job.reference
-        images, training = task.load(reference), task.training(reference)
+        task = job.task
+        images = task.load()
+        job.pictures = task.shape(images)
+        reference = job.reference
+        images, training = task.counted(images, reference), task.training(reference)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
         job.begin()
         features = features_of(job, images)

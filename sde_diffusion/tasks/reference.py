@@ -27,8 +27,9 @@ class ReferenceTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write EXTRACTOR-reference.safetensors and result.json; returns the floor at the largest N."""
     with Run(config, folder, ReferenceTask) as job:
-        extractor = job.extractor
         data, held_out = split_off(config, job.task.held_out)
+        job.pictures = tuple(data.images.shape[1:])
+        extractor = job.extractor
         job.begin()
         reference = cached_reference(extractor, data, held_out, job.task.keep)
         if job.helps:

@@ -27,7 +27,7 @@ from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.extractors.fitting import usual
+from sde_diffusion.metrics.extractors.fitting import fitted, usual
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.models.opened import OpenedModel
@@ -64,6 +64,7 @@ class Run(Generic[T]):
 
     Attributes:
         config: of the whole job. task: its own keys, checked. output: the folder and the tracker.
+        pictures: the shape (C, H, W) of those that a task without a model judges, once it is known.
     """
 
     def __init__(self, config: DictConfig, folder: Path, schema: type[T], *others: str) -> None:
@@ -72,6 +73,7 @@ class Run(Generic[T]):
         self.task: T = read(config, schema, *others)
         tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
         self.output = Output(folder, Unfailing(tracker))
+        self.pictures: tuple[int, ...] | None = None
         self._stack = ExitStack()
         self._spent: list[Path] = []
         self._began = time.perf_counter()
@@ -181,16 +183,26 @@ class Run(Generic[T]):
             wishes["prompt"] = [lines[i % len(lines)] for i in range(len(seeds))]
         return self.model.condition(wishes, seeds, classes)
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of the pictures (C, H, W) that are judged: those that the model draws, or ``pictures``;
+        None where only a codec knows."""
+        if "checkpoint" not in self.config:
+            return self.pictures
+        space = self.model.denoiser.space
+        return space.shape if space.kind is Kind.PIXELS and None not in space.pattern else None
+
     @cached_property
     def extractor(self) -> Extractor:
-        """The extractor that judges: where none was chosen, the one of the model's data."""
-        extractor: Extractor = build(self.config.extractor, "extractor", Extractor)
-        if "checkpoint" not in self.config or not self._usual_extractor():
+        """The extractor that judges, told the ``shape`` of the pictures: where none was chosen, the
+        one of the model's data."""
+        shape = self.shape
+        node = fitted(plain(self.config.extractor), shape)
+        extractor: Extractor = build(node, "extractor", Extractor)
+        if "checkpoint" not in self.config or shape is None or not self._usual_extractor():
             return extractor
-        space, spec = self.model.denoiser.space, self.model.spec
-        if space.kind is not Kind.PIXELS or None in space.pattern:
-            return extractor
-        named = usual(space.shape, "" if spec is None else spec.data)
+        spec = self.model.spec
+        named = usual(shape, "" if spec is None else spec.data)
         fitting: Extractor = groups.resolve("extractor", named)
         if fitting.identity() != extractor.identity():
             notice(f"extractor={next(iter(named))}: that of the model's data; none was chosen")

@@ -25,6 +25,7 @@ from sde_diffusion.system.sealed import first_checksum
 from sde_diffusion.tasks.composed import sampler_of
 from sde_diffusion.tasks.drawn import Drawing, content_of
 from sde_diffusion.tasks.run import Run, prompt_lines
+from sde_diffusion.tasks.scored import Scorer
 
 # Bytes of images that samples.npz holds at most.
 BOUND = 2**30
@@ -46,6 +47,7 @@ class SampleTask:
     embedded_guidance: float | None
     layout: str | None
     reference: str | None
+    statistics: str | None
     start: str | None
     strength: Annotated[float, Within("0 < strength <= 1")]
     size: list[int] | None
@@ -63,10 +65,12 @@ class SampleTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE.
 
-    More than ``BOUND`` bytes of images are samples.zip instead, a PNG each.
+    More than ``BOUND`` bytes of images are samples.zip instead, a PNG each. With an ``extractor``
+    their Frechet distance is measured too, and returned.
     """
     with Run(config, folder, SampleTask) as job:
         drawing = drawing_of(job, folder)
+        scorer = Scorer.of(job, len(drawing.request.seeds))
         job.begin()
         drawn = drawing.draw()
         if job.helps:
@@ -78,7 +82,11 @@ def run(config: DictConfig, folder: Path) -> float:
         figures = {"nfe": drawn.mean("nfe"), "seconds": drawn.seconds}
         if backward := drawn.mean("backward_passes"):
             figures["backward_passes"] = backward
-        job.result({**figures, "n": len(drawn), NOISE: VERSION})
+        facts: dict[str, Any] = {}
+        if scorer is not None:
+            row = scorer.row(drawn, drawing.request.cond)
+            figures["fd"], facts = row["fd"], scorer.facts(row)
+        job.result({**figures, "n": len(drawn), NOISE: VERSION, **facts})
         job.output.log(figures)
         job.output.picture("grid.png", drawn.sheet)
         if job.task.animation:
@@ -86,7 +94,10 @@ def run(config: DictConfig, folder: Path) -> float:
         job.discard(drawing.folder)
     nfe, seconds = figures["nfe"], figures["seconds"]
     print(f"{len(drawn)} images, {nfe:g} evaluations each, {seconds:.1f} s: {folder}")
-    return nfe
+    if scorer is None:
+        return nfe
+    print(scorer.line(row))
+    return float(row["fd"])
 
 
 def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
@@ -104,7 +115,7 @@ def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
     check_negative(task, sampler)
     sampler.walk(request)
     depends = {
-        **job.recorded("tracker"),
+        **job.recorded("tracker", "extractor", "statistics"),
         "model": model.fingerprint,
         "denoiser": sampler.denoiser.identity,
         "rule": sampler.solver.content,

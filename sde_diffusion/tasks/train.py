@@ -28,6 +28,7 @@ from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
+from sde_diffusion.system import bars
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.processes import local_device, rank
@@ -171,6 +172,8 @@ def run_training(
         last.update({f"val/sigma={sigma:.3g}": loss for sigma, loss in levels.items()})
         last["val/loss"] = sum(levels.values()) / len(levels)
         output.log(dict(last), trainer.step)  # before the checkpoint: a kill loses no row
+        if bars.hidden() and rank() == 0:  # a log without a bar tells how far it is
+            print(f"step {trainer.step}: validation loss {last['val/loss']:.4f}", flush=True)
         return last["val/loss"]
 
     def on_save(trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.networks.classifier import MIN_SIDE, NoisyClassifier
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
 from sde_diffusion.training.batch import PARTS, Batches
 from sde_diffusion.training.levels import NoiseLevels
@@ -57,7 +58,7 @@ def train_classifier(
         torch.manual_seed(how.seed)
         network = NoisyClassifier(channels, data.classes, how.width).train()
         optimizer = torch.optim.AdamW(network.parameters(), how.lr, weight_decay=0.01)
-        for step in tqdm(range(1, how.steps + 1), desc="classifier", unit="step"):
+        for step in tqdm(range(1, how.steps + 1), desc="classifier", unit="step", disable=hidden()):
             for group in optimizer.param_groups:
                 group["lr"] = how.lr * 0.5 * (1 + math.cos(math.pi * (step - 1) / how.steps))
             batch = batches.draw(step)

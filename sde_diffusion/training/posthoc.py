@@ -20,6 +20,7 @@ from tqdm import tqdm
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import read_checkpoint, save_checkpoint, shapes
 from sde_diffusion.models.spec import Spec
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.processes import rank
 from sde_diffusion.training.ema import Averaged, PowerEMA, gamma_of
 
@@ -202,7 +203,9 @@ def averages(
         raise InputError(f"width={list(widths)}: give widths that differ in six digits")
     stored(run, step)  # refused before anything is written
     paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
-    for width, path in tqdm(paths.items(), desc="averages", unit="width", leave=False):
+    for width, path in tqdm(
+        paths.items(), desc="averages", unit="width", leave=False, disable=hidden()
+    ):
         write_average(run, width, path, step)
     return paths
 

@@ -23,7 +23,7 @@ from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import force_norms
 from sde_diffusion.process.noise import VERSION, Stream, derived_seed
-from sde_diffusion.system import processes
+from sde_diffusion.system import bars, processes
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.storage import tidy
@@ -200,7 +200,7 @@ class Trainer:
         self.objective.train()
         total, every = self.config.steps, self.config.snapshot_every
         with tqdm(
-            total=total, initial=self.step, desc="train", unit="step", disable=processes.rank() > 0
+            total=total, initial=self.step, desc="train", unit="step", disable=bars.hidden()
         ) as progress:
             while self.step < total:
                 metrics = self._advance()

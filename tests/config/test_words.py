@@ -179,3 +179,18 @@ def test_a_path_with_a_comma_is_one_path(tmp_path: Path, monkeypatch: pytest.Mon
         'images="a,b"',
         'hydra.run.dir="out,1"',
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "flags"),
+    [
+        (["sample", "--info"], ["--info=all"]),
+        (["--info", "sample"], ["--info=all"]),
+        (["sample", "-i", "defaults"], ["--info=defaults"]),
+        (["--info=plugins", "sample"], ["--info=plugins"]),
+    ],
+)
+def test_what_a_task_is_composed_of_is_asked_before_or_behind_it(
+    typed: list[str], flags: list[str]
+) -> None:
+    assert split(typed) == (flags, ["sample"])

@@ -63,6 +63,23 @@ def test_the_command(quick_cli: Run, tmp_path: Path) -> None:
     assert scored["fd"] == pytest.approx(floor["fd"], rel=1e-2)  # float16 in the file
 
 
+def test_an_extractor_has_the_channels_and_the_size_of_the_images(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    quick_cli("reference", "data=digits", "extractor=pixel", "hydra.run.dir=out")
+    path = tmp_path / "out" / "pixel4-reference.safetensors"
+    assert ReferenceSet.load(path, PIXELS).shape == (1, 8, 8)
+    quick_cli("evaluate", "images=digits", f"reference={path}", "extractor=pixel")
+    colours = torch.randint(0, 256, (60, 16, 20, 3), dtype=torch.uint8)
+    np.savez(tmp_path / "a.npz", images=colours[:30].numpy())
+    np.savez(tmp_path / "b.npz", images=colours[30:].numpy())
+    for name in ("pixel", "random-conv"):
+        quick_cli("evaluate", "images=a.npz", "reference=b.npz", f"extractor={name}", "metric=[]")
+    # Grey images are judged in the colours of the reference.
+    np.savez(tmp_path / "grey.npz", images=colours[:30, :, :, 0].numpy())
+    quick_cli("evaluate", "images=grey.npz", "reference=b.npz", "extractor=pixel", "metric=[]")
+
+
 def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=squares(256).images.permute(0, 2, 3, 1).numpy())
     words = ("reference", "data=npz", f"data.path={tmp_path / 'a.npz'}", *OVERRIDES)
@@ -86,7 +103,7 @@ def test_a_number_of_images_is_held_out(quick_cli: Run, tmp_path: Path) -> None:
         ("data=digits held_out=1", "held_out=1"),
         ("data=digits held_out=1499", "held_out=1499"),
         ("data=digits keep=1", "keep=1"),
-        ("data=digits extractor.height=28", "extractor=pixel"),
+        ("data=digits extractor.height=12", "extractor=pixel"),
         ("data=npz data.path=nosuch.npz", "data.path=nosuch.npz"),
         ("data=folder", "data.path: required"),
         ("data=digits samples=3", "samples"),

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.stats import checked
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import Component
-from sde_diffusion.system.processes import rank
 
 
 class Extractor(Component, ABC, known_as="extractor"):
@@ -50,8 +50,8 @@ class Extractor(Component, ABC, known_as="extractor"):
             raise InputError(
                 f"images: {images.dtype} {tuple(images.shape)}; give uint8 [N, C, H, W]"
             )
-        hidden = len(images) < 20 * self.batch_size or rank() > 0
-        with tqdm(total=len(images), desc="features", unit="image", disable=hidden or None) as bar:
+        off = hidden(len(images) >= 20 * self.batch_size)
+        with tqdm(total=len(images), desc="features", unit="image", disable=off) as bar:
             for part in images.split(self.batch_size):
                 with torch.no_grad():
                     features = self.extract(part).to("cpu", torch.float64)

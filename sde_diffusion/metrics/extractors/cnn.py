@@ -17,6 +17,7 @@ from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import asset, fingerprint
 
@@ -47,7 +48,7 @@ def _fit(network: Classifier, images: Tensor, labels: Tensor, epochs: int, preci
     shift = side // 14
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
-    with tqdm(total=epochs * steps, desc="extractor", unit="step") as bar:
+    with tqdm(total=epochs * steps, desc="extractor", unit="step", disable=hidden()) as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images))[: steps * TRAIN_BATCH]
             for rows in order.split(TRAIN_BATCH):

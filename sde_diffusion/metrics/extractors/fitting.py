@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sde_diffusion.config import groups
 from sde_diffusion.metrics.extractors.random_conv import MIN_SIDE
+from sde_diffusion.system.identity import TARGET
 
 # Classifiers that are shipped with the statistics of their data.
 OF_DATA = {"shapes": "shapes-cnn"}
 SHIPPED = {(1, 28, 28): "mnist-cnn", (3, 32, 32): "cifar-cnn"}
 MOST_FEATURES = 64
+NAMED_SIDES = ("pixel", "random-conv")  # have fields for the shape of images
 
 
 def usual(shape: Sequence[int], data: str = "") -> dict[str, dict[str, Any]]:
@@ -34,6 +36,17 @@ def usual(shape: Sequence[int], data: str = "") -> dict[str, dict[str, Any]]:
     pools = [p for p in range(1, side + 1) if side % p == 0]
     few = [p for p in pools if c * (h // p) * (w // p) <= MOST_FEATURES]
     return {"pixel": {"pool": few[0] if few else side}}
+
+
+def fitted(node: Mapping[str, Any], shape: Sequence[int] | None) -> dict[str, Any]:
+    """The node of an extractor, whose channels and size are those of images of ``shape`` (C, H, W)
+    where they are not given."""
+    name = next((n for n in NAMED_SIDES if groups.node("extractor", n)[TARGET] == node[TARGET]), "")
+    if shape is None or not name:
+        return dict(node)
+    given = groups.node("extractor", name)
+    known = sides(name, shape)
+    return {key: known.get(key, v) if v == given.get(key) else v for key, v in node.items()}
 
 
 def sides(name: str, shape: Sequence[int]) -> dict[str, int]:

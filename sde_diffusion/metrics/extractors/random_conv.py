@@ -53,10 +53,16 @@ class RandomConvExtractor(Extractor):
         self.fingerprint = hashlib.sha256(f"{PROTOCOL} {known}".encode()).hexdigest()[:16]
 
     def extract(self, images: Tensor) -> Tensor:
-        if images.shape[1] != self.channels or min(images.shape[2:]) < MIN_SIDE:
+        where = f"extractor=random-conv: images {tuple(images.shape[1:])}"
+        if min(images.shape[2:]) < MIN_SIDE:
             raise InputError(
-                f"extractor=random-conv: takes {self.channels} channels of {MIN_SIDE} pixels or "
-                f"more, not {tuple(images.shape[1:])}; set extractor.channels={images.shape[1]}"
+                f"{where}: it takes {MIN_SIDE} pixels a side or more; set extractor=pixel"
+            )
+        if images.shape[1] != self.channels:
+            channels = images.shape[1]
+            raise InputError(
+                f"{where}: it was made for {self.channels} channels; set "
+                f"extractor.channels={channels}"
             )
         x = to_float(images)
         for weight in self.weights:

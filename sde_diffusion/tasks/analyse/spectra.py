@@ -15,6 +15,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.process.spectrum import DataSpectrum
+from sde_diffusion.system.bars import hidden
 
 LARGEST = 4096  # dimensions whose covariance is worth its time and memory
 CHUNK = 1000
@@ -69,7 +70,9 @@ def _chunks(images: ImageSet) -> Iterator[Tensor]:
     if len(images) < 2:
         raise InputError(f"data: {len(images)} image; give at least 2")
     rows = range(0, len(images), CHUNK)
-    bar = tqdm(rows, desc="covariance", unit_scale=CHUNK, unit="image", disable=len(rows) < 10)
+    bar = tqdm(
+        rows, desc="covariance", unit_scale=CHUNK, unit="image", disable=hidden(len(rows) >= 10)
+    )
     return (to_float(images.images[k : k + CHUNK]).double() for k in bar)
 
 

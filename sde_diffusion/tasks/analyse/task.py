@@ -26,6 +26,7 @@ from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
 from sde_diffusion.process.spectrum import SPECTRUM, DataSpectrum
 from sde_diffusion.report.exact import Row, best, page, panels, text_table, unique
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.output import FORMAT
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.tasks.analyse.pairs import Pair, pairs
@@ -123,7 +124,7 @@ def measure(
     rows: list[Row] = []
     refused: list[InputError] = []
     work = len(chosen) * len(set(budgets))
-    with tqdm(total=work, desc="analyse", unit="cell", disable=not progress) as bar:
+    with tqdm(total=work, desc="analyse", unit="cell", disable=hidden(progress)) as bar:
         for pair in chosen:
             for nfe in sorted(set(budgets)):
                 bar.update()

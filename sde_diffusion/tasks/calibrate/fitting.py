@@ -25,6 +25,7 @@ from sde_diffusion.process.noise import VERSION
 from sde_diffusion.solvers.calibrated.file import Calibration, parse_rule, rule_tensors
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.processes import size
 from sde_diffusion.system.resume import NOISE, in_parts, settled
@@ -172,7 +173,7 @@ class Fitting:
         measured = (len(FEW) + 10) * n * task.held_out
         work = (searched + measured + task.budget * n * task.noises) * self.denoiser.cost
         with tqdm(
-            total=work, desc=f"{n} calls", unit="eval", unit_scale=True, disable=not self.bar
+            total=work, desc=f"{n} calls", unit="eval", unit_scale=True, disable=hidden(self.bar)
         ) as bar:
 
             def hear(evaluations: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.metrics.judge import Row
 from sde_diffusion.report.tables import cell_line
 from sde_diffusion.sampling.film import Film
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import COMPONENT
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.resume import NOISE
@@ -78,9 +78,7 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
 
 def _bar(study: Study, progress: bool) -> tqdm:
     work = sum(plan.weight * study.cells.most for plan in study.plans)
-    # In a log that is written to a file the lines of the cells are progress enough.
-    shown = progress and sys.stderr.isatty()
-    return tqdm(total=work, unit="eval", unit_scale=True, desc="compare", disable=not shown)
+    return tqdm(total=work, unit="eval", unit_scale=True, desc="compare", disable=hidden(progress))
 
 
 def _say(bar: tqdm, line: str, progress: bool) -> None:

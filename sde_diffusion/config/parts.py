@@ -1,0 +1,99 @@
+"""A component within another by its name: ``solver.inner=unipc solver.inner.order=3``.
+
+The composer knows no names below a choice. What the yaml of a part says is put in the place of the
+node that stands there, before the fields that are given to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from sde_diffusion.config import groups
+from sde_diffusion.config.schema import did_you_mean, unknown
+from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import TARGET
+
+PART = re.compile(r"(\w+)\.(\w+)=(\w.*|\{\s*[\w-]+\s*:.*\}|\{\s*[\w-]+\s*\})", re.DOTALL)
+NAME = re.compile(r"[A-Za-z][\w-]*")
+PLAIN = ("null", "true", "false", "none", "nan", "inf")  # words that are values
+
+
+def whole(words: Sequence[str]) -> list[str]:
+    """The overrides with each part that is chosen by name written out; InputError for a name that
+    is none, and for a field that it has not."""
+    written: list[str] = []
+    for word in words:
+        match = PART.fullmatch(word)
+        group = None if match is None else group_of(match[1], match[2])
+        if match is None or group is None:
+            written.append(word)
+            continue
+        key = f"{match[1]}.{match[2]}"
+        node = _chosen(match[3], group, key)
+        # Fields that were typed before the choice are fields of what it chooses.
+        first = [k for k, one in enumerate(written) if one.startswith(f"{key}.")]
+        at = first[0] if first else len(written)
+        written[at:at] = [word] if node is None else [f"~{key}", f"+{key}={_literal(node)}"]
+    return written
+
+
+def group_of(group: str, field: str) -> str | None:
+    """The group whose components a field of a group's components holds, as their yamls say."""
+    if group not in groups.BASES:
+        return None
+    for name in groups.names(group):
+        value = groups.node(group, name).get(field)
+        if isinstance(value, Mapping) and TARGET in value:
+            return next((one for one in groups.BASES if value[TARGET] in _targets(one)), None)
+    return None
+
+
+def _targets(group: str) -> list[Any]:
+    return [groups.node(group, name).get(TARGET) for name in groups.names(group)]
+
+
+def _chosen(value: str, group: str, key: str) -> dict[str, Any] | None:
+    """The node of NAME or of {NAME: {FIELD: VALUE}}; None of what chooses nothing by its name."""
+    fields: Any = {}
+    if value.startswith("{"):
+        try:
+            given = OverridesParser.create().parse_override(f"x={value}").value()
+        except (HydraException, RecursionError):
+            return None
+        if not isinstance(given, dict) or len(given) != 1:
+            return None
+        ((value, fields),) = ((str(name), fields or {}) for name, fields in given.items())
+    if not NAME.fullmatch(value) or value.lower() in PLAIN:
+        return None
+    known = groups.names(group)
+    if value not in known and not isinstance(fields, Mapping):
+        return None  # {FIELD: VALUE} of the part that stands there
+    if value not in known:
+        raise InputError(
+            f"{key}={value}: no such choice; {did_you_mean(value, known)}"
+            f"choose one of {', '.join(known)}"
+        )
+    node = groups.node(group, value)
+    if not isinstance(fields, Mapping):
+        raise InputError(f"{key}.{value}={fields}: give {{FIELD: VALUE}}")
+    for name in fields:
+        if name not in node:
+            raise unknown(key, str(name), set(node) - {TARGET})
+    return {**node, **{str(name): field for name, field in fields.items()}}
+
+
+def _literal(value: Any) -> str:
+    """A value in the composer's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_literal, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

@@ -111,7 +111,7 @@ class Model(OpenedModel):
         reference: Any = None,
         x_T: Any = None,
         start: Any = None,
-        strength: float = 0.6,
+        strength: float | None = None,
         batch_size: int = 128,
         dtype: torch.dtype | str = torch.float32,
         device: torch.device | str = "cpu",
@@ -135,7 +135,8 @@ class Model(OpenedModel):
             embedded_guidance: that a model distilled with one is told, 3.5 where it is not said.
             x_T: noise of one's own [N, *shape], about N(0, I), in place of that of the seeds.
             start: where sampling begins: a picture, or one an image, with noise of ``strength``
-                (1 is noise alone); or an object, ``FromImage(x_0, level=2.0)``; None is the prior.
+                (0.6; 1 is noise alone); or an object, ``FromImage(x_0, level=2.0)``; None is the
+                prior.
             batch_size: rows at once. dtype: float32 or float64, of the state; the network keeps
                 its own. device: where both live.
             trajectory: keep the states and the denoiser's calls, for ``save_animation``.

@@ -13,7 +13,15 @@ from sde_diffusion.data.photos import photos
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.sampling.sampler import Sampler
-from sde_diffusion.sampling.start import PRIOR, FromNoise, Start, image_start, of_each
+from sde_diffusion.sampling.start import (
+    PRIOR,
+    STRENGTH,
+    FromNoise,
+    Start,
+    image_start,
+    of_each,
+    unheard,
+)
 
 if TYPE_CHECKING:
     from sde_diffusion.face.model import Model
@@ -25,9 +33,11 @@ PICTURE = (
 
 
 def start_of(
-    model: Model, sampler: Sampler, x_T: Any, start: Any, strength: float, seeds: Sequence[int]
+    model: Model, sampler: Sampler, x_T: Any, start: Any, strength: Any, seeds: Sequence[int]
 ) -> Start:
     """The start of a call; InputError for what does not fit the model or the seeds."""
+    if strength is not None and (start is None or isinstance(start, Start)):
+        raise unheard(strength)
     if x_T is not None:
         if start is not None:
             raise InputError("x_T: start is given too; leave one of the two out")
@@ -40,7 +50,8 @@ def start_of(
     if states.shape[1:] != model.denoiser.space.shape:
         size = list(x_0.shape[2:])
         raise InputError(f"start: pictures of height and width {size}; give size={size} too")
-    return image_start(states, values.number("strength", strength), sampler.grid)
+    wanted = STRENGTH if strength is None else values.number("strength", strength)
+    return image_start(states, wanted, sampler.grid)
 
 
 def pictures(model: Model, start: Any) -> Tensor:

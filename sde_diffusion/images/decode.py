@@ -25,11 +25,12 @@ SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 DEEP = {"I": "integers of 32 bits", "F": "floats of 32 bits"}
 GREY = ("1", "L", "LA", "La", *SIXTEEN)
 PHOTOMETRIC = 262  # the tag of a TIFF that is 0 where the least number is white
-SEVERAL, TURNED, CLEAR, SCALED, SQUASHED = (
+SEVERAL, TURNED, CLEAR, SCALED, HALVED, SQUASHED = (
     "of several frames, of which the first was taken",
     "turned as their EXIF says",
     "transparent, put on white",
     "of 16 bits, divided by 257 to be of 8",
+    "in colours of 16 bits, of which the upper 8 were taken",
     "not square, squashed to be so (data.fit=crop or pad keeps proportions)",
 )
 
@@ -78,6 +79,8 @@ def picture(
     if image.mode in DEEP:
         raise ValueError(f"mode {image.mode}, {DEEP[image.mode]}; convert it to 8 bits")
     notes, grey, decoded = [], image.mode in GREY, image.width * image.height
+    if colours_of_16_bits(image):
+        notes.append(HALVED)
     image.load()
     upright = turned(image)
     if upright is not image:
@@ -121,6 +124,20 @@ def sixteen_bits(upright: Image.Image, image: Image.Image) -> np.ndarray:
     stored = np.asarray(upright).astype(np.uint16)
     # Pillow leaves these as they are.
     return 65535 - stored if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0 else stored
+
+
+def colours_of_16_bits(image: Image.Image) -> bool:
+    """Whether Pillow would drop the lower half of its numbers."""
+    if image.mode in SIXTEEN:
+        return False
+    for tile in getattr(image, "tile", ()):
+        words = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        if any(isinstance(word, str) and ";16" in word for word in words):
+            return True
+        deep_ppm = any(isinstance(word, int) and word > 255 for word in words)
+        if image.format == "PPM" and image.mode == "RGB" and deep_ppm:
+            return True
+    return False
 
 
 def turned(image: Image.Image) -> Image.Image:

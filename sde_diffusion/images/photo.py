@@ -17,6 +17,7 @@ from sde_diffusion.images.decode import (
     MAX_PIXELS,
     SIXTEEN,
     TURNED,
+    colours_of_16_bits,
     decode,
     sixteen_bits,
     turned,
@@ -80,7 +81,7 @@ def photo(content: bytes, size: int | None = None, fit: str = "squash") -> Photo
         except UnidentifiedImageError:
             raise ValueError("not an image; give a PNG, JPEG, TIFF or the like") from None
         with image:
-            if _colours_of_16_bits(image):
+            if colours_of_16_bits(image):
                 raise ValueError(
                     f"colours of 16 bits ({image.mode}), which would lose half of them; save it "
                     "with 8 bits a channel, or as grey of 16"
@@ -101,20 +102,6 @@ def _deep(image: Image.Image) -> Photo:
     upright = turned(image)
     levels = torch.from_numpy(sixteen_bits(upright, image).astype(np.int32))
     return Photo(levels[None], WHITE_16, () if upright is image else (TURNED,))
-
-
-def _colours_of_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow would drop the lower half of its numbers."""
-    if image.mode in SIXTEEN:
-        return False
-    for tile in getattr(image, "tile", ()):
-        words = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        if any(isinstance(word, str) and ";16" in word for word in words):
-            return True
-        deep_ppm = any(isinstance(word, int) and word > WHITE_8 for word in words)
-        if image.format == "PPM" and image.mode == "RGB" and deep_ppm:
-            return True
-    return False
 
 
 def png_of(x: Tensor, white: int = WHITE_8) -> bytes:

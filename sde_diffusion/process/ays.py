@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.denoisers.timesteps import Timesteps
+from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.system.ranges import OneOf
 
 # Numbers of the process that Stable Diffusion was trained on, of ten steps and the last level.
@@ -46,6 +48,14 @@ class AYS(TimeGrid):
     def __init__(self, model: Annotated[str, OneOf("sd15", "sdxl", "svd")] = "sd15") -> None:
         self.model, self.listed = model, published(model)
         super().__init__(self.listed[-1], self.listed[0])
+
+    def fitted(self, low: float, high: float, brought: TimeGrid | None = None) -> TimeGrid:
+        if isinstance(brought, FlowShift):
+            raise InputError(
+                "grid=AYS: this model begins at the noise itself, and the list below it; give the "
+                "grid of a flow, grid=flow_shift, or none"
+            )
+        return self
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         place = np.linspace(self._from(self.sigma_max), len(self.listed) - 1, n + 2)[:-1]

@@ -87,6 +87,15 @@ class FromImage(Start):
 
 
 PRIOR = Prior()
+STRENGTH = 0.6  # of a picture, where nothing else is asked for
+
+
+def unheard(strength: float) -> InputError:
+    """The refusal of a strength where no picture is given that it could be of."""
+    return InputError(
+        f"strength={strength}: of the noise on a picture, and none is given; give start=PICTURE, "
+        "or leave it out"
+    )
 
 
 def level_of(strength: float, most: float) -> float:

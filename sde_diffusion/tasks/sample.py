@@ -18,7 +18,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.sampler import Request, Sampler
-from sde_diffusion.sampling.start import PRIOR, Start, image_start, of_each
+from sde_diffusion.sampling.start import PRIOR, STRENGTH, Start, image_start, of_each, unheard
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import first_checksum
@@ -49,7 +49,7 @@ class SampleTask:
     reference: str | None
     statistics: str | None
     start: str | None
-    strength: Annotated[float, Within("0 < strength <= 1")]
+    strength: Annotated[float, Within("0 < strength <= 1")] | None
     size: list[int] | None
     seamless: bool
     denoise_last: bool
@@ -131,6 +131,8 @@ def started(task: SampleTask, model: OpenedModel) -> Tensor | None:
     """The pictures that sampling begins at [N, C, H, W], all of one size; None where there are
     none."""
     if task.start is None:
+        if task.strength is not None:
+            raise unheard(task.strength)
         return None
     read = photos(task.start, "start", model.channels)
     sizes = {tuple(one.levels.shape) for one in read.values()}
@@ -144,7 +146,8 @@ def start_at(x_0: Tensor | None, task: SampleTask, sampler: Sampler, seeds: Sequ
     if x_0 is None:
         return PRIOR
     states = sampler.codec.encode(of_each(x_0, len(seeds)))
-    return image_start(states, task.strength, sampler.grid)
+    strength = STRENGTH if task.strength is None else task.strength
+    return image_start(states, strength, sampler.grid)
 
 
 def count(task: SampleTask, x_0: Tensor | None) -> int | None:

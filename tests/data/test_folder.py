@@ -189,6 +189,18 @@ def test_sixteen_bits_are_the_picture_that_viewers_show(tmp_path: Path, ending: 
     assert loaded.described.count("1 of 16 bits, divided by 257 to be of 8") == 1
 
 
+def ppm(rows: np.ndarray) -> bytes:
+    """Colours of 16 bits [H, W, 3] as Pillow itself writes none."""
+    return b"P6 %d %d 65535\n" % rows.shape[1::-1] + rows.astype(">u2").tobytes()
+
+
+def test_colours_of_sixteen_bits_are_halved_aloud(tmp_path: Path) -> None:
+    (tmp_path / "0.ppm").write_bytes(ppm(np.full((2, 2, 3), 257 * 40)))
+    loaded = image_folder(str(tmp_path))
+    assert loaded.images.unique().tolist() == [40]
+    assert "1 in colours of 16 bits, of which the upper 8 were taken" in loaded.described
+
+
 def test_sixteen_bits_turned_clear_or_white_at_zero(tmp_path: Path) -> None:
     deep = Image.fromarray(np.array([[0, 65535], [20000, 20000]], np.uint16))
     deep.save(tmp_path / "0.png", transparency=20000)

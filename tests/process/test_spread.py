@@ -124,6 +124,7 @@ def test_ays_goes_on_from_a_level_between() -> None:
             lambda: Beta().fitted(1e-6, math.inf, FlowShift()),
             r"begins at the noise itself.*grid=flow_shift",
         ),
+        (lambda: AYS().fitted(1e-6, math.inf, FlowShift()), r"begins at the noise itself"),
         (
             lambda: ByTimestep().fitted(1e-6, math.inf, FlowShift()),
             r"grid\.betas: this model is a flow",

@@ -76,6 +76,7 @@ def test_the_command_begins_at_files_and_draws_other_sizes(
     [
         ("start=nosuch.png", "start=nosuch.png: no such file"),
         ("start=a.png strength=2", "strength=2"),
+        ("strength=0.5", "strength=0.5: of the noise on a picture, and none is given"),
         ("start=a.png size=[4,4]", "size=[4, 4]: the pictures of start have [8, 8]"),
         ("start=two n=5", "start: 2 pictures for 5 images; give one, or n=2"),
         ("size=[8]", "size=[8]: give [HEIGHT,WIDTH]"),
@@ -98,6 +99,10 @@ def test_what_is_no_start_is_refused() -> None:
         MODEL.sample(start=GREY[0], x_T=torch.zeros(1, 1, 8, 8), n=1)
     with refused("start", "give one"):
         MODEL.sample(start=GREY, n=3)
+    with refused("strength=0.5", "give start=PICTURE"):
+        MODEL.sample(n=1, strength=0.5)
+    with refused("strength=0.5", "give start=PICTURE"):
+        MODEL.sample(n=1, strength=0.5, start=FromImage(GREY, 2.0))
     with refused("strength=0", "0 < strength"):
         MODEL.sample(start=GREY[0], strength=0.0)
     with refused("start", "(1, 8, 8)"):

@@ -37,7 +37,7 @@ from tests.peers import test_latent_matrix as matrix
 KEPT = HERE.parent / "outputs" / "benchmark-latents"
 STEPS, SCALE, PICTURES = 20, 2.0, 10
 SCHEDULERS = {**matrix.SAMPLERS}
-SAMPLES, NFE, SOLVERS = 200, (5, 10, 20), ("ddim", "dpmpp_2m", "unipc")
+SAMPLES, NFE, SOLVERS = 400, (5, 10, 20), ("ddim", "dpmpp_2m", "unipc")
 CALIBRATED = (4, 6)
 HELD_OUT = 2000
 

@@ -138,6 +138,11 @@ def coded(folder: Path) -> dict[str, float]:
     return {"psnr": float(10 * (4 / error).log10()), "fd": float(row["fd_debiased"])}
 
 
+def short(error: float) -> str:
+    """Two digits of an error, whole grey levels as such."""
+    return f"{error:.0f}" if error == round(error) else f"{error:.1e}"
+
+
 def main() -> None:
     """Write latents.md and its picture."""
     folder = Path(sys.argv[1]) / "pipeline"
@@ -154,12 +159,12 @@ def main() -> None:
     values = {
         "cells": render.table(
             ["pipeline", "sampler", "latents", "grey levels", "from a picture: latents", "grey"],
-            [[k, s, *(None if e is None else f"{e:.1e}" if e < 0.5 else f"{e:.0f}" for e in row)]
+            [[k, s, *(None if e is None else short(e) for e in row)]
              for k, s, *row in grid]),
         "worst": max(e for _, _, a, _, b, _ in grid for e in (a, b) if e is not None),
         "grey": max(e for _, _, _, a, _, b in grid for e in (a, b) if e is not None),
         "hosts": render.table(["solver", "in a diffusers pipeline", "in a k-diffusion host"],
-            [[n, *(None if n not in hosted[h] else f"{hosted[h][n]:.1e}"
+            [[n, *(None if n not in hosted[h] else short(hosted[h][n])
                    for h in ("diffusers", "k"))]
              for n in dict.fromkeys([*hosted["diffusers"], *hosted["k"]])]),
         "both": render.table(["sampler", "latents", "grey levels"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import render
 import torch
 from page import HERE, once
@@ -31,7 +32,7 @@ def slices() -> dict[str, Tensor]:
         top, left = ((n - side) // 2 for n in x.shape)
         square = Image.fromarray(x[top : top + side, left : left + side])
         small = square.resize((SIDE, SIDE), Image.Resampling.BOX)
-        found[name] = torch.tensor(list(small.getdata()), dtype=torch.uint8).reshape(1, SIDE, SIDE)
+        found[name] = torch.from_numpy(numpy.array(small))[None]
     found["a phantom, as trained on"] = Scans(split="test").phantoms(0, 1).images[0]
     return found
 

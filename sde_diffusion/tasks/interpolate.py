@@ -99,9 +99,11 @@ def mixed(
     job: Run[InterpolateTask], flow: ProbabilityFlow, images: ImageSet
 ) -> Callable[[slice], dict[str, Tensor]]:
     """What is made of some of the pairs: images between their ends [N, steps, C, H, W] uint8, the
-    RMS error there and back of both ends [N, 2], and evaluations [N]."""
+    RMS error there and back of the states of both ends [N, 2], and evaluations [N]."""
     task, cond = job.task, job.condition(range(job.task.pairs))
-    ends = to_float(images.images[: 2 * task.pairs]).to(job.device, torch.float64)
+    codec = job.model.codec.to(job.device)
+    pictures = to_float(images.images[: 2 * task.pairs]).to(job.device)
+    ends = codec.encode(pictures).to(torch.float64)
 
     def between(rows: slice) -> dict[str, Tensor]:
         before = flow.denoiser.evaluations
@@ -110,7 +112,8 @@ def mixed(
         x = flow.interpolate(a, b, task.steps, part, task.batch_size)
         spent = torch.full((len(a),), (flow.denoiser.evaluations - before) / len(a))
         back = torch.stack([x[:, 0] - a, x[:, -1] - b], 1).flatten(2).square().mean(2).sqrt()
-        return {"images": to_uint8(x).cpu(), "error": back.cpu(), "evaluations": spent}
+        drawn = codec.decode(x.flatten(0, 1)).unflatten(0, (-1, task.steps))
+        return {"images": to_uint8(drawn).cpu(), "error": back.cpu(), "evaluations": spent}
 
     return between
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -192,6 +193,27 @@ def test_the_codec_is_the_autoencoder(folder: Path) -> None:
     with torch.no_grad():
         latents = pipe.vae.encode(pictures).latent_dist.mode() * 0.18215
     assert torch.allclose(model.codec.encode(pictures), latents, atol=1e-6)
+
+
+@torch.no_grad()
+def test_pictures_are_mixed_in_latents(tmp_path: Path, quick_cli: Run) -> None:
+    """The ends are what the autoencoder keeps; of a network of zeros the flow stands still."""
+    pipe = made(CASES["sd15 ddim"])
+    for weights in pipe.unet.conv_out.parameters():
+        weights.zero_()
+    pipe.save_pretrained(tmp_path / "still")
+    rows = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "two.npz", images=rows)
+    quick_cli(
+        "interpolate", "checkpoint=still", "images=two.npz", "pairs=1", "steps=3",
+        "hydra.run.dir=mixed",
+    )  # fmt: skip
+    mixed = np.load(tmp_path / "mixed" / "interpolation.npz")["images"]
+    assert mixed.shape == (1, 3, 16, 16, 3)
+    codec = sd.load(tmp_path / "still").codec
+    kept = codec.decode(codec.encode(torch.from_numpy(rows).permute(0, 3, 1, 2) / 127.5 - 1))
+    grey = ((kept.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(mixed[0, [0, -1]] - grey).max() <= 1
 
 
 def spoiled(folder: Path, place: Path, change: Callable[[Path], None]) -> Path:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -25,7 +25,20 @@ INSTALL = "pip install 'sde_diffusion[export]'"
 ROWS = (2, 3)  # of the example, and of the check
 TOLERANCE = 1e-4  # of the check, relative to the largest value
 DENOISED = "denoised"
+FEW = 63  # rows of a program whose network does something else from 64 rows on, as diffusers' do
 Run = Callable[[Sequence[Tensor]], Tensor]
+
+
+class Written(NamedTuple):
+    """A graph that was written.
+
+    Attributes:
+        difference: its largest difference from the model, relative to the largest value.
+        rows: how many it takes at once; None: any number. More are refused by the program itself.
+    """
+
+    difference: float
+    rows: int | None = None
 
 
 @final
@@ -58,7 +71,7 @@ class DenoiserGraph(nn.Module):
         return Part(value, (value != 0).flatten(1).any(1))
 
 
-def save_graph(model: OpenedModel, path: Path, format: str) -> float:
+def save_graph(model: OpenedModel, path: Path, format: str) -> Written:
     """Write the denoiser of ``model`` as a graph of any number of rows.
 
     What was written is run once more, by onnxruntime or by torch, on other numbers of rows.
@@ -66,8 +79,7 @@ def save_graph(model: OpenedModel, path: Path, format: str) -> float:
     Args:
         path: a new file .onnx, or .pt2 of ``torch_export``.
 
-    Returns its largest difference from the model, relative to the largest value. InputError for a
-    model that is no single network of numbers, and where the two disagree.
+    InputError for a model that is no single network of numbers, and where the two disagree.
     """
     if path.suffix != SUFFIXES[format]:
         raise InputError(f"output={path}: give a name that ends in {SUFFIXES[format]}")
@@ -80,7 +92,7 @@ def save_graph(model: OpenedModel, path: Path, format: str) -> float:
         written = Path(beside) / path.name
         with quiet(), torch.no_grad():
             try:
-                run = write(model, graph, written)
+                run, rows = write(model, graph, written)
             except InputError:
                 raise
             except Exception as failure:  # whatever a tracer cannot follow
@@ -95,7 +107,7 @@ def save_graph(model: OpenedModel, path: Path, format: str) -> float:
                 "largest value; nothing was kept"
             )
         os.replace(written, path)
-    return error
+    return Written(error, rows)
 
 
 def graph_of(model: OpenedModel) -> DenoiserGraph:
@@ -141,15 +153,22 @@ def _difference(model: OpenedModel, graph: DenoiserGraph, run: Run) -> float:
     return worst
 
 
-def _program(model: OpenedModel, graph: DenoiserGraph, path: Path) -> Run:
-    tensors, shapes = _traced(model, graph)
-    program = torch.export.export(graph, _nested(tensors), dynamic_shapes=shapes)
+def _program(model: OpenedModel, graph: DenoiserGraph, path: Path) -> tuple[Run, int | None]:
+    try:
+        program, most = _exported(model, graph, None), None
+    except Exception:  # its network may do something else for many rows
+        program, most = _exported(model, graph, FEW), FEW
     torch.export.save(program, path)
     again = torch.export.load(path).module()
-    return lambda given: again(*_nested(given))
+    return lambda given: again(*_nested(given)), most
 
 
-def _onnx(model: OpenedModel, graph: DenoiserGraph, path: Path) -> Run:
+def _exported(model: OpenedModel, graph: DenoiserGraph, most: int | None) -> Any:
+    tensors, shapes = _traced(model, graph, most)
+    return torch.export.export(graph, _nested(tensors), dynamic_shapes=shapes)
+
+
+def _onnx(model: OpenedModel, graph: DenoiserGraph, path: Path) -> tuple[Run, int | None]:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  # torch writes by it
@@ -176,13 +195,15 @@ def _onnx(model: OpenedModel, graph: DenoiserGraph, path: Path) -> Run:
         }
         return torch.from_numpy(session.run([DENOISED], values)[0])
 
-    return run
+    return run, None
 
 
-def _traced(model: OpenedModel, graph: DenoiserGraph) -> tuple[list[Tensor], Any]:
+def _traced(
+    model: OpenedModel, graph: DenoiserGraph, most: int | None = None
+) -> tuple[list[Tensor], Any]:
     """The example that a graph is traced with, and which of its sides are free: the rows."""
     tensors = example(model, graph.names, ROWS[0])
-    rows = {0: torch.export.Dim("n")}
+    rows = {0: torch.export.Dim("n", min=1, max=most)}
     return tensors, (rows, rows, [rows] * len(graph.names))
 
 

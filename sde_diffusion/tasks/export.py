@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from sde_diffusion.images.sheet import png_bytes
 from sde_diffusion.models.card import figures_of, save_hub
-from sde_diffusion.models.graph import SUFFIXES, save_graph
+from sde_diffusion.models.graph import SUFFIXES, Written, save_graph
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import checkpoint as checkpoints
 from sde_diffusion.models.sources.run_folder import FINISHED
@@ -47,7 +47,7 @@ def run(config: DictConfig, folder: Path) -> float:
     """
     with Run(config, folder, ExportTask) as job:
         model, path, task = job.model, Path(job.task.output), job.task
-        error = 0.0
+        written = Written(0.0)
         if task.format == HUB:
             figures = [figures_of(Path(each), model.fingerprint) for each in task.figures]
             job.begin()
@@ -55,10 +55,12 @@ def run(config: DictConfig, folder: Path) -> float:
             save_hub(model, path, figures, drawn, task.license, weights_of(task.checkpoint))
         else:
             job.begin()
-            error = save_graph(model, path, task.format)
-        job.result({"output": path.name, "format": task.format, "difference": error})
-    print(f"{path}" if task.format == HUB else f"{path}: within {error:.1e} of the model")
-    return error
+            written = save_graph(model, path, task.format)
+        job.result({"output": path.name, "format": task.format, **written._asdict()})
+    rows = "" if written.rows is None else f", at most {written.rows} rows at once"
+    within = "" if task.format == HUB else f": within {written.difference:.1e} of the model{rows}"
+    print(f"{path}{within}")
+    return written.difference
 
 
 def weights_of(checkpoint: str) -> Path | None:

@@ -37,7 +37,7 @@ def rows(model: sd.Model, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_an_exported_program_is_the_denoiser(tiny: sd.Model, tmp_path: Path) -> None:
     """It is opened by torch alone, and asked at rows that it was not traced with."""
     path = tmp_path / "tiny.pt2"
-    assert save_graph(tiny, path, "torch_export") < 1e-6
+    assert save_graph(tiny, path, "torch_export").difference < 1e-6
     program = torch.export.load(path).module()
     for n in (1, 5):
         x, sigma, labels, expected = rows(tiny, n)
@@ -48,7 +48,7 @@ def test_a_graph_of_onnx_is_the_denoiser(tiny: sd.Model, tmp_path: Path) -> None
     pytest.importorskip("onnxscript", reason="needs [export]")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs [export]")
     path = tmp_path / "tiny.onnx"
-    assert save_graph(tiny, path, "onnx") < 1e-5
+    assert save_graph(tiny, path, "onnx").difference < 1e-5
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [each.name for each in session.get_inputs()] == ["x", "sigma", "label"]
     for n in (1, 5):
@@ -56,6 +56,23 @@ def test_a_graph_of_onnx_is_the_denoiser(tiny: sd.Model, tmp_path: Path) -> None
         given = {"x": x.numpy(), "sigma": sigma.numpy(), "label": labels.numpy()}
         (answer,) = session.run(["denoised"], given)
         assert torch.allclose(torch.from_numpy(answer), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_network_of_diffusers_takes_as_many_rows_as_it_says(tmp_path: Path) -> None:
+    """It does something else from 64 rows on: the program refuses these, of itself."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed; see [pretrained]")
+    from tests.models.test_diffusers import unet, written
+
+    model = sd.load(written(tmp_path / "theirs", unet(num_class_embeds=5)))
+    found = save_graph(model, tmp_path / "theirs.pt2", "torch_export")
+    assert found.difference < 1e-6
+    assert found.rows == 63
+    program = torch.export.load(tmp_path / "theirs.pt2").module()
+    x, sigma = torch.zeros(64, 1, 8, 8), torch.ones(64)
+    assert program(x[:63], sigma[:63], [torch.zeros(63, dtype=torch.int64)]).shape[0] == 63
+    with pytest.raises((RuntimeError, AssertionError)):
+        program(x, sigma, [torch.zeros(64, dtype=torch.int64)])
 
 
 def test_numbers_of_levels_are_those_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +100,7 @@ def test_a_graph_that_differs_is_not_kept(
 ) -> None:
     from sde_diffusion.models import graph
 
-    monkeypatch.setattr(graph, "_program", lambda *_: lambda given: given[0] + 1)
+    monkeypatch.setattr(graph, "_program", lambda *_: (lambda given: given[0] + 1, None))
     with refused("format=torch_export", "differs from the model"):
         save_graph(tiny, tmp_path / "tiny.pt2", "torch_export")
     assert list(tmp_path.iterdir()) == []

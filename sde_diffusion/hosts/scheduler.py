@@ -23,6 +23,7 @@ from sde_diffusion.solvers.base import Solver
 
 CLOSE = 1e-4  # what a timestep may lose in a host's dtype, of the whole
 NFE = 20
+INVERSION = 8  # corrections of a start, each of which leaves a few percent of what was off
 
 
 class Config(dict[str, Any]):
@@ -156,8 +157,17 @@ class SolverScheduler:
         return sample
 
     def start(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Noise of the seeds [N, *shape of a row], for a pipeline's ``latents=``."""
-        return self.noise.start(self._seeds(shape[0]), shape[1:], dtype)
+        """Noise of the seeds [N, *shape of a row], for a pipeline's ``latents=``.
+
+        Of a calibrated solver, which moves before it first asks: after ``set_timesteps``.
+        """
+        seeds = self._seeds(shape[0])
+        n = self.noise.start(seeds, shape[1:], dtype)
+        if self.solver.grid is None:
+            return n
+        level = self._walking("start").calls()[0].level
+        noise = self.noise.batch(seeds, shape[1:], torch.float64)
+        return (self._walking().asked_first(n.double(), noise) / level).to(dtype)
 
     def step(
         self,
@@ -261,9 +271,9 @@ class SolverScheduler:
             "scheduler.timesteps, in their order"
         )
 
-    def _walking(self) -> Walk:
+    def _walking(self, asked: str = "step") -> Walk:
         if self._walk is None:
-            raise InputError("step: call set_timesteps(num_inference_steps) first")
+            raise InputError(f"{asked}: call set_timesteps(num_inference_steps) first")
         return self._walk
 
     def _next(self, timestep: Any) -> int:
@@ -311,7 +321,12 @@ class SolverScheduler:
             walk.begin_at(step, y, noise)
             return
         level = self._calls[0].level
-        walk.begin(y if math.isinf(level) else y / level, noise)
+        n = y if math.isinf(level) else y / level
+        if self.solver.grid is not None:
+            # The pipeline's network has been asked at y: the walk begins where it leads to y.
+            for _ in range(INVERSION):
+                n = n + (y - walk.asked_first(n, noise)) / level
+        walk.begin(n, noise)
 
     def _latents(self) -> Tensor:
         """What the pipeline holds: of the next question, or the image."""

@@ -112,9 +112,7 @@ class Walk:
 
     def calls(self) -> list[Call]:
         """All calls of the walk, tried out on a state of noise: levels depend on no state."""
-        dry = copy.copy(self)
-        dry.answers = Answers(self.identity)
-        dry.ask = Ask(self.sde, dry.answers, None, after=self.ask.after).along(self.times)
+        dry = self._dry()
         shape = self.solver.shape or DRY
         dry.solver.check(_of_shape(dry.answers, shape))
         seeds = Seeds()
@@ -125,6 +123,13 @@ class Walk:
             made.append(Call(dry.question.level, not dry.answers.given))
             dry.answer(0.5 * dry.question.y)
         return made
+
+    def asked_first(self, n: Tensor, noise: Noise) -> Tensor:
+        """y of the first question from noise n: r n, but of a solver that moves before it asks."""
+        dry = self._dry()
+        dry.begin(n, noise)
+        assert dry.question is not None
+        return dry.question.y
 
     def begin(self, n: Tensor, noise: Noise) -> None:
         """At the first level, with noise n [N, *shape] about N(0, I)."""
@@ -145,6 +150,13 @@ class Walk:
         """D of the question [N, *shape]; then the next ``question`` is open, or ``image`` there."""
         self.answers.given.append(denoised)
         self._forward()
+
+    def _dry(self) -> Walk:
+        """The same, not begun, with answers of its own."""
+        dry = copy.copy(self)
+        dry.answers = Answers(self.identity)
+        dry.ask = Ask(self.sde, dry.answers, None, after=self.ask.after).along(self.times)
+        return dry
 
     def _set(self, x: Tensor | None, noise: Noise, n: Tensor, k: int = 0) -> None:
         self.x, self.noise, self.n, self.k = x, noise, n, k

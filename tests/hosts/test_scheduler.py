@@ -17,6 +17,10 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.hosts.scheduler import SolverScheduler
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.calibrated.file import Calibration
+from sde_diffusion.solvers.calibrated.normal import Normal
+from sde_diffusion.solvers.calibrated.rule import Rule
+from sde_diffusion.solvers.calibrated.solver import Calibrated
 
 tiny = pytest.importorskip("tests.tiny_pipelines", reason="needs [peers]", exc_type=ImportError)
 pytestmark = [
@@ -168,6 +172,70 @@ def walked(scheduler: SolverScheduler, rows: int = 2, nfe: int = 6, **more: Any)
 
 CONFIG = {"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
           "beta_start": 0.00085, "beta_end": 0.012}  # fmt: skip
+
+
+def calibrated() -> Calibrated:
+    """Four evaluations of latents, each step of all residuals so far."""
+    levels = torch.tensor([9.0, 3.0, 1.0, 0.3, 0.05], dtype=torch.float64)
+    weights = torch.diag(levels[1:] - levels[:-1])
+    weights[1, 0], weights[2, 1], weights[3, 0] = 0.4, 0.2, -0.05
+    modes = torch.eye(256, dtype=torch.float64)[:2]
+    law = Normal(torch.zeros(256).double(), modes, torch.tensor([1.5, 0.5]).double(), 0.8)
+    rules = {4: Rule(levels, levels[:-1].clone(), weights)}
+    made = Calibration("another", False, (4, 8, 8), 14.0, law, rules)
+    return Calibrated(made, allow_other_model=True)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_calibrated_solver_draws_what_sample_draws(pipes: dict[str, Any], rows: int) -> None:
+    pipe = pipes["epsilon"]
+    kept, solver = pipe.scheduler, calibrated()
+    scheduler = SolverScheduler(solver, None, kept, seeds=5)
+    with pytest.raises(InputError, match=r"start: call set_timesteps"):
+        scheduler.start((rows, 4, 8, 8))
+    scheduler.set_timesteps(4)
+    try:
+        latents = drawn(pipe, scheduler, rows, 4)
+    finally:
+        pipe.scheduler = kept
+    ours = own(pipe, "epsilon", WORDS).sample(nfe=4, solver=solver, seeds=list(range(5, 5 + rows)))
+    assert float((latents - ours.x).abs().max() / ours.x.abs().max()) < TOLERANCE
+
+
+# Steps of one evaluation and of two, with memory, with noise.
+BEGUN = ("ddim", "unipc", "dpmpp_3m", "heun", "dpmpp_2s", "ancestral", "sa_solver")
+FAST = ("unipc", "heun", "ancestral")
+STEPS = 9
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in BEGUN]
+)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_image_to_image_draws_what_a_start_draws(
+    pipes: dict[str, Any], name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A strength of 5 / 9 leaves out the first four of nine evaluations, and so do we."""
+    base, solver, seeds = pipes["epsilon"], SOLVERS[name], list(range(5, 5 + rows))
+    pipe = tiny.diffusers.StableDiffusionImg2ImgPipeline(**base.components)
+    pipe.set_progress_bar_config(disable=True)
+    scheduler = SolverScheduler(solver, ByTimestep(STABLE, "trailing"), base.scheduler, seeds=5)
+    pipe.scheduler = scheduler
+    x_0 = torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    n = scheduler.start((rows, 4, 8, 8))
+    module = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor"
+    monkeypatch.setattr(module, lambda *args, **given: n)
+    latents = pipe(
+        [WORDS["prompt"]] * rows, image=x_0, negative_prompt=[WORDS["negative_prompt"]] * rows,
+        num_inference_steps=STEPS, strength=5 / STEPS, guidance_scale=SCALE, output_type="latent",
+    ).images  # fmt: skip
+    first = sum(call.begins for call in scheduler._calls[:4])
+    levels = sd.EDM().noise_level(scheduler._walking().times).tolist()[first:]
+    ours = own(base, "epsilon", WORDS).sample(
+        nfe=5, solver=solver, grid=[*levels, 0.0], seeds=seeds, start=sd.FromImage(x_0, levels[0])
+    )
+    assert ours.nfe == 5
+    assert float((latents - ours.x).abs().max() / ours.x.abs().max()) < TOLERANCE
 
 
 def test_noise_is_that_of_the_seeds_or_of_the_host() -> None:

@@ -55,7 +55,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def written(page: str) -> str:
     """The page with its tables as they are now."""
     for name, text in tables().items():
-        mark = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
+        mark = rf"(<!-- table: {name} -->\n\n).*?(\n\n<!-- end -->)"
         page = re.sub(mark, lambda found, text=text: found[1] + text + found[2], page, flags=re.S)  # type: ignore[misc]
     return page
 

@@ -18,4 +18,4 @@ def test_the_page_is_that_of_the_table() -> None:
     page = script.PAGE.read_text()
     assert script.written(page) == page, "python docs/table_of_samplers.py"
     for name, text in script.tables().items():
-        assert f"<!-- table: {name} -->\n{text}\n<!-- end -->" in page
+        assert f"<!-- table: {name} -->\n\n{text}\n\n<!-- end -->" in page

@@ -2,7 +2,7 @@
 
 A page is a script: its bash blocks are run by bash, its python blocks in one namespace, with the
 commands of this very environment first on the PATH. With ``--store`` the text block behind a block
-becomes what it printed. Without pages all tutorials are typed.
+becomes what it printed. Without pages all tutorials are typed, and the log is kept on their index.
 
 A comment before a block changes how it is typed, ``<!-- small: steps=20 -->`` with further words on
 each of its commands, where a run takes hours; ``<!-- not typed: REASON -->`` leaves it out.
@@ -22,12 +22,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sde_diffusion.system.provenance import machine, revision
+
 HERE = Path(__file__).resolve().parent
 BLOCK = re.compile(
     r"(?:<!-- (?P<how>small|not typed): (?P<what>[^\n]*) -->\n)?"
     r"^```(?P<kind>bash|python)\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
 )
+LOG = re.compile(r"(<!-- log of all pages -->\n```text\n).*?(^```\n)", re.DOTALL | re.MULTILINE)
 MOST_LINES = 30  # of an output that is stored
 
 
@@ -55,7 +58,7 @@ def smaller(code: str, words: str) -> str:
 
 def shown(printed: str, folder: str) -> str:
     """What is stored: no folder of this machine, not more lines than a reader takes in."""
-    kept = re.sub(r", [\d.]+ s\b", "", printed.replace(f"{folder}/", ""))  # times are a machine's
+    kept = re.sub(r"(,| {2,}) *[\d.]+ s\b", "", printed.replace(f"{folder}/", ""))  # a machine's
     lines = kept.strip("\n").splitlines()
     more = len(lines) - MOST_LINES
     return "\n".join([*lines[:MOST_LINES], *([f"... and {more} lines more"] if more > 0 else [])])
@@ -94,8 +97,17 @@ def main() -> None:
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--store", action="store_true", help="keep what the blocks print")
     given = parser.parse_args()
-    for path in given.pages or sorted((HERE / "tutorials").glob("*.md")):
-        print(f"{path}: {page(path.resolve(), given.store):.0f} s", flush=True)
+    index = HERE / "tutorials" / "index.md"
+    every = [path for path in sorted((HERE / "tutorials").glob("*.md")) if path != index]
+    lines = []
+    for path in given.pages or every:
+        seconds = page(path.resolve(), given.store)
+        lines.append(f"{path.stem}: exit status 0, {seconds:.0f} s")
+        print(lines[-1], flush=True)
+    if given.store and not given.pages:
+        made = f"{machine()['date'][:10]}, revision {revision()}"
+        log = "\n".join([made, *lines, ""])
+        index.write_text(LOG.sub(lambda found: found[1] + log + found[2], index.read_text()))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
     group, _, choice = parent.partition(".")
     if group in LISTS and parent not in keys and choice in groups.names(group):
         return f"{choice} is not chosen; give {group}={choice} too"
+    if parent == "solver" and parent not in keys and "solvers" in keys:
+        return f"give it to one of solvers: 'solvers=[{{LABEL:{{solver:NAME,{field}:VALUE}}}}]'"
     if parent in keys:
         takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
         return schema.known(parent, field, takes - {TARGET})

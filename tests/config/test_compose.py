@@ -54,6 +54,11 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
     ("words", "says"),
     [
         (["solver=unipcc"], "solver=unipcc: no such choice; did you mean unipc?"),
+        (
+            ["task=compare", "solver.order=3"],
+            "solver.order: unknown key here; give it to one of solvers: "
+            "'solvers=[{LABEL:{solver:NAME,order:VALUE}}]'",
+        ),
         (["task=smaple"], "task=smaple: no such choice; did you mean sample?"),
         (
             ["solver.ordr=3"],

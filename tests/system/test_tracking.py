@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from sde_diffusion.cli import with_task
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
@@ -240,3 +241,17 @@ def test_a_damaged_id_is_another_one(tmp_path: Path, left: bytes) -> None:
     given = tracking._run_id(tmp_path)
     assert given.isalnum()
     assert tracking._run_id(tmp_path) == given
+
+
+def test_the_words_that_an_agent_makes_of_the_sweep_file_are_a_command() -> None:
+    """By the code of W&B's own agent; a server, which chooses the values, is not here."""
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = OmegaConf.to_container(OmegaConf.load(Path(conf_dir()) / "sweep" / "wandb.yaml"))
+    assert isinstance(sweep, dict)
+    first = {
+        key: {"value": said.get("value", said.get("values", [None])[0])}
+        for key, said in sweep["parameters"].items()
+    }
+    words = utils.create_sweep_command_args({"args": first})["args_no_hyphens"]
+    config = compose_task(with_task(words))
+    assert (config.task, list(config.solvers), list(config.nfe)) == ("compare", ["ddim"], [6])

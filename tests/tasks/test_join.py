@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sde_diffusion.report import write
 from sde_diffusion.report.ranking import rank_unpaired
 from tests.conftest import Run
 
@@ -20,7 +21,10 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def job(cli: Run, folder: str, *words: str) -> None:
-    cli("compare", f"hydra.run.dir={folder}", *SMALL, *words)
+    """A comparison without its page, whose plots take longer than all else here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "_draw", lambda output, comparison: None)
+        cli("compare", f"hydra.run.dir={folder}", *SMALL, *words)
 
 
 def values(content: dict[str, Any]) -> dict[tuple[str, float, int], tuple[float, float | None]]:
@@ -98,7 +102,10 @@ def test_unpaired_differences_have_the_variance_of_both() -> None:
     assert close.settle == 400  # half of 0.5 at a quarter: four times the samples
 
 
-def test_the_end_of_a_multirun_joins_it(quick_cli: Run, tmp_path: Path) -> None:
+def test_the_end_of_a_multirun_joins_it(
+    quick_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "_draw", lambda output, comparison: None)
     words = ["solvers=[ddim],[unipc]", "samples=[4]", "hydra.sweep.dir=many", *SMALL]
     done = quick_cli("compare", "-m", *words)
     assert "many/joined/report.html" in done.stdout

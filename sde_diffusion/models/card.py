@@ -92,13 +92,8 @@ def save_hub(
         licence: of the weights, as the Hub names it.
         weights: the file that the model was opened from, if it is one of ours: it is copied.
     """
-    if model.spec is None:
-        raise InputError(
-            f"checkpoint={model.name}: a pipeline of diffusers is such a folder already; upload it "
-            "as it is"
-        )
-    if path.exists():
-        raise InputError(f"output={path}: is there already; give another name")
+    check_hub(model, path)
+    assert model.spec is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
         folder = Path(beside) / path.name
@@ -115,6 +110,17 @@ def save_hub(
         text = card(model, path.name, figures, shown, licence)
         write_atomically(folder / CARD, text.encode())
         os.replace(folder, path)
+
+
+def check_hub(model: OpenedModel, path: Path) -> None:
+    """InputError for a model that has its folder already, or a path that is taken."""
+    if model.spec is None:
+        raise InputError(
+            f"checkpoint={model.name}: a pipeline of diffusers is such a folder already; upload it "
+            "as it is"
+        )
+    if path.exists():
+        raise InputError(f"output={path}: is there already; give another name")
 
 
 def card(

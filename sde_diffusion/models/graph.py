@@ -116,8 +116,8 @@ def graph_of(model: OpenedModel) -> DenoiserGraph:
     check_means(denoiser)
     if model.spec is None or not isinstance(denoiser, CountedDenoiser):
         raise InputError(
-            f"checkpoint={model.name}: only one network of a file can be written as a graph; of a "
-            "pipeline give a folder of its network and its scheduler alone"
+            f"checkpoint={model.name}: only one network of pixels can be written as a graph; a "
+            "pipeline of latents is run by its folder, and a callable has no file"
         )
     names = [LABEL] if model.spec.classes else []
     return DenoiserGraph(denoiser, [*names, *model.spec.conditions]).eval()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from omegaconf import DictConfig
 
 from sde_diffusion.images.sheet import png_bytes
-from sde_diffusion.models.card import figures_of, save_hub
+from sde_diffusion.models.card import check_hub, figures_of, save_hub
 from sde_diffusion.models.graph import SUFFIXES, Written, save_graph
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources import checkpoint as checkpoints
@@ -49,6 +49,7 @@ def run(config: DictConfig, folder: Path) -> float:
         model, path, task = job.model, Path(job.task.output), job.task
         written = Written(0.0)
         if task.format == HUB:
+            check_hub(model, path)
             figures = [figures_of(Path(each), model.fingerprint) for each in task.figures]
             job.begin()
             drawn = picture(job, model) if task.samples else None

@@ -90,7 +90,7 @@ def test_what_is_written_is_what_was_asked_for(tiny: sd.Model, tmp_path: Path) -
     (tmp_path / "there.pt2").write_bytes(b"mine")
     with refused("output=", "another name"):
         save_graph(tiny, tmp_path / "there.pt2", "torch_export")
-    with refused("checkpoint=", "one network"):
+    with refused("checkpoint=", "one network of pixels"):
         graph_of(sd.wrap(lambda x, sigma: x, (1, 8, 8)))
     assert [path.name for path in tmp_path.iterdir()] == ["there.pt2"]
 

@@ -45,6 +45,7 @@ BEYOND = {
 FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
 # Their network answers with an end of the path, not with the mean of the images.
 ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency"}
+ENDS_SAID = "the end of the path: a consistency model, no denoiser; solver=consistency"
 SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **ENDS}
 CONSISTENCY = ("TCD", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")  # likewise, and not read
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import AUGMENT, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.magnitude import UnitRows, mp_cat, mp_silu, mp_sum
@@ -130,6 +130,7 @@ class EDM2(Network):
         label_balance, concat_balance: weight of the class, and of the skip connections.
         classes: number of class labels, 0 for an unconditional network.
         dropout: dropout rate within residual blocks.
+        augment: number of augmentation labels, added to the embedding; the paper has none.
 
     InputError, naming the argument, for sizes that make no network or do not divide an image.
     """
@@ -147,8 +148,9 @@ class EDM2(Network):
         concat_balance: float = 0.5,
         classes: int = 0,
         dropout: float = 0.0,
+        augment: int = 0,
     ) -> None:
-        checks.common(channels, embedding, classes, dropout, 0)
+        checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
         checks.body(blocks, 1, head_width)
         checks.within(
@@ -166,6 +168,7 @@ class EDM2(Network):
         self.features = PhasedFourier(noise)
         self.embed_noise = NormedRows(embedding, noise)
         self.embed_class = NormedRows(embedding, classes) if classes else None
+        self.embed_augment = NormedRows(embedding, augment) if augment else None
         self.stem = NormedRows(widths[0], channels + 1, 3, 3)
         self._add_blocks(widths, blocks, attention, embedding, head_width, dropout)
         self.head = NormedRows(channels, widths[0], 3, 3)
@@ -220,6 +223,8 @@ class EDM2(Network):
         if self.embed_class is not None:
             hot = one_hot(cond, len(x), self.classes, x)
             emb = mp_sum(emb, self.embed_class(hot * self.classes**0.5), self.label_balance)
+        if self.embed_augment is not None and cond is not None and AUGMENT in cond:
+            emb = emb + self.embed_augment(cond.parts[AUGMENT].value.to(x.dtype))
         emb = mp_silu(emb)
         x = self.stem(torch.cat([x, torch.ones_like(x[:, :1])], dim=1))
         skips = [x]

@@ -7,6 +7,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sde_diffusion.conditions.condition import TEXT, Condition
 from sde_diffusion.errors import InputError
@@ -47,18 +48,25 @@ class LatentNetwork(nn.Module, ABC):
 
 @final
 class TextUNet(LatentNetwork):
-    """``UNet2DConditionModel``; told the size of the picture too where a pooled text is read."""
+    """``UNet2DConditionModel``; told the size of the picture too where a pooled text is read, and
+    its guidance where it was distilled with one."""
 
     def asked(
         self, x: Tensor, t: Tensor, text: Tensor, aside: dict[str, Tensor], cond: Condition
     ) -> Tensor:
+        config: Any = self.network.config
+        width = config.time_cond_proj_dim
+        told = {}
+        if width is not None:
+            w = cond.parts[GUIDANCE].value.to(x.device)
+            told["timestep_cond"] = waves(w - 1, width).to(x.dtype)
         if "pooled" not in aside:
-            return self._answer(x, t, text)
+            return self._answer(x, t, text, **told)
         height, width = (self.factor * side for side in x.shape[-2:])
         # Original size, corner of the crop, target size.
         sizes = torch.tensor([height, width, 0, 0, height, width], device=x.device, dtype=x.dtype)
         added = {"text_embeds": aside["pooled"].to(x.dtype), "time_ids": sizes.expand(len(x), -1)}
-        return self._answer(x, t, text, added_cond_kwargs=added)
+        return self._answer(x, t, text, added_cond_kwargs=added, **told)
 
 
 @final
@@ -116,6 +124,13 @@ class PixArt(LatentNetwork):
             timestep=t,
             added_cond_kwargs=added,
         )
+
+
+def waves(w: Tensor, width: int) -> Tensor:
+    """sin and cos of 1000 w at frequencies 1 .. 1e-4, float32 [N, width], as LCM is told w."""
+    half = width // 2
+    at = 1000 * w.float()[:, None] * torch.logspace(0, -4, half, device=w.device)
+    return F.pad(torch.cat([at.sin(), at.cos()], 1), (0, width % 2))
 
 
 def packed(x: Tensor) -> Tensor:

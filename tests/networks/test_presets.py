@@ -104,6 +104,12 @@ OLDER: dict[str, tuple[str, dict[str, object]]] = {
         "scale_shift": True, "skip_scaling": False, "resample": [1, 1],
         "magnitude_preserving": False, "text_width": 128, "text_depth": 2,
     }),
+    "edm2_32": ("unet", {
+        "widths": [8, 8, 16], "blocks": 1, "attention": [1, 2], "patch": 1, "embedding": 16,
+        "dropout": 0.0, "head_width": 8, "attention_up": True, "middle": [True, False],
+        "scale_shift": True, "skip_scaling": False, "resample": [1, 1],
+        "magnitude_preserving": True, "text_width": 128, "text_depth": 2,
+    }),
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 import sde_diffusion as sd
 from sde_diffusion.process.noise import Noise, NoiseSource
+from sde_diffusion.system.notice import new_job
+from tests import tiny_pipelines as tiny
 from tests.peers.test_diffusers_folders import unet
 from tests.refusals import refused
 
@@ -33,9 +36,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 class InTurn(Noise, NoiseSource):
     """The draws of a generator, one after the other, after the start."""
 
-    def __init__(self) -> None:
-        self.generator = torch.Generator().manual_seed(1)
-        self.first = torch.randn(SHAPE, generator=self.generator)
+    def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
+        self.generator, self.shape = torch.Generator().manual_seed(1), shape
+        self.first = self.fresh()
 
     def batch(
         self,
@@ -47,7 +50,7 @@ class InTurn(Noise, NoiseSource):
         return self
 
     def fresh(self) -> Tensor:
-        return torch.randn(SHAPE, generator=self.generator)
+        return torch.randn(self.shape, generator=self.generator)
 
     def normal(self, t: float, s: float) -> Tensor:
         return self.fresh()
@@ -77,6 +80,52 @@ def gap(folder: Path, case: str, n: int) -> float:
 @pytest.mark.parametrize("case", CASES)
 def test_the_walk_is_the_peers(tmp_path: Path, case: str, n: int) -> None:
     assert gap(tmp_path, case, n) < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("guidance", [None, 3.0])
+def test_a_latent_consistency_pipeline_draws_as_itself(
+    tmp_path: Path, guidance: float | None
+) -> None:
+    """It is told its guidance as waves, and 8.5 where nothing else is said."""
+    pipe = diffusers.LatentConsistencyModelPipeline(
+        vae=tiny.vae(), text_encoder=tiny.clip_text(), tokenizer=tiny.clip_tokenizer(),
+        unet=tiny.unet(16, time_cond_proj_dim=9), scheduler=diffusers.LCMScheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    pipe.save_pretrained(tmp_path)
+    noise = InTurn((2, 4, 8, 8))
+    generator = torch.Generator().manual_seed(1)
+    torch.randn(noise.shape, generator=generator)
+    told = {} if guidance is None else {"guidance_scale": guidance}
+    theirs = pipe(
+        ["a red cube"] * 2, num_inference_steps=3, latents=noise.first, generator=generator,
+        height=16, width=16, output_type="latent", **told,
+    ).images  # fmt: skip
+    model = sd.load(tmp_path)
+    drawn = model.sample(
+        2, 3, solver="consistency", noise=noise, x_T=noise.first, prompt="a red cube",
+        embedded_guidance=guidance,
+    )  # fmt: skip
+    assert float((drawn.x - theirs).abs().max() / theirs.abs().max()) < 1e-4
+    with refused("solver:", "solver=consistency"):
+        model.sample(2, 4, prompt="a red cube")
+    with refused("negative=blue", "nothing leads away from it"):
+        model.sample(2, 3, solver="consistency", prompt="a red cube", negative="blue")
+
+
+def test_a_name_says_that_a_model_is_distilled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.sd15().save_pretrained(tmp_path)
+    assert "distilled" not in {row["key"] for row in sd.inspect(tmp_path)}
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    index["_name_or_path"] = "somebody/sd-turbo"
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    new_job()
+    assert "distilled" in sd.inspect(tmp_path).undone
+    assert "somebody/sd-turbo: its own few steps alone" in capsys.readouterr().err
 
 
 def test_what_its_files_say_and_what_is_refused(tmp_path: Path) -> None:

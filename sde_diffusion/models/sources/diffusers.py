@@ -18,7 +18,13 @@ from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.schedulers import CONSISTENCY, FILE, ReadSchedule, read_schedule
+from sde_diffusion.models.schedulers import (
+    CONSISTENCY,
+    ENDS_SAID,
+    FILE,
+    ReadSchedule,
+    read_schedule,
+)
 from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.weights import json_file, stored
 from sde_diffusion.models.spec import Spec
@@ -188,7 +194,7 @@ def described(
     )
     prediction = schedule.arguments.get("predicts", "flow")
     if schedule.solver == "consistency":
-        prediction = "the end of the path: a consistency model, no denoiser; solver=consistency"
+        prediction = ENDS_SAID
     label = "number of the level, a fraction between two"
     if schedule.parameterization == "straight":
         label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"

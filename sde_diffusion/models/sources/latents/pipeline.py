@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.schedulers import FILE, SIGMA, ReadSchedule, read_schedule
+from sde_diffusion.models.schedulers import ENDS_SAID, FILE, SIGMA, ReadSchedule, read_schedule
 from sde_diffusion.models.sources.latents.parts import PipelineParts
 from sde_diffusion.models.sources.latents.texts import (
     T5_LENGTHS,
@@ -37,6 +38,7 @@ from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 from sde_diffusion.system.notice import once
 from sde_diffusion.system.storage import fingerprint
 
+DISTILLED = re.compile(r"turbo|lightning|hyper-?sd", re.IGNORECASE)
 TOKENS = (
     "use_dynamic_shifting",
     "base_shift",
@@ -44,7 +46,8 @@ TOKENS = (
     "base_image_seq_len",
     "max_image_seq_len",
 )
-GUIDANCE = 3.5  # that a network distilled with one is told where nothing else is said
+# That a network distilled with one is told where nothing else is said: Flux, LCM.
+GUIDANCE, LATENT_CONSISTENCY = 3.5, 8.5
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,6 @@ def opened(
     config = parts.config(family.part)
     codec = Autoencoder(parts.model("vae"), "", tiling)
     _check_channels(config, codec, family)
-    if config.get("time_cond_proj_dim") is not None:
-        raise InputError(
-            f"{family.part}: time_cond_proj_dim={str(config['time_cond_proj_dim'])[:40]}: the "
-            "network is told its guidance as a vector, which is not read; give a model without it"
-        )
     network = parts.model(family.part, dtype)
     conditioner: Conditioner
     if family.network is None or family.text is None:
@@ -145,8 +143,7 @@ def opened(
         encoder = family.text(parts, index)
         called = family.network(network, codec.factor)
         _check_widths(encoder, config, family)
-        distilled = GUIDANCE if config.get("guidance_embeds") else None
-        conditioner = Encoded(encoder, distilled)
+        conditioner = Encoded(encoder, _told(config))
     codec.identity = _digest(path, parts.files)
     denoiser = NetworkDenoiser(
         called,
@@ -179,6 +176,13 @@ def family_of(index: Mapping[str, Any]) -> Family:
             f"of {', '.join(FAMILIES)} are"
         )
     return FAMILIES[name]
+
+
+def _told(config: Mapping[str, Any]) -> float | None:
+    """The guidance that a network was distilled with and is told; None of any other."""
+    if config.get("time_cond_proj_dim") is not None:
+        return LATENT_CONSISTENCY
+    return GUIDANCE if config.get("guidance_embeds") else None
 
 
 def _class_network(network: Any, config: Mapping[str, Any], classes: int) -> Diffusers:
@@ -267,6 +271,8 @@ def _findings(
     index: Mapping[str, Any], schedule: ReadSchedule, codec: Autoencoder, space: Space
 ) -> list[Finding]:
     predicts = schedule.arguments.get("predicts", "flow")
+    if schedule.solver == "consistency":
+        predicts = ENDS_SAID
     scale = f"scaling {codec.scale:g}, {codec.factor} pixels a side of a latent's"
     size = "x".join(str(codec.factor * side) for side in space.shape[1:])
     return [
@@ -274,7 +280,17 @@ def _findings(
         Finding("prediction", str(predicts), f"{FILE}: prediction_type, _class_name"),
         Finding("codec", f"{type(codec.vae).__name__}, {scale}", "vae/config.json"),
         Finding("size", size, "config.json: sample_size"),
+        *_distilled(index),
     ]
+
+
+def _distilled(index: Mapping[str, Any]) -> list[Finding]:
+    """What the name says of a model whose scheduler says nothing."""
+    name = str(index.get("_name_or_path") or "")
+    if not DISTILLED.search(name):
+        return []
+    said = f"{name[:60]}: its own few steps alone; inspect self_test=true asks it"
+    return [Finding("distilled", said, "model_index.json: _name_or_path", False)]
 
 
 def _dynamic(finding: Finding) -> Finding:

@@ -21,6 +21,10 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+class ArgumentsError(InputError, TypeError):
+    """A constructor is called with arguments that it does not take."""
+
+
 class BudgetError(InputError):
     """``nfe`` evaluations buy no whole number of steps; those ``near`` do, as ``terms`` say."""
 

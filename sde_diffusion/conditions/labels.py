@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -50,8 +51,11 @@ class Labels(Conditioner):
     def _number(self, value: Any) -> int:
         """The class that ``value`` names or numbers; InputError with the choices."""
         if isinstance(value, str):
-            if value in self.names:
-                return self.names.index(value)
+            name = unicodedata.normalize("NFC", value)  # as folders are read
+            if name in self.names:
+                return self.names.index(name)
+            if name.isdecimal() and not self.names:
+                raise InputError(f"label='{name}': a text; give the number, label={int(name)}")
             raise self._refusal(value)
         if isinstance(value, bool):
             raise self._refusal(value)
@@ -59,14 +63,16 @@ class Labels(Conditioner):
             number = operator.index(value)
         except TypeError:
             raise self._refusal(value) from None
-        if not 0 <= number < self.classes:
-            raise self._refusal(value)
         named = self.names.index(str(number)) if str(number) in self.names else number
         if named != number:
+            there = 0 <= number < self.classes
+            called = f"is called {self.names[number]!r}" if there else "is none"
             raise InputError(
-                f"label={number}: class {number} is called {self.names[number]!r}, and {number} "
-                f"is the name of class {named}; give the name in quotes, label='\"{number}\"'"
+                f"label={number}: class {number} {called}, and {number} is the name of class "
+                f"{named}; give the name in quotes, label='\"{number}\"'"
             )
+        if not 0 <= number < self.classes:
+            raise self._refusal(value)
         return number
 
     def _refusal(self, value: Any) -> InputError:

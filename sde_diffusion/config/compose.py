@@ -81,6 +81,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
     """What to do about an unknown key."""
     if (told := renamed.hint(name)) is not None:
         return told
+    if "task=compare" in words and name.partition(".")[0] == "solver":
+        return _as_entry(words)
     keys = _keys([word for word in words if name not in word])
     parent, _, field = name.rpartition(".")
     group, _, choice = parent.partition(".")
@@ -93,6 +95,18 @@ def _hint(name: str, words: Sequence[str]) -> str:
         return schema.known(parent, field, takes - {TARGET})
     near = schema.did_you_mean(name, keys)
     return f"{near}'sde-diffusion TASK --cfg job' lists the keys of a task"
+
+
+def _as_entry(words: Sequence[str]) -> str:
+    """What to type of the solver that ``words`` give to a comparison, which has several."""
+    given = dict(word.partition("=")[::2] for word in words if re.match(r"solver[.=]", word))
+    chosen = given.pop("solver", None)
+    fields = {key.removeprefix("solver."): value for key, value in given.items()}
+    if chosen is None:
+        takes = [n for n in groups.names("solver") if set(fields) <= set(groups.node("solver", n))]
+        chosen = "unipc" if "unipc" in takes or not takes else takes[0]
+    entry = ",".join(f"{key}:{value}" for key, value in {"solver": chosen, **fields}.items())
+    return f"a comparison has a list of them; type 'solvers=[{{mine:{{{entry}}}}}]'"
 
 
 def _keys(words: Sequence[str]) -> list[str]:

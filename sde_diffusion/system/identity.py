@@ -16,6 +16,7 @@ from functools import cache
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
 
+from sde_diffusion.errors import ArgumentsError
 from sde_diffusion.system.annotations import Listable
 from sde_diffusion.system.names import component, first_paths, name_of
 from sde_diffusion.system.ranges import check
@@ -62,7 +63,10 @@ class Component:
             try:
                 given = _signature(cls).bind_partial(*args, **kwargs).arguments
             except TypeError as error:
-                raise TypeError(f"{cls.__name__}: {error}") from None
+                takes = ", ".join(parameters(cls)) or "nothing"
+                raise ArgumentsError(
+                    f"{cls.known_as or 'component'}={cls.__name__}: {error}; it takes {takes}"
+                ) from None
             usual = defaults(cls)
             check(cls.known_as or cls.__name__, kinds(cls), {**usual, **given}, usual)
             # Not by name: a torch module takes attributes only after its own constructor.
@@ -92,7 +96,8 @@ class Component:
 
 @cache
 def _signature(cls: type) -> inspect.Signature:
-    if cls.__init__ is object.__init__:  # type: ignore[misc]
+    owner = next(each for each in cls.__mro__ if "__init__" in vars(each))
+    if not issubclass(owner, Component):  # Python's own, or that of a torch module
         return inspect.Signature()
     own = inspect.signature(cls.__init__)  # type: ignore[misc]
     return own.replace(parameters=list(own.parameters.values())[1:])

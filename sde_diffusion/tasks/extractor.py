@@ -64,6 +64,7 @@ def run(config: DictConfig, folder: Path) -> float:
                 "seconds_of_training": trained,
                 "fingerprint": extractor.fingerprint,
                 "data": data.name,
+                "loaded": {"train": data.described, "held_out": held_out.described},
                 "data_fingerprint": data.fingerprint,
                 "floor": floor,
             }

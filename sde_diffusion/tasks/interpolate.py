@@ -17,6 +17,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.process.sde import SigmaMax, SigmaMin
 from sde_diffusion.sampling.encode import ProbabilityFlow
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import in_parts
 from sde_diffusion.tasks.run import Run
@@ -43,7 +44,12 @@ class InterpolateTask:
         images = load_images(self.images, key="images")
         most = len(images) // 2
         if not 1 <= self.pairs <= most:
-            raise InputError(f"pairs={self.pairs}: {len(images)} images make {most} pairs")
+            remedy = f"give pairs={most}" if most else "give two images at least"
+            raise InputError(
+                f"pairs={self.pairs}: {len(images)} images make {most} pairs; {remedy}"
+            )
+        if 2 * self.pairs < len(images):
+            notice(f"images: pairs of the first {2 * self.pairs} of {len(images)}, in their order")
         return images
 
 
@@ -66,6 +72,7 @@ def run(config: DictConfig, folder: Path) -> float:
         )
         job.result(
             {
+                "loaded": images.described,
                 "images_fingerprint": images.fingerprint,
                 "error_there_and_back": {"largest": worst, "median": float(error.median())},
                 "evaluations_a_pair": float(drawn["evaluations"].mean()),

@@ -31,7 +31,7 @@ from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.system import bars
 from sde_diffusion.system.identity import identity
 from sde_diffusion.system.output import Output
-from sde_diffusion.system.processes import local_device, rank
+from sde_diffusion.system.processes import from_first, local_device, rank
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.compatible import text_of
@@ -60,6 +60,15 @@ def run(config: DictConfig, folder: Path) -> float:
         trainer = Trainer(spec, data, parts, job.task, folder, device)
         job.begin(data.name)
         loss = run_training(trainer, held_out, drawer(sde, held_out), job.output)
+        job.result(
+            {
+                "data": data.name,
+                "loaded": {"train": data.described, "held_out": held_out.described},
+                "steps": trainer.step,
+                "validation_loss": loss,
+                "seconds": job.seconds,
+            }
+        )
     if rank() == 0:
         print(f"validation loss {loss:.4f}: {folder}")
     return loss
@@ -104,6 +113,7 @@ def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
         sigma_min=low,
         sigma_max=high,
         classes=data.classes,
+        class_names=data.class_names,
         data=data.name,
         config=_recorded(config),
         conditions=described(data),
@@ -177,16 +187,22 @@ def run_training(
         return last["val/loss"]
 
     def on_save(trainer: Trainer) -> None:
-        name = f"samples_{trainer.step}.png"
         # That an early average diverges, say, is no reason to end a run.
-        output.picture(name, lambda: draw(trainer.ema_denoiser()), "samples")
+        output.picture(picture_of(trainer), lambda: draw(trainer.ema_denoiser()), "samples")
 
+    if trainer.step and from_first(not (output.folder / picture_of(trainer)).exists()):
+        on_save(trainer)  # a run killed between its last checkpoint and the picture
     for metrics in trainer.run(validate, on_save):
         losses.add(metrics)
         # At each save too, since a run that goes on from there has heard of no step before.
         if trainer.step == trainer.config.steps or not all(trainer.step % n for n in every):
             output.log(losses.taken(), trainer.step)
     return last["val/loss"] if last else validate(trainer)
+
+
+def picture_of(trainer: Trainer) -> str:
+    """The name of the picture of samples after so many steps."""
+    return f"samples_{trainer.step}.png"
 
 
 class Losses:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,8 @@ class Checkpoints:
 
 def differences(recorded: Spec, wanted: Spec) -> list[str]:
     """Names of what a resumed run must share and does not; an older record may lack some."""
+    if not recorded.class_names:  # as of before they were kept
+        wanted = replace(wanted, class_names=())
     ours, theirs = _identity(wanted), _identity(recorded)
     return sorted(name for name in ours if name in theirs and ours[name] != theirs[name])
 

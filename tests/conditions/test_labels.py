@@ -63,3 +63,21 @@ def test_a_number_that_is_the_name_of_another_class_is_asked_about() -> None:
         digits.encode({"label": 0}, [0])
     assert numbers("0", labels=digits) == [1, 1]
     assert numbers(1, labels=Labels(2, ("0", "1"))) == [1, 1]
+
+
+def test_a_number_that_is_a_name_alone_says_how_to_give_it() -> None:
+    """Folders 1, 10, 2: the class that label=10 means is told from class 10, of which there is
+    none."""
+    folders = Labels(3, ("1", "10", "2"))
+    with refused("label=10", "class 10 is none, and 10 is the name of class 1", "label='\"10\"'"):
+        numbers(10, labels=folders)
+    assert numbers("10", labels=folders) == [1, 1]
+
+
+def test_a_number_in_quotes_is_told_to_lose_them() -> None:
+    with refused("label='7'", "give the number, label=7"):
+        numbers("7", labels=Labels(10))
+
+
+def test_a_name_is_the_same_in_both_spellings() -> None:
+    assert numbers("cafe\u0301", labels=Labels(2, ("bar", "caf\u00e9"))) == [1, 1]

@@ -21,7 +21,7 @@ from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
 from sde_diffusion.solvers.unipc import UniPC
 from sde_diffusion.solvers.wrappers.restart import Restart
-from sde_diffusion.system.identity import Component, parameters
+from sde_diffusion.system.identity import TARGET, Component, parameters
 from sde_diffusion.system.names import name_of
 from sde_diffusion.training.levels import LogUniform
 
@@ -124,3 +124,13 @@ def test_a_changed_copy_differs_in_that_alone() -> None:
 def test_a_misspelt_argument_is_no_argument() -> None:
     with pytest.raises(TypeError, match="DDIM: got an unexpected keyword argument 'order'"):
         DDIM(order=3)  # type: ignore[call-arg]
+
+
+def test_every_constructor_answers_for_what_it_does_not_take() -> None:
+    """In one line with what it takes, as the command line does, and still as Python's TypeError."""
+    for group in groups.BASES:
+        for name in groups.names(group):
+            cls = located(groups.node(group, name)[TARGET], group, groups.base(group))
+            with pytest.raises(InputError, match=rf"^[\w.]+={cls.__name__}: .* it takes") as caught:
+                cls(no_such_argument=1)
+            assert isinstance(caught.value, TypeError)

@@ -9,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sde_diffusion.cli import with_task
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import names
 from sde_diffusion.config.words import readable, split
 from sde_diffusion.errors import InputError
@@ -194,3 +195,10 @@ def test_what_a_task_is_composed_of_is_asked_before_or_behind_it(
     typed: list[str], flags: list[str]
 ) -> None:
     assert split(typed) == (flags, ["sample"])
+
+
+@pytest.mark.parametrize("words", [["solver.order=3"], ["solver=unipc", "solver.order=3"]])
+def test_a_solver_of_a_comparison_says_what_to_type(words: list[str]) -> None:
+    with pytest.raises(InputError, match=r"type 'solvers=\[\{mine:\{solver:unipc,order:3\}\}\]'"):
+        compose_task(["task=compare", *words])
+    assert compose_task(["task=compare", "solvers=[{mine:{solver:unipc,order:3}}]"]).solvers

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sde_diffusion import wrap
 from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.exact import marginal
+from sde_diffusion.face.model import Model
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.noise import RevealedPath, Seeds
 from sde_diffusion.solvers.adaptive import adaptive_sde
@@ -120,3 +122,34 @@ def test_not_a_number_is_refused() -> None:
 def test_eta_out_of_range_is_refused(eta: float) -> None:
     with refused("solver.eta="):
         AdaptiveSDE(eta=eta)
+
+
+def narrow(ends: tuple[float, float]) -> Model:
+    """Of N(0, 1/4) in two dimensions."""
+
+    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
+        return x * 0.25 / (0.25 + sigma[:, None] ** 2)
+
+    return wrap(denoiser, (2,), sigma_min=ends[1], sigma_max=ends[0])
+
+
+@pytest.mark.parametrize("ends", [(1e4, 1e-4), (1e9, 1e-9)])
+@pytest.mark.parametrize("longest", [adaptive_sde.LONGEST, math.inf])
+def test_the_law_over_any_range_of_levels(
+    ends: tuple[float, float], longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin, whose steps have no longest, ends at its mean."""
+    monkeypatch.setattr(adaptive_sde, "LONGEST", longest)
+    model = narrow(ends)
+    grid = Karras(sigma_min=ends[1], sigma_max=ends[0])
+    x = model.sample(n=400, solver=AdaptiveSDE(), grid=grid, nfe=None, batch_size=400).x
+    spread = float(x.double().std())
+    assert (abs(spread - 0.5) < 0.06) == (longest < math.inf)
+
+
+def test_noise_beyond_float64_is_no_fault_of_the_denoiser() -> None:
+    model = narrow((1e9, 1e-9))
+    grid = Karras(sigma_min=1e-9, sigma_max=1e9)
+    with refused("solver.eta=4", "solver.eta=2.9 or less"):
+        model.sample(n=1, solver=AdaptiveSDE(eta=4.0), grid=grid, nfe=None)
+    assert model.sample(n=1, solver=AdaptiveSDE(eta=2.9), grid=grid, nfe=None).x.isfinite().all()

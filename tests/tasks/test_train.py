@@ -88,7 +88,7 @@ def test_samples_that_diverge_do_not_end_a_run(
     assert "samples_30.png: left out (samples: no numbers)" in capsys.readouterr().err
 
 
-def test_a_kill_after_the_checkpoint_loses_no_row(tmp_path: Path) -> None:
+def test_a_kill_after_the_checkpoint_loses_neither_row_nor_picture(tmp_path: Path) -> None:
     def pulled(denoiser: Denoiser) -> bytes:
         raise KeyboardInterrupt
 
@@ -97,6 +97,12 @@ def test_a_kill_after_the_checkpoint_loses_no_row(tmp_path: Path) -> None:
         train(tmp_path, log, pulled)
     assert read_checkpoint(tmp_path / CHECKPOINT)[0].step == 30
     assert [step for step, row in log.rows if "val/loss" in row] == [30]
+    assert not (tmp_path / "samples_30.png").exists()
+    train(tmp_path, rest := Log())
+    assert rest.images == [("samples", "samples_30.png"), ("samples", "samples_50.png")]
+    train(tmp_path / "whole", Log())
+    drawn = [(folder / "samples_30.png").read_bytes() for folder in (tmp_path, tmp_path / "whole")]
+    assert drawn[0] == drawn[1]
 
 
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from sde_diffusion.models.file import read_checkpoint, save_checkpoint
 from tests.conftest import Run
 
 TRAIN = [
@@ -64,3 +68,34 @@ def test_a_model_does_not_tell_where_its_data_were(quick_cli: Run, tmp_path: Pat
         content = (tmp_path / "out" / name).read_bytes()
         assert b"own.npz" in content
         assert b"hidden" not in content
+
+
+def test_names_of_classes_and_what_was_read_are_kept(quick_cli: Run, tmp_path: Path) -> None:
+    """A run that was begun without the names goes on."""
+    for k, name in enumerate(["cat", "dog"] * 4):
+        path = tmp_path / "pets" / name / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(k).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    own = ["data=folder", "data.path=pets", "data.grey=true", *TRAIN[2:], "network=unet_small",
+           "network.blocks=1", "network.attention=[]", "batch_size=2"]  # fmt: skip
+    quick_cli("train", *own)
+    told = json.loads((tmp_path / "out" / "result.json").read_text())["loaded"]
+    assert told["train"] == "7 images, 1 x 8 x 8, 2 classes (cat, dog)"
+    assert told["held_out"] == "1 images, 1 x 8 x 8, 2 classes (cat, dog)"
+    drawn = quick_cli(
+        "sample", "checkpoint=out", "n=2", "nfe=2", "label=[dog,cat]", "hydra.run.dir=s"
+    )
+    assert json.loads((tmp_path / "s" / "result.json").read_text())["config"]["label"] == [
+        "dog",
+        "cat",
+    ]
+    assert (
+        "0 .. 1 or a name (cat, dog)"
+        in quick_cli("sample", "checkpoint=out", "n=2", "nfe=2", "label=cow", ok=False).stderr
+    )
+    for path in (tmp_path / "out").glob("*.safetensors"):  # as of before they were kept
+        spec, tensors = read_checkpoint(path)
+        save_checkpoint(path, replace(spec, class_names=()), tensors)
+    quick_cli("train", *own)
+    assert drawn.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,6 +18,11 @@ from sde_diffusion.system.ranges import Within
 
 # Attempts of a sample: 900 at tolerances of 1e-4, in float64.
 MOST = 5_000
+# Of a step, in log SNR / 2. Where sigma is small after a long one, D_s is its argument and the
+# error that is seen is 0, however wrong: from 1e6 to 1e-6 in four steps, say.
+LONGEST = 3.2
+# Of the logarithm of the clock: e^709 is float64's largest.
+LARGEST = 700.0
 Answers = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -53,10 +59,17 @@ class AdaptiveSDE(BlackBox):
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         first, last = ask.sde.lam(times[[0, -1]]).tolist()
+        if 2 * self.eta**2 * (last - first) > LARGEST:
+            eta = (LARGEST / 2 / (last - first)) ** 0.5
+            raise InputError(
+                f"solver.eta={self.eta:g}: from noise level {math.exp(-first):.3g} to "
+                f"{math.exp(-last):.3g} its noise is beyond float64; give solver.eta="
+                f"{math.floor(100 * eta) / 100:g} or less, or a narrower grid"
+            )
         y = (x / ask.sde.alpha(times[0])).double()
         rows = torch.arange(len(y), device=y.device)
         v = torch.full((len(y),), first, dtype=torch.float64, device=y.device)
-        step = torch.full_like(v, 0.1 * (last - first))
+        step = torch.full_like(v, min(0.1 * (last - first), LONGEST))
         path = RevealedPath(noise.entropy(), x.shape[1:], self._clock(v - first), x.device)
         points, out, report = 1, torch.empty_like(y), Report(v)
 
@@ -83,7 +96,7 @@ class AdaptiveSDE(BlackBox):
             # D_s - D_t, which holds noise, grows as h^1/2, and its weight as h.
             growth = (0.8 * error.clamp_min(1e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)
             growth = torch.where(kept, growth, growth.clamp(max=0.8)).nan_to_num(0.2)
-            step = (end - v) * growth
+            step = ((end - v) * growth).clamp(max=LONGEST)
             y = torch.where(expand(kept, y), y_s, y)
             d = torch.where(expand(kept, y), d_s, d)
             v = torch.where(kept, end, v)

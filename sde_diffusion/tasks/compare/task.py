@@ -47,6 +47,8 @@ class CompareTask(Design):
         if self.solvers == [] or not self.nfe:
             empty = "solvers" if self.solvers == [] else "nfe"
             raise InputError(f"{empty}=[]: give at least one")
+        if len(each := list(dict.fromkeys(self.nfe))) < len(self.nfe):
+            raise InputError(f"nfe={self.nfe}: some twice; give each once, nfe={each}")
 
 
 def run(config: DictConfig, folder: Path) -> float:

@@ -59,13 +59,7 @@ class AdaptiveSDE(BlackBox):
 
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         first, last = ask.sde.lam(times[[0, -1]]).tolist()
-        if 2 * self.eta**2 * (last - first) > LARGEST:
-            eta = (LARGEST / 2 / (last - first)) ** 0.5
-            raise InputError(
-                f"solver.eta={self.eta:g}: from noise level {math.exp(-first):.3g} to "
-                f"{math.exp(-last):.3g} its noise is beyond float64; give solver.eta="
-                f"{math.floor(100 * eta) / 100:g} or less, or a narrower grid"
-            )
+        self._check_clock(first, last)
         y = (x / ask.sde.alpha(times[0])).double()
         rows = torch.arange(len(y), device=y.device)
         v = torch.full((len(y),), first, dtype=torch.float64, device=y.device)
@@ -128,6 +122,16 @@ class AdaptiveSDE(BlackBox):
         y_s = euler + linear * (d_s - d)
         allowed = self.atol + self.rtol * torch.exp(-end)
         return y_s, d_s, root_mean_square(y_s - euler) / allowed
+
+    def _check_clock(self, first: float, last: float) -> None:
+        """InputError if the clock overflows from v = ``first`` to ``last``."""
+        if 2 * self.eta**2 * (last - first) > LARGEST:
+            eta = (LARGEST / 2 / (last - first)) ** 0.5
+            raise InputError(
+                f"solver.eta={self.eta:g}: from noise level {math.exp(-first):.3g} to "
+                f"{math.exp(-last):.3g} its noise is beyond float64; give solver.eta="
+                f"{math.floor(100 * eta) / 100:g} or less, or a narrower grid"
+            )
 
     def _clock(self, v: Tensor) -> Tensor:
         return torch.exp(2 * self.eta**2 * v)

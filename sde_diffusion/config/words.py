@@ -143,7 +143,8 @@ def _readable(word: str, several: bool) -> str:
             return word
         raise InputError(f"{shown(word)}: no override; a key is given as KEY=VALUE")
     key, value = match.groups()
-    if key in (*BASES, *RECIPES) and value.lower() in NULL:
+    nothing = NULL if key in LISTS else (*NULL, "[]", "{}")
+    if key in (*BASES, *RECIPES) and value.lower() in nothing:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
     if key in BASES and (one := CHOICE.fullmatch(value)) is not None:

@@ -151,8 +151,9 @@ class CountedDenoiser(Denoiser):
         high = float(sigma.max() if sigma.ndim else sigma)
         # The slack is the rounding of sigma / alpha, not a tolerance on the model's range.
         if not (low >= self.sigma_min * (1 - 1e-6) and high <= self.sigma_max * (1 + 1e-6)):
+            wrong = low if low < self.sigma_min else high
             raise InputError(
-                f"noise level {low if low < self.sigma_min else high:.4g} is outside the model's "
+                f"grid: noise level {wrong:.4g} is outside the model's "
                 f"training range {self.sigma_min:g} .. {self.sigma_max:g}; "
                 "set grid.sigma_min / grid.sigma_max within it"
             )

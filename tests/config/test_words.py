@@ -156,6 +156,7 @@ def test_a_folder_of_configs_takes_neither_memory_nor_time(
         (["sample", "=3"], "=3: no override"),
         (["sample", "n:1"], "n:1: no override; a key is given as KEY=VALUE"),
         (["sample", "--", "n=1"], "--: no override"),
+        (["edit", "operator=[]"], "operator=[]: no choice; give one of box, "),
         (["sample", "solver={unipc:{order:3}}"],
          "solver={unipc:{order:3}}: type solver=unipc solver.order=3"),
     ],

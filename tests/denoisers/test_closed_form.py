@@ -165,7 +165,7 @@ def test_levels_beyond_the_range_are_refused_where_they_can_be_seen(level: float
     denoiser.sigma_min, denoiser.sigma_max = 0.002, 80.0
     x, row = draws(2, 2), torch.tensor([1.0, level], dtype=F64)
     for sigma in (row, row[1]):
-        with refused("noise level", "outside the model's training range"):
+        with refused("grid: noise level", "outside the model's training range"):
             denoiser(x, sigma)
     with FarDevice() as log:
         denoiser.to(FAR)(x.to(FAR), row.to(FAR))

@@ -1,4 +1,5 @@
-"""``python -m tests.robustness [configs | kills]``: see ``run`` and ``run_kills``."""
+"""``python -m tests.robustness configs | loaders | damage | commands | kills``: see ``run`` and
+``run_kills``."""
 
 import sys
 
@@ -8,4 +9,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["kills"]:
         run_kills.main(sys.argv[2:])
     else:
-        run.main(sys.argv[2:] if sys.argv[1:2] == ["configs"] else sys.argv[1:])
+        run.main(sys.argv[1:])

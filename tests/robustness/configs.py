@@ -122,7 +122,7 @@ def outcome(config: Config) -> tuple[str, str]:
 
 
 KEY = re.compile(r"[a-zA-Z_][\w.]*(\[\w*\])?(=|:)")
-REMEDY = re.compile(r"give|choose|set|loosen|check|leave|lower|change|move|make|type|must|takes")
+REMEDY = re.compile(r"give|choose|set|loosen|check|leave|lower|change|move|make|type|must|takes?")
 
 
 def _judged(config: Config, line: str) -> tuple[str, str]:

@@ -1,128 +1,15 @@
-"""Random damage to the files that the package writes: the right content, or one line.
-
-Bits flipped, ends cut off, headers that lie, pieces repeated: of a checkpoint, a calibration, a
-reference and the cell of a comparison, each as small as can be.
-"""
+"""A share of the damage of ``damage``, evenly over kinds of files and of damage."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.metrics.extractors import PixelExtractor
-from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.models.file import read_checkpoint, save_checkpoint
-from sde_diffusion.models.spec import Spec
-from sde_diffusion.solvers.calibrated.file import Calibration
-from sde_diffusion.solvers.calibrated.normal import Normal
-from sde_diffusion.solvers.calibrated.rule import Rule
-from sde_diffusion.tasks.compare.cell import Cell, load_cell, save_cell
-
-EXTRACTOR = PixelExtractor(1, 1, 4, 4)
-DEPENDS = {"model": "abc", "seeds": [0, 1]}
-Damage = Callable[[bytes, random.Random], bytes]
-
-
-def write_checkpoint(path: Path) -> None:
-    torch.manual_seed(0)
-    spec = Spec("mlp", {"d": 2, "width": 4, "depth": 1}, "karras", {"sigma_data": 1.0}, (2,))
-    save_checkpoint(path, spec, {"model.w": torch.randn(4, 4)})
-
-
-def write_calibration(path: Path) -> None:
-    levels = torch.tensor([10.0, 1.0, 0.1], dtype=torch.float64)
-    rule = Rule(levels, levels[:-1].clone(), torch.diag(levels.diff()))
-    law = Normal(torch.zeros(2).double(), torch.eye(2).double(), torch.ones(2).double(), 0.01)
-    Calibration("abc", False, (2,), 80.0, law, {2: rule}).save(path)
-
-
-def write_reference(path: Path) -> None:
-    images = torch.arange(96, dtype=torch.uint8).reshape(6, 1, 4, 4)
-    ReferenceSet.of(EXTRACTOR, ImageSet(images, None, 0, "six")).save(path)
-
-
-def write_cell(path: Path) -> None:
-    features = torch.arange(8.0, dtype=torch.float64).reshape(2, 4)
-    images = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
-    save_cell(path, Cell(features, images, 4.0, 0.1, {"date": "today"}), DEPENDS)
-
-
-def read_cell(path: Path) -> Any:
-    cell = load_cell(path, DEPENDS)  # a damaged one is made again, with a line on stderr
-    if cell is None:
-        raise InputError(f"cell={path}: made again")
-    return (cell.features.tolist(), cell.images.tolist(), cell.nfe, cell.seconds, cell.origin)
-
-
-def plain_checkpoint(path: Path) -> Any:
-    spec, tensors = read_checkpoint(path)
-    return spec, {name: value.tolist() for name, value in tensors.items()}
-
-
-def plain_calibration(path: Path) -> Any:
-    read = Calibration.load(path)
-    law = read.normal
-    return read.identity(), read.shape, read.sigma_max, read.model, law.rest, list(read.rules)
-
-
-def plain_reference(path: Path) -> Any:
-    read = ReferenceSet.load(path, EXTRACTOR)
-    return read.name, read.shape, read.stats.n, [t.tolist() for t in read._tensors().values()]
-
-
-KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
-    "checkpoint": (write_checkpoint, plain_checkpoint),
-    "calibration": (write_calibration, plain_calibration),
-    "reference": (write_reference, plain_reference),
-    "cell": (write_cell, read_cell),
-}
-
-
-def flipped(content: bytes, draw: random.Random) -> bytes:
-    damaged = bytearray(content)
-    for _ in range(draw.choice((1, 1, 1, 8))):
-        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
-    return bytes(damaged)
-
-
-def cut(content: bytes, draw: random.Random) -> bytes:
-    return content[: draw.randrange(len(content))]
-
-
-def longer_header(content: bytes, draw: random.Random) -> bytes:
-    return (
-        draw.choice((0, 1, 7, 2**20, 2**40, 2**63, 2**64 - 1)).to_bytes(8, "little") + content[8:]
-    )
-
-
-def lying_header(content: bytes, draw: random.Random) -> bytes:
-    """A digit of the header, of an offset or a shape, say, is another one."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    at = draw.choice([k for k in range(8, end) if content[k : k + 1].isdigit()])
-    digit = str((int(content[at : at + 1]) + draw.randrange(1, 10)) % 10)
-    return content[:at] + digit.encode() + content[at + 1 :]
-
-
-def repeated(content: bytes, draw: random.Random) -> bytes:
-    start = draw.randrange(len(content))
-    return content[:start] + content[start : start + 64] + content[start:]
-
-
-def blank(content: bytes, draw: random.Random) -> bytes:
-    """A sector that a disk did not write."""
-    start = draw.randrange(len(content))
-    size = min(64, len(content) - start)
-    return content[:start] + bytes(size) + content[start + size :]
-
-
-DAMAGES: tuple[Damage, ...] = (flipped, cut, longer_header, lying_header, repeated, blank)
+from tests.robustness import damage as damages
+from tests.robustness.damage import DAMAGES, KINDS, Damage, judged_line, outcome
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[each.__name__ for each in DAMAGES])
@@ -143,9 +30,7 @@ def test_damage_is_one_line_or_none(
         except InputError as error:
             refused += 1
             line = capsys.readouterr().err.strip() or str(error)
-            assert line.isprintable(), line
-            assert path.name in line
-            assert len(line) < len(str(path)) + 500
+            assert judged_line(line, path)[0] == "refused", line
     # Damage to the padding of the header, or that writes what was there, is nobody's.
     assert refused >= 30
 
@@ -159,3 +44,17 @@ def test_a_file_of_another_kind_is_one_line(tmp_path: Path, kind: str) -> None:
         with pytest.raises(InputError, match=r"safetensors: ") as caught:
             read(path)
         assert str(caught.value).isprintable()
+
+
+def test_a_content_that_is_another_and_a_traceback_are_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a reader that looks at no seal, and of one that lets through what it meets."""
+    write, _ = KINDS["cell"]
+    for read, said in (
+        (Path.read_bytes, "another content"),
+        (lambda path: path.read_bytes()[300] * 0, "IndexError"),
+    ):
+        monkeypatch.setattr(damages, "KINDS", {"cell": (write, read)})
+        found = [outcome(seed) for seed in range(60)]
+        assert any(kind == "fault" and said in line for kind, line in found)

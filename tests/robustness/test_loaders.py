@@ -1,84 +1,60 @@
-"""Damaged image files, zips and numpy archives: images, or one line that names the key."""
+"""A quick share of the random sets of ``loaders``, and that its judge can find fault."""
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Callable
+import random
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+import torch
 
-from sde_diffusion.data import load_images
-from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
+from tests.robustness import loaders
+from tests.robustness.loaders import KINDS, judged, judged_line, outcome
 
-CASES = 30  # of each kind
-ENDINGS = ("png", "jpg", "gif", "tif", "webp", "bmp", "ppm")
-
-
-def pictures(ending: str, rng: np.random.Generator) -> bytes:
-    buffer = io.BytesIO()
-    pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()))
-    return buffer.getvalue()
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def zipped(rng: np.random.Generator) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for k in range(3):
-            archive.writestr(f"{k % 2}/{k}.png", pictures("png", rng))
-    return buffer.getvalue()
+@pytest.mark.parametrize("first", [10_000, 10_060, 10_120])
+def test_random_sets(first: int) -> None:
+    """Images, or one line with a key and a remedy."""
+    found = {seed: outcome(seed) for seed in range(first, first + 60)}
+    assert not {seed: said for seed, (kind, said) in found.items() if kind == "fault"}
+    assert {"images", "refused"} == {kind for kind, _ in found.values()}
 
 
-def arrays(rng: np.random.Generator) -> bytes:
-    buffer = io.BytesIO()
-    pixels = rng.integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
-    np.savez_compressed(buffer, arr_0=pixels, arr_1=np.arange(3))
-    return buffer.getvalue()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_is_that_of_its_seed(kind: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        KINDS[kind](tmp_path / name / kind, random.Random(7))
+    written = [
+        {str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob("*")}
+        for name in ("a", "b")
+    ]
+    assert written[0] == written[1]
 
 
-def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bits flipped, the end torn off, bytes put in, or a piece written over."""
-    data, kind = bytearray(content), rng.integers(4)
-    at = int(rng.integers(len(data)))
-    if kind == 0:
-        for place in rng.integers(0, len(data), 1 + int(rng.integers(8))):
-            data[place] ^= 1 << int(rng.integers(8))
-    elif kind == 1:
-        del data[at:]
-    elif kind == 2:
-        data[at:at] = rng.bytes(int(rng.integers(1, 40)))
-    else:
-        data[at : at + 8] = bytes([(0, 255)[int(rng.integers(2))]]) * 8
-    return bytes(data)
+def test_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    labels = torch.tensor([0, 2])
+    assert judged(ImageSet(images, labels, 3, "a"))[0] == "images"
+    for wrong in (
+        ImageSet(images, labels, 2, "a"), ImageSet(images[:0], None, 0, "a"),
+        ImageSet(images.float(), None, 0, "a"), ImageSet(images[0], None, 0, "a"),
+        ImageSet(images, labels[:1], 3, "a"),
+    ):  # fmt: skip
+        assert judged(wrong)[0] == "fault"
+    keys = ("images", "data.")
+    assert judged_line("images=a: torn; give another", keys, "")[0] == "refused"
+    for line in ("torn; give another", "images=a: torn", "images=a: torn\n; give another"):
+        assert judged_line(line, keys, "")[0] == "fault"
 
+    def failing(*_: object) -> None:
+        raise KeyError("a")
 
-MAKERS: dict[str, Callable[[np.random.Generator], bytes]] = {
-    **{ending: lambda rng, ending=ending: pictures(ending, rng) for ending in ENDINGS},  # type: ignore[misc]
-    "zip": zipped,
-    "npz": arrays,
-}
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", MAKERS)
-def test_damaged_files_are_images_or_one_line(kind: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(list(MAKERS).index(kind))
-    lines = []
-    for k in range(CASES):
-        path = tmp_path / str(k) / f"a.{kind}"
-        path.parent.mkdir()
-        path.write_bytes(damaged(MAKERS[kind](rng), rng))
-        source = path.parent if kind in ENDINGS else path
-        try:
-            images = load_images(str(source), "images").images
-        except InputError as error:
-            lines.append(str(error).removeprefix(f"images={source}: "))
-        else:
-            assert images.ndim == 4
-            assert len(images)
-    assert lines
-    assert all(line.isprintable() and not line.startswith("images=") for line in lines)
+    monkeypatch.setattr(loaders, "load_images", failing)
+    monkeypatch.setattr(loaders, "image_folder", failing)
+    kinds = {outcome(seed)[0] for seed in range(8)}
+    assert "fault" in kinds
+    assert "images" not in kinds

@@ -15,9 +15,12 @@ import torch
 
 from sde_diffusion.config import groups, samplers
 from sde_diffusion.solvers.base import Solver
-from tests.peers import test_diffusers, test_k_diffusion
+from tests.peers import test_k_diffusion
 from tests.peers.conftest import SIGMA, TOLERANCE, Trajectory, distance, draws, network, ours
-from tests.peers.test_diffusers import ABOVE_0, THIRD, UNCLIPPED, UNIPC, Peer, diffusers
+
+diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed; see [peers]")
+from tests.peers import test_diffusers  # noqa: E402
+from tests.peers.test_diffusers import ABOVE_0, THIRD, UNCLIPPED, UNIPC, Peer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 STEPS = 12

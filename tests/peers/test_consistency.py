@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import sde_diffusion as sd
-from sde_diffusion.process.noise import Noise, NoiseSource
 from sde_diffusion.system.notice import new_job
 from tests import tiny_pipelines as tiny
+from tests.in_turn import InTurn
 from tests.peers.test_diffusers_folders import unet
 from tests.refusals import refused
 
@@ -33,30 +31,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-class InTurn(Noise, NoiseSource):
-    """The draws of a generator, one after the other, after the start."""
-
-    def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
-        self.generator, self.shape = torch.Generator().manual_seed(1), shape
-        self.first = self.fresh()
-
-    def batch(
-        self,
-        seeds: Sequence[int],
-        shape: Sequence[int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> Noise:
-        return self
-
-    def fresh(self) -> Tensor:
-        return torch.randn(self.shape, generator=self.generator)
-
-    def normal(self, t: float, s: float) -> Tensor:
-        return self.fresh()
-
-    def entropy(self) -> list[int]:
-        raise AssertionError("no library draws here")
+def noise_of(shape: tuple[int, ...] = SHAPE) -> InTurn:
+    """The draws of a generator; the first is the start."""
+    generator = torch.Generator().manual_seed(1)
+    return InTurn(lambda: torch.randn(shape, generator=generator), start=1)
 
 
 @torch.no_grad()
@@ -71,8 +49,8 @@ def gap(folder: Path, case: str, n: int) -> float:
     for t in scheduler.timesteps:
         scaled = scheduler.scale_model_input(x, t)
         x = scheduler.step(network(scaled, t).sample, t, x, generator=generator).prev_sample
-    noise = InTurn()
-    drawn = sd.load(folder).sample(2, n, solver="consistency", noise=noise, x_T=noise.first).x
+    noise = noise_of()
+    drawn = sd.load(folder).sample(2, n, solver="consistency", noise=noise, x_T=noise.before[0]).x
     return float((drawn - x).abs().max() / x.abs().max())
 
 
@@ -95,17 +73,17 @@ def test_a_latent_consistency_pipeline_draws_as_itself(
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     pipe.save_pretrained(tmp_path)
-    noise = InTurn((2, 4, 8, 8))
+    noise = noise_of((2, 4, 8, 8))
     generator = torch.Generator().manual_seed(1)
-    torch.randn(noise.shape, generator=generator)
+    torch.randn(noise.before[0].shape, generator=generator)
     told = {} if guidance is None else {"guidance_scale": guidance}
     theirs = pipe(
-        ["a red cube"] * 2, num_inference_steps=3, latents=noise.first, generator=generator,
+        ["a red cube"] * 2, num_inference_steps=3, latents=noise.before[0], generator=generator,
         height=16, width=16, output_type="latent", **told,
     ).images  # fmt: skip
     model = sd.load(tmp_path)
     drawn = model.sample(
-        2, 3, solver="consistency", noise=noise, x_T=noise.first, prompt="a red cube",
+        2, 3, solver="consistency", noise=noise, x_T=noise.before[0], prompt="a red cube",
         embedded_guidance=guidance,
     )  # fmt: skip
     assert float((drawn.x - theirs).abs().max() / theirs.abs().max()) < 1e-4

@@ -6,7 +6,6 @@ EDM's Heun is in ``test_edm.py``, ADM's DDIM in ``test_adm.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ import sde_diffusion
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.process.grids import Explicit, Karras, TimeGrid, Uniform
-from sde_diffusion.process.noise import Noise, NoiseSource
 from sde_diffusion.process.sde import EDM, SDE, VE, VP, SubVP
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.sampling.start import FromNoise
@@ -28,6 +26,7 @@ from sde_diffusion.solvers.langevin import Langevin
 from sde_diffusion.solvers.reverse_diffusion import ReverseDiffusion
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
+from tests.in_turn import InTurn
 from tests.models.foreign.drawn import Replay
 from tests.models.foreign.files import edm_pickle
 from tests.models.foreign.records import record, start
@@ -37,32 +36,10 @@ SDES: dict[str, SDE] = {"vp": VP(), "subvp": SubVP(), "ve": VE(0.02, 100.0)}
 LEAST = {"vp": 1e-3, "subvp": 1e-3, "ve": 1e-5}  # times at which score_sde ends
 
 
-class Replayed(Noise, NoiseSource):
+def replayed(unused: int = 0) -> InTurn:
     """The draws that the authors' code was given, in their order, after the first ``unused``."""
-
-    def __init__(self, unused: int = 0) -> None:
-        self.draws = Replay(3)
-        for _ in range(unused):
-            self.draws(start().shape)
-
-    def batch(
-        self,
-        seeds: Sequence[int],
-        shape: Sequence[int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> Noise:
-        self.dtype = dtype
-        return self
-
-    def fresh(self) -> Tensor:
-        return self.draws(start().shape).to(self.dtype)
-
-    def normal(self, t: float, s: float) -> Tensor:
-        return self.fresh()
-
-    def entropy(self) -> list[int]:
-        raise AssertionError("no library draws here")
+    draws = Replay(3)
+    return InTurn(lambda: draws(start().shape), unused)
 
 
 def apart(ours: Tensor, theirs: Tensor) -> float:
@@ -88,7 +65,7 @@ def drawn(
     family: str, denoiser: NetworkDenoiser, solver: Solver, grid: TimeGrid, nfe: int | None
 ) -> Tensor:
     """x_0 [2, 3, 8, 8] of the recorded start, on the scale of theirs."""
-    sampler = Sampler.build(SDES[family], denoiser, solver, grid, Replayed())
+    sampler = Sampler.build(SDES[family], denoiser, solver, grid, replayed())
     x = sampler.sample(Request([0, 1], nfe, start=FromNoise(noise_of(family)))).x
     return (x + 1) / 2 if family == "ve" else x
 
@@ -100,7 +77,7 @@ def churn_gap(tmp_path: Path) -> float:
     grid.to_zero = True
     solver = Heun(s_churn=4, s_tmin=0.05, s_tmax=50, s_noise=1.003)
     # Theirs draw at every level; the first two, 80 and 57.6, are not churned.
-    sampler = Sampler.build(EDM(), denoiser, solver, grid, Replayed(unused=2))
+    sampler = Sampler.build(EDM(), denoiser, solver, grid, replayed(2))
     cond = Condition.label([0, 1])
     x = sampler.sample(Request([0, 1], 35, cond, FromNoise(start()))).x
     return apart(x, record("edm_ddpmpp").tensors["churn"])

@@ -19,7 +19,8 @@ from sde_diffusion.denoisers.parameterization import (
 from sde_diffusion.errors import InputError
 
 SIGMA_DATA = 0.7
-NAMES = sorted(PARAMETERIZATIONS)
+# Those of consistency functions are no choice of training.
+NAMES = sorted(name for name, made in PARAMETERIZATIONS.items() if not made.ends)
 
 
 def make(name: str) -> Parameterization:

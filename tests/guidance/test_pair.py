@@ -121,7 +121,9 @@ def test_autoguidance_leads_away_from_a_worse_model() -> None:
     assert asked.cost == 2
     with pytest.raises(InputError, match=r"guidance\.auto\.model: give"):
         Auto().opened(lambda path: Worse())
-    with pytest.raises(InputError, match=r"guidance\.auto\.model: is opened by sample"):
+    with pytest.raises(
+        InputError, match=r"guidance\.auto\.model: not opened; give the guidance to"
+    ):
         Auto(3.0, "early")(Labelled(), X, SIGMA, COND)
 
 

@@ -64,7 +64,7 @@ def test_without_the_package_the_name_is_unknown() -> None:
 
 
 def test_wrong_arguments_are_one_line() -> None:
-    with pytest.raises(InputError, match=r"network=unet: .*breadth") as caught:
+    with pytest.raises(InputError, match=r"network=UNet: .*breadth.*it takes channels") as caught:
         networks.build("unet", {"breadth": 3})
     assert "\n" not in str(caught.value)
 

@@ -124,10 +124,10 @@ def sde_again(y: float, ends: tuple[float, float], seed: int, eta: float) -> flo
     """The adaptive SDE solver for one sample: exponential Euler, its correction, its steps, along
     the path of ``seed`` from clock 1.
 
-    h grows by 0.8 error^(-2/3), between 0.2 and 3, after a refused step at most by 0.8.
+    h grows by 0.8 error^(-2/3), between 0.2 and 3, after a refused step at most by 0.8, to 3.2.
     """
     first, last = ends
-    a, v, step = 1 + eta**2, first, 0.1 * (last - first)
+    a, v, step = 1 + eta**2, first, min(0.1 * (last - first), 3.2)
     d = posterior_mean(y, math.exp(-v))
     path = RevealedPath([seed], (), torch.ones(1, dtype=F64))
     while v < last:
@@ -145,7 +145,7 @@ def sde_again(y: float, ends: tuple[float, float], seed: int, eta: float) -> flo
             path.advance(torch.tensor([True]))
         else:
             growth = min(growth, 0.8)
-        step = h * growth
+        step = min(h * growth, 3.2)
     return y
 
 

@@ -20,7 +20,6 @@ from sde_diffusion.face.rows import Rows
 from sde_diffusion.guidance import guided
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.sampling.likelihood import bits_per_dim
-from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.tasks.likelihood import (
     density_of,
@@ -109,7 +108,7 @@ def likelihood(
         flow = replace(flow, prior=matched(known))
     denoiser.to(where)
     part, found = density_of(flow, pictures, seeds, cond, where), []
-    with tqdm(total=len(pictures), desc="likelihood", unit="image", disable=hidden(bar)) as drawn:
+    with tqdm(total=len(pictures), desc="likelihood", unit="image", disable=not bar) as drawn:
         for rows in (slice(k, k + size) for k in range(0, len(pictures), size)):
             found.append(part(rows))
             drawn.update(len(found[-1]["log_p"]))

@@ -21,6 +21,7 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import image_start
+from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.storage import write_atomically
 
 
@@ -137,7 +138,7 @@ class Editor:
             white: of the grey levels that the picture was stored in.
         """
         sampler, wanted = self.prepared(damaged, request, strength)
-        drawn = sampler.sample(wanted, execution, Watch(progress="edit"))
+        drawn = sampler.sample(wanted, execution, Watch(progress=None if hidden() else "edit"))
         drawn.check()
         n = len(drawn)
         y, aside = damaged.y.expand(n, *damaged.y.shape), damaged.rows(n)

@@ -25,7 +25,6 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver
 from sde_diffusion.solvers.step import Ask
-from sde_diffusion.system.bars import hidden
 
 # What a noise level may lose on its way to a time and back.
 ROUNDING = 1e-6
@@ -62,7 +61,8 @@ class Watch:
     Attributes:
         trajectory: keep the states of all rows. recorded: keep the denoiser's calls of the first
             so many rows.
-        progress: label of a bar. on_batch(rows): hears of each batch that is done.
+        progress: label of a bar, drawn wherever stderr leads.
+        on_batch(rows): hears of each batch that is done.
         on_step(at, x): hears of every state x_t [n, *shape] of a batch, at the marginal ``at``.
     """
 
@@ -171,9 +171,7 @@ class Sampler:
         """The batches one after the other, as they are done."""
         run, watch, n = execution or Execution(), watch or Watch(), len(request.seeds)
         walker, times = self.walk(request)
-        with tqdm(
-            total=n, desc=watch.progress, unit="image", disable=hidden(watch.progress is not None)
-        ) as bar:
+        with tqdm(total=n, desc=watch.progress, unit="image", disable=not watch.progress) as bar:
             for first in range(0, n, run.batch_size):
                 part = request.rows(slice(first, first + run.batch_size))
                 yield walker._batch(part, times, run, watch, watch.recorded - first)

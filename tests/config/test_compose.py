@@ -56,8 +56,8 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
         (["solver=unipcc"], "solver=unipcc: no such choice; did you mean unipc?"),
         (
             ["task=compare", "solver.order=3"],
-            "solver.order: unknown key here; give it to one of solvers: "
-            "'solvers=[{LABEL:{solver:NAME,order:VALUE}}]'",
+            "solver.order: unknown key here; a comparison has a list of them; type "
+            "'solvers=[{mine:{solver:unipc,order:3}}]'",
         ),
         (["task=smaple"], "task=smaple: no such choice; did you mean sample?"),
         (

@@ -235,11 +235,13 @@ def test_prompts_are_a_file_and_a_part_of_what_a_cell_depends_on(
 ) -> None:
     words = ["compare", "checkpoint=shapes", "samples=[4]", "nfe=[2]", "solvers=[ddim]",
              "metric=[]", "animation=false", "hydra.run.dir=out", "prompts=lines.txt"]  # fmt: skip
-    (tmp_path / "lines.txt").write_text("a red circle\n\na large blue square\n")
+    (tmp_path / "lines.txt").write_text("a red circle\na large blue square\n")
     quick_cli(*words)
     (tmp_path / "lines.txt").write_text("a green circle\n")
     quick_cli(*words)
     assert len(list((tmp_path / "out" / "cells").glob("*.safetensors"))) == 2
+    (tmp_path / "lines.txt").write_text("a red circle\n\na large blue square\n")
+    assert "line 2 is empty" in quick_cli(*words, ok=False).stderr
     (tmp_path / "lines.txt").write_text("a green elephant\n")
     assert "does not know elephant" in quick_cli(*words, ok=False).stderr
     assert "prompts=gone" in quick_cli(*words[:-1], "prompts=gone", ok=False).stderr

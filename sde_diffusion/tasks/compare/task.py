@@ -103,4 +103,5 @@ def opened(job: Run[CompareTask]) -> dict[str, OpenedModel]:
         model = open_model(path, precision=job.precision)
         models[f"-ema{width:g}"] = replace(model, name=f"{task.checkpoint}, EMA {width:g}")
         model.denoiser.to(job.device)
+    job.model = next(iter(models.values()))  # a folder of snapshots alone holds none
     return models

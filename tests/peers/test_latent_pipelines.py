@@ -311,11 +311,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "code": (edited(INDEX, unet=["my_code", "Net"]), "my_code"),
     "class": (edited(INDEX, text_encoder=["transformers", "GPT2Model"]), "GPT2Model"),
     "pipeline": (edited(INDEX, _class_name="KandinskyPipeline"), "KandinskyPipeline"),
-    "consistency": (edited(INDEX, _class_name="LatentConsistencyModelPipeline"), "consistency"),
     "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
     "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
     "scheduler": (
-        edited("scheduler/scheduler_config.json", _class_name="LCMScheduler"), "LCMScheduler",
+        edited("scheduler/scheduler_config.json", _class_name="TCDScheduler"), "TCDScheduler",
     ),
     "encoder width": (
         part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",

@@ -166,5 +166,8 @@ def checked_noise(noise: float) -> float:
 def picture(shape: Sequence[int], operator: str) -> tuple[int, int, int]:
     """(C, H, W) of a shape; InputError for vectors."""
     if len(shape) != 3:
-        raise InputError(f"operator={operator}: measures pictures [C, H, W], not {tuple(shape)}")
+        raise InputError(
+            f"operator={operator}: measures pictures [C, H, W], not {tuple(shape)}; give "
+            "operator=matrix"
+        )
     return shape[0], shape[1], shape[2]

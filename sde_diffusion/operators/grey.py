@@ -58,5 +58,7 @@ class Grey(Operator):
 
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
         if picture(shape, "grey")[0] != 3:
-            raise InputError(f"operator=grey: needs pictures of 3 channels, not {shape[0]}")
+            raise InputError(
+                f"operator=grey: needs pictures of 3 channels, not {shape[0]}; give another one"
+            )
         return GreyMap(shape, torch.tensor(LUMA, dtype=torch.float64))

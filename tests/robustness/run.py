@@ -61,8 +61,8 @@ class Worker:
 
     def ask(self, seed: int, seconds: float) -> tuple[str, str]:
         """The outcome; a fault if none comes in time."""
-        self.pipe.send(seed)
         try:
+            self.pipe.send(seed)
             if self.pipe.poll(seconds):
                 kind, said, most = self.pipe.recv()
                 self.most = max(self.most, most)

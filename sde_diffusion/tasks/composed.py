@@ -13,7 +13,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import Guidance
 from sde_diffusion.guidance import guided as guided_by
-from sde_diffusion.models.sources import open_model
+from sde_diffusion.models.sources import denoiser_of
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource
 from sde_diffusion.process.sde import SDE
@@ -28,11 +28,6 @@ def guidance_of(config: Any) -> dict[str, Guidance]:
     nodes = (config.get("guidance") or {}).items()
     listed = {str(name): build(node, f"guidance.{name}", Guidance) for name, node in nodes}
     return {name: guide.opened(denoiser_of) for name, guide in listed.items()}
-
-
-def denoiser_of(checkpoint: str) -> Denoiser:
-    """The denoiser of a model that guidance leads away from."""
-    return open_model(checkpoint).denoiser
 
 
 def guided(config: Any, denoiser: Denoiser) -> Denoiser:

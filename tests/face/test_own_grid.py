@@ -105,7 +105,7 @@ def test_guidance_by_a_worse_model_is_opened_and_known_by_its_content(
 ) -> None:
     worse = brought(None, sigma_min=TABLE.sigma_min, sigma_max=TABLE.sigma_max)
 
-    monkeypatch.setattr("sde_diffusion.face.guides.worse_model", lambda path: worse.denoiser)
+    monkeypatch.setattr("sde_diffusion.face.guides.denoiser_of", lambda path: worse.denoiser)
     asked: dict[str, Any] = {"guidance": "auto", "guidance__auto__model": "toy.safetensors"}
     rule = stable.calibrate(**{**FEW, "nfe": [4], **asked})
     asked_of = rule.calibration.facts["config"]["guidance"]

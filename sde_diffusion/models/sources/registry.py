@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sde_diffusion.config.schema import did_you_mean
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
@@ -97,3 +98,8 @@ def open_model(
             return model
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
+
+
+def denoiser_of(checkpoint: str) -> Denoiser:
+    """The denoiser of the model that ``checkpoint`` names, which guidance leads away from, say."""
+    return open_model(checkpoint).denoiser

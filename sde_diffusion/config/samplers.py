@@ -124,6 +124,16 @@ class Chosen(NamedTuple):
     grid: Any
     grid_fields: Mapping[str, Any]
 
+    @property
+    def resolvable_solver(self) -> Any:
+        """As ``groups.resolve`` takes it."""
+        return {self.solver: self.solver_fields} if self.solver_fields else self.solver
+
+    @property
+    def resolvable_grid(self) -> Any:
+        """As ``groups.resolve`` takes it; None where none was chosen."""
+        return {self.grid: self.grid_fields} if self.grid_fields else self.grid
+
 
 def chosen(solver: Any, grid: Any, sampler: Any) -> Chosen:
     """What was given, or what one word says of both; InputError where both were."""

@@ -78,13 +78,25 @@ def _of_model(model: OpenedModel) -> Facts:
     return Facts(parameterization, low, high, model.grid, denoiser.identity, {}, flow)
 
 
+def not_a_grid(grid: Any) -> None:
+    """InputError for what says what the network is, in the place of a grid."""
+    if isinstance(grid, OpenedModel) or _read(grid) is not None:
+        raise InputError(f"grid={type(grid).__name__}: says what the network is; give it as model=")
+
+
 def _config(model: Any) -> Mapping[str, Any]:
     """The entries of a scheduler's config, of itself or of its pipeline."""
+    if (config := _read(model)) is None:
+        raise InputError(
+            f"model={type(model).__name__}: no pipeline, scheduler or its config; {GIVE}"
+        )
+    return config
+
+
+def _read(model: Any) -> Mapping[str, Any] | None:
     held = getattr(model, "scheduler", model)
     config = getattr(held, "config", held)
     named = {} if config is held else {"_class_name": type(held).__name__}
     if not isinstance(config, Mapping) or "_class_name" not in {**config, **named}:
-        raise InputError(
-            f"model={type(model).__name__}: no pipeline, scheduler or its config; {GIVE}"
-        )
+        return None
     return {**config, **named}

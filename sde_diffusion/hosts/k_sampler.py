@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.config import groups
+from sde_diffusion.config import groups, samplers
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.hosts.noise import HostNoise, drawn_by, seeds_of
@@ -33,7 +33,8 @@ class KSampler:
     denoised, so that n levels above 0 are n evaluations of a solver with one a step.
 
     Args:
-        solver: of fixed steps, by object or name.
+        solver: of fixed steps, by object or name, that of other programs among them: ``"Euler a"``,
+            without a schedule, since the host gives the levels.
         flow: sigma is t in 0 .. 1 and x = (1 - t) x_0 + t n, as for models of flows; k-diffusion's
             own x else.
         seeds: one a row, or the first of consecutive ones, of what a solver draws; None: the
@@ -49,7 +50,13 @@ class KSampler:
         seeds: int | Sequence[int] | None = None,
         noise: NoiseSource | None = None,
     ) -> None:
-        self.solver: Solver = groups.resolve("solver", solver)
+        preset = samplers.chosen(solver, None, None)
+        if preset.grid is not None:
+            raise InputError(
+                f"solver={solver}: chooses levels, and a host gives them; give the method alone, "
+                f"'{samplers.find(solver).method.name}'"
+            )
+        self.solver: Solver = groups.resolve("solver", preset.resolvable_solver)
         if self.solver.adaptive:
             raise InputError(
                 f"solver={type(self.solver).__name__}: chooses its own levels, and a host gives "

@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sde_diffusion.config import groups
+from sde_diffusion.config import groups, samplers
 from sde_diffusion.denoisers.parameterization import Scalars
 from sde_diffusion.errors import BudgetError, InputError
-from sde_diffusion.hosts.facts import Facts, facts_of
+from sde_diffusion.hosts.facts import Facts, facts_of, not_a_grid
 from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by, seeds_of
 from sde_diffusion.hosts.walk import Call, Walk, stepped
-from sde_diffusion.process.grids import Explicit, TimeGrid
+from sde_diffusion.process.grids import Explicit, Karras, TimeGrid
 from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.system.identity import parameters
 
 CLOSE = 1e-4  # what a timestep may lose in a host's dtype, of the whole
 NFE = 20
@@ -47,6 +48,8 @@ class Stepped(tuple[Tensor]):
 class SolverScheduler:
     """``pipe.scheduler = SolverScheduler(UniPC(3), grid, pipe.scheduler)``.
 
+    Or by name: ``SolverScheduler("DPM++ 2M Karras", model=pipe.scheduler)``.
+
     The pipeline keeps its loop, its guidance and its network; ``num_inference_steps`` are
     evaluations of the network a sample, whatever the solver spends a step. Latents have the scale
     of the process that the network was trained on, as those of DDIM or FlowMatchEuler.
@@ -57,7 +60,8 @@ class SolverScheduler:
     torch's global one where it hands on none (Stable Diffusion 3 and Flux do not).
 
     Args:
-        solver: of fixed steps, by object or name; a ``Calibrated`` one brings its own grid.
+        solver: of fixed steps, by object or name; a ``Calibrated`` one brings its own grid. Or
+            solver and grid by the name that other programs have for them, ``"DPM++ 2M Karras"``.
         grid: an object, a name, or a list of noise levels; None: the model's own.
         model: what the network is: the pipeline, its scheduler, a scheduler's config, or a model of
             ``load``. A ``FlowShift`` grid says it without.
@@ -78,9 +82,11 @@ class SolverScheduler:
         noise: NoiseSource | None = None,
         sde: SDE | None = None,
     ) -> None:
-        self.solver: Solver = groups.resolve("solver", solver)
+        not_a_grid(grid)
+        preset = samplers.chosen(solver, grid, None)
+        self.solver: Solver = groups.resolve("solver", preset.resolvable_solver)
         stepped(self.solver)
-        self.grid = self.solver.grid or _grid(grid)
+        self.grid = self.solver.grid or _grid(preset.resolvable_grid)
         self.facts: Facts = facts_of(model, self.grid)
         self.seeds, self.noise, self.sde = seeds, noise or Seeds(), sde or EDM()
         self.config = Config(
@@ -233,11 +239,12 @@ class SolverScheduler:
 
     def _check(self, grid: TimeGrid) -> None:
         low, high = self.facts.sigma_min, self.facts.sigma_max
+        ranged = type(grid) if "sigma_max" in parameters(type(grid)) else Karras
         if grid.sigma_min < low * (1 - CLOSE) or grid.sigma_max > high * (1 + CLOSE):
             raise InputError(
                 f"grid: levels {grid.sigma_min:.4g} .. {grid.sigma_max:.4g} are beyond those that "
                 f"the network was trained on, {low:.4g} .. {high:.4g}; give "
-                f"{type(grid).__name__}(sigma_min={low:.4g}, sigma_max={high:.4g}), or no grid"
+                f"{ranged.__name__}(sigma_min={low:.4g}, sigma_max={high:.4g}), or no grid"
             )
         if self.facts.flow and not grid.from_infinity and not math.isinf(grid.sigma_max):
             raise InputError(

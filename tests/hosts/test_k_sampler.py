@@ -122,11 +122,21 @@ def test_the_hosts_noise_is_taken_where_no_seeds_are_given() -> None:
     assert not torch.allclose(drawn[0], drawn[2], atol=1e-2)
 
 
+def test_a_name_of_other_programs_is_its_solver() -> None:
+    x, sigmas = LEVELS[0] * sd.Seeds().start([1, 2], SHAPE), torch.tensor(LEVELS)
+    named, own = (
+        KSampler(solver, seeds=3)(model, x, sigmas, disable=True)
+        for solver in ("Euler a", sd.Ancestral())
+    )
+    assert torch.equal(named, own)
+
+
 def test_wrong_inputs_are_one_line() -> None:
     x = torch.zeros(2, *SHAPE)
     for run, words in (
         (lambda: KSampler(sd.DoPri()), "solver=DoPri: chooses its own levels"),
         (lambda: KSampler("unipcc"), "unipc"),
+        (lambda: KSampler("DPM++ 2M Karras"), "give the method alone, 'DPM.. 2M'"),
         (lambda: KSampler("unipc", flow=True)(model, x, torch.tensor([14.0, 0.0])), "sigmas=14"),
         (lambda: KSampler("unipc", seeds=[1])(model, x, torch.tensor([2.0, 1, 0])), "seeds: 1 for"),
         (lambda: KSampler("unipc")(model, x, torch.tensor([1.0, 2, 0])), "strictly decreasing"),

@@ -277,8 +277,38 @@ def test_what_the_host_changes_between_steps_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "solver", "grid"),
+    [
+        ("DPM++ 2M Karras", sd.DPMpp2M(), sd.KarrasToZero()),
+        ("euler_ancestral simple", sd.Ancestral(), sd.ByTimestep(spacing="simple")),
+        ("UniPC", sd.UniPC(3, lower_order_final=True), None),
+    ],
+)
+def test_a_name_of_other_programs_is_its_solver_and_its_grid(
+    name: str, solver: Solver, grid: Any
+) -> None:
+    named = walked(SolverScheduler(name, model=CONFIG, seeds=7))
+    assert torch.equal(named, walked(SolverScheduler(solver, grid, CONFIG, seeds=7)))
+
+
+def test_a_method_without_a_schedule_takes_a_grid_beside_it() -> None:
+    named = walked(SolverScheduler("dpmpp_2m", "karras_to_zero", CONFIG))
+    assert torch.equal(named, walked(SolverScheduler("DPM++ 2M Karras", model=CONFIG)))
+
+
+@pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        (
+            lambda: SolverScheduler("DPM++ 2M Karras", "beta", CONFIG),
+            "grid=beta: sampler=.* leave one",
+        ),
+        (lambda: SolverScheduler("DPM++ 2M Karras", CONFIG), "grid=dict: .* give it as model="),
+        (lambda: SolverScheduler("DPM++ 2M Karas", model=CONFIG), "did you mean 'DPM.. 2M Karras'"),
+        (
+            lambda: walked(SolverScheduler("UniPC AYS SVD", model=CONFIG)),
+            r"give Karras\(sigma_min=0.0",
+        ),
         (lambda: SolverScheduler(sd.UniPC(3), sd.Karras()), "model: nothing says what"),
         (lambda: SolverScheduler(sd.UniPC(3), None, "pipe"), "model=str: no pipeline"),
         (lambda: SolverScheduler(sd.DoPri(), None, CONFIG), "solver=DoPri: owns its stepping"),

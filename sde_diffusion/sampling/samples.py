@@ -108,7 +108,7 @@ class Samples:
     def _names(self) -> list[str]:
         labels = self.labels or [None] * len(self)
         rows = enumerate(zip(self.seeds, labels, strict=True))
-        return [file_name(k, seed, label) for k, (seed, label) in rows]
+        return [file_name(k, len(self), seed, label) for k, (seed, label) in rows]
 
     def _pictures(self) -> Tensor:
         """``images``; InputError where they have not the sides and channels of pictures."""
@@ -183,9 +183,10 @@ class Samples:
         )
 
 
-def file_name(k: int, seed: int, label: int | None) -> str:
-    """Of the picture of row ``k``."""
-    return f"{k:05d}-seed{seed}{'' if label is None else f'-class{label}'}.png"
+def file_name(k: int, n: int, seed: int, label: int | None) -> str:
+    """Of the picture of row ``k`` of ``n``: sorted by name they are sorted by row."""
+    row = str(k).zfill(max(5, len(str(n - 1))))
+    return f"{row}-seed{seed}{'' if label is None else f'-class{label}'}.png"
 
 
 def _labels(parts: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import math
-import os
-import re
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,16 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, final
 
-from sde_diffusion.errors import InputError
-from sde_diffusion.system.identity import Component, digest
+from sde_diffusion.system.identity import Component
 from sde_diffusion.system.notice import notice, printable
 from sde_diffusion.system.storage import csv_text, write_atomically
 
 T = TypeVar("T", bound="Tracker")
-MODES = (None, "online", "offline", "disabled")
-# What wandb takes: letters of a tag, of a group and of a project, and none of these in a project.
-MOST_TAG, MOST_NAME, RESERVED = 64, 128, set("/\\#?%:")
-RUN_ID = re.compile(rb"[\w-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -108,52 +100,66 @@ class NoTracker(Tracker):
 
 @final
 class Unfailing(Tracker):
-    """``inner``, whose failures end no job: its files are the record. The first is one line."""
+    """``inner``, whose failures end no job. The first is one line; numbers that are not taken go to
+    ``metrics.csv`` of the job's folder, where all else lies as files."""
 
     def __init__(self, inner: Tracker) -> None:
         self.inner = inner
-        self._folder: Path | None = None
-        self._silent = False
+        self._job: Job | None = None
+        self._spare: CsvTracker | None = None
+        self._open = self._failed = False
 
     def start(self, job: Job) -> None:
-        if self._try(lambda: self.inner.start(job), job.folder):
-            self._folder = job.folder
+        self._job, self._open = job, True
+        self._open = self._try(lambda: self.inner.start(job))
 
     def log(self, metrics: dict[str, float], step: int) -> None:
-        self._try(lambda: self.inner.log(metrics, step), self._folder)
+        if not self._try(lambda: self.inner.log(metrics, step)):
+            self._keep(metrics, step)
 
     def point(self, series: str, axis: str, metrics: dict[str, float], step: int) -> None:
-        self._try(lambda: self.inner.point(series, axis, metrics, step), self._folder)
+        if not self._try(lambda: self.inner.point(series, axis, metrics, step)):
+            self._keep(metrics, step)
 
     def complete(self) -> None:
-        self._try(self.inner.complete, self._folder)
+        if not self._failed:  # what was not logged is logged when the job is run again
+            self._try(self.inner.complete)
 
     def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        self._try(lambda: self.inner.table(name, rows), self._folder)
+        self._try(lambda: self.inner.table(name, rows))
 
     def image(self, name: str, path: Path) -> None:
-        self._try(lambda: self.inner.image(name, path), self._folder)
+        self._try(lambda: self.inner.image(name, path))
 
     def page(self, name: str, path: Path) -> None:
-        self._try(lambda: self.inner.page(name, path), self._folder)
+        self._try(lambda: self.inner.page(name, path))
 
     def finish(self) -> None:
-        self._try(self.inner.finish, self._folder)
+        self._try(self.inner.finish)
 
-    def _try(self, call: Callable[[], None], folder: Path | None) -> bool:
-        if folder is None:  # it did not start
+    def _try(self, call: Callable[[], None]) -> bool:
+        if not self._open or self._job is None:  # it did not start
             return False
         try:
             call()
         except Exception as error:  # whatever a library raises
-            if not self._silent:
+            if not self._failed:
                 notice(
-                    f"tracker: {printable(error, 200)}; the run goes on, and what it finds is in "
-                    f"{folder}"
+                    f"tracker: {printable(error, 200) or type(error).__name__}; the run goes on, "
+                    f"and what it finds is in {self._job.folder}, numbers in its metrics.csv"
                 )
-            self._silent = True
+            self._failed = True
             return False
         return True
+
+    def _keep(self, metrics: dict[str, float], step: int) -> None:
+        if self._job is None:
+            return
+        with contextlib.suppress(Exception):  # of a folder that has gone, say
+            if self._spare is None:
+                self._spare = CsvTracker()
+                self._spare.start(self._job)
+            self._spare.log(metrics, step)
 
 
 class CsvTracker(NoTracker):
@@ -188,145 +194,3 @@ class CsvTracker(NoTracker):
             raise RuntimeError("log() before start()")
         text = csv_text([self._rows[step] for step in sorted(self._rows)])
         write_atomically(self._path, text.encode())
-
-
-class WandbTracker(Tracker):
-    """Weights & Biases. Online if logged in, else offline; never a hang, never a lost run.
-
-    Args:
-        project, entity: where the run goes. tags: added to the task's own.
-        group: groups the jobs of a sweep; null: the sweep's folder, or the task.
-        mode: online, offline, disabled; null: WANDB_MODE, else online if logged in, else offline.
-    """
-
-    def __init__(
-        self,
-        project: str = "sde_diffusion",
-        entity: str | None = None,
-        group: str | None = None,
-        mode: str | None = None,
-        tags: Sequence[str] = (),
-    ) -> None:
-        if mode not in MODES:
-            raise InputError(f"tracker.mode={mode}: choose online, offline, disabled or null")
-        for key, name in (("project", project), ("entity", entity or "")):
-            if len(name) > MOST_NAME or RESERVED & set(name) or not (name or key == "entity"):
-                raise InputError(
-                    f"tracker.{key}={name}: give a name of at most {MOST_NAME} letters without "
-                    f"{' '.join(sorted(RESERVED))}"
-                )
-        self.project, self.entity, self.group = project, entity, group
-        self.mode, self.tags = mode, list(tags)
-        self._run: Any = None
-        self._done: Path | None = None
-        self._job = ""
-        self._least: dict[str, float] = {}  # the smallest number of each name so far
-
-    def start(self, job: Job) -> None:
-        import wandb
-
-        job.folder.mkdir(parents=True, exist_ok=True)
-        self._done, self._job = job.folder / "wandb-done.txt", digest(job.config)
-        if self._done.is_file() and self._done.read_text().strip() == self._job:
-            notice(f"wandb: run {_run_id(job.folder)} has this job whole; nothing is logged twice")
-            self._run = Repeated()
-            return
-        options: dict[str, Any] = {
-            "project": self.project,
-            "entity": self.entity,
-            "name": job.title or job.name,
-            "group": (self.group or job.group)[:MOST_NAME],
-            "job_type": job.name,
-            "tags": list(dict.fromkeys(t[:MOST_TAG] for t in (*job.tags, *self.tags) if t)),
-            "dir": str(job.folder),
-            "config": job.config,
-            "id": _run_id(job.folder),
-            "resume": "allow",
-        }
-        mode: Any = self.mode or os.environ.get("WANDB_MODE")
-        why = "tracker.mode" if self.mode else "WANDB_MODE"
-        if not mode:
-            mode, why = _mode_by_login()
-        if mode == "offline":
-            runs = job.folder / "wandb"
-            notice(f"wandb: offline, by {why}; 'wandb sync {runs}/offline-run-*' sends it later")
-        try:
-            self._run = wandb.init(mode=mode, **options)
-        except Exception as error:
-            if mode != "online":
-                raise  # offline would fail in the same way
-            notice(f"wandb: not reachable ({printable(error, 200)}); logging offline")
-            self._run = wandb.init(mode="offline", **options)
-
-    def log(self, metrics: dict[str, float], step: int) -> None:
-        self._run.log(metrics, step=step)
-
-    def point(self, series: str, axis: str, metrics: dict[str, float], step: int) -> None:
-        """``fd/unipc`` against ``nfe``; the summary has the smallest of each as well, ``fd``."""
-        for name, number in metrics.items():
-            if name != axis:
-                self._run.define_metric(f"{name}/{series}", step_metric=axis, summary="last")
-                self._run.log({axis: metrics[axis], f"{name}/{series}": number})
-                least = self._least[name] = min(self._least.get(name, math.inf), number)
-                self._run.summary[name] = least
-
-    def complete(self) -> None:
-        if self._done is not None:
-            write_atomically(self._done, self._job.encode())
-
-    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        import wandb
-
-        columns = list(rows[0]) if rows else []
-        data = [[row[column] for column in columns] for row in rows]
-        self._run.log({name: wandb.Table(columns=columns, data=data)})
-
-    def image(self, name: str, path: Path) -> None:
-        import wandb
-
-        self._run.log({name: wandb.Image(str(path))})
-
-    def page(self, name: str, path: Path) -> None:
-        import wandb
-
-        self._run.log({name: wandb.Html(str(path))})
-
-    def finish(self) -> None:
-        if self._run is not None:
-            run, self._run = self._run, None
-            run.finish()
-
-
-def _run_id(folder: Path) -> str:
-    """The id stored in the job's folder, so that a resumed job goes on in its run; another one
-    where that is damaged."""
-    path = folder / "wandb-id.txt"
-    if not path.is_file() or not RUN_ID.fullmatch(path.read_bytes().strip()):
-        write_atomically(path, uuid.uuid4().hex[:8].encode())
-    return path.read_text().strip()
-
-
-class Repeated:
-    """A run that has logged this job before: it takes everything and keeps nothing."""
-
-    def __init__(self) -> None:
-        self.summary: dict[str, Any] = {}
-
-    def log(self, *args: Any, **options: Any) -> None:
-        """Nothing."""
-
-    def define_metric(self, *args: Any, **options: Any) -> None:
-        """Nothing."""
-
-    def finish(self) -> None:
-        """Nothing."""
-
-
-def _mode_by_login() -> tuple[str, str]:
-    """The mode, and what it is chosen by."""
-    import wandb
-
-    try:
-        return ("online", "login") if wandb.login(prompt=False) else ("offline", "no login")
-    except Exception as error:  # with a key and no network it raises
-        return "offline", f"a login that failed ({printable(error, 120)})"

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.images.sheet import cloud, image_grid, png_bytes
-from sde_diffusion.process.noise import VERSION
+from sde_diffusion.process.noise import VERSION, seed_array
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film, draw, encode
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
@@ -168,7 +168,7 @@ class DrawnSamples:
             states = torch.cat([self._read(path)["trajectory"] for path in self.paths], dim=1)
             arrays["trajectory"] = Pieces.of(states.numpy())
             arrays["times"] = Pieces.of(self.first["times"].numpy())
-        arrays["seeds"] = Pieces.of(np.array(self.seeds))
+        arrays["seeds"] = Pieces.of(seed_array(self.seeds))
         return {**arrays, NOISE: Pieces.of(np.array(VERSION))}
 
     def write_zip(self, file: IO[bytes]) -> None:
@@ -179,7 +179,8 @@ class DrawnSamples:
                 labels = facts["labels"] or [None] * len(part)
                 for image, label in zip(part, labels, strict=True):
                     picture = png_bytes(image_grid(image[None], scale=1))
-                    archive.writestr(zipfile.ZipInfo(file_name(k, self.seeds[k], label)), picture)
+                    name = file_name(k, len(self), self.seeds[k], label)
+                    archive.writestr(zipfile.ZipInfo(name), picture)
                     k += 1
 
     def sheet(self) -> bytes:

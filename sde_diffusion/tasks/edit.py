@@ -19,7 +19,7 @@ from sde_diffusion.images.photo import WHITE_8
 from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.images.sheet import image_rows, png_bytes
 from sde_diffusion.operators import Operator
-from sde_diffusion.process.noise import VERSION
+from sde_diffusion.process.noise import VERSION, seed_array
 from sde_diffusion.sampling.damaged import Damaged
 from sde_diffusion.sampling.edit import Edited, Editor
 from sde_diffusion.sampling.sampler import Request
@@ -145,7 +145,7 @@ def arrays(one: Edited) -> dict[str, np.ndarray]:
         "mean": one.mean.permute(1, 2, 0).float().numpy(),
         "std": one.std.permute(1, 2, 0).float().numpy(),
         "measurement": one.damaged.y.numpy(),
-        "seeds": np.array(one.samples.seeds),
+        "seeds": seed_array(one.samples.seeds),
         NOISE: np.array(VERSION),
         **kept,
     }

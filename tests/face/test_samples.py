@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sde_diffusion import Samples, evaluate, wrap
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.sampling.samples import file_name
 from tests.refusals import refused
 
 TOY = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(1, 8, 8))
@@ -111,3 +112,11 @@ def test_what_is_no_picture_says_so(shape: tuple[int, ...], tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"no pictures of 1 or 3 channels; take x"):
         drawn.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("n", [1, 16, 100_000, 100_001, 10_000_000])
+def test_pictures_sorted_by_name_are_sorted_by_row(n: int) -> None:
+    rows = sorted({0, n // 2, n - 1, *(k for k in (9, 99_999, 100_000) if k < n)})
+    names = [file_name(k, n, 3, None) for k in rows]
+    assert sorted(names) == names
+    assert names[0].partition("-")[0] == "0" * max(5, len(str(n - 1)))

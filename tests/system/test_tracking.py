@@ -6,6 +6,9 @@ import csv
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from sde_diffusion.cli import with_task
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.errors import InputError
-from sde_diffusion.system import tracking
-from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, Unfailing, WandbTracker
+from sde_diffusion.system import wandb_tracker
+from sde_diffusion.system.tracking import CsvTracker, Job, NoTracker, Unfailing
+from sde_diffusion.system.wandb_tracker import WandbTracker
 from tests.conftest import Run
 
 
@@ -99,6 +103,115 @@ def test_a_resumed_job_goes_on_in_its_run(tmp_path: Path) -> None:
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert runs
     assert all(f"-{identity}" in run.name for run in runs)  # "-1" follows within one second
+
+
+class Service:
+    """A run that takes ``takes`` calls, then raises, or answers no more."""
+
+    def __init__(self, takes: int = 0, ends: Callable[[], object] = lambda: None) -> None:
+        self.takes, self.ends, self.taken = takes, ends, list[object]()
+        self.summary: dict[str, float] = {}
+
+    def log(self, numbers: object, step: int | None = None) -> None:
+        if len(self.taken) >= self.takes:
+            self.ends()
+        self.taken.append(numbers)
+
+    def define_metric(self, *args: object, **options: object) -> None:
+        return None
+
+    def finish(self) -> None:
+        self.log({})
+
+
+def silence() -> None:
+    threading.Event().wait(30)
+
+
+def gone() -> None:
+    raise ConnectionResetError("Connection lost")
+
+
+def quota() -> None:
+    raise RuntimeError("403: storage quota exceeded")
+
+
+def unprintable() -> None:
+    raise OSError
+
+
+def leaving() -> None:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("ends", [silence, gone, quota, unprintable, leaving])
+@pytest.mark.parametrize("takes", [0, 2, 6])
+def test_a_service_that_goes_in_the_midst_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ends: Callable[[], object], takes: int,
+) -> None:  # fmt: skip
+    """One line says where the numbers lie; they lie there; the same job logs them once more."""
+    import wandb
+
+    monkeypatch.setattr(wandb, "init", lambda **options: Service(takes, ends))
+    monkeypatch.setattr(wandb_tracker, "TAKE", 0.2)
+    began = time.monotonic()
+    with Unfailing(WandbTracker(mode="offline")) as tracker:
+        tracker.start(job(tmp_path))
+        for step in range(5):
+            tracker.log({"loss": float(step)}, step)
+        tracker.point("ddim", "nfe", {"nfe": 4.0, "fd": 1.0}, 5)
+    tracker.complete()
+    tracker.log({"loss": 9.0}, 9)  # after the end
+    assert time.monotonic() - began < 5
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracker: ")]
+    (line,) = lines
+    assert f"what it finds is in {tmp_path}, numbers in its metrics.csv" in line
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    assert sorted(rows) == [step for step in (*range(takes, 6), 9) if step != 6]
+    assert not (tmp_path / "wandb-done.txt").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the process in /proc")
+def test_a_service_process_that_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on, no traceback comes at Python's exit, and the next job has a service."""
+    script = f"""
+import os, signal
+from pathlib import Path
+from sde_diffusion.system.tracking import Job, Unfailing
+from sde_diffusion.system.wandb_tracker import WandbTracker
+
+def logged(folder, kill):
+    with Unfailing(WandbTracker(mode="offline")) as tracker:
+        tracker.start(Job({{}}, folder, "train", "g"))
+        for step in range(40):
+            tracker.log({{"loss": 1.0 * step}}, step)
+            if kill and step == 3:
+                me = f"/proc/self/task/{{os.getpid()}}/children"
+                for child in Path(me).read_text().split():
+                    if b"wandb-core" in Path(f"/proc/{{child}}/cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
+                        os.waitpid(int(child), 0)
+    tracker.complete()
+
+for name, kill in (("killed", True), ("next", False)):
+    folder = Path({str(tmp_path)!r}, name)
+    folder.mkdir()
+    logged(folder, kill)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("tracker: ") == 1
+    assert "step,loss" in (tmp_path / "killed" / "metrics.csv").read_text()
+    assert not (tmp_path / "killed" / "wandb-done.txt").exists()
+    assert not (tmp_path / "next" / "metrics.csv").exists()
+    assert (tmp_path / "next" / "wandb-done.txt").exists()
 
 
 class Away:
@@ -238,9 +351,9 @@ def test_the_sweep_file_makes_commands_that_compose() -> None:
 def test_a_damaged_id_is_another_one(tmp_path: Path, left: bytes) -> None:
     """The twin gave it to wandb, which refused, and nothing was logged."""
     (tmp_path / "wandb-id.txt").write_bytes(left)
-    given = tracking._run_id(tmp_path)
+    given = wandb_tracker._run_id(tmp_path)
     assert given.isalnum()
-    assert tracking._run_id(tmp_path) == given
+    assert wandb_tracker._run_id(tmp_path) == given
 
 
 def test_the_words_that_an_agent_makes_of_the_sweep_file_are_a_command() -> None:

@@ -3,7 +3,7 @@
 from sde_diffusion.process.noise.brownian import Brownian, PathNoise
 from sde_diffusion.process.noise.draws import Draws
 from sde_diffusion.process.noise.revealed import RevealedPath
-from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds
+from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds, seed_array
 from sde_diffusion.process.noise.source import Noise, NoiseSource, Seeds, StepNoise
 from sde_diffusion.process.noise.streams import VERSION, Stream
 from sde_diffusion.process.noise.training import BatchDraws, derived_seed, permutation
@@ -24,4 +24,5 @@ __all__ = [
     "checked_seeds",
     "derived_seed",
     "permutation",
+    "seed_array",
 ]

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from sde_diffusion.errors import InputError
 
 REMEDY = "give whole numbers from 0 to 2^64 - 1, such as range(16)"
@@ -39,6 +41,12 @@ def checked_seed(value: Any, key: str = "seeds") -> int:
         number = "whole numbers" if key == "seeds" else "a whole number"
         raise InputError(f"{key}: {_shown(value)} is no seed; give {number} from 0 to 2^64 - 1")
     return whole
+
+
+def seed_array(seeds: Sequence[int]) -> np.ndarray:
+    """Seeds as whole numbers [n]: int64, or uint64 where one needs it. Left to choose, numpy takes
+    float64 for small and large ones together, in which neighbours are one number."""
+    return np.array(seeds, np.int64 if max(seeds, default=0) < 2**63 else np.uint64)
 
 
 def _plain(value: Any) -> Any:

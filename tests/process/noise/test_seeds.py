@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.process.noise import Brownian, NoiseSource, Seeds, checked_seed, checked_seeds
+from sde_diffusion.process.noise import (
+    Brownian,
+    NoiseSource,
+    Seeds,
+    checked_seed,
+    checked_seeds,
+    seed_array,
+)
 from tests.refusals import refused
 
 LAST = 2**64 - 1
@@ -66,3 +73,15 @@ def test_all_64_bits_count() -> None:
     seeds = [0, 1, 2**31, 2**32, 2**32 + 1, 2**63, 2**63 + 1, LAST, LAST - 1, LAST - 2**32]
     start = Seeds().start(seeds, (64,), torch.float64)
     assert len(start.unique()) == len(seeds) * 64
+
+
+@pytest.mark.parametrize(
+    "seeds", [[1, 2**63, 2**63 + 1], [0, 2**64 - 1, 2**64 - 2], [2**63 - 1, 2**63], [3, 5], []]
+)
+def test_seeds_kept_in_an_array_are_all_different(seeds: list[int]) -> None:
+    """Small and large ones together, which the twin took for float64: 2^63 and 2^63 + 1 are one."""
+    kept = seed_array(seeds)
+    assert kept.dtype.kind in "iu"
+    assert kept.tolist() == seeds
+    twin = np.array([1, 2**63, 2**63 + 1])
+    assert len(set(twin.tolist())) == 2

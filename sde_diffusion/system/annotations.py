@@ -51,8 +51,13 @@ def shown(value: Any, most: int = 80) -> str:
 def fits(value: Any, annotation: Any) -> bool:
     """Whether a value is of a type that an annotation asks for; of types that are no plain values
     and no classes anything fits."""
-    plain = value.tolist() if isinstance(value, Listable) else value
-    return any(_is(plain, kind) or _is(value, kind) for kind in alternatives(annotation))
+    return _fits(value, alternatives(annotation))
+
+
+def _fits(value: Any, kinds: tuple[Any, ...]) -> bool:
+    if any(_is(value, kind) for kind in kinds):
+        return True
+    return isinstance(value, Listable) and any(_is(value.tolist(), kind) for kind in kinds)
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -67,8 +72,8 @@ def _is(value: Any, kind: Any) -> bool:
     if kind is str:
         return isinstance(value, str | os.PathLike)
     if origin in LISTS:
-        entry = (*typing.get_args(kind), Any)[0]
-        return isinstance(value, list | tuple) and all(fits(each, entry) for each in value)
+        entry = alternatives((*typing.get_args(kind), Any)[0])
+        return isinstance(value, list | tuple) and all(_fits(each, entry) for each in value)
     if not inspect.isclass(origin) or isinstance(value, origin):
         return True
     # Another component of the group: its constructor says why it will not do.

@@ -94,10 +94,45 @@ def test_a_page_is_typed_in_order(tmp_path: Path) -> None:
     )
     typed_module().page(page, store=True)
     assert page.read_text().endswith("```\n\n```text\n2 3\n```\n\nWords.\n")
-    assert (
-        typed_module().smaller("sde-diffusion train\n", "steps=3")
-        == "sde-diffusion train steps=3\n"
-    )
     page.write_text("```bash\nexit 3\n```\n")
     with pytest.raises(SystemExit, match="exit status 3"):
         typed_module().page(page, store=False)
+
+
+def test_the_words_of_a_small_variant_go_to_the_commands_that_they_are_for() -> None:
+    block = "cat x\nsde-diffusion train  # y\n.venv/bin/sde-diffusion sample n=4 > z\nx && pytest\n"
+    smaller = typed_module().smaller
+    assert smaller(block, "a=1 b=2") == (
+        "cat x\nsde-diffusion train a=1 b=2  # y\n"
+        ".venv/bin/sde-diffusion sample n=4 a=1 b=2 > z\nx && pytest a=1 b=2\n"
+    )
+    assert smaller(block, "train a=1") == block.replace("train", "train a=1")
+
+
+def test_what_a_block_supposes_is_made_before_and_newest_folders_are_named(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- before:\nmkdir -p outputs/train-1 outputs/train-2\n"
+        "touch -d 2020-01-01 outputs/train-1\n-->\n<!-- small: n=1 -->\n"
+        "```bash\necho outputs/train-... outputs/train-... outputs/ema-...\n```\n\n"
+        "```text\n```\n"
+    )
+    typed_module().page(page, store=True)
+    printed = page.read_text().rpartition("```text\n")[2]
+    assert printed == "outputs/train-2 outputs/train-1 outputs/ema-...\n```\n"
+
+
+def test_the_log_keeps_a_line_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed, index = typed_module(), tmp_path / "index.md"
+    index.write_text("<!-- log of all pages -->\n```text\na.md: old\nb.md: old\n```\n")
+    monkeypatch.setattr(typed, "INDEX", index)
+    typed.logged({"b.md": "exit status 0"})
+    assert "\na.md: old\nb.md: exit status 0\n```\n" in index.read_text()
+
+
+def test_every_block_is_typed_or_says_why_not() -> None:
+    pages = typed_module().every()
+    assert {"README.md", "CONTRIBUTING.md"} < {path.name for path in pages}
+    left_out = [path for path in PAGES if path not in pages and path.parent != ROOT / "benchmarks"]
+    fenced = [path for path in left_out if re.search(r"^```(bash|python)", path.read_text(), re.M)]
+    assert {path.name for path in fenced} <= {"index.md", "trust.md", "scale.md", "hosts.md"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from typing import Any
 
 import page
 import render
+
+sys.path.insert(0, str(page.HERE.parent))
+from sde_diffusion.system.provenance import revision
+from tests.robustness.run import counted
 
 ROOT = page.HERE.parent
 OUTPUTS = ROOT / "outputs" / "benchmark-robustness"
@@ -21,14 +24,12 @@ KINDS = {
 }
 
 
-def counted(kind: str, words: list[str]) -> dict[str, Any]:
-    """What ``python -m tests.robustness`` found, kept in ``outputs``."""
-    out = OUTPUTS / f"{kind}.json"
-    if not out.exists():
-        command = [sys.executable, "-m", "tests.robustness", kind, "--out", str(out), *words]
-        subprocess.run(command, cwd=ROOT, check=True)
-    found: dict[str, Any] = json.loads(out.read_text())
-    return found
+def found_of(kind: str, words: list[str]) -> dict[str, Any]:
+    """What ``python -m tests.robustness`` finds at this revision; a stopped run goes on."""
+    out = OUTPUTS / revision() / f"{kind}.jsonl"
+    command = [sys.executable, "-m", "tests.robustness", kind, "--out", str(out), *words]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return counted(out)
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     rows, faults, values = [], [], dict[str, Any]()
     for kind, words in KINDS.items():
         number = getattr(asked, kind)
-        found = counted(kind, ["--number", str(number), "--within", str(asked.within)])
+        found = found_of(kind, ["--number", str(number), "--within", str(asked.within)])
         good = found.get("images", 0) + found.get("right", 0)
         rows.append(
             [words, str(found["cases"]), str(good), str(found.get("refused", 0)),

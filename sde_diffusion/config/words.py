@@ -35,6 +35,8 @@ ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath") 
 CONFIG_DIR = ("--config-dir", "-cd")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 CHOICE = re.compile(r"\{\s*([\w-]+)\s*:\s*\{(.*)\}\s*\}")
+NUMBER = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)|true|false", re.I)
+CHOSEN = re.compile(r"[\w./@+-]+")  # the name of a file of a group
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")  # that need not be there yet
 NULL = ("null", "none", "~", "")
 SAMPLER, SAMPLED = "sampler", ("sample", "edit")  # a key, and tasks of one solver
@@ -147,10 +149,8 @@ def _readable(word: str, several: bool) -> str:
     if key in (*BASES, *RECIPES) and value.lower() in nothing:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
-    if key in BASES and (one := CHOICE.fullmatch(value)) is not None:
-        name, _, number = one[2].partition(":")
-        field = f" {key}.{name.strip()}={number.strip()}" if number else ""
-        raise InputError(f"{shown(word)}: type {key}={one[1]}{field}, each field a word")
+    if key in BASES:
+        _check_choice(key, value)
     for read in (word, f"{key}={value}"):
         if (parsed := _parsed(read)) is not None:
             if several or not parsed.is_sweep_override():
@@ -168,6 +168,21 @@ def _readable(word: str, several: bool) -> str:
     if _parsed(f"{key}={quoted}") is None:
         raise InputError(f"{shown(word)}: not read; give a value without quotation marks and ${{")
     return f"{key}={quoted}"
+
+
+def _check_choice(group: str, value: str) -> None:
+    """InputError for a choice that no file can be called, at which the composer stumbles."""
+    typed = shown(f"{group}={value}")
+    if (one := CHOICE.fullmatch(value)) is not None:
+        name, _, number = one[2].partition(":")
+        field = f" {group}.{name.strip()}={number.strip()}" if number else ""
+        raise InputError(f"{typed}: type {group}={one[1]}{field}, each field a word")
+    if "(" in value:  # of a sweep
+        return
+    listed = [each.strip() for each in value.removeprefix("[").removesuffix("]").split(",")]
+    named = all(CHOSEN.fullmatch(each.strip("'\"")) for each in listed) or value == "[]"
+    if not named or any(map(NUMBER.fullmatch, listed)):
+        raise InputError(f"{typed}: no such choice; choose one of {', '.join(names(group))}")
 
 
 def _one_of_several(key: str, value: str) -> str:

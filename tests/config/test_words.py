@@ -47,6 +47,28 @@ def test_what_was_read_before_is_read_the_same(word: str, value: Any) -> None:
     assert (str(found) if isinstance(value, str) else found) == value or found.text == value
 
 
+WRONG = [
+    "[[heun]]", "${x}", "a b", "{a:1}", "1e11", "7", "-1", "nan", "true", "[heun,${x}]", "'1 2'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", WRONG)
+@pytest.mark.parametrize("group", ["solver", "operator", "guidance", "tracker"])
+def test_a_choice_that_can_be_no_name_lists_the_names(group: str, value: str) -> None:
+    """At which the composer ended in errors of its own, which named no key."""
+    with pytest.raises(InputError) as caught:
+        readable([f"{group}={value}"])
+    assert str(caught.value).startswith(f"{group}={value}: no such choice; choose one of ")
+    assert str(caught.value).endswith(names(group)[-1])
+
+
+@pytest.mark.parametrize(
+    "value", ["heun", "'heun'", '"heun"', "[]", "[cfg,clip]", '["cfg"]', "a/b-c.d"]
+)
+def test_names_are_chosen_as_before(value: str) -> None:
+    assert readable([f"guidance={value}"]) == [f"guidance={value}"]
+
+
 def test_a_sweep_quotes_value_by_value() -> None:
     assert readable(["images=in/größe,in/x"], several=True) == ['images="in/größe",in/x']
     assert readable(["images=in/größe,in/x"]) == ['images="in/größe,in/x"']

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import signal
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL import Image
 from sde_diffusion.config import groups
 from sde_diffusion.system.identity import TARGET
 from tests.robustness.configs import KEY
-from tests.robustness.jobs import TRACEBACK, Ended, Job
+from tests.robustness.jobs import CPU, TRACEBACK, Ended, Job
 from tests.tiny_model import write_tiny
 
 HOSTILE = (
@@ -31,7 +32,7 @@ SENTENCES = (
     "a red circle", "", "[", "a, b", "null", 'a "red" circle', "$x", "größe",
     "a red circle left of a blue square",
 )  # fmt: skip
-SECONDS = 55.0
+SECONDS = 540.0  # of the clock; of a processor jobs.CPU
 REMEDY = re.compile(
     r"give|choose|set |loosen|check|leave|lower|change|move|make|type|must|takes|calibrate|quote"
     r"|lists|put|use|bring|did you mean|install"
@@ -151,6 +152,8 @@ def judged(ended: Ended, out: Path) -> tuple[str, str]:
         if good and out.exists():
             return "fault", f"left behind {sorted(path.name for path in out.iterdir())}: {last}"
         return ("refused", last) if good else ("fault", f"refused badly: {last}")
+    if ended.status == -signal.SIGXCPU:
+        return "fault", f"no end in {CPU} s of a processor"
     if ended.status != 0:
         return "fault", f"status {ended.status}: {last}"
     for path in out.glob("*.npz"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import resource
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ PRELOADED = (
     "sde_diffusion.tasks.interpolate", "sde_diffusion.tasks.likelihood",
     "sde_diffusion.tasks.reference", "sde_diffusion.tasks.sample", "sde_diffusion.tasks.train",
 )  # fmt: skip
+CPU = 60  # most seconds of a processor that a command may take
 TRACEBACK = 70  # exit status of a command whose error reached the top
 
 
@@ -62,8 +64,11 @@ class Job:
         """A signal; nothing if the command has ended."""
         os.kill(self.process, number)
 
-    def wait(self, seconds: float = 120.0) -> Ended:
-        """The end of the command; TimeoutError, and its end, if it takes longer."""
+    def wait(self, seconds: float = 600.0) -> Ended:
+        """The end of the command; TimeoutError, and its end, if it takes longer.
+
+        On a machine that others use that is long: what a command itself may take is ``CPU``.
+        """
         while True:
             gone, status = os.waitpid(self.process, os.WNOHANG)
             if gone:
@@ -94,6 +99,7 @@ def _child(
         os.environ.pop("HYDRA_FULL_ERROR", None)
         # Seconds that depend on the work alone: each look at the clock is one second later.
         time.perf_counter = itertools.count(1.0).__next__
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU + 5))
         sys.argv = ["sde-diffusion", *words]
         if before is not None:
             before()

@@ -1,8 +1,8 @@
 """``python -m tests.robustness KIND --number 2000``: random cases in worker processes.
 
-KIND is ``configs``, ``loaders``, ``damage`` or ``commands``. A worker that does not answer within
-``--seconds`` is ended and counts as a fault. The counts, the most memory that a worker took, and
-every fault with its seed, go into a JSON file.
+KIND is ``configs``, ``loaders``, ``damage`` or ``commands``. A worker that takes more than a minute
+of a processor for a case, or ten of the clock, is ended, and counts as a fault. Each case is a line
+of a file as soon as it is known, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from tests.robustness import commands, configs, damage, loaders
+from tests.robustness.jobs import CPU
 
 KINDS: dict[str, Callable[[int], tuple[str, str]]] = {
     "configs": lambda seed: configs.outcome(configs.drawn(seed)),
@@ -32,6 +33,7 @@ KINDS: dict[str, Callable[[int], tuple[str, str]]] = {
     "commands": commands.outcome,
 }
 DIED = "the process died"
+CLOCK = 600.0  # most seconds of the clock for a case, on a machine that others may use
 
 
 def work(pipe: Connection, kind: str) -> None:
@@ -39,6 +41,8 @@ def work(pipe: Connection, kind: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     while (seed := pipe.recv()) is not None:
+        spent = int(time.process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (spent + CPU, resource.RLIM_INFINITY))
         with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
             found = KINDS[kind](seed)
         whose = resource.RUSAGE_CHILDREN if kind == "commands" else resource.RUSAGE_SELF
@@ -79,41 +83,59 @@ class Worker:
         self.process.join()
 
 
-def ran(kind: str, first: int, number: int, seconds: float, within: float) -> dict[str, Any]:
-    """The counts of so many cases from seed ``first`` on, or of those that fit ``within``."""
-    began, longest, worker = time.perf_counter(), 0.0, Worker(kind)
-    counts: Counter[str] = Counter()
-    faults = []
-    for seed in range(first, first + number):
-        start = time.perf_counter()
-        if start - began > within:
-            break
-        found, said = worker.ask(seed, seconds)
-        longest = max(longest, time.perf_counter() - start)
-        counts[found] += 1
+def lines(path: Path) -> dict[int, dict[str, Any]]:
+    """The cases of a file by their seeds; a line that was not written to its end is none."""
+    whole = path.read_text().split("\n")[:-1] if path.is_file() else []
+    return {case["seed"]: case for case in map(json.loads, whole)}
+
+
+def resumed(path: Path) -> dict[int, dict[str, Any]]:
+    """The same; what was not written to its end is taken out of the file."""
+    known = lines(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(case) + "\n" for case in known.values()))
+    return known
+
+
+def run(kind: str, seeds: range, out: Path, within: float) -> None:
+    """Those of the cases that ``out`` has not yet, and that fit ``within`` seconds."""
+    known, began, worker = resumed(out), time.monotonic(), Worker(kind)
+    for seed in seeds:
+        start = time.monotonic()
+        if seed in known or start - began > within:
+            continue
+        found, said = worker.ask(seed, CLOCK)
+        case = {"seed": seed, "found": found, "seconds": round(time.monotonic() - start, 1)}
+        case |= {"most_mib": round(worker.most)}
         if found == "fault":
-            faults.append({"seed": seed, "said": said[:600]})
+            case["said"] = said[:600]
             print(f"{kind}, seed {seed}: {said[:600]}", flush=True)
+        with open(out, "a") as file:
+            file.write(json.dumps(case) + "\n")
     worker.end()
+
+
+def counted(out: Path) -> dict[str, Any]:
+    """What the cases of a file came to."""
+    cases = list(lines(out).values())
+    counts = Counter(case["found"] for case in cases)
     return {
-        "cases": counts.total(), "first": first, **{"fault": 0, **counts},
-        "seconds": round(time.perf_counter() - began), "longest_seconds": round(longest, 1),
-        "most_mib": round(worker.most), "faults": faults,
+        "cases": counts.total(), **{"fault": 0, **counts},
+        "longest_seconds": max((case["seconds"] for case in cases), default=0.0),
+        "most_mib": max((case["most_mib"] for case in cases), default=0),
+        "faults": [case for case in cases if case["found"] == "fault"],
     }  # fmt: skip
 
 
 def main(words: list[str]) -> None:
-    """Run the cases and write the counts."""
+    """Run the cases that are not known yet, and print the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seconds", type=float, default=60.0, help="most that a case may take")
     parser.add_argument("--within", type=float, default=1e9, help="stop after these seconds")
-    parser.add_argument("--out", type=Path, help="outputs/robustness/KIND.json by default")
+    parser.add_argument("--out", type=Path, help="outputs/robustness/KIND.jsonl by default")
     asked = parser.parse_args(words)
-    content = ran(asked.kind, asked.first, asked.number, asked.seconds, asked.within)
-    out = asked.out or Path("outputs/robustness") / f"{asked.kind}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n")
-    print({k: v for k, v in content.items() if k != "faults"})
+    out = asked.out or Path("outputs/robustness") / f"{asked.kind}.jsonl"
+    run(asked.kind, range(asked.first, asked.first + asked.number), out, asked.within)
+    print({k: v for k, v in counted(out).items() if k != "faults"})

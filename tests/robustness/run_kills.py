@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tests.robustness.kills import SIGNALS, TASKS, WAYS, Bench, disturbed
+from tests.robustness.run import lines, resumed
 
 # Of ten cases six are signals.
 ORDER = (*SIGNALS, "full", *SIGNALS, *(way for way in WAYS if way not in (*SIGNALS, "full")))
@@ -36,8 +37,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/robustness/kills.jsonl"))
     asked = parser.parse_args(words)
     torch.set_num_threads(1)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    known = known_cases(asked.out)
+    known = resumed(asked.out)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder) / "bench")
@@ -52,13 +52,7 @@ def main(words: list[str]) -> None:
             with open(asked.out, "a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{seed} {task} {way}: {fault or 'right'}", flush=True)
-    print(counted(known_cases(asked.out).values()))
-
-
-def known_cases(path: Path) -> dict[int, dict[str, Any]]:
-    """The cases of a file by their seeds; a line that was not written to its end is none."""
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return {case["seed"]: case for case in map(json.loads, lines)}
+    print(counted(lines(asked.out).values()))
 
 
 def counted(found: Any) -> dict[str, dict[str, int]]:

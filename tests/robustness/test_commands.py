@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_every_task_solver_operator_and_method_comes_up() -> None:
         (2, "sde-diffusion: wrong", False, "fault: refused badly"),
         (1, "sde-diffusion: n=0: give 1", False, "fault: status 1"),
         (TRACEBACK, "Traceback", False, "fault: traceback"),
+        (-signal.SIGXCPU, "a bar", False, "fault: no end in 60 s of a processor"),
     ],
 )
 def test_the_judge(status: int, line: str, left: bool, found: str, tmp_path: Path) -> None:

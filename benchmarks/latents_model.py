@@ -22,8 +22,10 @@ from tqdm import tqdm
 
 from sde_diffusion import MNIST
 from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.data.latents import encoded
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
+from sde_diffusion.models.sources.latents.autoencoder import open_autoencoder
 from sde_diffusion.models.sources.latents.texts import LastLayer, TextReader
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.registry import Network, register
@@ -119,17 +121,12 @@ def autoencoder(images: Tensor, folder: Path) -> Any:
             schedule.step()
             bar.set_postfix({"loss": f"{float(loss.detach()):.4f}"}, refresh=False)
     vae.eval().requires_grad_(False)
-    scale = 1 / float(encoded(vae, images[:2000]).std())
+    with torch.no_grad():
+        parts = [vae.encode(to_float(part)) for part in images[:2000].split(500)]
+    scale = 1 / float(torch.cat([part.latent_dist.mode() for part in parts]).std())
     vae.register_to_config(scaling_factor=scale)
     vae.save_pretrained(folder)
     return vae
-
-
-@torch.no_grad()
-def encoded(vae: Any, images: Tensor) -> Tensor:
-    """Modes of the posterior, unscaled, [N, 4, 8, 8]."""
-    parts = [vae.encode(to_float(part)).latent_dist.mode() for part in images.split(500)]
-    return torch.cat(parts)
 
 
 def trained(latents: ImageSet, held_out: ImageSet, folder: Path, steps: int) -> Any:
@@ -169,12 +166,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     sets = {split: digits(split) for split in ("train", "test")}
     vae = autoencoder(sets["train"].images, folder / "vae")
-    held_out = sets["test"][:1000]
-    latents = {
-        split: replace(each, images=encoded(vae, each.images) * vae.config.scaling_factor)
-        for split, each in (("train", sets["train"]), ("test", held_out))
-    }
-    unet = trained(latents["train"], latents["test"], folder / "unet", UNET_STEPS)
+    codec = open_autoencoder(folder / "vae")
+    latents, held_out = (encoded(each, codec) for each in (sets["train"], sets["test"][:1000]))
+    unet = trained(latents, held_out, folder / "unet", UNET_STEPS)
     tokenizer, text_encoder = text_parts()
     scheduler = diffusers.DDIMScheduler(
         **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1

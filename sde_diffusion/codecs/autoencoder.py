@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -9,14 +10,17 @@ from torch import Tensor
 
 from sde_diffusion.codecs.base import Codec
 
+# Pixels that are encoded at once, of several pictures.
+AT_ONCE = 2**18
+
 
 @final
 class Autoencoder(Codec):
     """x = (z - shift) scale, z the autoencoder's own latents; or x = (z - mean) scale / std.
 
     In float32 whatever the network's dtype is: some overflow in less. An image is encoded to the
-    mode of its posterior. A picture in ``batch`` at a time is decoded, so that memory does not grow
-    with their number.
+    mode of its posterior. ``batch`` pictures at a time are decoded, so that memory does not grow
+    with their number, and small ones encoded several at once.
 
     Attributes:
         latents: channels of a state.
@@ -25,12 +29,19 @@ class Autoencoder(Codec):
         vae: ``AutoencoderKL`` or ``AutoencoderTiny``.
         identity: fingerprint of its weights.
         tiling: decode large pictures in overlapping tiles: less memory, and faint seams.
-        batch: pictures at once.
+        batch: pictures at once. files: that its weights are in.
     """
 
-    def __init__(self, vae: Any, identity: str, tiling: bool = False, batch: int = 1) -> None:
+    def __init__(
+        self,
+        vae: Any,
+        identity: str,
+        tiling: bool = False,
+        batch: int = 1,
+        files: tuple[Path, ...] = (),
+    ) -> None:
         config = vae.config
-        self.vae, self.identity, self.batch = vae, identity, batch
+        self.vae, self.identity, self.batch, self.files = vae, identity, batch, files
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.latents, self.channels = int(config.latent_channels), int(config.out_channels)
         scale = config.get("scaling_factor")
@@ -38,6 +49,9 @@ class Autoencoder(Codec):
         shift = config.get("shift_factor")
         self.mean = _column(config.get("latents_mean"), 0.0 if shift is None else shift)
         self.std = _column(config.get("latents_std"), 1.0)
+        self.shifted = bool((self.mean != 0).any() or (self.std != 1).any())
+        sides = f"{self.factor} pixels a side of a latent's"
+        self.described = f"{type(vae).__name__}, scaling {self.scale:g}, {sides}"
         if tiling:
             vae.enable_tiling()
 
@@ -59,7 +73,8 @@ class Autoencoder(Codec):
     def encode(self, pictures: Tensor) -> Tensor:
         place = next(self.vae.parameters())
         parts = []
-        for rows in pictures.split(self.batch):
+        at_once = max(self.batch, AT_ONCE // pictures[0, 0].numel())
+        for rows in pictures.split(at_once):
             made = self.vae.encode(rows.to(place.device, place.dtype), return_dict=False)[0]
             z = made.mode() if hasattr(made, "mode") else made
             parts.append(((z - self.mean.to(z)) * self.scale / self.std.to(z)).to(pictures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import final
 
 import torch
@@ -16,11 +17,17 @@ class Codec(ABC):
         identity: what pictures depend on beside the states; empty for the identity.
         factor: how many pixels a side of a state's is wide.
         channels: of pictures; 0: those of states.
+        shifted: whether states are more than a multiple of the autoencoder's own latents.
+        described: in a line; empty for the identity.
+        files: that its weights are in; none of pixels.
     """
 
     identity: str = ""
     factor: int = 1
     channels: int = 0
+    described: str = ""
+    shifted: bool = False
+    files: tuple[Path, ...] = ()
 
     def to(self, device: torch.device | str) -> Codec:
         """Itself, working on ``device`` if it has weights."""

@@ -25,7 +25,8 @@ class ImageSet:
     say what was left out, or done to some, as it was read.
     ``captions`` has a sentence of each image, or none at all; ``given`` what else each image is to
     be conditioned on, [N, ...] by name, zeros where an image has none of it, and ``legend`` what
-    its numbers mean.
+    its numbers mean. ``made_of``: the fingerprint of what latents were made of; they may differ in
+    their last bits where they are made again.
     """
 
     images: Tensor
@@ -37,6 +38,7 @@ class ImageSet:
     captions: tuple[str, ...] = ()
     given: Mapping[str, Tensor] = field(default_factory=dict)
     legend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    made_of: str = ""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -49,13 +51,20 @@ class ImageSet:
             captions = tuple(captions[row] for row in chosen)
         given = {name: values[rows] for name, values in self.given.items()}
         return replace(
-            self, images=self.images[rows], labels=labels, captions=captions, given=given
+            self,
+            images=self.images[rows],
+            labels=labels,
+            captions=captions,
+            given=given,
+            made_of="",
         )
 
     @property
     def described(self) -> str:
         """``N images, C x H x W, K classes``, and the notes."""
         kind = "vectors" if self.images.is_floating_point() else "images"
+        if self.made_of:
+            kind = "latents"
         shape = " x ".join(map(str, self.images.shape[1:]))
         classes = "no labels" if self.labels is None else f"{self.classes} classes"
         if self.labels is not None and self.class_names:
@@ -84,6 +93,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 of shape, pixels and what is given with them, first 16 hex digits: a cache key
         that a name is not."""
+        if self.made_of:
+            return self.made_of
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().data)
         for name, values in sorted(self.given.items()):

@@ -18,6 +18,7 @@ from sde_diffusion.conditions.condition import TEXT
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources.latents.autoencoder import keep_beside
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.storage import write_atomically
 
@@ -102,6 +103,7 @@ def save_hub(
             save_model(model, folder / WEIGHTS)
         else:
             shutil.copyfile(weights, folder / WEIGHTS)
+            keep_beside(model.codec, folder)
         facts = {"library_name": LIBRARY, **strict_json.encoded(asdict(model.spec))}
         write_atomically(folder / CONFIG, (json.dumps(facts, indent=2) + "\n").encode())
         if picture is not None:

@@ -9,10 +9,14 @@ from typing import Annotated, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from sde_diffusion.codecs import PIXELS
+from sde_diffusion.data.latents import encoded
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import load_denoiser
+from sde_diffusion.models.sources.latents.autoencoder import codec_of
+from sde_diffusion.models.sources.run_folder import FINISHED
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.system.bars import hidden
@@ -48,6 +52,9 @@ def run(config: DictConfig, folder: Path) -> float:
         task, source = job.task, Path(job.task.checkpoint)
         spec = stored(source, task.step)[-1].spec
         _, held_out = both_splits(config)
+        codec = codec_of(spec, source / FINISHED)
+        if codec is not PIXELS:
+            held_out = encoded(held_out, codec, job.device)
         check_fit(spec, held_out)
         job.begin(held_out.name)
         rows = []

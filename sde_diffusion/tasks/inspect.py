@@ -48,6 +48,7 @@ def found(model: OpenedModel) -> list[Finding]:
         Finding("prediction", f"{spec.parameterization} {spec.parameterization_args}", said),
         Finding("levels", f"{spec.sigma_min:g} .. {spec.sigma_max:g}", said),
         Finding("classes", str(spec.classes), said),
+        *([Finding("codec", model.codec.described, said)] if model.codec.described else []),
         Finding("size", "x".join(map(str, spec.shape)), said),
         Finding("data", f"{spec.data}, {spec.step} steps", said),
     ]

@@ -10,17 +10,24 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from sde_diffusion.codecs import PIXELS, Codec
+from sde_diffusion.codecs.autoencoder import Autoencoder
 from sde_diffusion.conditions.condition import LAYOUT, TEXT
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.config import groups
 from sde_diffusion.config.compose import build, plain
 from sde_diffusion.config.schema import converted
+from sde_diffusion.data.latents import encoded
 from sde_diffusion.data.splits import both_splits
 from sde_diffusion.denoisers import parameterization as parameterizations
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
+from sde_diffusion.denoisers.space import Kind
+from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.sheet import png_bytes, shown
+from sde_diffusion.models.sources.latents.autoencoder import BESIDE as CODEC
+from sde_diffusion.models.sources.latents.autoencoder import keep_beside, open_autoencoder, recorded
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks import Network, registry
 from sde_diffusion.process.grids import Karras
@@ -55,11 +62,17 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, TrainConfig, *BESIDE) as job:
         device, parts = local_device(job.device), components(config)
         sde: SDE = build(config.sde, "sde", SDE)
+        codec = autoencoder(config)
         data, held_out = with_text(*both_splits(config), text_of(job.task.init))
-        spec = specified(config, data, parts.augment)
+        if codec is not None:
+            data, held_out = (encoded(each, codec, device) for each in (data, held_out))
+        spec = specified(config, data, parts.augment, codec)
         trainer = Trainer(spec, data, parts, job.task, folder, device)
+        if codec is not None and rank() == 0:
+            keep_beside(codec, folder)
         job.begin(data.name)
-        loss = run_training(trainer, held_out, drawer(sde, held_out), job.output)
+        draw = drawer(sde, held_out, codec or PIXELS)
+        loss = run_training(trainer, held_out, draw, job.output)
         job.result(
             {
                 "data": data.name,
@@ -92,7 +105,21 @@ def augmentation(config: DictConfig) -> AugmentChain:
     return AugmentChain([build(node, f"augment.{name}", Augment) for name, node in listed])
 
 
-def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
+def autoencoder(config: DictConfig) -> Autoencoder | None:
+    """That of ``codec=``; InputError beside what changes pictures, which are latents by then."""
+    if (given := converted(config.codec, str | None, "codec")) is None:
+        return None
+    if config.get("augment"):
+        raise InputError(
+            f"augment={','.join(config.augment)}: changes pictures, and the codec makes latents of "
+            "them before; leave one of the two out"
+        )
+    return open_autoencoder(given)
+
+
+def specified(
+    config: DictConfig, data: ImageSet, augment: Augment, codec: Autoencoder | None = None
+) -> Spec:
     """The model that ``config`` describes, of the shape and with the labels of the data."""
     parameterization = build(config.parameterization, "parameterization", Parameterization)
     network, arguments = groups.read(
@@ -115,14 +142,15 @@ def specified(config: DictConfig, data: ImageSet, augment: Augment) -> Spec:
         classes=data.classes,
         class_names=data.class_names,
         data=data.name,
-        config=_recorded(config),
+        config=_recorded(config, codec),
+        kind=Kind.LATENTS.value if codec else "",
         conditions=described(data),
     )
 
 
-def _recorded(config: DictConfig) -> dict[str, Any]:
+def _recorded(config: DictConfig, codec: Autoencoder | None) -> dict[str, Any]:
     """``config`` as the files keep it, without the folders in which this machine has its data."""
-    kept: dict[str, Any] = plain(config)
+    kept: dict[str, Any] = {**plain(config), CODEC: codec and recorded(codec)}
     data = kept["data"]
     kept["data"] = {k: _names(v) if k in ("root", "path") and v else v for k, v in data.items()}
     return kept
@@ -133,8 +161,10 @@ def _names(paths: str | list[str]) -> str | list[str]:
     return Path(paths).name if isinstance(paths, str) else [Path(path).name for path in paths]
 
 
-def drawer(sde: SDE, data: ImageSet) -> Callable[[Denoiser], bytes]:
+def drawer(sde: SDE, data: ImageSet, codec: Codec = PIXELS) -> Callable[[Denoiser], bytes]:
     """A PNG of ``DRAWN`` images of a denoiser, or ``POINTS`` vectors, the same seeds each time.
+
+    ``codec`` makes pictures of what is drawn.
 
     Images are under the labels in turn, or under the captions of ``data``.
     """
@@ -152,7 +182,7 @@ def drawer(sde: SDE, data: ImageSet) -> Callable[[Denoiser], bytes]:
         drawn = sampler.sample(Request(seeds, 16, cond), execution)
         # Labels are in rotation: a column a class, where a row holds them all.
         columns = data.classes if 1 < data.classes <= DRAWN // 2 else None
-        return png_bytes(shown(drawn.x, columns))
+        return png_bytes(shown(codec.decode(drawn.x), columns))
 
     return draw
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import read_checkpoint, save_checkpoint, shapes
+from sde_diffusion.models.sources.latents.autoencoder import codec_of, keep_beside
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.processes import rank
@@ -201,7 +202,8 @@ def averages(
         gamma_of(width)
     if not distinct(widths):
         raise InputError(f"width={list(widths)}: give widths that differ in six digits")
-    stored(run, step)  # refused before anything is written
+    last = stored(run, step)[-1]  # refused before anything is written
+    keep_beside(codec_of(last.spec, last.path), folder)
     paths = {width: folder / f"ema-{width:g}.safetensors" for width in widths}
     for width, path in tqdm(
         paths.items(), desc="averages", unit="width", leave=False, disable=hidden()

@@ -16,7 +16,7 @@ from sde_diffusion.system.storage import asset, fingerprint
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 STRATEGIES = ("ddp", "fsdp")
 # Keys of the task that are of the model and of the machine.
-BESIDE = ("sigma_min", "sigma_max", "device")
+BESIDE = ("codec", "sigma_min", "sigma_max", "device")
 # What may change when a run is resumed: nothing that it computes, up to rounding.
 FREE = ("steps", "accumulate", "compile", "channels_last", "parallel", "save_every", "keep",
         "snapshot_every", "snapshot_widths", "patience")  # fmt: skip

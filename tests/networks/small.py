@@ -16,7 +16,11 @@ from sde_diffusion.config.schema import located
 from sde_diffusion.networks.registry import Network, registered
 
 # A network of diffusers is its authors': tests/models and tests/peers hold it to what they draw.
-YAMLS = [p for p in sorted((Path(conf_dir()) / "network").glob("*.yaml")) if p.stem != "diffusers"]
+YAMLS = [
+    path
+    for path in sorted((Path(conf_dir()) / "network").glob("*.yaml"))
+    if not path.stem.startswith("diffusers")  # an extra
+]
 SIDE, D = 16, 5
 
 

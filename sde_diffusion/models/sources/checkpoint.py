@@ -8,6 +8,7 @@ import torch
 
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources.latents.autoencoder import codec_of
 
 
 def recognised(path: Path) -> bool:
@@ -15,9 +16,19 @@ def recognised(path: Path) -> bool:
     return path.is_file() and path.suffix == ".safetensors"
 
 
-def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
-    """The model of a file that ``train``, ``ema`` or ``convert`` wrote."""
+def opened(path: Path, dtype: torch.dtype, codec: str | None = None) -> OpenedModel:
+    """The model of a file that ``train``, ``ema`` or ``convert`` wrote.
+
+    Args:
+        codec: the folder of the autoencoder whose latents it draws, where it does not lie beside.
+    """
     spec, denoiser = load_denoiser(path, dtype)
     return OpenedModel(
-        denoiser, str(path), denoiser.source, spec.conditioner, grid=spec.grid, spec=spec
+        denoiser,
+        str(path),
+        denoiser.source,
+        spec.conditioner,
+        codec_of(spec, path, codec),
+        grid=spec.grid,
+        spec=spec,
     )

@@ -26,6 +26,7 @@ from sde_diffusion.models.schedulers import (
     read_schedule,
 )
 from sde_diffusion.models.sources import latents
+from sde_diffusion.models.sources.class_labels import CONFIG, labels_of, names_of
 from sde_diffusion.models.sources.weights import json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
@@ -33,15 +34,15 @@ from sde_diffusion.system.names import name_of
 from sde_diffusion.system.notice import once
 from sde_diffusion.system.storage import fingerprint
 
-INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model"
+INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model"
 NETWORKS = ("unet", "transformer")
 # Parts beside a network and its scheduler that pipelines of latents have.
 TEXTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
          "tokenizer_3", "safety_checker", "feature_extractor", "image_encoder")  # fmt: skip
+CODECS = ("vae", "vqvae")
 LIBRARIES = ("diffusers", "transformers", None)
 # Names of attention's weights before diffusers 0.17.
 RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
-MARK = "_sde_diffusion"  # what a folder that was written here says of its labels
 
 
 def recognised(path: Path) -> bool:
@@ -88,9 +89,9 @@ def opened(
 def latent_index(path: Path) -> Mapping[str, Any] | None:
     """The index of a pipeline that has an autoencoder; None of any other."""
     index = json_file(path / INDEX) if (path / INDEX).is_file() else {}
-    if not (isinstance(index.get("vae"), list) and index["vae"][:1] != [None]):
+    if not any(isinstance(index.get(key), list) and index[key][:1] != [None] for key in CODECS):
         return None
-    network_of({**index, "vae": [None, None], **{key: [None, None] for key in TEXTS}})
+    network_of({**index, **{key: [None, None] for key in (*CODECS, *TEXTS)}})
     return index
 
 
@@ -170,7 +171,7 @@ def described(
     if not shape or any(type(side) is not int or not 0 < side <= 8192 for side in shape):
         raise InputError(f"{CONFIG}: sample_size={str(size)[:40]} is no size of an image")
     classes, null, dropped = labels_of(class_name, config)
-    names = _names(index, classes)
+    names = names_of(index, classes)
     arguments = {
         "class_name": class_name,
         "config": {key: value for key, value in config.items() if not key.startswith("_")},
@@ -209,28 +210,6 @@ def described(
         Finding("codec", "pixels", f"{INDEX}: no autoencoder"),
         Finding("size", "x".join(map(str, shape)), f"{CONFIG}: in_channels, sample_size"),
     ]
-
-
-def labels_of(class_name: str, config: Mapping[str, Any]) -> tuple[int, int | None, bool]:
-    """Number of classes, the entry that stands for no label, and whether there is one."""
-    transformer = class_name.startswith("DiT")
-    entries = config.get("num_embeds_ada_norm" if transformer else "num_class_embeds")
-    entries = 1000 if entries is None and transformer else entries
-    if entries is None:
-        return 0, None, True
-    if type(entries) is not int or not 0 < entries <= 1_000_000:
-        raise InputError(f"{CONFIG}: {str(entries)[:40]} classes; give a number from 1 to 1000000")
-    mark = config.get(MARK)
-    if isinstance(mark, Mapping) and type(mark.get("classes")) is int:
-        return mark["classes"], mark.get("null_class"), mark.get("null_class") is not None
-    return (entries, entries, True) if transformer else (entries, None, False)
-
-
-def _names(index: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    held = index.get("id2label")
-    if not isinstance(held, Mapping) or {str(key) for key in held} != set(map(str, range(classes))):
-        return ()
-    return tuple(str(held.get(str(k), held.get(k))) for k in range(classes))
 
 
 def _renamed(name: str) -> str:

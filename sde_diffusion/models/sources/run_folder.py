@@ -19,10 +19,14 @@ def recognised(path: Path) -> bool:
     return any((path / name).is_file() for name in (FINISHED, UNFINISHED))
 
 
-def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
-    """The run's model; one line says so where the run is not at its end."""
+def opened(path: Path, dtype: torch.dtype, codec: str | None = None) -> OpenedModel:
+    """The run's model; one line says so where the run is not at its end.
+
+    Args:
+        codec: as for a checkpoint.
+    """
     finished = (path / FINISHED).is_file()
-    model = checkpoint.opened(path / (FINISHED if finished else UNFINISHED), dtype)
+    model = checkpoint.opened(path / (FINISHED if finished else UNFINISHED), dtype, codec)
     if not finished:
         once(f"checkpoint={path}: the run is not finished; its newest average is taken")
     return model

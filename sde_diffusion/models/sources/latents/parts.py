@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources.latents.texts import TextReader
 from sde_diffusion.models.sources.weights import Stored, json_file, stored
 from sde_diffusion.networks.diffusers import INSTALL
+from sde_diffusion.system.storage import fingerprint
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 CLASSES = {
     "diffusers": (
+        "UNet2DModel",
         "UNet2DConditionModel",
         "SD3Transformer2DModel",
         "FluxTransformer2DModel",
@@ -164,3 +167,9 @@ def _safe(name: str, files: Stored) -> tuple[Path, ...]:
                 "where you trust it"
             )
     return files.paths
+
+
+def digest(path: Path, files: Iterable[Path]) -> str:
+    """Of the content of files, by their places in the folder ``path``."""
+    named = [f"{file.relative_to(path)} {fingerprint(file)}" for file in sorted(set(files))]
+    return hashlib.sha256(" ".join(named).encode()).hexdigest()

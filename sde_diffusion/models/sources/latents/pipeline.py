@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import ENDS_SAID, FILE, SIGMA, ReadSchedule, read_schedule
-from sde_diffusion.models.sources.latents.parts import PipelineParts
+from sde_diffusion.models.sources.class_labels import labels_of, names_of
+from sde_diffusion.models.sources.latents.parts import PipelineParts, digest
 from sde_diffusion.models.sources.latents.texts import (
     T5_LENGTHS,
     LastLayer,
@@ -36,7 +36,6 @@ from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, Text
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 from sde_diffusion.system.notice import once
-from sde_diffusion.system.storage import fingerprint
 
 DISTILLED = re.compile(r"turbo|lightning|hyper-?sd", re.IGNORECASE)
 TOKENS = (
@@ -58,6 +57,7 @@ class Family:
         network: how its network is called; None: with a label. part: what the folder calls it.
         text: joins its encoders. packs: latents a side of a token of its input.
         width: entry of the network's config that the features of a text must fit.
+        codec: what the folder calls its autoencoder.
     """
 
     network: type[LatentNetwork] | None
@@ -65,6 +65,7 @@ class Family:
     text: Callable[[PipelineParts, Mapping[str, Any]], SentenceEncoder] | None
     packs: int = 1
     width: str = ""
+    codec: str = "vae"
 
 
 def _sdxl(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
@@ -97,6 +98,7 @@ THREE = Family(SD3, "transformer", _sd3, 1, "joint_attention_dim")
 FLUX = Family(Flux, "transformer", _flux, 2, "joint_attention_dim")
 PIXART = Family(PixArt, "transformer", _pixart, 1, "caption_channels")
 DIT = Family(None, "transformer", None)
+LDM = Family(None, "unet", None, codec="vqvae")
 FAMILIES = {
     "StableDiffusionPipeline": STABLE,
     "StableDiffusionImg2ImgPipeline": STABLE,
@@ -110,6 +112,7 @@ FAMILIES = {
     "PixArtAlphaPipeline": PIXART,
     "PixArtSigmaPipeline": PIXART,
     "DiTPipeline": DIT,
+    "LDMPipeline": LDM,
 }
 
 
@@ -131,20 +134,19 @@ def opened(
     where = path / "scheduler" / FILE
     schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
     config = parts.config(family.part)
-    codec = Autoencoder(parts.model("vae"), "", tiling)
+    codec = Autoencoder(parts.model(family.codec), "", tiling)
     _check_channels(config, codec, family)
     network = parts.model(family.part, dtype)
     conditioner: Conditioner
     if family.network is None or family.text is None:
-        names = _class_names(index, config)
-        called: Any = _class_network(network, config, len(names) or 1000)
-        conditioner = Labels(called.classes, names)
+        called: Any = _class_network(parts.class_of(family.part)[1], network, config)
+        conditioner = Labels(called.classes, names_of(index, called.classes))
     else:
         encoder = family.text(parts, index)
         called = family.network(network, codec.factor)
         _check_widths(encoder, config, family)
         conditioner = Encoded(encoder, _told(config))
-    codec.identity = _digest(path, parts.files)
+    codec.identity = digest(path, parts.files)
     denoiser = NetworkDenoiser(
         called,
         PARAMETERIZATIONS[schedule.parameterization](**schedule.arguments),
@@ -185,24 +187,16 @@ def _told(config: Mapping[str, Any]) -> float | None:
     return GUIDANCE if config.get("guidance_embeds") else None
 
 
-def _class_network(network: Any, config: Mapping[str, Any], classes: int) -> Diffusers:
-    """DiT as the network of labels that it is, in its own weights' place."""
-    channels = int(config.get("in_channels", 4))
+def _class_network(name: str, network: Any, config: Mapping[str, Any]) -> Diffusers:
+    """A network of labels in its own weights' place."""
+    classes, null, dropped = labels_of(name, config)
     kept = {key: value for key, value in config.items() if not key.startswith("_")}
-    called = Diffusers("DiTTransformer2DModel", kept, channels, classes)
+    called = Diffusers(name, kept, int(config.get("in_channels", 4)), classes, null, not dropped)
     called.network = network
     for module in network.modules():
         if type(module).__name__ == "LabelEmbedding":
             module.dropout_prob = 0.0
     return called
-
-
-def _class_names(index: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    count = int(config.get("num_embeds_ada_norm") or 1000)
-    held = index.get("id2label")
-    if not isinstance(held, Mapping) or {str(key) for key in held} != set(map(str, range(count))):
-        return ()
-    return tuple(str(held.get(str(k), held.get(k))) for k in range(count))
 
 
 def _check_channels(config: Mapping[str, Any], codec: Autoencoder, family: Family) -> None:
@@ -273,12 +267,11 @@ def _findings(
     predicts = schedule.arguments.get("predicts", "flow")
     if schedule.solver == "consistency":
         predicts = ENDS_SAID
-    scale = f"scaling {codec.scale:g}, {codec.factor} pixels a side of a latent's"
     size = "x".join(str(codec.factor * side) for side in space.shape[1:])
     return [
         Finding("family", str(index.get("_class_name")), "model_index.json: _class_name"),
         Finding("prediction", str(predicts), f"{FILE}: prediction_type, _class_name"),
-        Finding("codec", f"{type(codec.vae).__name__}, {scale}", "vae/config.json"),
+        Finding("codec", codec.described, "vae/config.json"),
         Finding("size", size, "config.json: sample_size"),
         *_distilled(index),
     ]
@@ -306,8 +299,3 @@ def _notice(path: Path, findings: list[Finding]) -> None:
             f"{path.name}: not done unless asked for: {', '.join(left)} ('sde-diffusion inspect' "
             "says what to give)"
         )
-
-
-def _digest(path: Path, files: list[Path]) -> str:
-    named = [f"{file.relative_to(path)} {fingerprint(file)}" for file in sorted(set(files))]
-    return hashlib.sha256(" ".join(named).encode()).hexdigest()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sde_diffusion.conditions.condition import LABEL, Condition
+from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.dit import DiTBlock, modulate, xavier
 from sde_diffusion.networks.layers import checks
@@ -31,6 +31,7 @@ class PublishedDiT(Network):
         ratio: hidden width of a block's MLP over ``width``.
         classes: number of class labels; the table of their rows has one more, for none.
         learned_variance: whether the head has 2 C channels, of which the first C are used.
+        augment: number of augmentation labels, added to the embedding; the paper has none.
 
     InputError, naming the argument, for sizes that make no network; for images of another size.
     """
@@ -48,8 +49,9 @@ class PublishedDiT(Network):
         ratio: float = 4.0,
         classes: int = 0,
         learned_variance: bool = True,
+        augment: int = 0,
     ) -> None:
-        checks.common(channels, width, classes, 0.0, 0)
+        checks.common(channels, width, classes, 0.0, augment)
         checks.within(
             {
                 "size": (size, 1, 4096),
@@ -74,6 +76,7 @@ class PublishedDiT(Network):
         self.features = Sinusoids(FEATURES)
         self.embed = nn.ModuleList([nn.Linear(FEATURES, width), nn.Linear(width, width)])
         self.embed_class = nn.Embedding(classes + 1, width)
+        self.embed_augment = nn.Linear(augment, width, bias=False) if augment else None
         self.stem = xavier(nn.Linear(pixels, width))
         self.blocks = nn.ModuleList(DiTBlock(width, heads, width, ratio, 0.0) for _ in range(depth))
         self.head_norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
@@ -85,11 +88,14 @@ class PublishedDiT(Network):
         checks.images(x)
         if tuple(x.shape[-2:]) != (self.size, self.size):
             raise InputError(
-                f"network.size={self.size}: images of {tuple(x.shape[-2:])} pixels; its positions "
-                f"belong to {self.size} x {self.size}, give images of these sides"
+                f"network.size={self.size}: its positions belong to {self.size} x {self.size}, and "
+                f"images are {tuple(x.shape[-2:])}; give images of its size, or train with theirs, "
+                f"network.size={x.shape[-1]}"
             )
         first, second = self.embed
         emb = second(F.silu(first(self.features(wide(c_noise)).to(x.dtype))))
+        if self.embed_augment is not None and cond is not None and AUGMENT in cond:
+            emb = emb + self.embed_augment(cond.parts[AUGMENT].value.to(x.dtype))
         emb = F.silu(emb + self.embed_class(self.rows(cond, x)))
         tokens = F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)
         tokens = self.stem(tokens) + self.positions.to(x.dtype)

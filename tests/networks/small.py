@@ -49,6 +49,7 @@ def small_args(path: Path, **given: Any) -> dict[str, Any]:
     sizes = {
         "blocks": 1,
         "depth": 2,
+        "size": SIDE,
         "embedding": 16,
         "stem": 8,
         "noise": 16,
@@ -60,7 +61,7 @@ def small_args(path: Path, **given: Any) -> dict[str, Any]:
     if "widths" in args:
         args["widths"] = [max(8, width // 128 * 4) for width in args["widths"]]
     if "width" in args:
-        args["width"] = 24
+        args |= {"width": 24} | ({"heads": 6} if "heads" in args else {})
     return args
 
 

@@ -16,8 +16,8 @@ from sde_diffusion.networks.registry import find
 from sde_diffusion.system.identity import parameters
 from tests.networks.small import YAMLS, build, inputs, name, shaken, small_args, told
 
-# The arguments of the first two are read from files; the last is that of runs by an older preset.
-WITHOUT_YAML = {"diffusers", "dit_published", "ncsnpp"}
+# The first is an extra; the last is that of runs by an older preset.
+WITHOUT_YAML = {"diffusers", "ncsnpp"}
 every = pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
 
 

@@ -50,8 +50,10 @@ def test_a_network_yaml_is_for_the_sizes_that_it_names(path: Path) -> None:
     sides = {"32": [28, 32], "64": [64], "mnist": [28], "small": [8], "shapes": [32], "mlp": []}
     sides["texture"] = [32, 96]
     with torch.device("meta"):
-        network = networks.build(name(path), {**fields(path), "channels": 3}).to("meta")
+        given = {**fields(path), "channels": 3}
         for side in sides[path.stem.split("_")[-1]]:
+            own = {"size": side} if "size" in given else {}
+            network = networks.build(name(path), given | own).to("meta")
             x = torch.zeros(2, 3, side, side)
             assert network(x, torch.zeros(2)).shape == x.shape
 
@@ -109,6 +111,10 @@ OLDER: dict[str, tuple[str, dict[str, object]]] = {
         "dropout": 0.0, "head_width": 8, "attention_up": True, "middle": [True, False],
         "scale_shift": True, "skip_scaling": False, "resample": [1, 1],
         "magnitude_preserving": True, "text_width": 128, "text_depth": 2,
+    }),
+    "dit_s_32": ("dit", {
+        "width": 24, "depth": 2, "heads": 6, "patch": 2, "ratio": 4.0, "embedding": 16,
+        "dropout": 0.0,
     }),
 }  # fmt: skip
 

@@ -175,12 +175,14 @@ def page(
     for (solver, nfe), images in comparison.shown.items():
         picture = uri(png_bytes(image_grid(images, len(images), scale=2)))
         strips.setdefault(nfe, []).append((solver, picture))
+    ranked = cards(comparison)
     notes = list(dict.fromkeys(r.note for r in comparison.rankings if len(r.standings) > 1))
     return environment.get_template("page.html.j2").render(
         metric=comparison.metric,
         samples=comparison.largest,
         floor=comparison.floors.get(comparison.largest),
-        cards=cards(comparison),
+        cards=ranked,
+        alike=any(line["alike"] for card in ranked for line in card["lines"]),
         notes=notes,
         columns=columns(comparison),
         rows=table(comparison),

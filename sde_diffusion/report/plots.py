@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from sde_diffusion.metrics.inference import Z95
 from sde_diffusion.report.comparison import REAL, Comparison, Row
 from sde_diffusion.report.style import (
+    BESIDE,
     FLOOR,
     INK,
     LINE,
+    PANEL,
     PAPER,
     SOFT,
     Plot,
+    brief,
     end_labels,
     line,
     log_axes,
@@ -150,7 +153,7 @@ def _values(rows: Sequence[Row]) -> list[float]:
 def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) -> Axes:
     """The one pair of axes of a plot, with room for the names at the right."""
     widest = max(len(name) for name in [*comparison.solvers, REAL])
-    right = 1 - (0.062 * min(widest, 24) + 0.16) / plot.figure.get_figwidth()
+    right = 1 - (0.062 * min(widest, BESIDE) + 0.16) / plot.figure.get_figwidth()
     axes = plot.figure.add_axes((0.115, 0.135, right - 0.115, 0.775))
     log_axes(axes, x, _values(comparison.top))
     axes.set_xlabel(xlabel, fontsize=8.5, color=SOFT)
@@ -189,14 +192,15 @@ def front(rows: Sequence[Row]) -> list[Row]:
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """Round numbers in low .. high for a log axis: three a decade, or more where it is short."""
+    """Round numbers in low .. high for a log axis: three a decade, or more where it is short,
+    and where there is none the middle."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: list[float] = []
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
         found = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
         if len(found) >= 3:
             break
-    return found
+    return found or [float(f"{math.sqrt(low * high):.3g}")]
 
 
 def fd_vs_seconds(comparison: Comparison) -> Plot:
@@ -253,8 +257,9 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
             rows = of[other]
             axes.plot([r["samples"] for r in rows], [r["fd"] for r in rows], color=LINE, lw=1)
         _panel(plot, axes, comparison, k, of[name])
+        most = PANEL if columns > 1 else BESIDE
         title = {"loc": "left", "fontsize": 8.5, "fontweight": "bold", "pad": 3}
-        axes.set_title(f"{name}, NFE {top[name]:.4g}", color=look(k)["color"], **title)
+        axes.set_title(f"{brief(name, most)}, NFE {top[name]:.4g}", color=look(k)["color"], **title)
         last_in_column = k + columns >= len(names)
         axes.tick_params(labelbottom=last_in_column, labelleft=k % columns == 0)
     plot.figure.supxlabel("generated images N", fontsize=8.5, color=SOFT, y=0.1 / height)

@@ -31,6 +31,7 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 STYLES = ["-", "--", ":", "-."]
 FLOOR: dict[str, Any] = {"color": SOFT, "linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 1}
 WIDTH = 4.6  # inches: at the width of a phone the text is still 9 px high
+BESIDE, PANEL = 24, 16  # most letters of a name beside a plot, and above one of two panels
 
 
 @dataclass
@@ -200,6 +201,12 @@ def _start(
     return min(max(centre - reach / 2, low), high - reach)
 
 
+def brief(name: str, most: int = BESIDE) -> str:
+    """A name as there is room for it, beside a plot or above a panel: of a long one its ends."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - half]}…{name[-half:]}"
+
+
 def end_labels(plot: Plot, axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Each line's name to the right of the axes, at the height of its end (name, x, y, colour)."""
     height = axes.get_window_extent().height / axes.figure.dpi * 72
@@ -221,7 +228,7 @@ def end_labels(plot: Plot, axes: Axes, ends: Sequence[tuple[str, float, float, s
         axes.text(
             1.035,
             where,
-            name,
+            brief(name),
             transform=axes.transAxes,
             color=colour,
             fontsize=8.5,

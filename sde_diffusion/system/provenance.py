@@ -32,9 +32,10 @@ def _version() -> str:
 
 def machine() -> dict[str, str]:
     """Where and when a number was made."""
+    threads = torch.get_num_threads()
     return {
         "revision": revision(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+        f"torch {torch.__version__}, {threads} thread{'s' * (threads > 1)}",
     }

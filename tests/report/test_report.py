@@ -23,6 +23,7 @@ from sde_diffusion.report.citations import bibtex, known
 from sde_diffusion.report.comparison import PROTOCOL, measured, point
 from sde_diffusion.report.formats import text_table
 from sde_diffusion.report.html import cards, page, show
+from sde_diffusion.report.jobs import jobs_page
 from sde_diffusion.report.plots import (
     BARS,
     BELOW,
@@ -39,7 +40,7 @@ from sde_diffusion.report.plots import (
     round_numbers,
 )
 from sde_diffusion.report.ranking import Ranking, Standing
-from sde_diffusion.report.style import COLOURS, look, spaced, spread
+from sde_diffusion.report.style import COLOURS, brief, look, spaced, spread
 from sde_diffusion.report.tables import cell_line, csv_of, standings
 from sde_diffusion.report.widths import loss_vs_width
 from sde_diffusion.sampling.film import Film
@@ -252,6 +253,17 @@ def test_the_page_is_narrowed_copied_and_repeated() -> None:
     assert "sde-diffusion compare &#39;nfe=[4,8]&#39;" in text
     assert "&lt;all&gt;" in text
     assert "may be negative" in text  # there is one: it is explained where it stands
+    assert "≈ marks those" in text  # likewise
+    alone = page(dataclasses.replace(COMPARISON, rankings=RANKINGS[:1]), [], {})
+    assert "≈ marks those" not in alone
+    assert "two at once" in alone
+
+
+def test_a_heading_stands_over_its_column() -> None:
+    """Words begin at the left and numbers end at the right, the heading as what is below it."""
+    text = jobs_page("sample", [{"job": "0", "solver.order": "2", "nfe": 4.0}], None, {})
+    assert '<th scope="col" class="word">solver.order</th><th scope="col">nfe</th>' in text
+    assert '<td class="word">2</td><td>4' in text
 
 
 def test_every_solver_is_cited() -> None:
@@ -284,6 +296,12 @@ def test_labels_are_spread_and_keep_their_order() -> None:
     assert max(crowded) == pytest.approx(1.0)
 
 
+def test_a_name_that_has_no_room_keeps_its_ends() -> None:
+    assert brief("unipc-order3") == "unipc-order3"
+    assert brief("a_long_sampler_name_of_yours, 2") == "a_long_sampl…of_yours, 2"
+    assert len(brief("x" * 99, 16)) == 16
+
+
 def test_ticks_do_not_touch() -> None:
     assert spaced([10, 4, 5, 20], 1.5) == [4, 10, 20]
 
@@ -300,6 +318,7 @@ def test_a_point_far_above_the_others_is_an_arrow_with_its_number() -> None:
 def test_round_numbers_are_enough_for_an_axis() -> None:
     assert round_numbers(3, 60) == [5, 10, 20, 50]
     assert len(round_numbers(18, 40)) >= 3
+    assert round_numbers(15.2, 16.8) == [16]  # the axis of a single point
 
 
 def test_the_front_holds_what_nothing_beats() -> None:

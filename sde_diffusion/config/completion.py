@@ -6,11 +6,17 @@ overrides only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from glob import escape
+from pathlib import Path
 
+from sde_diffusion.config import samplers
 from sde_diffusion.config.groups import names
 
 COMPLETION = ("--shell-completion", "-sc")
+SAMPLER = "sampler="
+WORD = re.compile(r"""(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s"'])+""")  # spaces in quotes are its own
 
 
 def asked(flags: Sequence[str]) -> bool:
@@ -19,15 +25,50 @@ def asked(flags: Sequence[str]) -> bool:
 
 
 def as_overrides(line: str) -> tuple[str, list[str]]:
-    """The line as the composer reads it, and the tasks that its last word may become.
+    """The line as the composer reads it, and the tasks, samplers or files that its last word may
+    become.
 
-    A task is written as an override once its word is whole, that is, followed by a space.
+    A task is written as an override once its word is whole, that is, followed by a space. Words
+    with a space in quotes, and ``sampler=``, are not for the composer: it cannot read them.
     """
     tasks = names("task")
-    before, _, last = line.rpartition(" ")
-    whole = before.split()
+    typed = list(WORD.finditer(line))
+    begun = bool(typed) and typed[-1].end() == len(line)
+    *whole, last = [word[0] for word in typed] + [""] * (not begun)
     has_task = any(word in tasks or word.startswith("task=") for word in whole[1:])
-    program = whole[:1]
     words = [f"task={word}" if word in tasks else word for word in whole[1:]]
-    fitting = [] if has_task or not whole else [task for task in tasks if task.startswith(last)]
-    return " ".join([*program, *words, last]), fitting
+    words = [word for word in words if " " not in word and not word.startswith(SAMPLER)]
+    if last.startswith(SAMPLER):
+        fitting, last = _samplers(last.removeprefix(SAMPLER)), SAMPLER
+    elif has_task:
+        fitting = _files(last)
+    else:
+        fitting = [task for task in tasks if whole and task.startswith(last)]
+    return " ".join([*whole[:1], *words, last]), fitting
+
+
+def _files(word: str) -> list[str]:
+    """``images=outputs/sample-1``: what lies there, but for names that a shell would part.
+
+    A path from here or from the root, ``./`` or ``/``, the composer completes itself.
+    """
+    key, _, begun = word.partition("=")
+    if not begun or begun[0] in "./\\'\"[{" or names(key):
+        return []
+    there = sorted(Path().glob(f"{escape(begun)}*"))
+    return [f"{key}={path}{'/' * path.is_dir()}" for path in there if " " not in str(path)]
+
+
+def _samplers(begun: str) -> list[str]:
+    """``sampler=DPM++_2M``: a shell parts words at spaces, and signs make no difference in a name.
+
+    Methods, and with the schedules after it the one whose name stands there already.
+    """
+    methods, schedules, _ = samplers.table()
+    bare = [method.name.replace(" ", "_") for method in methods]
+    after = [schedule.name.replace(" ", "_") for schedule in schedules if schedule.choice]
+    scheduled = [
+        f"{method}_{each}" for method in bare if begun.startswith(method) for each in after
+    ]
+    return [f"{SAMPLER}{name}" for name in dict.fromkeys([*bare, *scheduled])
+            if name.startswith(begun)]  # fmt: skip

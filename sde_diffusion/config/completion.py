@@ -70,5 +70,5 @@ def _samplers(begun: str) -> list[str]:
     scheduled = [
         f"{method}_{each}" for method in bare if begun.startswith(method) for each in after
     ]
-    return [f"{SAMPLER}{name}" for name in dict.fromkeys([*bare, *scheduled])
-            if name.startswith(begun)]  # fmt: skip
+    every = dict.fromkeys([*bare, *scheduled])
+    return [f"{SAMPLER}{name}" for name in every if name.startswith(begun)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def run(config: DictConfig, folder: Path) -> float:
         )
     if rank() == 0:
         print(f"validation loss {loss:.4f}: {folder}")
+        here = shlex.quote(f"hydra.run.dir={folder}")
+        print(f"to train longer, type the same with {here} and more steps than {trainer.step}")
     return loss
 
 

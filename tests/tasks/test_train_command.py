@@ -20,7 +20,8 @@ TRAIN = [
 
 
 def test_train_resume_and_sample(quick_cli: Run, tmp_path: Path) -> None:
-    quick_cli(*TRAIN)
+    said = quick_cli(*TRAIN).stdout
+    assert f"hydra.run.dir={tmp_path / 'out'} and more steps than 6" in said
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
     assert {"checkpoint.safetensors", "model.safetensors", "metrics.csv", "samples_3.png",

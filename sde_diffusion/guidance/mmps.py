@@ -25,8 +25,10 @@ class MMPS(LikelihoodGuidance):
     """
 
     def __init__(self, operator: Operator, iterations: int = 5) -> None:
-        if iterations < 1:
-            raise InputError(f"guidance.mmps.iterations={iterations}: give a whole number >= 1")
+        if not 1 <= iterations <= 1000:
+            raise InputError(
+                f"guidance.mmps.iterations={iterations}: give a whole number, 1 .. 1000"
+            )
         self.operator, self.iterations = operator, iterations
 
     def move(self, measured: Measured, x: Tensor, answer: Tensor, sigma: Tensor) -> Tensor:

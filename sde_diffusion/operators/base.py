@@ -153,14 +153,17 @@ class Operator(Component, ABC, known_as="operator"):
         error = made.residual(x, y).flatten(1).square().sum(1)
         support = torch.ones(made.out) if made.support is None else made.support
         count = support.expand(len(x), *made.out).flatten(1).sum(1).to(error)
-        return (error / count).sqrt() / (self.noise or 1.0)
+        # Where nothing is measured, of a picture that is all mask, say, there is nothing to miss.
+        return (error / count.clamp_min(1)).sqrt() / (self.noise or 1.0)
 
 
 def checked_noise(noise: float) -> float:
-    """``noise``; InputError unless it is a number >= 0."""
-    if not 0 <= noise < float("inf"):
-        raise InputError(f"operator.noise={noise}: give a standard deviation >= 0")
-    return noise
+    """``noise``; InputError unless it is 0, or a number whose square float32 has."""
+    if noise != 0 and not 1e-9 <= noise <= 1e9:
+        raise InputError(
+            f"operator.noise={noise}: give a standard deviation from 1e-9 to 1e9, or 0 for none"
+        )
+    return float(noise)
 
 
 def picture(shape: Sequence[int], operator: str) -> tuple[int, int, int]:

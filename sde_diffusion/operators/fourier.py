@@ -105,8 +105,8 @@ class Radial(FourierMask):
     """
 
     def __init__(self, spokes: int = 16, noise: float = 0.05) -> None:
-        if spokes < 1:
-            raise InputError(f"operator.spokes={spokes}: give a whole number >= 1")
+        if not 1 <= spokes <= 10_000:
+            raise InputError(f"operator.spokes={spokes}: give a whole number, 1 .. 10000")
         self.spokes, self.noise = spokes, checked_noise(noise)
 
     def mask(self, height: int, width: int) -> Tensor:

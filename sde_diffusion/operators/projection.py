@@ -14,8 +14,10 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.operators.base import Aside, Map, Operator, checked_noise, picture
 from sde_diffusion.operators.blur import bilinear
 from sde_diffusion.operators.matrix import MatrixMap
+from sde_diffusion.system.memory import GIB, available
 
 SAMPLES = 2  # points a pixel along each ray
+POINT = 270  # bytes for each of them while the matrix is made
 
 
 class Projection(Operator):
@@ -41,8 +43,13 @@ class Projection(Operator):
                 f"operator: rays need square grey pictures, not {tuple(shape)}; give [1, H, H]"
             )
         bins = math.ceil(math.sqrt(2) * height)
-        points, directions = self.rays(bins)
         n = math.ceil(math.sqrt(2) * height * SAMPLES)
+        if (needed := POINT * self.views * bins * n) > (there := available()):
+            raise InputError(
+                f"operator.views={self.views}: of pictures {height} x {width} they take "
+                f"{needed / GIB:.3g} GiB of memory, and {there / GIB:.1f} are there; give fewer"
+            )
+        points, directions = self.rays(bins)
         along = ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) * math.sqrt(2)
         # The point of each ray nearest to the centre stands in the middle of what is read.
         middle = points - (points * directions).sum(-1, keepdim=True) * directions
@@ -92,8 +99,8 @@ class FanBeam(Projection):
     def __init__(
         self, views: int = 16, arc: float = 360.0, distance: float = 2.0, noise: float = 0.01
     ) -> None:
-        if not 0.75 < distance < math.inf:
-            raise InputError(f"operator.distance={distance}: give a number > 0.75")
+        if not 0.75 < distance <= 1e6:
+            raise InputError(f"operator.distance={distance}: give a number > 0.75, at most 1e6")
         self.views, self.arc, self.noise = _views(views), _arc(arc, 360), checked_noise(noise)
         self.distance = distance
 
@@ -110,8 +117,8 @@ def _angles(views: int, arc: float) -> Tensor:
 
 
 def _views(views: int) -> int:
-    if views < 1:
-        raise InputError(f"operator.views={views}: give a whole number >= 1")
+    if not 1 <= views <= 10_000:
+        raise InputError(f"operator.views={views}: give a whole number, 1 .. 10000")
     return views
 
 

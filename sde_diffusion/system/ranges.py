@@ -70,7 +70,7 @@ class Within:
     def broken(self, name: str, values: Mapping[str, Any]) -> str | None:
         """The argument at fault, if the chain does not hold where it stands beside ``name``."""
         words = self.chain.split()
-        if "inf" not in words and not all(map(math.isfinite, _entries(values[name]))):
+        if "inf" not in words and not all(map(_finite, _entries(values[name]))):
             return name
         for a, op, b in zip(words[::2], words[1::2], words[2::2], strict=False):
             left, right = (_entries(_value(word, values)) for word in (a, b))
@@ -96,6 +96,11 @@ FINITE = Within("")
 
 def _value(word: str, values: Mapping[str, Any]) -> Any:
     return values[word] if word in values else float(word)
+
+
+def _finite(number: Any) -> bool:
+    """Also not so large a whole number that no 64 bits hold it, which arithmetic stumbles at."""
+    return abs(number) < 2**64 if isinstance(number, int) else math.isfinite(number)
 
 
 def _entries(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.operators.base import LinearMap, Operator
 from sde_diffusion.operators.spectrum import conjugate_gradients
+from sde_diffusion.system.identity import TARGET
 
 GREY, COLOUR = (1, 16, 16), (3, 16, 16)
 LINEAR: dict[str, tuple[Operator, tuple[int, ...]]] = {
@@ -198,6 +199,13 @@ def test_phase_retrieval_loses_sign_and_turn() -> None:
     [
         (lambda: operators.Box(1.5), r"operator\.share=1\.5"),
         (lambda: operators.Box(noise=-1.0), r"operator\.noise=-1\.0: give a standard"),
+        (lambda: operators.Box(noise=1e308), r"operator\.noise=1e\+308: give a standard"),
+        (lambda: operators.Box(noise=5e-324), r"operator\.noise=5e-324: give a standard"),
+        (lambda: operators.Box(noise=float("nan")), r"operator\.noise=nan: give a finite"),
+        (lambda: operators.Radial(2**31), r"operator\.spokes=2147483648: give a whole"),
+        (lambda: operators.ParallelBeam(10**9), r"operator\.views=1000000000: give a whole"),
+        (lambda: operators.ParallelBeam(10_000).at((1, 4096, 4096)), r"operator\.views=10000: of"),
+        (lambda: operators.FanBeam(distance=1e308), r"operator\.distance=1e\+308"),
         (lambda: operators.Random(0.0), r"operator\.share=0\.0"),
         (lambda: operators.Downsample(3).at(GREY), r"operator\.factor=3: 16 x 16 pixels"),
         (lambda: operators.Downsample(1), r"operator\.factor=1"),
@@ -228,3 +236,36 @@ def test_phase_retrieval_loses_sign_and_turn() -> None:
 def test_wrong_operators_are_refused_by_name(case: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         case()  # type: ignore[operator]
+
+
+HOSTILE = [
+    math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-308, 5e-324, 0, -1, 1.5, 101, 2**31, 2**64,
+    10**30, 10**400, "text", "0.5", [1], [], [[]], {"a": 1}, None, True, b"x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in groups.names("operator") if name != "composed"])
+def test_hostile_fields_are_one_line_or_a_finite_measurement(name: str) -> None:
+    shape = {"matrix": (2,), "grey": (3, 8, 8)}.get(name, (1, 8, 8))
+    x = normal(2, *shape)
+    for field in groups.node("operator", name).keys() - {TARGET}:
+        for value in HOSTILE:
+            line = ""
+            try:
+                operator = groups.resolve("operator", {name: {field: value}})
+                aside = {word: torch.ones(2, *shape) for word in operator.needs}
+                y = operator.measure(x, None, **aside)
+                good = y.isfinite().all() and operator.misfit(x, y, **aside).isfinite().all()
+            except InputError as error:
+                line = str(error)
+                good = line.startswith("operator") and "\n" not in line
+            assert good, (field, value, line)
+
+
+@pytest.mark.parametrize("operator", [operators.Box(), operators.Box(0.9), operators.Mask()])
+def test_where_nothing_is_measured_nothing_is_missed(operator: Operator) -> None:
+    """Of one pixel, or of a mask over all: 0 / 0 in the twin."""
+    x, aside = normal(3, 1, 1, 1), {}
+    if operator.needs:
+        aside = {"mask": torch.zeros(3, 1, 1, 1)}
+    assert operator.misfit(x, operator.measure(x, **aside), **aside).tolist() == [0.0] * 3

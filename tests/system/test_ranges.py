@@ -14,7 +14,7 @@ import torch
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
-from sde_diffusion.system.ranges import FieldError, OneOf, Within, check_dataclass
+from sde_diffusion.system.ranges import FieldError, OneOf, Within, check, check_dataclass
 
 
 class Part(Component, known_as="part"):
@@ -116,3 +116,15 @@ def test_fields_of_a_dataclass() -> None:
     check_dataclass(Task(1))
     with pytest.raises(InputError, match=r"^n=0: give 1 <= n$"):
         check_dataclass(Task(0))
+
+
+@pytest.mark.parametrize("value", [2**64, -(10**30), 10**400, [1.0, 10**400]])
+def test_a_whole_number_beyond_64_bits_is_not_finite(value: object) -> None:
+    """torch's arithmetic ended in "int too big to convert", ``math.isfinite`` in the same."""
+    with pytest.raises(FieldError, match=r"^guidance\.scale=.*give a finite number"):
+        check("guidance", {"scale": float | list[float]}, {"scale": value})
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1, -(2**63), 1e308])
+def test_others_are(value: float) -> None:
+    check("guidance", {"scale": float}, {"scale": value})

@@ -50,8 +50,8 @@ class Particles(PosteriorSolver[Cloud | None]):
     papers = ("2306.17775", "2308.07983")
 
     def __init__(self, operator: Operator, particles: int = 16, variance: float = 1.0) -> None:
-        if particles < 2:
-            raise InputError(f"solver.particles={particles}: give a whole number >= 2")
+        if not 2 <= particles <= 10_000:
+            raise InputError(f"solver.particles={particles}: give a whole number, 2 .. 10000")
         if not 0 < variance < math.inf:
             raise InputError(f"solver.variance={variance}: give a number > 0")
         if not operator.noise > 0:

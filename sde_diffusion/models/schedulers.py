@@ -172,8 +172,8 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     if name in CONSISTENCY:
         raise InputError(
             f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers "
-            "on it are wrong, and its own steps are not read; those of LCMScheduler and "
-            "CMStochasticIterativeScheduler are"
+            "on it are wrong, and its own steps are not read, as those of LCMScheduler and "
+            "CMStochasticIterativeScheduler are; draw it with its pipeline of diffusers"
         )
     if name not in SOLVERS:
         raise InputError(
@@ -251,6 +251,8 @@ def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:
     if kind not in BETAS:
         raise InputError(f"{FILE}: beta_schedule={kind[:40]} is none of {', '.join(BETAS)}")
     trained = keys.get("trained_betas", None, list)
+    if not all(type(beta) in (int, float) for beta in trained or ()):
+        raise InputError(f"{FILE}: trained_betas holds what is no number; give numbers alone")
     betas = {
         "betas": BETAS[kind],
         "beta_start": keys.number("beta_start", start),

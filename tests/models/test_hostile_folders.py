@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -65,6 +66,11 @@ def one_missing(path: Path) -> None:
     save_file(held, path / WEIGHTS)
 
 
+def whole_numbers(path: Path) -> None:
+    held = load_file(path / WEIGHTS)
+    save_file({name: value.to(torch.int8) for name, value in held.items()}, path / WEIGHTS)
+
+
 def one_more(path: Path) -> None:
     save_file({**load_file(path / WEIGHTS), "x": torch.zeros(1)}, path / WEIGHTS)
 
@@ -102,6 +108,13 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "index names a key twice": text(INDEX, b'{"unet": 1, "unet": 2}'),
     "a library of the folder": edit(INDEX, unet=["modeling_mine", "UNet2DModel"]),
     "a library by path": edit(INDEX, scheduler=["../../evil", "DDPMScheduler"]),
+    "a part by one word": edit(INDEX, unet="diffusers.UNet2DModel"),
+    "a part in two lists": edit(INDEX, unet=[["diffusers", "UNet2DModel"]]),
+    "another class than its config": edit(INDEX, unet=["diffusers", "UNet2DConditionModel"]),
+    "no folder of its network": lambda path: shutil.rmtree(path / "unet"),
+    "whole numbers as weights": whole_numbers,
+    "a pointer of Git LFS": text(WEIGHTS, b"version https://git-lfs.github.com/spec/v1"),
+    "trained betas as text": edit(SCHEDULE, trained_betas=[0.1, "x"]),
     "a part of three": edit(INDEX, unet=["diffusers", "UNet2DModel", "x"]),
     "two networks": edit(INDEX, transformer=["diffusers", "DiTTransformer2DModel"]),
     "a part unknown here": edit(INDEX, safety_checker=["diffusers", "os.system"]),

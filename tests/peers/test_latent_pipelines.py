@@ -389,3 +389,16 @@ def test_a_distilled_model_hears_no_negative_prompt(tmp_path: Path) -> None:
     made(CASES["flux wide"]).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="distilled with its guidance"):
         sd.load(tmp_path).sample(1, 4, prompt="a", negative="blue", guidance="cfg")
+
+
+@pytest.mark.parametrize("variant", ["", "fp16"])
+def test_a_pipeline_in_shards_is_the_whole_one(tmp_path: Path, variant: str) -> None:
+    """Of all weights, or of those of a variant alone, as large models are handed out."""
+    pipe = made(CASES["sd15 ddim"])
+    pipe.save_pretrained(tmp_path / "whole")
+    words = {"variant": variant} if variant else {}
+    pipe.save_pretrained(tmp_path / "shards", max_shard_size="20KB", **words)
+    assert len(list((tmp_path / "shards" / "unet").glob("*of-*.safetensors"))) > 1
+    asked = {"seeds": [1], "nfe": 3, "prompt": "a", "size": 16}
+    whole, shards = (sd.load(tmp_path / each).sample(**asked) for each in ("whole", "shards"))
+    assert torch.equal(whole.x, shards.x)

@@ -21,7 +21,15 @@ from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import ENDS_SAID
 from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
-from sde_diffusion.models.sources.layout import UPWARD, State, Taker, Unit, split_qkv, units
+from sde_diffusion.models.sources.layout import (
+    UPWARD,
+    State,
+    Taker,
+    Unit,
+    split_qkv,
+    units,
+    weights_of,
+)
 from sde_diffusion.models.spec import Spec
 
 BLOCK = {
@@ -81,10 +89,9 @@ def opened(
             f"schedule={schedule}: a consistency model of these authors has levels by Karras' "
             "formula, no betas; leave one of the two out"
         )
-    state = inert.read(path)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"checkpoint={path}: is no dictionary of weights; give ADM's own file")
+    content = inert.read(path)
     try:
+        state, held = weights_of(content, "guided-diffusion")
         spec, weights, findings = converted(
             state,
             size,
@@ -102,7 +109,8 @@ def opened(
         raise InputError(
             f"checkpoint={path}: its weights are not ADM's ({error!r:.100})"
         ) from error
-    return build(path, spec, weights, dtype, findings)
+    read = Finding("weights", held, "keys of the file")
+    return build(path, spec, weights, dtype, (*findings, read))
 
 
 def converted(

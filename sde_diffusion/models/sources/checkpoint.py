@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.latents.autoencoder import codec_of
+from sde_diffusion.models.sources.strangers import of_safetensors
 
 
 def recognised(path: Path) -> bool:
@@ -22,6 +24,8 @@ def opened(path: Path, dtype: torch.dtype, codec: str | None = None) -> OpenedMo
     Args:
         codec: the folder of the autoencoder whose latents it draws, where it does not lie beside.
     """
+    if (said := of_safetensors(path)) is not None:
+        raise InputError(f"checkpoint={path}: {said}")
     spec, denoiser = load_denoiser(path, dtype)
     return OpenedModel(
         denoiser,

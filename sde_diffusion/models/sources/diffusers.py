@@ -27,7 +27,7 @@ from sde_diffusion.models.schedulers import (
 )
 from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.class_labels import CONFIG, labels_of, names_of
-from sde_diffusion.models.sources.weights import json_file, stored
+from sde_diffusion.models.sources.weights import check_not_quantised, json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
 from sde_diffusion.system.names import name_of
@@ -101,8 +101,21 @@ def read(
     """Spec, weights by name, findings, and the files that were read."""
     index = json_file(path / INDEX) if (path / INDEX).is_file() else {}
     folder = path / network_of(index) if index else path
+    if not folder.is_dir():
+        raise InputError(f"{folder.name}: no such folder beside {INDEX}; fetch it too")
     config = json_file(folder / CONFIG)
     class_name = str(config.get("_class_name", ""))
+    named = index[folder.name][1] if index else class_name
+    if named != class_name:
+        raise InputError(
+            f"{INDEX}: {folder.name} is of class {str(named)[:60]}, and its {CONFIG} of "
+            f"{class_name[:60]}; parts of two models are mixed up"
+        )
+    if class_name.startswith("Autoencoder"):
+        raise InputError(
+            f"{CONFIG}: {class_name[:60]} draws nothing by itself; give the folder of its "
+            "pipeline, or train on its latents, 'sde-diffusion train codec=FOLDER'"
+        )
     if class_name not in CLASSES:
         raise InputError(
             f"{CONFIG}: _class_name={class_name[:60]!r}; only {', '.join(CLASSES)} are read"
@@ -116,6 +129,7 @@ def read(
     schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
     spec, findings = described(class_name, config, index, schedule)
     files = stored(folder, WEIGHTS)
+    check_not_quantised(files.paths, folder.name)
     tensors = {f"network.{_renamed(name)}": value for name, value in files.tensors().items()}
     expected = shapes(spec)
     strange = sorted(set(expected) ^ set(tensors)) or [
@@ -140,6 +154,13 @@ def network_of(index: Mapping[str, Any]) -> str:
         )
     parts = {key: value for key, value in index.items() if not key.startswith("_")}
     known = {key: value for key, value in parts.items() if isinstance(value, list)}
+    for key in (*NETWORKS, "scheduler"):
+        value = parts.get(key)
+        if value is not None and not _is_pair(value):
+            raise InputError(
+                f"{INDEX}: {key}={str(value)[:60]} is no library and class; give them as "
+                '["diffusers", CLASS]'
+            )
     for key, value in known.items():
         if len(value) != 2 or value[0] not in LIBRARIES:
             raise InputError(
@@ -159,6 +180,11 @@ def network_of(index: Mapping[str, Any]) -> str:
         what = f"has {others[0]} too" if others else f"has {len(networks)} networks"
         raise InputError(f"{INDEX}: {pipeline[:60]} {what}; give a pipeline of one unet, scheduler")
     return networks[0]
+
+
+def _is_pair(value: Any) -> bool:
+    """Library and class, or two nulls for a part that is not there."""
+    return isinstance(value, list) and all(isinstance(word, str | None) for word in value)
 
 
 def described(

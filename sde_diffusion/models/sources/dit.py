@@ -19,7 +19,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_of, unsaid
-from sde_diffusion.models.sources.layout import State, Taker
+from sde_diffusion.models.sources.layout import State, Taker, weights_of
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.dit_published import FEATURES
 from sde_diffusion.networks.layers.published import Sinusoids
@@ -58,7 +58,7 @@ def opened(
     """
     content = inert.read(path)
     try:
-        kept, evidence = weights_of(content)
+        kept, evidence = weights_of(content, "DiT or SiT")
         named, said = family_of(content, family)
         spec, weights, findings = converted(kept, named, heads)
         refuse_latents(spec)
@@ -71,15 +71,6 @@ def opened(
         ) from error
     first = (Finding("family", named, said), Finding("weights", evidence, "keys of the file"))
     return build(path, spec, weights, dtype, first + findings)
-
-
-def weights_of(content: Any) -> tuple[State, str]:
-    """The weights by name, and which of the file's they are."""
-    key = next((k for k in ("ema", "model") if k in content), "")
-    state = content[key] if key else content
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError("is no dictionary of weights; give a file of DiT or SiT")
-    return dict(state), key or "all"
 
 
 def family_of(content: Mapping[str, Any], given: str | None) -> tuple[str, str]:

@@ -9,7 +9,9 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.networks.diffusers import INSTALL
 
 PREFIX = "hub:"
-NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.-]{1,64})?")
+NAME = re.compile(
+    r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@\w[\w.-]{0,63}(/\w[\w.-]{0,63}){0,4})?"
+)
 # What is fetched: texts and weights, no code and no picture.
 WANTED = [
     "model_index.json", "config.json", "scheduler/*.json", "unet/*.json", "transformer/*.json",

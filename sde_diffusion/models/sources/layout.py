@@ -6,8 +6,8 @@ what its authors call each unit, and the weights follow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,13 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 
 State = dict[str, Tensor]
+# What files of trainings call their weights, averages first.
+HOLDERS = ("ema", "ema_model", "model_ema", "ema_state_dict", "state_dict_ema", "model",
+           "state_dict", "model_state_dict", "net")  # fmt: skip
+# What trainings put before every name: parallel ones, a compiler, an average, Lightning.
+AVERAGED = "ema_model."
+WRAPPERS = ("module.", "_orig_mod.", AVERAGED, "model.")
+COUNTERS = ("n_averaged", "initted", "step")
 UPWARD = 1000  # added to the place of a block on the way up
 
 
@@ -65,6 +72,30 @@ def units(shapes: Mapping[str, torch.Size]) -> Iterator[Unit]:
             yield unit("block", f"up.{stage}.{k + turns}", level, k + UPWARD)
         if level == 0 or outlets:
             yield Unit("outlet", "" if level == 0 else f"outlets.{stage}", level)
+
+
+def weights_of(content: Any, whose: str) -> tuple[State, str]:
+    """The weights by name in a torch file, averaged ones before others, and which they are.
+
+    A dictionary of tensors, or one that holds such a dictionary by a name of ``HOLDERS``; what the
+    wrappers of ``WRAPPERS`` put before every name is left out. InputError, which names ``whose``
+    file to give, for anything else.
+    """
+    key = next((k for k in HOLDERS if isinstance(content, Mapping) and k in content), "")
+    state = content[key] if key else content
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"is no dictionary of weights; give a file of {whose}")
+    named = {str(name): value for name, value in state.items() if name not in COUNTERS}
+    inner = {k: v for k, v in named.items() if k.startswith(AVERAGED)}
+    if inner:  # of both in one dictionary
+        named, key = inner, AVERAGED.rstrip(".")
+    while named and (mark := next((w for w in WRAPPERS if all(map(_begins(w), named))), "")):
+        named = {name.removeprefix(mark): value for name, value in named.items()}
+    return named, key or "all"
+
+
+def _begins(mark: str) -> Callable[[str], bool]:
+    return lambda name: name.startswith(mark)
 
 
 class Taker:

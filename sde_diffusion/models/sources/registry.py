@@ -19,8 +19,9 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.models.sources.hub import NAME, fetched
 from sde_diffusion.models.sources.hub import PREFIX as HUB
-from sde_diffusion.models.sources.hub import fetched
+from sde_diffusion.models.sources.strangers import told
 from sde_diffusion.system.storage import asset
 
 Open = Callable[..., OpenedModel]
@@ -89,15 +90,23 @@ def open_model(
     if not path.exists():
         raise InputError(
             f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "
-            "train', the folder of its run, or 'mnist' or 'shapes'"
+            f"train', the folder of its run, or 'mnist' or 'shapes'{_on_the_hub(given)}"
         )
     for source in SOURCES:
         if source.recognised(path):
             model = replace(source.opened(path, dtype, **options), name=str(checkpoint))
             model.denoiser.precision = named
             return model
+    if (said := told(path)) is not None:
+        raise InputError(f"checkpoint={checkpoint}: {said}")
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
+
+
+def _on_the_hub(given: str) -> str:
+    """What to type of a name of the Hub, or its address."""
+    name = given.removeprefix("https://huggingface.co/").strip("/")
+    return f", or {HUB}{name} of the Hub" if NAME.fullmatch(name) else ""
 
 
 def denoiser_of(checkpoint: str) -> Denoiser:

@@ -49,7 +49,8 @@ def opened(
         size: side of its images.
     """
     if family not in FAMILIES:
-        what = f"checkpoint={path}: a file of score_sde, which does not say its process"
+        given = "" if family is None else f" and family={family} is none of its"
+        what = f"checkpoint={path}: a file of score_sde, which does not say its process{given}"
         raise unsaid(what, "family", " or ".join(FAMILIES))
     content = inert.read(path)
     try:

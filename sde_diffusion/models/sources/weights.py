@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.sources.strangers import by_magic
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.sealed import check_header
 
@@ -59,13 +62,39 @@ def stored(folder: Path, stem: str) -> Stored:
             return Stored(_shards(folder, json_file(folder / name)))
         if (folder / name).is_file():
             return Stored((folder / name,))
+    indices = sorted(folder.glob(f"{stem}.safetensors.index.*.json"))
+    if len(indices) == 1:  # shards of a variant
+        return Stored(_shards(folder, json_file(indices[0])))
     variants = sorted(folder.glob(f"{stem}.*.safetensors"))
     if len(variants) == 1:
         return Stored((variants[0],))
+    if (folder / f"{stem}.safetensors").is_symlink():
+        raise InputError(
+            f"{folder.name}: {stem}.safetensors is a link to a file that is gone; fetch it again"
+        )
     raise InputError(
         f"{folder.name}: has no {stem}.safetensors, no shards of it and no .bin"
         + (f", but {len(variants)} variants; keep one" if variants else "")
     )
+
+
+def check_not_quantised(paths: Iterable[Path], part: str) -> None:
+    """InputError for files of safetensors whose weights are whole numbers; places are no weights.
+
+    Args:
+        part: what a message calls the files.
+    """
+    for path in paths:
+        if path.suffix != ".safetensors":
+            continue
+        with _opened(path) as file:
+            for name in file.keys():  # noqa: SIM118
+                dtype = str(file.get_slice(name).get_dtype())
+                if dtype.startswith(("I", "U")) and "position_ids" not in name:
+                    raise InputError(
+                        f"{part}: {path.name}: {name[:80]} holds whole numbers ({dtype}): "
+                        "quantised, which is not read; give the weights as they were before"
+                    )
 
 
 def _shards(folder: Path, index: dict[str, Any]) -> tuple[Path, ...]:
@@ -84,11 +113,22 @@ def _shards(folder: Path, index: dict[str, Any]) -> tuple[Path, ...]:
 
 
 def _safe(path: Path) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file of safetensors; InputError for what is none, or for what turns out to be torn."""
     try:
         check_header(path)
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
+    except InputError:
+        raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        if (said := by_magic(path)) is not None:
+            raise InputError(f"{path.name}: {said}") from None
         raise InputError(f"{path.name}: torn, or no safetensors ({str(error)[:80]})") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources.latents.texts import TextReader
-from sde_diffusion.models.sources.weights import Stored, json_file, stored
+from sde_diffusion.models.sources.weights import Stored, check_not_quantised, json_file, stored
 from sde_diffusion.networks.diffusers import INSTALL
 from sde_diffusion.system.storage import fingerprint
 
@@ -79,10 +80,9 @@ class PipelineParts:
         cls, folder = _imported(library, class_name), self.path / name
         self.config(name)
         files = _safe(name, stored(folder, STEMS[library]))
-        variant = {}
-        if ".index" not in files[0].name and files[0].stem != STEMS[library]:
-            words = files[0].name.removeprefix(STEMS[library] + ".").split(".")
-            variant = {"variant": words[0]} if len(words) == 2 else {}
+        check_not_quantised(files, name)
+        named = re.match(rf"{STEMS[library]}\.([^.]+?)(-\d+-of-\d+)?\.safetensors", files[0].name)
+        variant = {} if named is None else {"variant": named[1]}
         kind: dict[str, Any] = {"dtype": dtype}
         if library == "diffusers":
             kind = {"torch_dtype": dtype, "low_cpu_mem_usage": False}

@@ -16,8 +16,17 @@ from sde_diffusion.errors import InputError
 
 State = dict[str, Tensor]
 # What files of trainings call their weights, averages first.
-HOLDERS = ("ema", "ema_model", "model_ema", "ema_state_dict", "state_dict_ema", "model",
-           "state_dict", "model_state_dict", "net")  # fmt: skip
+HOLDERS = (
+    "ema",
+    "ema_model",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "net",
+)
 # What trainings put before every name: parallel ones, a compiler, an average, Lightning.
 AVERAGED = "ema_model."
 WRAPPERS = ("module.", "_orig_mod.", AVERAGED, "model.")

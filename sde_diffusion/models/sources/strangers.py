@@ -36,20 +36,29 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"lora_(A|B|up|down)\b|^lora_|\.lora\.", LORA),
     (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner)\.", SINGLE),
     (r"^(double_blocks|joint_blocks|single_blocks)\.", SINGLE),
-    (r"^(encoder|decoder)\.(conv_in|mid_block|down_blocks)\.", "is an autoencoder or its "
-     "part, which draws nothing by itself; give the folder of its pipeline"),
-    (r"^(text_model|transformer\.text_model|encoder\.(layers|block)|shared)\.", "is a text "
-     f"encoder, which draws nothing by itself; {NETWORK}"),
-    (r"^(down_blocks|up_blocks|transformer_blocks|time_embedding)\.", "is weights of a network "
-     f"of diffusers without what they are of; {NETWORK}"),
-)  # fmt: skip
+    (
+        r"^(encoder|decoder)\.(conv_in|mid_block|down_blocks)\.",
+        "is an autoencoder or its "
+        "part, which draws nothing by itself; give the folder of its pipeline",
+    ),
+    (
+        r"^(text_model|transformer\.text_model|encoder\.(layers|block)|shared)\.",
+        f"is a text encoder, which draws nothing by itself; {NETWORK}",
+    ),
+    (
+        r"^(down_blocks|up_blocks|transformer_blocks|time_embedding)\.",
+        f"is weights of a network of diffusers without what they are of; {NETWORK}",
+    ),
+)
 UNKNOWN = "is weights of a network that is not known here; give a folder of diffusers"
 # Of an archive's entries.
 ENTRIES: tuple[tuple[str, str], ...] = (
-    (r"(serialized_exported_program|models/.*)\.json$", "is a program of torch.export and no "
-     "weights; give the checkpoint that it was exported of"),
+    (
+        r"(serialized_exported_program|models/.*)\.json$",
+        "is a program of torch.export and no weights; give the checkpoint that it was exported of",
+    ),
     (r"/constants\.pkl$", "is a program of TorchScript and no weights; give its checkpoint"),
-)  # fmt: skip
+)
 
 
 def told(path: Path) -> str | None:

@@ -94,3 +94,9 @@ def tiny_model(tmp_path: Path) -> str:
     path = tmp_path / "tiny.safetensors"
     write_tiny(path, classes=10)
     return str(path)
+
+
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons leave out plots and page, which take longer than all else of a small one."""
+    monkeypatch.setattr("sde_diffusion.report.write._draw", lambda output, comparison: None)

@@ -26,6 +26,8 @@ from tests.conftest import Run
 QUICK = ["compare", "hydra.run.dir=out", "samples=[4,8]", "nfe=[2]", "tracker=csv"]
 TWO = [*QUICK, "solvers=[ddim,{uni:{solver:unipc,order:1,grid:karras}}]"]
 
+WITHOUT_PAGE = pytest.mark.usefixtures("without_page")
+
 
 def test_entries_are_names_or_labelled_choices() -> None:
     found = list(
@@ -39,6 +41,7 @@ def test_entries_are_names_or_labelled_choices() -> None:
         list(entries([3], "solver"))
 
 
+@WITHOUT_PAGE
 def test_compare_writes_rows_of_every_cell(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*TWO)
     out = tmp_path / "out"
@@ -55,6 +58,7 @@ def test_compare_writes_rows_of_every_cell(quick_cli: Run, tmp_path: Path) -> No
     assert content["provenance"]["cells"][1]["solver"] == "uni"
 
 
+@WITHOUT_PAGE
 def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> None:
     for seed in (0, 100):
         quick_cli(*QUICK, "solvers=[ddim]", f"seed={seed}")
@@ -94,6 +98,7 @@ def test_nothing_runs_before_every_cell_is_checked(
     assert not (tmp_path / "out").exists()
 
 
+@WITHOUT_PAGE
 def test_solvers_without_an_order_take_a_budget_and_adaptive_ones_their_own(
     quick_cli: Run, tmp_path: Path
 ) -> None:
@@ -134,6 +139,7 @@ def test_a_solver_that_diverges_is_left_out_and_named(
     assert "heun at NFE 2: solver=Heun: 8 of 8" in done.stderr
 
 
+@WITHOUT_PAGE
 def test_a_solver_may_have_evaluations_of_its_own(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[{h:{solver:heun,nfe:4}},ddim]", "nfe=[2,3]", "samples=[2]")
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
@@ -142,12 +148,14 @@ def test_a_solver_may_have_evaluations_of_its_own(quick_cli: Run, tmp_path: Path
     assert "solvers: h: nfe=4.5: give a whole number" in done.stderr
 
 
+@WITHOUT_PAGE
 def test_guidance_and_one_grid_for_all(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "grid=uniform")
     row = json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]
     assert (row["nfe"], row["steps"], row["grid"]) == (4, 2, "Uniform")
 
 
+@WITHOUT_PAGE
 def test_blocks_of_seeds_have_a_mean_and_a_spread(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "solvers=[ddim,unipc]", "repeats=3", "metric=[]", "animation=false")
     content = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -161,6 +169,7 @@ def test_blocks_of_seeds_have_a_mean_and_a_spread(quick_cli: Run, tmp_path: Path
         assert at["fd_sd"] == pytest.approx(statistics.stdev(same)) != 0
 
 
+@WITHOUT_PAGE
 def test_a_row_says_all_that_it_depends_on(quick_cli: Run, tmp_path: Path) -> None:
     words = [*QUICK, "solvers=[ddim]", "nfe=[4]", "guidance=[cfg,clip]", "precision=bfloat16"]
     quick_cli(*words, "samples=[12]", "metric=prdc", "metric.prdc.k=3")
@@ -177,6 +186,7 @@ def test_a_row_says_all_that_it_depends_on(quick_cli: Run, tmp_path: Path) -> No
         assert row[name]
 
 
+@WITHOUT_PAGE
 def test_a_calibrated_solver_stands_beside_the_others(quick_cli: Run, tmp_path: Path) -> None:
     """On its own grid; its cell is named after the content of its file, and it has no other NFE."""
     quick_cli("calibrate", "nfe=[2]", "noises=8", "held_out=4", "budget=2", "nodes=8",
@@ -215,6 +225,7 @@ def test_a_model_of_vectors_is_refused_in_one_line(quick_cli: Run, tmp_path: Pat
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@WITHOUT_PAGE
 def test_a_model_is_judged_by_the_features_of_its_data_where_none_are_chosen(
     quick_cli: Run, tmp_path: Path
 ) -> None:
@@ -230,6 +241,7 @@ def test_a_model_is_judged_by_the_features_of_its_data_where_none_are_chosen(
     assert facts["metric"] == "FD[cifar-cnn]"
 
 
+@WITHOUT_PAGE
 def test_prompts_are_a_file_and_a_part_of_what_a_cell_depends_on(
     quick_cli: Run, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ COMMAND = re.compile(
     re.MULTILINE,
 )
 DIGEST = re.compile(r"outputs/(\w+-)\.\.\.")
+OPEN = re.compile(r"^(?=[^\n]*outputs/\w+-\.\.\.)", re.MULTILINE)
 INDEX = HERE / "tutorials" / "index.md"
 LOG = re.compile(r"(<!-- log of all pages -->\n```text\n)(.*?)(^```\n)", re.DOTALL | re.MULTILINE)
 MOST_LINES = 30  # of an output that is stored
@@ -58,13 +59,18 @@ def environment(programs: Path) -> dict[str, str]:
 
 def typed(code: str, kind: str, names: dict[str, Any]) -> str:
     """What a block prints; a fault ends the page."""
-    code = "\n".join(map(named, code.split("\n")))
-    if kind == "python":
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, "page", "exec"), names)
-        return printed.getvalue()
+    if kind == "bash":  # what a line leaves open, the lines above it may have made
+        return "".join(run(piece) for piece in OPEN.split(code) if piece)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n".join(map(named, code.split("\n"))), "page", "exec"), names)
+    return printed.getvalue()
+
+
+def run(code: str) -> str:
+    """What bash prints."""
     inside = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    code = "\n".join(map(named, code.split("\n")))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code], env=inside, stdout=subprocess.PIPE, text=True,
         check=False,

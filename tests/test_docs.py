@@ -114,12 +114,13 @@ def test_what_a_block_supposes_is_made_before_and_newest_folders_are_named(tmp_p
     page.write_text(
         "<!-- before:\nmkdir -p outputs/train-1 outputs/train-2\n"
         "touch -d 2020-01-01 outputs/train-1\n-->\n<!-- small: n=1 -->\n"
-        "```bash\necho outputs/train-... outputs/train-... outputs/ema-...\n```\n\n"
+        "```bash\nmkdir outputs/ema-3\n"
+        "echo outputs/train-... outputs/train-... outputs/ema-...\n```\n\n"
         "```text\n```\n"
     )
     typed_module().page(page, store=True)
     printed = page.read_text().rpartition("```text\n")[2]
-    assert printed == "outputs/train-2 outputs/train-1 outputs/ema-...\n```\n"
+    assert printed == "outputs/train-2 outputs/train-1 outputs/ema-3\n```\n"
 
 
 def test_the_log_keeps_a_line_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

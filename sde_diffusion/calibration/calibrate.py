@@ -43,6 +43,7 @@ class Settings:
         tries: greedy fits of the search for a grid.
         mode: ``scalar``, or ``per_mode``: the last step has coefficients for each band of modes.
         batch_size: rows a call of the network.
+        modes: of the normal law, at most: what a calibration file is large by.
     """
 
     noises: int = 128
@@ -51,6 +52,7 @@ class Settings:
     tries: int = 60
     mode: str = "scalar"
     batch_size: int = 128
+    modes: int = MODES
 
     def check(self) -> None:
         """InputError for numbers that make no calibration."""
@@ -66,6 +68,8 @@ class Settings:
             raise InputError(f"mode={self.mode}: choose one of ['per_mode', 'scalar']")
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: give a number >= 1")
+        if self.modes < 1:
+            raise InputError(f"modes={self.modes}: give a number >= 1")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_diffusion.calibration import Settings
+from sde_diffusion.calibration.calibrate import MODES
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.options import Options
@@ -38,6 +39,7 @@ def calibrate(
     negative: Any = None,
     guidance: Any = (),
     mode: str = "scalar",
+    modes: int = MODES,
     noises: int = 128,
     held_out: int = 64,
     tries: int = 60,
@@ -65,6 +67,7 @@ def calibrate(
             "budget": budget,
             "tries": tries,
             "batch_size": batch_size,
+            "modes": modes,
         },
         mode,
     )
@@ -87,6 +90,8 @@ def calibrate(
     facts = _asked(settings, fitting, wishes, guides, twin, self)
     depends = {**facts, "data": None if pictures is None else pictures.fingerprint}
     del depends["nfe"]
+    if settings.modes == MODES:  # which all had before there was a choice
+        del depends["modes"]
     with workplace(folder, unknown_content(self, facts)) as (output, kept):
         rules, normal, _ = fitting.run(kept, depends, lambda calls, rule: None)
         made = fitting.calibration(rules, normal, model, cond is not None, provenance(self, facts))

@@ -315,6 +315,7 @@ class Model(OpenedModel):
                 - prompt, negative: sentences of the noises, of a model that reads them;
                 - guidance: that it will be used with, and its fields, ``guidance__cfg__scale=2``;
                 - mode: ``"per_mode"``: the last step has coefficients for each band of modes;
+                - modes (64): components of the images' normal law, at most: the size of the file;
                 - noises (128), held_out (64): noises fitted to, and those that choose between fits;
                 - tries (60), budget (30): greedy fits of the search for a grid; evaluations a noise
                   of the joint fit, for each evaluation of the rule;

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from sde_diffusion.calibration import Fitted, Settings, Trajectories, calibrate, trajectories
 from sde_diffusion.calibration.baselines import FEW
-from sde_diffusion.calibration.calibrate import CHOOSING, MODES, bands_for
+from sde_diffusion.calibration.calibrate import CHOOSING, bands_for
 from sde_diffusion.calibration.normal_law import normal_law
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser, check_means
@@ -116,7 +116,9 @@ class Fitting:
         depends |= {} if self.start == 1 else {"start": self.start}
         depends = settled(folder, depends, len(self.seeds), batch_size, kinds)
         exact = self._reference(folder, depends)
-        normal = normal_law(self.denoiser, exact, MODES, batch_size, self.device)
+        normal = normal_law(
+            self.denoiser, exact, self.settings.modes, batch_size, self.device
+        )
         rules: dict[int, Fitted] = {}
 
         def path(n: int) -> Path:

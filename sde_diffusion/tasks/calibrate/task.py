@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from omegaconf import DictConfig
 
 from sde_diffusion.calibration import Fitted, Settings
+from sde_diffusion.calibration.calibrate import MODES
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
@@ -24,7 +25,7 @@ from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.calibrate.fitting import LEAST, MOST, Fitting, calls_of, ends_of, start_of
 from sde_diffusion.tasks.composed import guided
-from sde_diffusion.tasks.run import Run
+from sde_diffusion.tasks.run import Run, prompt_lines
 
 
 @dataclass
@@ -36,8 +37,10 @@ class CalibrateTask:
     nfe: list[int]
     label: Any
     prompt: Any
+    prompts: str | None
     negative: Any
     mode: str
+    modes: Annotated[int, Within("1 <= modes <= 4096")]
     noises: Annotated[int, Within("8 <= noises <= 1000000")]
     held_out: Annotated[int, Within("2 <= held_out <= 1000000")]
     nodes: Annotated[int, Within("2 <= nodes <= 100000")]
@@ -60,7 +63,13 @@ class CalibrateTask:
     def settings(self) -> Settings:
         """Those of the fit."""
         return Settings(
-            self.noises, self.held_out, self.budget, self.tries, self.mode, self.batch_size
+            self.noises,
+            self.held_out,
+            self.budget,
+            self.tries,
+            self.mode,
+            self.batch_size,
+            self.modes,
         )
 
     @property
@@ -148,9 +157,13 @@ def dependence(job: Run[CalibrateTask]) -> Mapping[str, Any]:
     kept = job.recorded("tracker", "nfe", "name", "precision")
     if job.task.precision != "float32":  # which all were before there was a choice
         kept["precision"] = recorded(job.task.precision)
-    for word in ("prompt", "negative"):  # nothing was said of them before there were any
+    if job.task.modes == MODES:  # which all had before there was a choice
+        del kept["modes"]
+    for word in ("prompt", "prompts", "negative"):  # nothing was said of them before there were any
         if kept[word] is None:
             del kept[word]
+    if job.task.prompts is not None:
+        kept["prompts"] = prompt_lines(job.task.prompts)
     if content := contents(job.denoiser):
         kept["guidance_content"] = content
     return {**kept, "model": job.model.fingerprint}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import guidance_digits
 import page
 import render
 import torch
@@ -133,7 +132,6 @@ def main() -> None:
     text = [(page.HERE / "text" / "guidance.md").read_text().strip()]
     for d in DIMENSIONS:
         text += [f"## In {d} dimensions", table(d)]
-    text += guidance_digits.section()
     page.plain("guidance", "Guidance, judged by the law that it ends at", text)
 
 

@@ -105,6 +105,7 @@ class Sampler:
         A solver that has a grid of its own takes it in the place of ``grid``; what a grid leaves to
         the model is that of the denoiser, and of ``brought``, the grid of the model's own files.
         """
+        solver = solver.fitted(denoiser)
         solver.check(denoiser)
         if not solver.asks_ends:
             check_means(denoiser)

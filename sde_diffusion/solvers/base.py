@@ -76,6 +76,14 @@ class Solver(Component, ABC, known_as="solver"):
         """Of the only states that it moves; None if it moves any."""
         return None
 
+    def fitted(self, denoiser: Denoiser) -> Solver:
+        """Itself as it is for ``denoiser``, with what the package carries for that, also of the
+        solvers that it is made of; here, nothing is looked for."""
+        parts = {k: part for k, part in self.fields().items() if isinstance(part, Solver)}
+        found = {name: part.fitted(denoiser) for name, part in parts.items()}
+        same = all(found[name] is part for name, part in parts.items())
+        return self if same else self.changed(**found)
+
     def check(self, denoiser: Denoiser) -> None:
         """InputError, with the remedy, if the solver cannot ask ``denoiser``."""
 

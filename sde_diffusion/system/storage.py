@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from sde_diffusion.errors import InputError
 
+# The shipped files.
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 # Ends the name of the file whose lock says who makes a part.
 CLAIM = ".claim"
 # What a file is called until it is whole, and the claims of those who were killed.
@@ -97,8 +99,13 @@ def fingerprint(path: Path) -> str:
 
 def asset(name: str) -> Path:
     """A shipped safetensors file by its name, else the path that ``name`` is."""
-    shipped = Path(__file__).resolve().parents[1] / "assets" / f"{name}.safetensors"
+    shipped = ASSETS / f"{name}.safetensors"
     return shipped if shipped.is_file() else Path(name)
+
+
+def assets(ending: str) -> list[str]:
+    """The names of the shipped files that end so, in order."""
+    return sorted(path.stem for path in ASSETS.glob(f"*{ending}.safetensors"))
 
 
 def cache_folder() -> Path:

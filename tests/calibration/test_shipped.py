@@ -7,13 +7,17 @@ import pytest
 from sde_diffusion.calibration import trajectories
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.errors import InputError
 from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
-from sde_diffusion.solvers.calibrated.solver import Calibrated
+from sde_diffusion.solvers.calibrated.solver import Calibrated, shipped
 from sde_diffusion.solvers.deis import DEIS
+from sde_diffusion.solvers.langevin import Langevin
+from sde_diffusion.solvers.wrappers.predictor_corrector import PredictorCorrector
+from sde_diffusion.system.storage import asset
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,27 @@ def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver()
         sampler = Sampler.build(EDM(), model.denoiser, solver, grid)
         errors.append(float((sampler.sample(Request(seeds, 5, cond)).x - exact).norm()))
     assert errors[0] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize("scale", [None, 2.0])
+def test_the_rules_of_a_model_and_its_guidance_are_found_by_themselves(scale: float | None) -> None:
+    """Also by a solver around them, which is another object then: the one given stays as it was."""
+    denoiser: Denoiser = load("mnist").denoiser
+    denoiser = denoiser if scale is None else Guided(denoiser, ClassifierFree(scale))
+    given = PredictorCorrector(Calibrated(), Langevin())
+    for solver in (Calibrated().fitted(denoiser), given.fitted(denoiser).fields()["predictor"]):
+        assert solver.path == ("mnist-calibrated" if scale is None else "mnist-cfg2-calibrated")
+    assert given.fields()["predictor"].path == ""
+
+
+def test_a_model_without_shipped_rules_is_told_how_to_make_them() -> None:
+    guided = Guided(load("mnist").denoiser, ClassifierFree(3.0))
+    with pytest.raises(InputError, match=r"no rules are shipped.*'sde-diffusion calibrate'"):
+        Sampler.build(EDM(), guided, Calibrated(), None)
+    with pytest.raises(InputError, match=r"solver\.path: .*name them here, mnist-calibrated or"):
+        assert Calibrated().calibration
+
+
+def test_shipped_files_are_small() -> None:
+    for name in shipped():
+        assert asset(name).stat().st_size <= 300_000, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.normal import NormalRows
 from sde_diffusion.solvers.calibrated.rule import Residuals, Rule
 from sde_diffusion.solvers.step import Ask, Step, times_of
-from sde_diffusion.system.storage import asset, fingerprint
+from sde_diffusion.system.storage import asset, assets, fingerprint
 
 # What a message calls rules that were read from no file.
 IN_MEMORY = "(in memory)"
+# Ends the names of the files that are looked through where no path is given.
+SHIPPED = "-calibrated"
+
+
+@cache
+def shipped() -> dict[str, Calibration]:
+    """The calibrations that the package carries, by name."""
+    return {name: Calibration.load(asset(name)) for name in assets(SHIPPED)}
 
 
 class CalibratedGrid(TimeGrid):
@@ -58,6 +67,21 @@ class CalibratedGrid(TimeGrid):
         return sde.time_at(self.levels(n))
 
 
+def _unknown() -> InputError:
+    """What to say where no model has told which rules are meant."""
+    return InputError(
+        "solver.path: which rules are meant is known with the model alone, as a task or a method "
+        f"of a model tells it; name them here, {' or '.join(shipped())}"
+    )
+
+
+class UnknownGrid(TimeGrid):
+    """The noise levels of rules that are still to be looked for."""
+
+    def _times(self, sde: SDE, n: int) -> Tensor:
+        raise _unknown()
+
+
 @dataclass(frozen=True)
 class CalibratedState:
     """The rule, its law and bands where the batch is, and what it has been answered so far."""
@@ -79,7 +103,7 @@ class Calibrated(StepSolver[CalibratedState]):
 
     Args:
         path: a calibration file, the name of a shipped one, or a ``Calibration`` in memory, as
-            ``Model.calibrate`` makes it.
+            ``Model.calibrate`` makes it; None: the shipped one of the model and its guidance.
         allow_other_model: use it with a model, guidance or condition that it was not made for.
     """
 
@@ -87,14 +111,39 @@ class Calibrated(StepSolver[CalibratedState]):
     one_step = False
 
     def __init__(
-        self, path: str | Calibration = "mnist-calibrated", allow_other_model: bool = False
+        self, path: str | Calibration | None = None, allow_other_model: bool = False
     ) -> None:
         self.allow_other_model = allow_other_model
-        if isinstance(path, Calibration):
-            self.path, self.calibration = IN_MEMORY, path
+        self._known: Calibration | None = None
+        if path is None:
+            self.path = ""
+        elif isinstance(path, Calibration):
+            self.path, self._known = IN_MEMORY, path
         else:
-            self.path, self.calibration = str(path), Calibration.load(asset(str(path)))
-        self.own_grid = CalibratedGrid(self.calibration)
+            self.path, self._known = str(path), Calibration.load(asset(str(path)))
+
+    @property
+    def calibration(self) -> Calibration:
+        """Its rules; InputError as long as they are to be looked for and no model is known."""
+        if self._known is None:
+            raise _unknown()
+        return self._known
+
+    @cached_property
+    def own_grid(self) -> CalibratedGrid:
+        """The levels of its rules."""
+        return CalibratedGrid(self.calibration)
+
+    def fitted(self, denoiser: Denoiser) -> Calibrated:
+        if self._known is not None:
+            return self
+        for name, calibration in shipped().items():
+            if calibration.model and calibration.model == denoiser.identity:
+                return self.changed(path=name)
+        raise InputError(
+            "solver=calibrated: no rules are shipped for this model under this guidance; make them "
+            "with 'sde-diffusion calibrate' and give solver.path=FILE, or choose solver=unipc"
+        )
 
     @property
     def content(self) -> str:
@@ -115,7 +164,7 @@ class Calibrated(StepSolver[CalibratedState]):
 
     @property
     def grid(self) -> TimeGrid:
-        return self.own_grid
+        return UnknownGrid() if self._known is None else self.own_grid
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -116,9 +116,7 @@ class Fitting:
         depends |= {} if self.start == 1 else {"start": self.start}
         depends = settled(folder, depends, len(self.seeds), batch_size, kinds)
         exact = self._reference(folder, depends)
-        normal = normal_law(
-            self.denoiser, exact, self.settings.modes, batch_size, self.device
-        )
+        normal = normal_law(self.denoiser, exact, self.settings.modes, batch_size, self.device)
         rules: dict[int, Fitted] = {}
 
         def path(n: int) -> Path:

@@ -18,6 +18,8 @@ from torch import Tensor
 from sde_diffusion.conditions.condition import LAYOUT, Condition, Part
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.decode import CLEAR, decode
+from sde_diffusion.system.notice import notice
 
 BITS = 7
 
@@ -81,10 +83,17 @@ def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
         if not Path(str(path)).is_file():
             raise InputError(f"{key}={path}: no such file; give a picture, {key}=map.png")
         try:
-            with Image.open(str(path)) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            read = decode(Path(str(path)).read_bytes(), None, "RGB")
+        except Exception as error:  # every decoder has its own
             raise InputError(f"{key}={path}: is no picture that can be read; give a PNG") from error
+        if CLEAR in read.notes:
+            raise InputError(
+                f"{key}={path}: transparent in part; say in colours what is there, and save it "
+                "without transparency"
+            )
+        for note in read.notes:
+            notice(f"{key}={path}: {note}")
+        pixels = read.array
     if pixels.dtype != np.uint8 or pixels.shape != (*side, 3):
         raise InputError(
             f"{key}: a picture of {pixels.dtype} {pixels.shape}; this model takes uint8 "

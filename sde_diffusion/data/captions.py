@@ -104,7 +104,14 @@ def _rows(said: str, content: str, where: str) -> Iterator[tuple[int, Mapping[st
     suffix = PurePosixPath(said).suffix.lower()
     if suffix == ".csv":
         try:
-            yield from enumerate(csv.DictReader(io.StringIO(content)), start=2)
+            table = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+            for row in table:
+                if None in row:  # a comma in words that no quotes hold together
+                    raise InputError(
+                        f"{where}: line {table.line_num} has more values than there are columns; "
+                        'put a caption with commas in quotes, "a red circle, a blue square"'
+                    )
+                yield table.line_num, row
         except csv.Error as error:
             raise InputError(f"{where}: no CSV ({error}); {REMEDY}") from error
         return

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sde_diffusion.data.files import MAX_BYTES, members
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.decode import FITS
+from sde_diffusion.images.decode import CLEAR, FITS
 from sde_diffusion.images.dicom import dicom, is_dicom
 from sde_diffusion.images.photo import Photo, photo
 from sde_diffusion.system.notice import notice
@@ -31,7 +31,7 @@ def photos(
     """
     read: dict[str, Photo] = {}
     for name, content in _contents(path, key).items():
-        where = f"{key}={path}" + (f": {name}" if Path(path).is_dir() else "")
+        where = f"{key}={path}" + (f": {name}" if _is_set(path) else "")
         try:
             one = _read(content, size, fit)
             one = one if channels is None else one.in_channels(channels)
@@ -62,23 +62,26 @@ def masks(
 ) -> dict[str, Tensor | None]:
     """Which pixels of each picture are to be drawn anew, bool [H, W], by its name.
 
-    One file is the mask of all; of a folder each has the mask of its own name.
+    One file is the mask of all; of a folder or zip each has the mask of its own name.
     """
     if path is None:
         return dict.fromkeys(names)
-    drawn = {name: _anew(path, name, one) for name, one in _masks(path, size, fit).items()}
-    if not Path(path).is_dir():
+    read = photos(path, "mask", None, size, fit)
+    drawn = {name: _anew(path, name, one) for name, one in read.items()}
+    if not _is_set(path):
         return dict.fromkeys(names, next(iter(drawn.values())))
     if missing := [name for name in names if name not in drawn]:
         raise InputError(f"mask={path}: none is called {missing[0]}; give one a picture, or a file")
     return {name: drawn[name] for name in names}
 
 
-def _masks(path: str, size: int | None, fit: str) -> dict[str, Photo]:
-    return photos(path, "mask", 1, size, fit)
-
-
 def _anew(path: str, name: str, mask: Photo) -> Tensor:
+    """Where one mask is above half; InputError where it is not plain what is white."""
+    said = "white is drawn anew, black is kept"
+    if CLEAR in mask.notes:
+        raise InputError(f"mask={path}: {name} is transparent in part; save it in grey: {said}")
+    if bool((mask.levels != mask.levels[:1]).any()):
+        raise InputError(f"mask={path}: {name} is in colours; save it in grey: {said}")
     grey = mask.levels[0] / mask.white
     between = int(((grey > 0) & (grey < 1)).sum())
     if between:
@@ -110,12 +113,17 @@ def fit_choice(fit: str | None) -> str:
     return fit or FITS[0]
 
 
+def _is_set(path: str) -> bool:
+    """Whether it is a folder or zip of pictures."""
+    return Path(path).is_dir() or path.lower().endswith(".zip")
+
+
 def _contents(path: str, key: str) -> dict[str, bytes]:
     """The content of one file, or of all pictures in a folder or zip, by name."""
     where = Path(path)
     if not path.strip():
         raise InputError(f"{key}=: an empty path; give a picture, or a folder of them")
-    if where.is_dir() or path.lower().endswith(".zip"):
+    if _is_set(path):
         there = members(path, key)
         found = {name: there.read(name) for name in there.names}
         if where.is_dir():

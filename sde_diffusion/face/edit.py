@@ -216,7 +216,7 @@ def mask_of(mask: Any) -> Tensor | None:
     if anew.dtype == torch.bool:
         return anew
     most = 255 if float(anew.max()) > 1 else 1
-    if float(anew.min()) < 0 or float(anew.max()) > most:
+    if not (float(anew.min()) >= 0 and float(anew.max()) <= most):  # nor is nan
         raise InputError(
             f"mask: values {float(anew.min()):g} .. {float(anew.max()):g}; give {MASK}"
         )

@@ -99,7 +99,7 @@ def picture(
             notes.append(SQUASHED)
         shown = _fitted(shown, size, fit)
     array = np.asarray(shown)
-    if _several(image):
+    if several(image):
         notes.append(SEVERAL)
     return Picture(array if array.ndim == 3 else array[..., None], grey, tuple(notes), decoded)
 
@@ -150,7 +150,7 @@ def turned(image: Image.Image) -> Image.Image:
         return image
 
 
-def _several(image: Image.Image) -> bool:
+def several(image: Image.Image) -> bool:
     """Whether a further frame follows."""
     try:
         image.seek(1)

@@ -15,10 +15,12 @@ from sde_diffusion.images.decode import (
     FORMATS,
     GREY,
     MAX_PIXELS,
+    SEVERAL,
     SIXTEEN,
     TURNED,
     colours_of_16_bits,
     decode,
+    several,
     sixteen_bits,
     turned,
 )
@@ -101,7 +103,8 @@ def _deep(image: Image.Image) -> Photo:
     image.load()
     upright = turned(image)
     levels = torch.from_numpy(sixteen_bits(upright, image).astype(np.int32))
-    return Photo(levels[None], WHITE_16, () if upright is image else (TURNED,))
+    notes = () if upright is image else (TURNED,)
+    return Photo(levels[None], WHITE_16, (*notes, SEVERAL) if several(image) else notes)
 
 
 def png_of(x: Tensor, white: int = WHITE_8) -> bytes:

@@ -263,7 +263,7 @@ def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str
 def prompt_lines(path: Any) -> list[str]:
     """The sentences of a text file, one a line; InputError if there are none."""
     try:
-        text = Path(str(path)).read_text()
+        text = Path(str(path)).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"prompts={path}: no text file that can be read; give one") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]

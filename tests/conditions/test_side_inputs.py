@@ -81,6 +81,24 @@ def test_a_map_is_read_as_it_was_drawn(layout: Layout, tmp_path: Path) -> None:
     assert torch.equal(cond.parts[LAYOUT].value, planes.expand(3, -1, -1, -1))
 
 
+def test_a_map_is_read_as_viewers_show_it(layout: Layout, tmp_path: Path) -> None:
+    """Upright, of a palette, and never what a viewer does not show: colours under transparency."""
+    planes = torch.zeros(2, 8, 10, dtype=torch.uint8)
+    planes[:, 1:4, 2:5] = torch.tensor([1, 2], dtype=torch.uint8)[:, None, None]
+    drawn, turn = layout.picture(planes), Image.Exif()
+    drawn.quantize(8).save(tmp_path / "palette.png")
+    turn[0x0112] = 6  # a quarter turn clockwise is to be made of what is stored
+    drawn.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=turn)
+    for name in ("palette.png", "turned.png"):
+        cond = layout.encode({"layout": str(tmp_path / name)}, range(1))
+        assert cond is not None
+        assert torch.equal(cond.parts[LAYOUT].value[0], planes)
+    drawn.putalpha(Image.new("L", drawn.size, 0))
+    drawn.save(tmp_path / "clear.png")
+    with pytest.raises(InputError, match=r"layout=.*clear\.png: transparent in part"):
+        layout.encode({"layout": str(tmp_path / "clear.png")}, range(1))
+
+
 def test_maps_that_do_not_fit_are_one_line(layout: Layout, tmp_path: Path) -> None:
     Image.new("RGB", (10, 9)).save(tmp_path / "size.png")
     strange, shapeless = np.zeros((8, 10, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)

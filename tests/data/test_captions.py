@@ -78,6 +78,8 @@ def test_an_image_that_is_skipped_takes_its_caption_along(folder: str) -> None:
     ("name", "text", "says"),
     [
         ("gone.csv", None, "no such file here or among the data; give a .csv"),
+        ("comma.csv", "file_name,text\nb/one.png,a square, red\n", "line 2 has more values than"),
+        ("open.csv", 'file_name,text\nb/one.png,"a square\na/two.png,a dot\n', "no CSV"),
         ("a.toml", "x", "give a .csv or .jsonl file"),
         ("a.csv", "file_name,words\nb/one.png,a dot\n", r"line 2 has \['file_name', 'words'\]"),
         ("a.csv", "file_name,text\nb/no.png,a dot\n", "line 2 names b/no.png, which is no image"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sde_diffusion.data.photos import masks
+from sde_diffusion.errors import InputError
 from tests.conftest import Run
 
 RNG = np.random.default_rng(0)
@@ -51,6 +54,8 @@ def desk(tmp_path: Path, tiny_model: str) -> Path:
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
     png_of_16_bit_colours(tmp_path / "colour16.png")
+    alpha = np.stack([0 * HOLE, 0 * HOLE, 0 * HOLE, HOLE], -1)
+    Image.fromarray(alpha).save(tmp_path / "clear.png")
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "several").mkdir()
@@ -108,6 +113,31 @@ def test_a_folder_outpainting_tiles_and_a_truth(quick_cli: Run, desk: Path) -> N
     assert not (desk / "five" / "a-std.png").exists()  # of one sample there is none
 
 
+def test_of_a_stack_the_first_page_is_taken_and_said(quick_cli: Run, desk: Path) -> None:
+    """Of 16 bits too, as scanners write them."""
+    pages = [Image.fromarray(levels(white=65535)) for _ in range(2)]
+    pages[0].save(desk / "stack.tif", save_all=True, append_images=pages[1:])
+    done = quick_cli(
+        "edit", "checkpoint=tiny.safetensors", "nfe=3", "n=1", "image=stack.tif", "mask=hole.png"
+    )
+    assert "image=stack.tif: of several frames, of which the first was taken" in done.stderr
+
+
+def test_a_zip_of_masks_has_one_for_each_picture(desk: Path) -> None:
+    """As a folder has; the first of them is not that of all."""
+    with zipfile.ZipFile(desk / "masks.zip", "w") as file:
+        for name, mask in (("p", HOLE), ("q", HOLE.T)):
+            Image.fromarray(mask).save(desk / f"{name}.png")
+            file.write(desk / f"{name}.png", f"{name}.png")
+    found = masks(str(desk / "masks.zip"), ["q", "p"], None, "squash")
+    for name, mask in (("p", HOLE), ("q", HOLE.T)):
+        drawn = found[name]
+        assert drawn is not None
+        assert (drawn.numpy() == (mask > 0)).all()
+    with pytest.raises(InputError, match="none is called a"):
+        masks(str(desk / "masks.zip"), ["a"], None, "squash")
+
+
 BAD = {
     "": "image: required; give image=",
     "image=nosuch.png mask=hole.png": "image=nosuch.png: no such file",
@@ -118,6 +148,8 @@ BAD = {
     "image=a.png extend=[0,2,0,0] operator=box": "extend: this operator has no use for it",
     "image=a.png mask=white.png": "mask: white everywhere",
     "image=a.png mask=black.png": "mask: black everywhere",
+    "image=a.png mask=colour.jpg": "mask=colour.jpg: colour is in colours; save it in grey: white",
+    "image=a.png mask=clear.png": "mask=clear.png: clear is transparent in part; save it in grey",
     "image=colour.jpg mask=hole.png": "image=colour.jpg: in colours",
     "image=colour16.png mask=hole.png": "image=colour16.png: colours of 16 bits",
     "image=text.png mask=hole.png": "image=text.png: not an image",

@@ -16,6 +16,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.tasks import sample, train
+from sde_diffusion.tasks.run import prompt_lines
 
 SMALL = [
     "data.n=40", "data.held_out=8", "network.widths=[16]", "network.embedding=16",
@@ -103,3 +104,9 @@ def test_wrong_wishes_are_one_line(
 def test_a_model_without_words_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"prompt=.*model mnist takes no prompt"):
         sample.run(compose_task(["task=sample", "n=1", 'prompt="a red circle"']), tmp_path)
+
+
+def test_a_mark_of_byte_order_is_no_word_of_a_prompt(tmp_path: Path) -> None:
+    """As editors on Windows write it, before the first sentence."""
+    (tmp_path / "lines.txt").write_text("a red circle\na blue square\n", "utf-8-sig")
+    assert prompt_lines(tmp_path / "lines.txt") == ["a red circle", "a blue square"]

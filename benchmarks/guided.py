@@ -1,10 +1,11 @@
-"""What does guidance buy? Each kind at its best setting, on the shipped digits and shapes, paired.
+"""What does guidance buy? Each kind at its best setting on a shipped model, paired.
 
-Needs MNIST in ``MNIST_ROOT``, for the worse model of digits.
+``python benchmarks/guided.py [digits] [shapes]``; of digits, MNIST in ``MNIST_ROOT``.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import page
@@ -106,7 +107,7 @@ def more(right: torch.Tensor, plain: torch.Tensor) -> str:
     return f"{float(gap.mean()):.1f} ± {half:.1f}"
 
 
-def judged(case: Case) -> dict[str, Any]:
+def judged(case: Case) -> str:
     """The table of one model: each kind at the setting that was best on other seeds."""
     known, metric = case.reference(), PRDC(most=2000)
     judge = Judge(known.reference, known.features)
@@ -142,17 +143,26 @@ def judged(case: Case) -> dict[str, Any]:
         ])  # fmt: skip
     head = ["guidance", "scale", "NFE", f"FD[{case.extractor.name}]", "less the best's",
             "precision", "recall", "as asked, %", "more than without"]  # fmt: skip
-    return render.table(head, cells)
+    return render.markdown(head, cells)
+
+
+def section(case: Case) -> list[str]:
+    """The part of the page on one model."""
+    return [
+        f"## {case.name.capitalize()}",
+        f"{case.what} The scale of each is the best of {len(case.scales)} on {case.choosing} other "
+        f"seeds; {case.judging} pictures judge. The worse model: `sde-diffusion train "
+        f"{' '.join(case.training)}`.",
+        judged(case),
+    ]
 
 
 def main() -> None:
-    """Train the worse models, draw, judge, write guided.md."""
-    values: dict[str, Any] = {"calls": CALLS}
-    for name, case in CASES.items():
-        told = {"choosing": case.choosing, "judging": case.judging}
-        values[name] = judged(case)
-        values[f"{name}_of"] = {**told, "training": " ".join(case.training)}
-    render.page("guided", values)
+    """Train the worse models, draw, judge, write guided.md of the models that are named, or all."""
+    text = [(page.HERE / "text" / "guided.md").read_text().strip()]
+    for name in sys.argv[1:] or CASES:
+        text += section(CASES[name])
+    page.plain("guided", "What does guidance buy from trained models?", text)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ class Case:
     """One model.
 
     Attributes:
-        name, model: of the page and of the checkpoint. scales: of every guidance.
+        name, model: of the page and of the checkpoint. what: is drawn, and how a setting is chosen.
+        scales: of every guidance.
         choosing, judging: pictures that choose a setting, and that are judged at it.
         training: what ``sde-diffusion train`` is told for the worse model.
         asked(first, n): what the model is asked for. right(images, first): which show it.
@@ -62,6 +63,7 @@ class Case:
 
     name: str
     model: str
+    what: str
     extractor: Judged
     scales: tuple[float, ...]
     choosing: int
@@ -110,15 +112,22 @@ def shapes_right(images: Tensor, first: int) -> list[bool]:
 
 CASES = {
     "digits": Case(
-        "digits", "mnist", Judged("mnist-cnn"), (1.1, 1.25, 1.5), 120, 500,
+        "digits", "mnist",
+        "Labels in rotation; the setting of least FD counts as the best, and *as asked* is what "
+        "the classifier `mnist-cnn` recognises. The worse model is smaller, and early in its "
+        "training.",
+        Judged("mnist-cnn"), (1.1, 1.25, 1.5), 120, 500,
         ("experiment=mnist", "network.widths=[32,64]", "steps=400", "batch_size=64",
          "warmup=40", "save_every=400", "lr=2e-3", "precision=float32"),
         lambda first, n: {"label": "all"}, digits_right, lambda fd, right: -fd,
         lambda: ReferenceSet.load(asset("mnist-cnn-reference"), extractor("mnist-cnn")), 10,
     ),
     "shapes": Case(
-        "shapes", "shapes", Judged("shapes-cnn"), (2.0, 3.0, 5.0), 150, 400,
-        ("experiment=shapes", "steps=400", "warmup=40", "save_every=400"),
+        "shapes", "shapes",
+        "Captions of scenes of one object; the setting of most pictures as asked counts as the "
+        "best, read by the verifier. The worse model is an early snapshot of the same recipe.",
+        Judged("shapes-cnn"), (2.0, 5.0), 100, 320,
+        ("experiment=shapes", "steps=300", "warmup=30", "save_every=300"),
         lambda first, n: {"prompt": captions(first, n)}, shapes_right,
         lambda fd, right: right,
         lambda: ReferenceSet.of(

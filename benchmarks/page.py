@@ -13,7 +13,7 @@ from typing import Any
 import render
 
 from sde_diffusion.config.compose import compose_task
-from sde_diffusion.system.provenance import machine, revision
+from sde_diffusion.system.provenance import revision
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.tasks import compare
 
@@ -66,12 +66,7 @@ def write(
 
 def plain(name: str, title: str, text: list[str]) -> None:
     """Write a page that no comparison stands behind."""
-    here = machine()
-    provenance = [
-        f"- command: `python benchmarks/{Path(sys.argv[0]).name}`",
-        f"- machine: {here['machine']}",
-        f"- date: {here['date']}, revision: {here['revision']}",
-    ]
+    provenance = [f"- {line}" for line in render.origin({"made": render.made()})]
     page = [f"# {title}", *text, render.SOURCES, "\n".join(provenance)]
     render.written(name, "\n\n".join(page) + "\n")
 

@@ -66,7 +66,7 @@ def write(
 
 def plain(name: str, title: str, text: list[str]) -> None:
     """Write a page that no comparison stands behind."""
-    provenance = [f"- {line}" for line in render.origin({"made": render.made()})]
+    provenance = render.origin({"made": render.made()})
     page = [f"# {title}", *text, render.SOURCES, "\n".join(provenance)]
     render.written(name, "\n\n".join(page) + "\n")
 

@@ -49,6 +49,8 @@ class FunctionDenoiser(CountedDenoiser):
         super().__init__(space, sigma_min, sigma_max)
         if not callable(model):
             raise InputError(f"model={model!r}: give a callable model(x, sigma)")
+        if isinstance(model, type):
+            raise InputError(f"model={model.__name__}: a class; give an object of it")
         if not 0 < sigma_min < sigma_max:
             raise InputError(
                 f"sigma_min={sigma_min:g}: give 0 < sigma_min < sigma_max={sigma_max:g}"
@@ -82,7 +84,7 @@ class FunctionDenoiser(CountedDenoiser):
                 "torch.no_grad and detach out of it"
             )
         if self.predicts == "x0":
-            return answer
+            return answer.clone()  # of a buffer that the model fills anew, solvers keep the earlier
         column = levels.reshape(-1, *[1] * (x.ndim - 1))
         p = self._prediction
         return p.c_skip(column) * x + p.c_out(column) * answer
@@ -99,6 +101,9 @@ class FunctionDenoiser(CountedDenoiser):
                 f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
                 f"{tuple(x.shape)}, the shape of x, in floating point"
             )
+        if answer.layout is not torch.strided or answer.is_meta:
+            kind = "a meta tensor, without numbers" if answer.is_meta else str(answer.layout)
+            raise InputError(f"model: it answered {kind}; return a dense tensor on {x.device}")
         return answer.as_subclass(Tensor) if isinstance(answer, RowLevels) else answer
 
 

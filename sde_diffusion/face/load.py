@@ -107,7 +107,7 @@ def _space(shape: Any) -> Any:
         return shape
     if not values.is_several(shape):
         raise InputError(f"shape={shape!r}: give the sides of one x, (3, 32, 32), say")
-    return [values.whole("shape", side, 1) for side in shape]
+    return [values.whole("shape", side, 1, 2**20) for side in shape]
 
 
 def _check_arguments(model: Any, count: int) -> None:

@@ -63,7 +63,8 @@ class Watch:
             so many rows.
         progress: label of a bar, drawn wherever stderr leads.
         on_batch(rows): hears of each batch that is done.
-        on_step(at, x): hears of every state x_t [n, *shape] of a batch, at the marginal ``at``.
+        on_step(at, x): hears of every state x_t [n, *shape] of a batch, a copy, at the marginal
+            ``at``.
     """
 
     trajectory: bool = False
@@ -211,7 +212,7 @@ class Sampler:
             if watch.trajectory:
                 path.append((at.t, (x / at.alpha).cpu()))
             if watch.on_step is not None:
-                watch.on_step(at, x)
+                watch.on_step(at, x.clone())
 
         x = self._solved(recorder or self.denoiser, request, times, run, observe).cpu()
         if wrong := not_finite(x):

@@ -109,6 +109,11 @@ def assets(ending: str) -> list[str]:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: SDE_DIFFUSION_CACHE, else ~/.cache/sde_diffusion."""
-    named = os.environ.get("SDE_DIFFUSION_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "sde_diffusion"
+    """Where what can be made again is kept: SDE_DIFFUSION_CACHE, else ~/.cache/sde_diffusion; for a
+    user without a home nowhere, which a line says."""
+    if named := os.environ.get("SDE_DIFFUSION_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "sde_diffusion"
+    except RuntimeError:
+        return Path(os.devnull, "no home; set SDE_DIFFUSION_CACHE")

@@ -82,6 +82,36 @@ def test_another_answer_is_one_line(name: str) -> None:
         wrap(WRONG[name], shape=(3, 4, 4)).sample(n=2, nfe=4)
 
 
+@pytest.mark.parametrize("solver", ["unipc", "dpmpp_2m", "deis", "lms", "heun"])
+def test_a_model_may_answer_in_one_buffer(solver: str) -> None:
+    """As a captured graph does: a solver that keeps earlier answers had the last in their place."""
+    buffer = torch.empty(2, *SHAPE)
+    kept = wrap(lambda x, s: buffer.copy_(gaussian(x, s)), SHAPE).sample(n=2, nfe=6, solver=solver)
+    assert torch.equal(kept.x, wrap(gaussian, SHAPE).sample(n=2, nfe=6, solver=solver).x)
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda x, s: x.to_sparse(), lambda x, s: x.to("meta"), lambda x, s: x.to_mkldnn()]
+)
+def test_an_answer_that_is_not_dense_is_one_line(answer: Callable[..., Any]) -> None:
+    """Which gave plausible, wrong images."""
+    with refused("model", "return a dense tensor on cpu"):
+        wrap(answer, SHAPE).sample(n=2, nfe=4)
+
+
+def test_a_class_and_a_shape_beyond_all_memory_are_one_line() -> None:
+    with refused("model", "give an object of it"):
+        wrap(nn.Linear, SHAPE)
+    with refused("shape", "give a whole number from 1 to 1048576"):
+        wrap(gaussian, (2**40, 2**40))
+
+
+def test_a_callback_hears_a_copy() -> None:
+    model = wrap(gaussian, SHAPE)
+    disturbed = model.sample(n=2, nfe=4, callback=lambda at, x: x.zero_())
+    assert torch.equal(disturbed.x, model.sample(n=2, nfe=4).x)
+
+
 class Exact(nn.Module):
     """What a module of each prediction answers for N(0, I); levels come as a plain tensor."""
 

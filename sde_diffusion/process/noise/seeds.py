@@ -10,6 +10,7 @@ import numpy as np
 
 from sde_diffusion.errors import InputError
 
+MOST = 10_000_000  # of one call
 REMEDY = "give whole numbers from 0 to 2^64 - 1, such as range(16)"
 
 
@@ -26,6 +27,12 @@ def checked_seeds(seeds: Any) -> list[int]:
     # A string is a sequence too: "12" would be two seeds if its letters were numbers.
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InputError(f"seeds: {_shown(seeds)} is no sequence of seeds; {REMEDY}")
+    try:
+        n = len(values)
+    except OverflowError:  # of a range
+        n = MOST + 1
+    if n > MOST:  # before memory is spent
+        raise InputError(f"seeds: {_shown(seeds)} are more than {MOST}; {REMEDY}")
     return [checked_seed(value) for value in values]
 
 

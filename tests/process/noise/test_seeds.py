@@ -75,6 +75,12 @@ def test_all_64_bits_count() -> None:
     assert len(start.unique()) == len(seeds) * 64
 
 
+@pytest.mark.parametrize("seeds", [range(2**40), range(2**70), range(10_000_001)])
+def test_more_seeds_than_memory_holds_are_one_line(seeds: range) -> None:
+    with refused("seeds", "more than 10000000", "such as range(16)"):
+        checked_seeds(seeds)
+
+
 @pytest.mark.parametrize(
     "seeds", [[1, 2**63, 2**63 + 1], [0, 2**64 - 1, 2**64 - 2], [2**63 - 1, 2**63], [3, 5], []]
 )

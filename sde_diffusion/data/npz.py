@@ -93,6 +93,10 @@ def _as_uint8(low: float, high: float, kind: str) -> str:
     """What makes grey levels of values in that range."""
     if not -1e9 < low <= high < 1e9:  # NaN too
         return "and finite values"
+    if low >= 0 and high > 1023:  # of 12 or 16 bits, which cutting off at 255 would make white
+        return f"(array / {4095 if high <= 4095 else 65535} * 255).round().astype('uint8')"
+    if low < -1 and kind == "i":
+        return "(array.astype('int16') + 128).clip(0, 255).astype('uint8')"
     if low >= 0 and high > 1.5:
         return "array.clip(0, 255).round().astype('uint8')"
     if low >= 0 and kind == "f":

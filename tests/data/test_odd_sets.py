@@ -388,3 +388,27 @@ def test_files_that_are_no_set_say_what_makes_one(tmp_path: Path, name: str, rem
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="give a folder of files with these endings"):
         load_images(str(tmp_path / "empty"), "images")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "levels"),
+    [
+        ("uint16", [0, 65535]),
+        ("int32", [0, 4095]),
+        ("float32", [0.0, 60000.0]),
+        ("int8", [-128, 127]),
+    ],
+)
+def test_the_remedy_for_other_levels_keeps_them_apart(
+    tmp_path: Path, dtype: str, levels: list[float]
+) -> None:
+    """Half way between the ends is half way between black and white: what the twin says, to cut off
+    at 255, makes all but the darkest white."""
+    array = np.linspace(*levels, 48).astype(dtype).reshape(3, 4, 4)
+    np.savez(tmp_path / "a.npz", images=array)
+    with pytest.raises(InputError, match=r"give uint8, .*array") as caught:
+        load_images(str(tmp_path / "a.npz"), "images")
+    made = eval(str(caught.value).partition("give uint8, ")[2], {"array": array})
+    assert made.dtype == np.uint8
+    assert len(np.unique(made)) == 48
+    assert abs(int(made.flat[24]) - 128) < 12

@@ -33,6 +33,15 @@ def test_the_shipped_calibrations_are_of_the_shipped_model(name: str, scale: flo
         assert found["joint"] < 0.5 * min(found["standard"].values()), n
 
 
+def test_the_rules_of_shapes_are_of_no_condition() -> None:
+    """As ``compare checkpoint=shapes`` draws, whose evaluations they have."""
+    solver = Calibrated().fitted(load("shapes").denoiser)
+    solver.check_condition(None)
+    assert (solver.path, sorted(solver.calibration.rules)) == ("shapes-calibrated", [4, 6, 10])
+    for n, found in solver.calibration.facts["held_out"].items():
+        assert found["joint"] < 0.5 * min(found["standard"].values()), n
+
+
 def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver() -> None:
     """On noises that it has not seen, than DEIS on Karras's levels, which leads the others."""
     model, seeds = load("mnist"), range(12)

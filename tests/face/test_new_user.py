@@ -329,7 +329,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (wrapped, {"classes": 3}, "model:", "it is called as model(x, sigma, label)"),
     (wrapped, {"classes": "3"}, "classes='3':", "give a whole number"),
     (wrapped, {"shape": 8}, "shape=8:", "(3, 32, 32)"),
-    (wrapped, {"shape": (1, -8, 8)}, "shape=-8:", ">= 1"),
+    (wrapped, {"shape": (1, -8, 8)}, "shape=-8:", "give a whole number from 1 to"),
     (wrapped, {"predicts": "noise"}, "predicts=noise:", "epsilon"),
     (wrapped, {"name": None}, "name=None:", "give a name"),
     (wrapped, {"sigma_min": 5, "sigma_max": 1}, "sigma_min=5:", "0 < sigma_min < sigma_max=1"),

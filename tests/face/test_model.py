@@ -178,7 +178,7 @@ def test_images_there_and_back_from_numpy() -> None:
 def test_a_run_is_opened_by_its_folder(tmp_path: Path) -> None:
     with refused("checkpoint=", "no such file or folder"):
         load(tmp_path / "nothing")
-    with refused("checkpoint=", "is none of"):
+    with refused("checkpoint=", "is an empty folder"):
         load(tmp_path)
 
 

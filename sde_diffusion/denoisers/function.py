@@ -101,7 +101,7 @@ class FunctionDenoiser(CountedDenoiser):
                 f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
                 f"{tuple(x.shape)}, the shape of x, in floating point"
             )
-        if answer.layout is not torch.strided or answer.is_meta:
+        if answer.layout is not torch.strided or (answer.is_meta and not x.is_meta):
             kind = "a meta tensor, without numbers" if answer.is_meta else str(answer.layout)
             raise InputError(f"model: it answered {kind}; return a dense tensor on {x.device}")
         return answer.as_subclass(Tensor) if isinstance(answer, RowLevels) else answer

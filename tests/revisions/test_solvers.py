@@ -173,7 +173,7 @@ def test_samples_are_those_of_the_revision(
 def test_what_was_refused_is_refused() -> None:
     for key in FACTS["refused"]:
         group, solver, sde, dtype = key.split("/")
-        with refused("solver.path="):
+        with refused("solver=calibrated"):
             draw(group, solver, sde, DTYPES[dtype], 12)
 
 

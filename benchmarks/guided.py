@@ -157,12 +157,34 @@ def section(case: Case) -> list[str]:
     ]
 
 
+def kept() -> dict[str, str]:
+    """The parts of the page as it stands, by the name of the model; its sources by ``- NAME:``."""
+    path = page.HERE / "guided.md"
+    whole, _, sources = (path.read_text() if path.is_file() else "").partition(render.SOURCES)
+    parts = {part.split(maxsplit=1)[0].lower(): part for part in whole.split("\n## ")[1:]}
+    lines = {line.split(":")[0]: line for line in sources.splitlines()}
+    return {name: f"## {part.strip()}" for name, part in parts.items()} | lines
+
+
 def main() -> None:
-    """Train the worse models, draw, judge, write guided.md of the models that are named, or all."""
-    text = [(page.HERE / "text" / "guided.md").read_text().strip()]
+    """Train the worse models, draw, judge, write guided.md: of the models that are named, or all.
+
+    The part of a model that is not named stays as it is.
+    """
+    parts = kept()
     for name in sys.argv[1:] or CASES:
-        text += section(CASES[name])
-    page.plain("guided", "What does guidance buy from trained models?", text)
+        made = render.made()
+        parts[name] = "\n\n".join(section(CASES[name]))
+        parts[f"- {name}"] = (
+            f"- {name}: `{made['command']}`; {made['machine']}; {made['date']}, revision: "
+            f"{made['revision']}"
+        )
+    there = [name for name in CASES if name in parts]
+    text = (page.HERE / "text" / "guided.md").read_text().strip()
+    title = "# What does guidance buy from trained models?"
+    sources = "\n".join(parts[f"- {name}"] for name in there)
+    whole = [title, text, *(parts[name] for name in there), render.SOURCES, sources]
+    render.written("guided", "\n\n".join(whole) + "\n")
 
 
 if __name__ == "__main__":

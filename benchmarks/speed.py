@@ -152,7 +152,7 @@ def main() -> None:
             "weights": sum(p.numel() for p in theirs.unet.parameters()) / 1e6,
             "diffusers": diffusers.__version__,
             "outside": 100 * statistics.median(shares), "steps": STEPS,
-            "left": f"Not measured in this run: {', '.join(left)}." if left else "",
+            "left": f" Not measured in this run: {', '.join(left)}." if left else "",
             "verdict": "met" if statistics.median(shares) <= 0.03 else "missed",
         },
         ["what a step of training costs beside diffusers' loop: [throughput](throughput.md)"],

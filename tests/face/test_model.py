@@ -15,6 +15,7 @@ import sde_diffusion
 from sde_diffusion import VP, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.model import Model
+from sde_diffusion.models.sources.registry import shipped
 from tests.refusals import refused
 
 TOY = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(1, 4, 4), name="toy")
@@ -173,6 +174,15 @@ def test_images_there_and_back_from_numpy() -> None:
     assert TOY.interpolate(images[:1], images[1:], steps=3).shape == (1, 3, 1, 4, 4)
     with refused("images"):
         TOY.encode("no images")
+
+
+def test_what_is_not_there_names_the_models_that_are() -> None:
+    """Each name that the line gives is one that opens."""
+    assert shipped() == ["mnist", "mnist-small", "scans", "shapes"]
+    with refused("checkpoint=", *shipped()):
+        load("mnist-smal")
+    for name in shipped():
+        assert load(name).shape
 
 
 def test_a_run_is_opened_by_its_folder(tmp_path: Path) -> None:

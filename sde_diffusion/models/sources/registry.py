@@ -6,6 +6,7 @@ Each kind of source is a module that is imported when a path is of its kind.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -22,9 +23,11 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.hub import NAME, fetched
 from sde_diffusion.models.sources.hub import PREFIX as HUB
 from sde_diffusion.models.sources.strangers import told
-from sde_diffusion.system.storage import asset
+from sde_diffusion.system.storage import asset, assets
 
 Open = Callable[..., OpenedModel]
+# Names of shipped files that are no models: data, extractors, references, rules.
+NO_MODEL = re.compile(r"data-.*|.*-(cnn|reference|calibrated)")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def open_model(
     if not path.exists():
         raise InputError(
             f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "
-            f"train', the folder of its run, or 'mnist' or 'shapes'{_on_the_hub(given)}"
+            f"train', the folder of its run, or one of {shipped()}{_on_the_hub(given)}"
         )
     for source in SOURCES:
         if source.recognised(path):
@@ -101,6 +104,11 @@ def open_model(
         raise InputError(f"checkpoint={checkpoint}: {said}")
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
+
+
+def shipped() -> list[str]:
+    """The names of the models that the package carries."""
+    return [name for name in assets("") if not NO_MODEL.fullmatch(name)]
 
 
 def _on_the_hub(given: str) -> str:

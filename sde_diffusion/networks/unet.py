@@ -42,6 +42,8 @@ class UNet(UShape):
         text: how many words there are, with none, and in a sentence at most; [] for no text.
         layout: how many numbers each plane of a layout has; [] for no layout.
         reference: side of a reference patch, 0 for none.
+        coordinates: the stem also sees where each position is, so that words can say places
+            (CoordConv, arXiv:1807.03247).
         text_width, text_depth: of the transformer that reads words; its tokens, and that of the
             patch, are seen wherever there is attention.
 
@@ -72,6 +74,7 @@ class UNet(UShape):
         reference: int = 0,
         text_width: int = 128,
         text_depth: int = 2,
+        coordinates: bool = False,
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.resolutions(widths, attention)
@@ -82,6 +85,7 @@ class UNet(UShape):
                 "scale_shift": scale_shift,
                 "skip_scaling": skip_scaling,
                 "magnitude_preserving": magnitude_preserving,
+                "coordinates": coordinates,
                 **{f"middle[{i}]": attend for i, attend in enumerate((middle or ())[:9])},
             }
         )
@@ -111,6 +115,7 @@ class UNet(UShape):
             resample=resample,
             attention_up=attention_up,
             middle=middle,
+            coordinates=coordinates,
             side=encoders if len(encoders) else None,
         )
 

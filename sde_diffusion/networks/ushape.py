@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ class UShape(Embedded, ABC):
         middle: the blocks in the middle, each with attention or without; None: one, as the
             coarsest resolution.
         progressive: the image itself, filtered down, enters at each resolution (needs a filter).
+        coordinates: the stem also sees where each position is (CoordConv, arXiv:1807.03247).
         side: the encoders of what else it is conditioned on.
     """
 
@@ -58,6 +60,7 @@ class UShape(Embedded, ABC):
         attention_up: bool = True,
         middle: Sequence[bool] | None = None,
         progressive: bool = False,
+        coordinates: bool = False,
         side: SideInputs | None = None,
     ) -> None:
         super().__init__(kit, features, classes, augment)
@@ -66,7 +69,8 @@ class UShape(Embedded, ABC):
         taps = list(resample or ())
 
         width, pixels = widths[0], channels * patch**2
-        self.stem = kit.stem(pixels, width)
+        self.coordinates = coordinates
+        self.stem = kit.stem(pixels + 2 * coordinates, width)
         skips = [width]
         self.down = nn.ModuleList()
         self.inlets = nn.ModuleList()
@@ -105,7 +109,7 @@ class UShape(Embedded, ABC):
         self.head_norm = kit.head_norm(width)
         self.head = kit.head(width, channels * patch**2)
         self.side = side
-        self.places_differ = side is not None or bool(attention) or any(centre)
+        self.places_differ = side is not None or bool(attention) or any(centre) or coordinates
 
     @property
     def convolutional(self) -> int:
@@ -133,7 +137,7 @@ class UShape(Embedded, ABC):
             )
         context = self.told(x, c_noise, cond)
         image = F.pixel_unshuffle(x, self.patch)
-        x = self.stem(image)
+        x = self.stem(torch.cat([image, places(image)], dim=1) if self.coordinates else image)
         if context.features:
             x = x + context.features[0]
         skips = [x]
@@ -157,3 +161,11 @@ class UShape(Embedded, ABC):
             for enlarge in modules:
                 x = enlarge(x, context)
         return F.pixel_shuffle(self.head(self.head_norm(x)), self.patch)
+
+
+def places(x: Tensor) -> Tensor:
+    """Where each position of x [N, C, H, W] is, from -1 (left, top) to 1: [N, 2, H, W]."""
+    n, _, h, w = x.shape
+    across = torch.linspace(-1, 1, w, dtype=x.dtype, device=x.device).expand(n, 1, h, w)
+    down = torch.linspace(-1, 1, h, dtype=x.dtype, device=x.device)[:, None].expand(n, 1, h, w)
+    return torch.cat([across, down], dim=1)

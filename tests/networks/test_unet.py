@@ -13,6 +13,7 @@ from sde_diffusion.networks import UNet
 from sde_diffusion.networks.layers.attention import Attention
 from sde_diffusion.networks.layers.blocks import ResidualBlock
 from sde_diffusion.networks.layers.context import Context
+from sde_diffusion.networks.ushape import places
 
 
 def unet(**args: Any) -> UNet:
@@ -154,6 +155,29 @@ def test_attention_sees_the_whole_image() -> None:
         assert bool(change.abs().max() > 1e-7) is reaches
 
 
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_coordinates_tell_where_a_position_is(coordinates: bool) -> None:
+    """Without, the stem gives a flat image the same answer everywhere but at its edge."""
+    network, seen = unet(widths=[8], attention=[], patch=2, coordinates=coordinates), []
+    network.stem.register_forward_hook(lambda module, given, y: seen.append(y))
+    network(torch.full((2, 1, 16, 16), 0.3), torch.zeros(2))
+    inner = seen[0][..., 1:-1, 1:-1]
+    assert (float(inner.std(2).max()) > 1e-3) is coordinates
+    assert (float(inner.std(3).max()) > 1e-3) is coordinates
+
+
+def test_places_run_from_left_and_top() -> None:
+    where = places(torch.zeros(2, 3, 3, 5))
+    assert torch.equal(where[1, 0, 2], torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
+    assert torch.equal(where[1, 1, :, 4], torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def test_a_network_with_coordinates_is_not_the_same_everywhere() -> None:
+    options: dict[str, Any] = {"widths": [8], "attention": []}
+    assert unet(**options).convolutional
+    assert not unet(**options, coordinates=True).convolutional
+
+
 def test_works_in_float64_and_bfloat16() -> None:
     x, c_noise = inputs()
     for dtype in (torch.float64, torch.bfloat16):
@@ -186,6 +210,7 @@ def test_sides_that_do_not_divide_name_the_remedy() -> None:
         ("middle", [1]),
         ("scale_shift", 1),
         ("attention_up", None),
+        ("coordinates", 1),
         ("resample", [1, 2, 1]),
         ("resample", [0, 0]),
         ("resample", [1, -1]),

@@ -64,12 +64,11 @@ class UShape(Embedded, ABC):
         side: SideInputs | None = None,
     ) -> None:
         super().__init__(kit, features, classes, augment)
-        self.patch, self.blocks = patch, blocks
+        self.patch, self.blocks, self.coordinates = patch, blocks, coordinates
         self.multiple = patch * 2 ** (len(widths) - 1)
         taps = list(resample or ())
 
         width, pixels = widths[0], channels * patch**2
-        self.coordinates = coordinates
         self.stem = kit.stem(pixels + 2 * coordinates, width)
         skips = [width]
         self.down = nn.ModuleList()

@@ -74,9 +74,9 @@ def measure(folder: Path) -> dict[str, Any]:
     direct = {width: Averaged(network, PowerEMA(width)) for width in WANTED}
     for metrics in trainer.run():
         step = int(metrics["step"])
-        snapshots.update(network, step)
+        snapshots.update(step)
         for average in direct.values():
-            average.update(network, step)
+            average.update(step)
         if step % EVERY == 0:
             snapshots.save(folder, replace(spec, step=step))
     known = stored(folder)

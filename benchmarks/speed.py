@@ -1,12 +1,14 @@
 """Is sampling as fast as diffusers' pipeline and k-diffusion's loop, on the same UNet2DModel?
 
 diffusers and k-diffusion are needed: the extra [peers], and pip install --no-deps k-diffusion.
-``python benchmarks/speed.py eager channels-last`` leaves the compiled network out.
+``python benchmarks/speed.py eager channels-last`` leaves the compiled network out, and
+``python benchmarks/speed.py training`` measures a training step alone: the rest stays as it is.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import statistics
 import sys
 import tempfile
@@ -109,10 +111,23 @@ def training() -> list[float]:
     return shares[WARM:]
 
 
+def trained() -> dict[str, Any]:
+    """What the page says of a training step."""
+    share = statistics.median(training())
+    return {
+        "outside": 100 * share, "steps": STEPS, "verdict": "met" if share <= 0.03 else "missed",
+        "training": render.made(),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Measure and write speed.md."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    if sys.argv[1:] == ["training"]:
+        content = json.loads((render.RESULTS / "speed.json").read_text())
+        content["values"] |= trained()
+        return render.keep("speed", content)
     theirs = pipeline()
     goals = {how: goal for how, goal in GOALS.items() if how in (sys.argv[1:] or GOALS)}
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +153,6 @@ def main() -> None:
             ms = 1000 * statistics.median(seconds[how]) / n
             rows.append([n, how, ms, *ratios.values(), goal, "yes" if worst >= goal else "no"])
         print(rows, flush=True)
-    shares = training()
     left = [how for how in GOALS if how not in goals]
     render.page(
         "speed",
@@ -151,9 +165,8 @@ def main() -> None:
             "met": met, "of": len(rows), "nfe": NFE, "rounds": ROUNDS[1], "rounds16": ROUNDS[16],
             "weights": sum(p.numel() for p in theirs.unet.parameters()) / 1e6,
             "diffusers": diffusers.__version__,
-            "outside": 100 * statistics.median(shares), "steps": STEPS,
+            **trained(),
             "left": f" Not measured in this run: {', '.join(left)}." if left else "",
-            "verdict": "met" if statistics.median(shares) <= 0.03 else "missed",
         },
         ["what a step of training costs beside diffusers' loop: [throughput](throughput.md)"],
     )  # fmt: skip

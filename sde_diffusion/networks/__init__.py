@@ -10,7 +10,6 @@ from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.dit import DiT
 from sde_diffusion.networks.dit_published import PublishedDiT
 from sde_diffusion.networks.edm2 import EDM2
-from sde_diffusion.networks.layers.magnitude import force_norms
 from sde_diffusion.networks.mlp import MLP
 from sde_diffusion.networks.ncsnpp import NCSNpp
 from sde_diffusion.networks.registry import Network, build, names, register
@@ -29,7 +28,6 @@ __all__ = [
     "SongUNet",
     "UNet",
     "build",
-    "force_norms",
     "names",
     "register",
 ]  # fmt: skip

@@ -38,6 +38,8 @@ class Batch:
 
     def split(self, parts: int) -> list[Batch]:
         """``parts`` batches of as many rows each, one after the other."""
+        if parts == 1:
+            return [self]
         pieces = []
         for i in range(parts):
             rows = part_of(len(self.x_0), (i, parts))

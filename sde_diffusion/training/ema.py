@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Annotated, cast
+from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -71,14 +72,21 @@ class Averaged:
     def __init__(self, network: nn.Module, ema: EMA) -> None:
         self.ema = ema
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._source = network
+
+    @cached_property
+    def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """Means, weights, and pairs of buffers; looked up once, when all are where they stay."""
+        both = self.network, self._source
+        means, weights = (list[Tensor](network.parameters()) for network in both)
+        return means, weights, list(zip(*(network.buffers() for network in both), strict=True))
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Fold in the weights after optimizer step ``step`` (1, 2, ...)."""
-        means = cast(list[Tensor], list(self.network.parameters()))
-        values = cast(list[Tensor], list(network.parameters()))
-        torch._foreach_lerp_(means, values, self.ema.share(step))
-        for copy_of, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+        means, weights, buffers = self._tensors
+        torch._foreach_lerp_(means, weights, self.ema.share(step))
+        for copy_of, buffer in buffers:
             copy_of.copy_(buffer)
 
 

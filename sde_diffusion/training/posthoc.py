@@ -48,10 +48,10 @@ class Snapshots:
         self.widths = list(widths)
         self.averages = [Averaged(network, PowerEMA(width)) for width in widths]
 
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Fold in the weights after optimizer step ``step`` (1, 2, ...)."""
         for average in self.averages:
-            average.update(network, step)
+            average.update(step)
 
     def tensors(self) -> dict[str, Tensor]:
         """All state, for a run's checkpoint."""

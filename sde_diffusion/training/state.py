@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.networks.layers.magnitude import unit_layers
 from sde_diffusion.system.processes import spread_like
 from sde_diffusion.training.ema import EMA, Averaged
 from sde_diffusion.training.posthoc import Snapshots
@@ -41,6 +42,7 @@ class State:
         self.denoiser, self.weighting = denoiser, weighting
         self.ema = Averaged(denoiser.network, ema)
         self.snapshots = Snapshots(denoiser.network, snapshots) if snapshots else None
+        self._unit_layers = unit_layers(denoiser.network)
         self.step = self.skipped = self.failures = 0
         self.smoothed = math.nan
         self.best = math.inf
@@ -50,11 +52,19 @@ class State:
         more = [] if self.snapshots is None else self.snapshots.averages
         return [average.network for average in (self.ema, *more)]
 
+    def optimize(self, lr: float) -> None:
+        """A step of the optimizer at rate ``lr``, and forced norms, from the gradients at hand."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        for layer in self._unit_layers:
+            layer.force()
+
     def update(self, step: int) -> None:
         """Fold the weights after optimizer step ``step`` into the averages."""
-        self.ema.update(self.denoiser.network, step)
+        self.ema.update(step)
         if self.snapshots is not None:
-            self.snapshots.update(self.denoiser.network, step)
+            self.snapshots.update(step)
         self.step = step
 
     def tensors(self) -> dict[str, Tensor]:

@@ -21,7 +21,6 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
-from sde_diffusion.networks import force_norms
 from sde_diffusion.process.noise import VERSION, Stream, derived_seed
 from sde_diffusion.system import bars, processes
 from sde_diffusion.system.notice import notice
@@ -37,6 +36,7 @@ from sde_diffusion.training.checkpoints import (
     noise_version,
     settings,
 )
+from sde_diffusion.training.clip import clip
 from sde_diffusion.training.compatible import check_fit, start_from
 from sde_diffusion.training.ema import EMA, PowerEMA
 from sde_diffusion.training.levels import NoiseLevels
@@ -231,14 +231,11 @@ class Trainer:
         began = time.perf_counter()
         step, config, state = self.step + 1, self.config, self.state
         lr = config.lr * self.parts.schedule.share(step, config.warmup, config.steps)
-        state.optimizer.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         value, losses, sigma = self._gradient(step)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
-        if math.isfinite(value + float(processes.whole(norm))):
-            for group in state.optimizer.param_groups:
-                group["lr"] = lr
-            state.optimizer.step()
-            force_norms(self.denoiser.network)
+        if math.isfinite(value + clip(self._parameters, config.clip)):
+            state.optimize(lr)
             state.failures = 0
             first = math.isnan(state.smoothed)
             state.smoothed = value if first else 0.99 * state.smoothed + 0.01 * value

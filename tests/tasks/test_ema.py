@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
         with torch.no_grad():
             for p in network.parameters():
                 p += 0.01 * torch.randn_like(p)
-        snapshots.update(network, step)
+        snapshots.update(step)
         if step % 10 == 0:
             snapshots.save(tmp_path / "run", replace(SPEC, step=step))
     return tmp_path / "run"

@@ -34,7 +34,7 @@ def test_it_is_the_weighted_sum_of_all_steps(ema: EMA) -> None:
     for step in range(1, 201):
         with torch.no_grad():
             network.weight.copy_(torch.randn(2, 3, dtype=torch.float64))
-        average.update(network, step)
+        average.update(step)
         history.append(network.weight.detach().clone())
     w = weights(ema, 200)
     assert float(w.sum()) == pytest.approx(1, abs=1e-12)
@@ -62,7 +62,7 @@ def test_buffers_are_copied_and_the_average_is_in_evaluation_mode() -> None:
     network = nn.BatchNorm1d(2)
     average = Averaged(network, PowerEMA())
     network(torch.randn(8, 2) + 5)
-    average.update(network, 3)
+    average.update(3)
     assert torch.equal(average.network.running_mean, network.running_mean)
     assert not average.network.training
     assert not any(p.requires_grad for p in average.network.parameters())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sde_diffusion.training.clip import clip
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.precision import wants_channels_last
 from sde_diffusion.training.settings import TrainConfig
@@ -66,6 +67,18 @@ def test_no_gradient_is_longer_than_the_clip(tmp_path: Path) -> None:
     finish(run)
     gradient = torch.cat([p.grad.flatten() for p in run.objective.parameters()])
     assert float(gradient.norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("longest", [0.1, 20.0, 1e3])
+def test_clipping_is_that_of_torch_to_the_last_bit(longest: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = ([torch.nn.Parameter(torch.zeros(n, 7)) for n in (1, 30, 5)] for _ in range(2))
+    for a, b in zip(ours[:2], theirs[:2], strict=True):  # the last has none
+        a.grad = torch.randn_like(a)
+        b.grad = a.grad.clone()
+    assert clip(ours, longest) == float(torch.nn.utils.clip_grad_norm_(theirs, longest))
+    for a, b in zip(ours[:2], theirs[:2], strict=True):
+        assert torch.equal(a.grad, b.grad)
 
 
 def test_channels_last_changes_the_format_and_nothing_else(tmp_path: Path) -> None:

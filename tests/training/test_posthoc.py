@@ -43,9 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[float, Ave
     direct = {width: Averaged(network, PowerEMA(width)) for width in WANTED}
     for step in range(1, STEPS + 1):
         walk(network, step)
-        snapshots.update(network, step)
+        snapshots.update(step)
         for average in direct.values():
-            average.update(network, step)
+            average.update(step)
         if step % EVERY == 0:
             snapshots.save(folder, replace(SPEC, step=step))
     return folder, direct
@@ -125,7 +125,7 @@ def test_an_earlier_step_uses_nothing_that_came_later(
     average = Averaged(network, PowerEMA(0.07))
     for step in range(1, STEPS // 2 + 1):
         walk(network, step)
-        average.update(network, step)
+        average.update(step)
     spec, found = reconstruct(folder, 0.07, STEPS // 2)
     assert spec.step == STEPS // 2
     a, b = flat(found), flat(average.network.state_dict())
@@ -138,13 +138,13 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened() -> None:
     one = Snapshots(network)
     for step in range(1, 6):
         walk(network, step)
-        one.update(network, step)
+        one.update(step)
     two = Snapshots(SPEC.build().network)
     two.restore({name: value.clone() for name, value in one.tensors().items()})
     for step in range(6, 9):
         walk(network, step)
-        one.update(network, step)
-        two.update(network, step)
+        one.update(step)
+        two.update(step)
     left, right = one.tensors(), two.tensors()
     assert all(torch.equal(left[name], right[name]) for name in left)
     with pytest.raises(KeyError):

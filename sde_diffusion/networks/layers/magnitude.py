@@ -2,7 +2,7 @@
 
 Every row of a weight w [C_out, ...] is used at unit norm, so that a layer keeps the magnitude of
 its input. Training also puts the stored rows back to norm sqrt(fan in), an RMS of 1, after every
-optimizer step (``force_norms``; section 2.3 of the paper): they would only grow, and Adam's steps
+optimizer step (``force``; section 2.3 of the paper): they would only grow, and Adam's steps
 count for less and less. There are no biases and no group norms; what must scale has a learned gain.
 """
 
@@ -82,11 +82,9 @@ class UnitRows(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor: ...
 
 
-def force_norms(network: nn.Module) -> None:
-    """Forced normalisation of all layers, for after an optimizer step; other layers stay alone."""
-    for module in network.modules():
-        if isinstance(module, UnitRows):
-            module.force()
+def unit_layers(network: nn.Module) -> list[UnitRows]:
+    """The layers whose ``force`` is due after an optimizer step."""
+    return [module for module in network.modules() if isinstance(module, UnitRows)]
 
 
 class MPConv(UnitRows):

@@ -49,7 +49,7 @@ class Draws:
         self.place = self.engine.device
         self.count = len(rows)
         self.keys = self.engine.array(keys)
-        self.rows = self.engine.array(rows[:, None] << 32)
+        self.rows = self.engine.array(rows[:, None])
 
     @classmethod
     def of_seeds(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> Draws:
@@ -58,10 +58,18 @@ class Draws:
         return cls(keys, np.zeros(keys.shape[2], dtype=np.int64), device)
 
     @classmethod
-    def of_rows(cls, seed: int, rows: range, device: torch.device | str = "cpu") -> Draws:
-        """Rows ``rows`` of a batch that has one ``seed``: the same in every part of the batch."""
+    def of_rows(
+        cls, seed: int, rows: range, device: torch.device | str = "cpu", first: range = range(1)
+    ) -> Draws:
+        """Rows ``rows`` of a batch that has one ``seed``: the same in every part of the batch.
+
+        Of several numbers in ``first``, all rows once for each, whose draw 0 is draw ``first``.
+        """
         keys = round_keys([checked_seed(seed, "seed")])
-        return cls(keys, np.array(rows, dtype=np.int64), device)
+        for index in (first.start, first.stop - 1):
+            _check(index)
+        words = np.array(first, dtype=np.int64)[:, None] + (np.array(rows, dtype=np.int64) << 32)
+        return cls(keys, words.reshape(-1), device)
 
     def some(self, rows: Sequence[int]) -> Draws:
         """The numbers of some of the rows alone."""
@@ -165,8 +173,7 @@ class Draws:
         return self._gathered(values, 4, shape, torch.float64, len(index))
 
     def _index(self, index: int) -> Array:
-        if not 0 <= index < 2**32:
-            raise ValueError(f"index={index}: 0 .. 2^32 - 1")
+        _check(index)
         return self.engine.filled(index)
 
     def _normals(self, word: int, index: Array, rows: slice, columns: range) -> Array:
@@ -205,6 +212,11 @@ class Draws:
             block = values(rows, columns)[:, : last - first]
             self.engine.store(block, out[rows, first:last])
         return out.reshape(self.count, *shape)
+
+
+def _check(index: int) -> None:
+    if not 0 <= index < 2**32:
+        raise ValueError(f"index={index}: 0 .. 2^32 - 1")
 
 
 def _part(array: Array, rows: slice) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import final
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from sde_diffusion.process.noise.draws import Draws
 from sde_diffusion.process.noise.streams import Stream
+
+# Steps whose numbers are drawn at once, where each row has one: the calls cost, not the numbers.
+AHEAD = 8
 
 
 @final
@@ -27,7 +31,7 @@ class BatchDraws:
         self, seed: int, step: int, rows: range, device: torch.device | str = "cpu"
     ) -> None:
         self.seed, self.step, self.rows = seed, step, rows
-        self.draws = Draws.of_rows(seed, rows, device)
+        self.draws = _draws(seed, rows, torch.device(device))
         self.device = self.draws.device
 
     def normal(
@@ -48,6 +52,10 @@ class BatchDraws:
         part: int = 0,
     ) -> Tensor:
         """Uniform on (0, 1), [B, *shape]: masks at rate p are ``uniform(...) < p``."""
+        if not shape:
+            block, place = divmod(self.step, AHEAD)
+            found = _uniforms(self.seed, block, self.rows, self.device, stream, dtype, part)
+            return found[place].clone()
         return self.draws.uniform(stream, self.step, shape, dtype, part)
 
     def whole(self, stream: Stream, shape: Sequence[int], high: int, part: int = 0) -> Tensor:
@@ -62,29 +70,63 @@ class BatchDraws:
         u_i = (pi(i) + v_i) / total, pi a permutation of the strata, kept 1e-6 from the ends, which
         are quantiles of infinite noise for some distributions.
         """
-        place = self.draws.place
-        strata = permutation(self.seed, stream, self.step, total, place)[self.slice]
-        within = Draws.of_rows(self.seed, self.rows, place).uniform(stream, self.step, ())
-        return ((strata + within) / total).clamp(1e-6, 1 - 1e-6)
-
-    @property
-    def slice(self) -> slice:
-        """``rows`` for indexing."""
-        return slice(self.rows.start, self.rows.stop, self.rows.step)
+        block, place = divmod(self.step, AHEAD)
+        found = _strata(self.seed, block, self.rows, self.draws.place, stream, total)
+        return found[place].clone()
 
 
-def permutation(
-    seed: int, stream: Stream, index: int, n: int, device: torch.device | str = "cpu"
+@lru_cache(maxsize=4)
+def _draws(seed: int, rows: range, device: torch.device) -> Draws:
+    return Draws.of_rows(seed, rows, device)
+
+
+@lru_cache(maxsize=16)
+def _uniforms(
+    seed: int,
+    block: int,
+    rows: range,
+    device: torch.device,
+    stream: Stream,
+    dtype: torch.dtype,
+    part: int,
 ) -> Tensor:
+    """Uniform numbers of the steps of a block, [AHEAD, B]."""
+    draws = Draws.of_rows(seed, rows, device, _steps(block))
+    return draws.uniform(stream, 0, (), dtype, part).reshape(AHEAD, -1)
+
+
+@lru_cache(maxsize=4)
+def _strata(
+    seed: int, block: int, rows: range, place: torch.device, stream: Stream, total: int
+) -> Tensor:
+    """The stratified numbers of the steps of a block, [AHEAD, B]."""
+    orders = Draws.of_rows(seed, range(1), place, _steps(block))
+    strata = orders.whole(stream, 0, (total,), 2**62).argsort(dim=1, stable=True)
+    within = _uniforms(seed, block, rows, place, stream, torch.float64, 0)
+    return ((strata[:, rows.start : rows.stop] + within) / total).clamp(1e-6, 1 - 1e-6)
+
+
+def _steps(block: int) -> range:
+    return range(block * AHEAD, (block + 1) * AHEAD)
+
+
+def permutation(seed: int, stream: Stream, index: int, n: int) -> Tensor:
     """A permutation of 0 .. n - 1, int64 [n]: the order of n whole numbers of 62 bits.
 
     Args:
         index: of an epoch, or a step.
     """
-    keys = Draws.of_rows(seed, range(1), device).whole(stream, index, (n,), 2**62)
+    keys = Draws.of_rows(seed, range(1)).whole(stream, index, (n,), 2**62)
     return keys[0].argsort(stable=True)  # equal keys, once in 2^62 pairs, keep their order
 
 
 def derived_seed(seed: int, stream: Stream, index: int) -> int:
     """A seed below 2^62 for a library that draws its own numbers: weights, dropout at a step."""
-    return int(Draws.of_rows(seed, range(1)).whole(stream, index, (), 2**62))
+    block, place = divmod(index, AHEAD)
+    return _seeds(seed, block, stream)[place]
+
+
+@lru_cache(maxsize=4)
+def _seeds(seed: int, block: int, stream: Stream) -> list[int]:
+    draws = Draws.of_rows(seed, range(1), first=_steps(block))
+    return draws.whole(stream, 0, (), 2**62).tolist()

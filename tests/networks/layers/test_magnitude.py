@@ -24,10 +24,10 @@ from sde_diffusion.networks.layers.magnitude import (
     MPTable,
     PixelNorm,
     UnitRows,
-    force_norms,
     mp_cat,
     mp_silu,
     mp_sum,
+    unit_layers,
 )
 from tests.training.small import CONFIG, finish, trainer
 
@@ -112,13 +112,13 @@ def test_forced_norms_leave_the_function_alone(form: torch.memory_format) -> Non
     x, c, cond = normal(2, 3, 8, 8), torch.zeros(2), Condition.label([0, 1])
     network.head.gain.data += 1  # type: ignore[union-attr, operator]
     out = network(x, c, cond)
-    layers = [m for m in network.modules() if isinstance(m, UnitRows)]
+    layers = unit_layers(network)
     assert len(layers) > 60
     for m in layers:
         assert torch.allclose(row_norms(m.rows()), torch.ones(len(m.weight)), atol=1e-5)
     strides = [m.weight.stride() for m in layers]
-    force_norms(network)
     for m in layers:
+        m.force()
         fan_in = m.weight[0].numel()
         assert torch.allclose(row_norms(m.weight) ** 2, torch.tensor(1.0 * fan_in), rtol=1e-5)
     assert strides == [m.weight.stride() for m in layers]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sde_diffusion.process.noise import BatchDraws, Stream, derived_seed, permutation
+from sde_diffusion.process.noise import BatchDraws, Draws, Stream, derived_seed, permutation
 from tests.refusals import refused
 
 
@@ -91,6 +91,28 @@ def test_derived_seeds_differ_and_are_seeds() -> None:
     seeds = {derived_seed(s, stream, k) for s in range(4) for stream in streams for k in range(50)}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**62 for seed in seeds)
+
+
+def test_what_is_drawn_ahead_is_what_a_step_draws() -> None:
+    """Numbers made for several steps at once are those of each step alone, to the last bit."""
+    for step in (0, 7, 8, 1003):
+        batch, alone = BatchDraws(5, step, range(2, 6)), Draws.of_rows(5, range(2, 6))
+        within = alone.uniform(Stream.LEVELS, step, ())
+        assert torch.equal(batch.uniform(Stream.LEVELS, ()), within)
+        coins = alone.uniform(Stream.LABELS, step, (), torch.float32, 3)
+        assert torch.equal(batch.uniform(Stream.LABELS, (), torch.float32, 3), coins)
+        strata = permutation(5, Stream.LEVELS, step, 9)[2:6]
+        assert torch.equal(batch.stratified(Stream.LEVELS, 9), (strata + within) / 9)
+        seed = Draws.of_rows(5, range(1)).whole(Stream.DROPOUT, step, (), 2**62)
+        assert derived_seed(5, Stream.DROPOUT, step) == int(seed)
+
+
+def test_what_a_caller_does_to_its_numbers_is_nobody_elses() -> None:
+    drawn = [BatchDraws(5, 1, range(4)).stratified(Stream.LEVELS, 4) for _ in range(2)]
+    kept = drawn[1].clone()
+    drawn[0].zero_()
+    assert torch.equal(drawn[1], kept)
+    assert torch.equal(BatchDraws(5, 1, range(4)).stratified(Stream.LEVELS, 4), kept)
 
 
 def test_a_wrong_seed_is_one_line() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
-from sde_diffusion.networks.layers.blocks import Aside, Reduce, ResidualBlock
+from sde_diffusion.networks.layers.blocks import Reduce, ResidualBlock, enlarge
 from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.published import PublishedUNet, Sinusoids, wide
 from sde_diffusion.networks.layers.resampling import Down, Up
@@ -140,8 +140,3 @@ class ADM(PublishedUNet):
             raise needed
         # A device is not read: there such a row comes out as no number, never as a wrong picture.
         return torch.where(label.keep[:, None], table(label.value).to(emb), torch.nan)
-
-
-def enlarge(channels: int) -> nn.Module:
-    """(x, emb) -> x of twice the size, outside of a block."""
-    return Aside(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))

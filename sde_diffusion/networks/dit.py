@@ -12,7 +12,6 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.embeddings import Embedded, positional
-from sde_diffusion.networks.layers.kit import Plain
 from sde_diffusion.networks.layers.norms import zero_init
 from sde_diffusion.networks.registry import register
 
@@ -106,7 +105,7 @@ class DiT(Embedded):
             raise InputError(
                 f"network.width={width}: must divide by 4 and by network.heads={heads}"
             )
-        super().__init__(Plain(embedding), positional(), classes, augment)
+        super().__init__(embedding, positional(), classes, augment)
         self.patch = patch
         # 1 / 10000^(i / (D/4)); on the CPU, for the same numbers everywhere.
         steps = torch.arange(width // 4, device="cpu", dtype=torch.float64) / (width // 4)

@@ -8,7 +8,6 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.embeddings import Embedded, positional
-from sde_diffusion.networks.layers.kit import Plain
 from sde_diffusion.networks.layers.norms import zero_init
 from sde_diffusion.networks.registry import register
 
@@ -63,7 +62,7 @@ class MLP(Embedded):
     ) -> None:
         checks.common(channels, embedding, classes, dropout, augment)
         checks.within({"width": (width, *checks.WIDTH), "blocks": (blocks, 1, 256)})
-        super().__init__(Plain(embedding), positional(), classes, augment)
+        super().__init__(embedding, positional(), classes, augment)
         self.channels = channels
         self.stem = nn.Linear(channels, width)
         self.blocks = nn.ModuleList(MLPBlock(width, embedding, dropout) for _ in range(blocks))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from sde_diffusion.networks.layers import checks
+from sde_diffusion.networks.layers.blocks import ResidualBlock
 from sde_diffusion.networks.layers.embeddings import fourier
-from sde_diffusion.networks.layers.kit import Plain
 from sde_diffusion.networks.layers.resampling import check_filter
 from sde_diffusion.networks.registry import register
-from sde_diffusion.networks.ushape import UShape
+from sde_diffusion.networks.ushape import Layers, UShape
 
 
 @register("ncsnpp")
@@ -59,8 +60,12 @@ class NCSNpp(UShape):
         checks.body(blocks, patch, head_width)
         checks.within({"scale": (scale, 1e-3, 1e3)})
         check_filter(resample)
+        block = partial(
+            ResidualBlock, c_emb=embedding, dropout=dropout, scale_shift=False, balanced=True
+        )
         super().__init__(
-            Plain(embedding, dropout, head_width, scale_shift=False, balanced=True),
+            Layers(block, block),
+            embedding,
             fourier(scale),
             classes,
             augment,
@@ -68,6 +73,7 @@ class NCSNpp(UShape):
             widths=widths,
             blocks=blocks,
             attention=attention,
+            head_width=head_width,
             patch=patch,
             resample=resample,
             attention_up=False,

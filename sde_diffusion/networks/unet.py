@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
-from sde_diffusion.networks.layers.embeddings import positional
-from sde_diffusion.networks.layers.kit import Kit, Plain
-from sde_diffusion.networks.layers.magnitude import Magnitude
+from sde_diffusion.networks.layers import magnitude as mp
+from sde_diffusion.networks.layers.blocks import Aside, ResidualBlock
+from sde_diffusion.networks.layers.embeddings import EmbeddingLayers, positional
 from sde_diffusion.networks.layers.resampling import check_filter
 from sde_diffusion.networks.layers.side import side_inputs
 from sde_diffusion.networks.registry import register
-from sde_diffusion.networks.ushape import UShape
+from sde_diffusion.networks.ushape import Layers, UShape
 
 
 @register("unet")
@@ -95,15 +98,14 @@ class UNet(UShape):
             check_filter(resample)
         checks.side(text, layout, reference, text_width, text_depth)
         seen = text_width if text or reference else 0
-        kit = _kit(
-            embedding, dropout, head_width, scale_shift, skip_scaling, magnitude_preserving, seen
-        )
+        layers = _layers(embedding, dropout, scale_shift, skip_scaling, magnitude_preserving, seen)
         encoders = side_inputs(
             text, layout, reference, channels=channels, widths=widths, patch=patch,
             text_width=text_width, text_depth=text_depth, embedding=embedding,
         )  # fmt: skip
         super().__init__(
-            kit,
+            layers,
+            embedding,
             positional(),
             classes,
             augment,
@@ -111,6 +113,7 @@ class UNet(UShape):
             widths=widths,
             blocks=blocks,
             attention=attention,
+            head_width=head_width,
             patch=patch,
             resample=resample,
             attention_up=attention_up,
@@ -120,18 +123,25 @@ class UNet(UShape):
         )
 
 
-def _kit(
+def _layers(
     embedding: int,
     dropout: float,
-    head_width: int,
     scale_shift: bool,
     skip_scaling: bool,
     magnitude_preserving: bool,
     token_width: int,
-) -> Kit:
+) -> Layers:
     """The layers that the switches ask for; InputError where two of them do not go together."""
     if not magnitude_preserving:
-        return Plain(embedding, dropout, head_width, scale_shift, skip_scaling, token_width)
+        block = partial(
+            ResidualBlock,
+            c_emb=embedding,
+            dropout=dropout,
+            scale_shift=scale_shift,
+            balanced=skip_scaling,
+            token_width=token_width,
+        )
+        return Layers(block, block)
     if skip_scaling or not scale_shift:
         raise InputError(
             "network.magnitude_preserving=True: its blocks have their own sums and "
@@ -142,4 +152,22 @@ def _kit(
             "network.magnitude_preserving=True: its attention sees no text and no "
             "reference; give magnitude_preserving=false, or data.given=[]"
         )
-    return Magnitude(embedding, dropout, head_width)
+    up = partial(mp.MPBlock, c_emb=embedding, dropout=dropout)
+    conv = partial(mp.MPConv, kernel=3)
+    return Layers(
+        down=partial(up, encoder=True),
+        up=up,
+        stem=mp.MPStem,
+        head=lambda c_in, c_out: mp.Gained(conv(c_in, c_out)),
+        reduce=lambda c: Aside(conv(c, c, stride=2)),
+        enlarge=lambda c: Aside(nn.Upsample(scale_factor=2), conv(c, c)),
+        norm=nn.Identity,
+        cat=mp.mp_cat,
+        embedding=EmbeddingLayers(
+            noise=mp.NoiseMap,
+            table=mp.MPTable,
+            labels=lambda k, width: mp.Gained(mp.MPLinear(k, width)),
+            merge=partial(mp.mp_sum, t=0.5),
+            activation=mp.mp_silu,
+        ),
+    )

@@ -139,7 +139,7 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened() -> None:
     for step in range(1, 6):
         walk(network, step)
         one.update(step)
-    two = Snapshots(SPEC.build().network)
+    two = Snapshots(network)  # of the weights as they are now
     two.restore({name: value.clone() for name, value in one.tensors().items()})
     for step in range(6, 9):
         walk(network, step)

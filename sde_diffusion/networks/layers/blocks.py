@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
         c_out: int,
         c_emb: int,
         dropout: float,
-        head_width: int | None,
+        head_width: int | None = None,
         resample: nn.Module | None = None,
         scale_shift: bool = True,
         balanced: bool = False,
@@ -85,6 +85,11 @@ class Aside(nn.Sequential):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
         return super().forward(x)
+
+
+def enlarge(channels: int) -> Aside:
+    """Twice the size by repetition, and a 3 x 3 convolution."""
+    return Aside(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
 
 
 class BlockChain(nn.Sequential):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import AUGMENT, LABEL, Condition
-from sde_diffusion.networks.layers.kit import Kit
 from sde_diffusion.networks.registry import Network
 
 
@@ -45,25 +48,60 @@ def fourier(scale: float, count: int = 128) -> NoiseFeatures:
     return NoiseFeatures((2 * math.pi * scale * torch.special.ndtri(0.5 + 0.5 * p)).float())
 
 
+def noise_mlp(features: int, width: int) -> nn.Module:
+    """Two linear layers."""
+    return nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+
+
+@dataclass(frozen=True)
+class EmbeddingLayers:
+    """What an embedding of width E is made of.
+
+    Attributes:
+        noise: (F, E) -> a layer from noise features [N, F] to [N, E].
+        table: (classes, E) -> one from labels int64 [N] to [N, E].
+        labels: (K, E) -> one from augmentation labels [N, K] to [N, E], 0 for zeros.
+        merge: of noise level and class, [N, E] each.
+        activation: silu, scaled as it may be.
+    """
+
+    noise: Callable[[int, int], nn.Module]
+    table: Callable[[int, int], nn.Module]
+    labels: Callable[[int, int], nn.Module]
+    merge: Callable[[Tensor, Tensor], Tensor]
+    activation: Callable[[Tensor], Tensor]
+
+
+PLAIN = EmbeddingLayers(
+    noise_mlp, nn.Embedding, partial(nn.Linear, bias=False), merge=torch.add, activation=F.silu
+)
+
+
 class Embedded(Network, ABC):
     """A network with an embedding [N, E] of noise level, class label and augmentation labels.
 
     Args:
-        kit: makes the layers; its ``embedding`` is the width E. features: of the noise level.
+        embedding: its width E. features: of the noise level.
         classes: number of class labels, 0 for none.
         augment: number of augmentation labels a row, 0 for none.
+        layers: what it is made of.
     """
 
     def __init__(
-        self, kit: Kit, features: NoiseFeatures, classes: int = 0, augment: int = 0
+        self,
+        embedding: int,
+        features: NoiseFeatures,
+        classes: int,
+        augment: int,
+        layers: EmbeddingLayers = PLAIN,
     ) -> None:
         super().__init__()
-        self.kit = kit
         self.classes = classes
         self.features = features
-        self.embed_noise = kit.noise_map(features.width)
-        self.embed_class = kit.table(classes) if classes else None
-        self.embed_augment = kit.labels(augment) if augment else None
+        self.embed_noise = layers.noise(features.width, embedding)
+        self.embed_class = layers.table(classes, embedding) if classes else None
+        self.embed_augment = layers.labels(augment, embedding) if augment else None
+        self.merge, self.activation = layers.merge, layers.activation
 
     def embed(
         self, x: Tensor, c_noise: Tensor, cond: Condition | None, pooled: Tensor | None = None
@@ -82,9 +120,9 @@ class Embedded(Network, ABC):
                 told = self.embed_class(label.value) * label.keep[:, None]
             else:
                 told = torch.zeros_like(emb)
-            emb = self.kit.merge(emb, told)
+            emb = self.merge(emb, told)
         if self.embed_augment is not None and AUGMENT in parts:
             emb = emb + self.embed_augment(parts[AUGMENT].value.to(x.dtype))
         if pooled is not None:
             emb = emb + pooled.to(emb.dtype)
-        return self.kit.activation(emb)
+        return self.activation(emb)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.networks.layers.attention import heads_of, split_heads
-from sde_diffusion.networks.layers.blocks import Aside, Untouched
+from sde_diffusion.networks.layers.blocks import Untouched
 from sde_diffusion.networks.layers.context import Context
-from sde_diffusion.networks.layers.kit import Kit
 
 # RMS of silu(z), z ~ N(0, 1).
 SILU_RMS = 0.596
@@ -183,7 +181,7 @@ class MPBlock(nn.Module):
         c_out: int,
         c_emb: int,
         dropout: float,
-        head_width: int | None,
+        head_width: int | None = None,
         resample: nn.Module | None = None,
         encoder: bool = False,
     ) -> None:
@@ -204,55 +202,3 @@ class MPBlock(nn.Module):
         y = mp_silu(y * (1 + self.affine(context.embedding))[:, :, None, None])
         y = self.conv_out(self.dropout(y))
         return self.attention(mp_sum(self.skip(x), y, BRANCH), context)
-
-
-@dataclass(frozen=True)
-class Magnitude(Kit):
-    """The magnitude-preserving kit."""
-
-    def activation(self, x: Tensor) -> Tensor:
-        return mp_silu(x)
-
-    def merge(self, emb: Tensor, told: Tensor) -> Tensor:
-        return mp_sum(emb, told, 0.5)
-
-    def cat(self, x: Tensor, skip: Tensor) -> Tensor:
-        return mp_cat(x, skip)
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return mp_sum(x, y, 0.5)
-
-    def noise_map(self, features: int) -> nn.Module:
-        return NoiseMap(features, self.embedding)
-
-    def table(self, classes: int) -> nn.Module:
-        return MPTable(classes, self.embedding)
-
-    def labels(self, k: int) -> nn.Module:
-        return Gained(MPLinear(k, self.embedding))
-
-    def stem(self, c_in: int, c_out: int) -> nn.Module:
-        return MPStem(c_in, c_out)
-
-    def block(
-        self,
-        c_in: int,
-        c_out: int,
-        attention: bool = False,
-        resample: nn.Module | None = None,
-        encoder: bool = False,
-    ) -> nn.Module:
-        head_width = self.head_width if attention else None
-        return MPBlock(c_in, c_out, self.embedding, self.dropout, head_width, resample, encoder)
-
-    def reduce(self, channels: int) -> nn.Module:
-        return Aside(MPConv(channels, channels, 3, stride=2))
-
-    def enlarge(self, channels: int) -> nn.Module:
-        return Aside(nn.Upsample(scale_factor=2), MPConv(channels, channels, 3))
-
-    def head_norm(self, channels: int) -> nn.Module:
-        return nn.Identity()
-
-    def head(self, c_in: int, c_out: int) -> nn.Module:
-        return Gained(MPConv(c_in, c_out, 3))

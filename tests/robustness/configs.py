@@ -7,7 +7,6 @@ value as an example, that value is taken.
 from __future__ import annotations
 
 import math
-import random
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from sde_diffusion import wrap
 from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET
+from tests.robustness.draws import Draws
 
 HOSTILE: list[Any] = [
     math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-308, 0, 0.0, -1, 2**31, 2**64, 10.5, "text",
@@ -46,46 +46,48 @@ class Config:
     options: dict[str, Any]
 
 
-def drawn(seed: int) -> Config:
-    """The config of a seed."""
-    rng = random.Random(seed)
-    classes = rng.choice([0, 0, 3])
+def drawn(draw: Draws) -> Config:
+    """A config; each draw begins with what is usual."""
+    classes = draw.choice([0, 0, 3])
     options: dict[str, Any] = {
-        "n": rng.choice([1, 2, 3, 5]),
-        "nfe": rng.choice([1, 2, 3, 4, 5, 6, 8, 12, 12, 20, None]),
-        "batch_size": rng.choice([1, 2, 128]),
-        "dtype": rng.choice(["float32", "float64"]),
-        "seed": rng.choice([0, 7, 2**32, 2**63]),
-        "denoise_last": rng.random() < 0.3,
-        "label": rng.choice([None, "all", 0, 1]) if classes else None,
-        "noise": rng.choice(["seeds", "brownian"]),
-        "solver": _component(rng, "solver"),
-        "sde": _component(rng, "sde"),
+        "n": draw.choice([1, 2, 3, 5]),
+        "nfe": draw.choice([1, 2, 3, 4, 5, 6, 8, 12, 12, 20, None]),
+        "batch_size": draw.choice([128, 1, 2]),
+        "dtype": draw.choice(["float32", "float64"]),
+        "seed": draw.choice([0, 7, 2**32, 2**63]),
+        "denoise_last": draw.chance(30),
+        "label": draw.choice([None, "all", 0, 1]) if classes else None,
+        "noise": draw.choice(["seeds", "brownian"]),
+        "solver": _component(draw, "solver", ("ddim",)),
+        "sde": _component(draw, "sde", ("vp",)),
     }
-    if rng.random() < 0.6:
-        options["grid"] = _component(rng, "grid")
-    if rng.random() < 0.4:
-        options["guidance"] = [_component(rng, "guidance", ("cfg", "clip"))]
+    if draw.chance(60):
+        options["grid"] = _component(draw, "grid", ("karras",))
+    if draw.chance(40):
+        options["guidance"] = [_component(draw, "guidance", among=("cfg", "clip"))]
     name = next(iter(options["solver"])) if type(options["solver"]) is dict else options["solver"]
-    if name in ADAPTIVE and rng.random() < 0.9:
+    if name in ADAPTIVE and not draw.chance(10):
         options["nfe"] = None
-    if rng.random() < 0.15:
-        options[rng.choice(sorted(options))] = rng.choice(HOSTILE)
-    levels = rng.choice([(0.002, 80.0), (1e-9, 1e9)])
-    return Config(rng.choice(SHAPES), rng.choice(PREDICTIONS), classes, levels, options)
+    if draw.chance(15):
+        options[draw.choice(sorted(options))] = draw.choice(HOSTILE)
+    levels = draw.choice([(0.002, 80.0), (1e-9, 1e9)])
+    return Config(draw.choice(SHAPES), draw.choice(PREDICTIONS), classes, levels, options)
 
 
-def _component(rng: random.Random, group: str, among: tuple[str, ...] = ()) -> Any:
+def _component(
+    draw: Draws, group: str, first: tuple[str, ...] = (), among: tuple[str, ...] = ()
+) -> Any:
     """A choice of a group, a field of it now and then changed or hostile."""
-    name = rng.choice(among or [each for each in groups.names(group) if each not in APART])
+    usual = [name for name in groups.names(group) if name not in (*APART, *first)]
+    name = draw.choice(among or (*first, *usual))
     stated = {k: v for k, v in groups.node(group, name).items() if k != TARGET}
     fields: dict[str, Any] = {}
-    for key, usual in stated.items():
-        chance = rng.random()
-        if chance < 0.08:
-            fields[key] = rng.choice(HOSTILE)
-        elif chance < 0.3 and type(usual) in (int, float):
-            fields[key] = type(usual)(usual * rng.choice([0.25, 0.5, 2, 4]))
+    for key, value in stated.items():
+        kind = draw.below(100)
+        if kind >= 92:
+            fields[key] = draw.choice(HOSTILE)
+        elif kind >= 70 and type(value) in (int, float):
+            fields[key] = type(value)(value * draw.choice([0.25, 0.5, 2, 4]))
     return {name: fields} if fields else name
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.tasks.compare.cell import Cell, load_cell, save_cell
+from tests.robustness.draws import Draws
 
 EXTRACTOR = PixelExtractor(1, 1, 4, 4)
 DEPENDS = {"model": "abc", "seeds": [0, 1]}
-Damage = Callable[[bytes, random.Random], bytes]
+Damage = Callable[[bytes, Draws], bytes]
 
 
 def write_checkpoint(path: Path) -> None:
@@ -87,65 +89,93 @@ KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
 }
 
 
-def flipped(content: bytes, draw: random.Random) -> bytes:
+def flipped(content: bytes, draw: Draws) -> bytes:
     damaged = bytearray(content)
     for _ in range(draw.choice((1, 1, 1, 8))):
-        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        damaged[draw.below(len(damaged))] ^= 1 << draw.below(8)
     return bytes(damaged)
 
 
-def cut(content: bytes, draw: random.Random) -> bytes:
-    return content[: draw.randrange(len(content))]
+def cut(content: bytes, draw: Draws) -> bytes:
+    return content[: draw.below(len(content))]
 
 
-def longer_header(content: bytes, draw: random.Random) -> bytes:
+def longer_header(content: bytes, draw: Draws) -> bytes:
     return (
         draw.choice((0, 1, 7, 2**20, 2**40, 2**63, 2**64 - 1)).to_bytes(8, "little") + content[8:]
     )
 
 
-def lying_header(content: bytes, draw: random.Random) -> bytes:
+def lying_header(content: bytes, draw: Draws) -> bytes:
     """A digit of the header, of an offset or a shape, say, is another one."""
     end = 8 + int.from_bytes(content[:8], "little")
-    at = draw.choice([k for k in range(8, end) if content[k : k + 1].isdigit()])
-    digit = str((int(content[at : at + 1]) + draw.randrange(1, 10)) % 10)
+    digits = [k for k in range(8, end) if content[k : k + 1].isdigit()]
+    at = digits[draw.below(len(digits))]
+    digit = str((int(content[at : at + 1]) + 1 + draw.below(9)) % 10)
     return content[:at] + digit.encode() + content[at + 1 :]
 
 
-def repeated(content: bytes, draw: random.Random) -> bytes:
-    start = draw.randrange(len(content))
+def repeated(content: bytes, draw: Draws) -> bytes:
+    start = draw.below(len(content))
     return content[:start] + content[start : start + 64] + content[start:]
 
 
-def blank(content: bytes, draw: random.Random) -> bytes:
+def blank(content: bytes, draw: Draws) -> bytes:
     """A sector that a disk did not write."""
-    start = draw.randrange(len(content))
+    start = draw.below(len(content))
     size = min(64, len(content) - start)
     return content[:start] + bytes(size) + content[start + size :]
 
 
-DAMAGES: tuple[Damage, ...] = (flipped, cut, longer_header, lying_header, repeated, blank)
+DAMAGES: dict[str, Damage] = {
+    each.__name__: each for each in (flipped, cut, longer_header, lying_header, repeated, blank)
+}
 
 
-def outcome(seed: int) -> tuple[str, str]:
-    """``right``, ``refused`` or ``fault``, and what was said: a file of a kind, damaged once."""
-    draw, said = random.Random(seed), io.StringIO()
-    kind, damage = draw.choice(list(KINDS)), draw.choice(DAMAGES)
+@dataclass(frozen=True)
+class Damaged:
+    """A file of a kind, damaged once; ``first`` is the first byte that is another."""
+
+    kind: str
+    damage: str
+    first: int
+    content: bytes = field(repr=False)
+
+
+@cache
+def whole(kind: str) -> tuple[bytes, Any]:
+    """An undamaged file, and what is read from it."""
     write, read = KINDS[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{kind}.safetensors")
         write(path)
-        with contextlib.redirect_stderr(said):
-            known = read(path)
-            path.write_bytes(damage(path.read_bytes(), draw))
-            try:
-                same = read(path) == known
-            except InputError as error:
-                line = said.getvalue().strip() or str(error)
-                return judged_line(line, path)
-            except Exception as error:
-                return "fault", f"{kind}, {damage.__name__}: {type(error).__name__}: {error}"
-    return ("right", "") if same else ("fault", f"{kind}, {damage.__name__}: another content")
+        return path.read_bytes(), read(path)
+
+
+def drawn(draw: Draws, kinds: tuple[str, ...] = (), damages: tuple[str, ...] = ()) -> Damaged:
+    """A damaged file of one of these kinds, or of any."""
+    kind, damage = draw.choice(kinds or tuple(KINDS)), draw.choice(damages or tuple(DAMAGES))
+    before, _ = whole(kind)
+    content = DAMAGES[damage](before, draw)
+    same = (a == b for a, b in zip(content, before, strict=False))
+    first = next((k for k, each in enumerate(same) if not each), min(len(content), len(before)))
+    return Damaged(kind, damage, first, content)
+
+
+def outcome(case: Damaged) -> tuple[str, str]:
+    """``right``, ``refused`` or ``fault``, and what was said."""
+    read, said = KINDS[case.kind][1], io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(said):
+        path = Path(folder, f"{case.kind}.safetensors")
+        path.write_bytes(case.content)
+        try:
+            same = read(path) == whole(case.kind)[1]
+        except InputError as error:
+            line = said.getvalue().strip() or str(error)
+            return judged_line(line, path)
+        except Exception as error:
+            return "fault", f"{case}: {type(error).__name__}: {error}"
+    return ("right", "") if same else ("fault", f"{case}: another content")
 
 
 def judged_line(line: str, path: Path) -> tuple[str, str]:

@@ -9,7 +9,9 @@ import random
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,7 @@ from PIL import Image
 from sde_diffusion.data import MNIST, image_folder, load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from tests.robustness.draws import Draws
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F")
 FORMATS = {
@@ -24,33 +27,36 @@ FORMATS = {
     "ppm": "PPM",
 }  # fmt: skip
 NAMES = (
-    "a",
-    "B",
-    "1",
-    "10",
-    " a",
-    "größe",
-    "x=1",
-    "a.b",
-    ".h",
-    "train",
-    "test",
-    "a\nb",
-    "null",
-    "-",
-)
+    "a", "B", "1", "10", " a", "größe", "x=1", "a.b", ".h", "train", "test", "a\nb", "null", "-",
+)  # fmt: skip
 REMEDIES = (
     "give", "mend", "set", "remove", "write", "unpack", "rename", "put", "bring", "pack", "choose",
     "fetch", "convert",
 )  # fmt: skip
 
 
-def picture(rng: random.Random, side: int) -> tuple[str, bytes]:
+@dataclass(frozen=True)
+class Case:
+    """Something to read, and how.
+
+    Attributes:
+        name: its ending says the kind. files: contents by the path below it; "" is the file itself.
+        links: where names below it lead. options: of ``image_folder``; None: by ``load_images``.
+    """
+
+    name: str
+    files: dict[str, bytes]
+    links: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] | None = None
+
+
+def picture(draw: Draws, side: int) -> tuple[str, bytes]:
     """An ending, and a file of any mode that its format has, with or without EXIF."""
-    levels = np.frombuffer(rng.randbytes(side * side * 3), np.uint8).reshape(side, side, 3)
-    ending = rng.choice(list(FORMATS))
+    pixels = np.random.default_rng(draw.below(100))
+    levels = pixels.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    ending = draw.choice(list(FORMATS))
     image = Image.fromarray(levels)
-    mode = rng.choice(MODES)
+    mode = draw.choice(MODES)
     if mode == "I;16":
         image = Image.fromarray(levels[..., 0].astype(np.uint16) * 257)
     elif mode in ("LAB", "HSV", "YCbCr", "CMYK", "P", "RGBA"):
@@ -58,9 +64,9 @@ def picture(rng: random.Random, side: int) -> tuple[str, bytes]:
     else:
         image = image.convert("L").convert(mode)
     options: dict[str, object] = {}
-    if rng.random() < 0.2 and ending in ("jpg", "png", "webp", "tif"):
+    if draw.chance(20) and ending in ("jpg", "png", "webp", "tif"):
         exif = Image.Exif()
-        exif[0x0112] = rng.randrange(10)
+        exif[0x0112] = draw.below(10)
         options["exif"] = exif
     for chosen in (image, image.convert("RGB"), Image.fromarray(levels)):
         buffer = io.BytesIO()
@@ -72,119 +78,145 @@ def picture(rng: random.Random, side: int) -> tuple[str, bytes]:
     raise AssertionError("no format takes RGB")
 
 
-def damaged(content: bytes, rng: random.Random) -> bytes:
+def noise(draw: Draws, size: int) -> bytes:
+    return random.Random(draw.below(100)).randbytes(size)
+
+
+def damaged(content: bytes, draw: Draws) -> bytes:
     """Bits flipped, the end torn off, bytes put in, or a piece written over."""
-    data, at = bytearray(content), rng.randrange(max(1, len(content)))
-    kind = rng.randrange(5)
+    data, at = bytearray(content), draw.below(max(1, len(content)))
+    kind = draw.below(5)
     if kind == 0:
-        for _ in range(rng.choice((1, 1, 8))):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        for _ in range(draw.choice((1, 1, 8))):
+            data[draw.below(len(data))] ^= 1 << draw.below(8)
     elif kind == 1:
         del data[at:]
     elif kind == 2:
-        data[at:at] = rng.randbytes(rng.randrange(1, 40))
+        data[at:at] = noise(draw, 1 + draw.below(39))
     elif kind == 3:
-        data[at : at + 8] = rng.choice((b"\x00", b"\xff")) * 8
+        data[at : at + 8] = draw.choice((b"\x00", b"\xff")) * 8
     else:
-        return rng.choice((b"", b"\x00" * 64, b"PK\x03\x04", rng.randbytes(64)))
+        return draw.choice((b"", b"\x00" * 64, b"PK\x03\x04", noise(draw, 64)))
     return bytes(data)
 
 
-def maybe(content: bytes, rng: random.Random, chance: float = 0.5) -> bytes:
-    return damaged(content, rng) if rng.random() < chance else content
+def maybe(content: bytes, draw: Draws, percent: int = 50) -> bytes:
+    return damaged(content, draw) if draw.chance(percent) else content
 
 
-def members(rng: random.Random) -> dict[str, bytes]:
+def members(draw: Draws) -> dict[str, bytes]:
     """Files of a folder or a zip by their names."""
-    side = rng.choice((1, 3, 8, 8, 17))
-    depth, files = rng.choice((0, 1, 1, 2)), {}
-    for k in range(rng.randrange(7)):
-        other = rng.random() < 0.05
-        ending, content = picture(rng, side + other)
-        above = [rng.choice(NAMES) for _ in range(depth - (rng.random() < 0.05))]
-        ending = rng.choice((ending, ending.upper(), "png", "txt")) if other else ending
-        files["/".join([*above, f"{k}.{ending}"])] = maybe(content, rng, 0.1)
-    return files
+    side = draw.choice((1, 3, 8, 8, 17))
+    depth = draw.choice((0, 1, 1, 2))
+
+    def member(draw: Draws) -> tuple[str, bytes]:
+        other = draw.chance(5)
+        ending, content = picture(draw, side + other)
+        above = [draw.choice(NAMES) for _ in range(depth - draw.chance(5))]
+        ending = draw.choice((ending, ending.upper(), "png", "txt")) if other else ending
+        return "/".join([*above, f"{{}}.{ending}"]), maybe(content, draw, 10)
+
+    found = enumerate(draw.several(6, member))
+    return {name.format(k): content for k, (name, content) in found}
 
 
-def a_folder(path: Path, rng: random.Random) -> None:
-    path.mkdir()
-    for name, content in members(rng).items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    if rng.random() < 0.1:
-        (path / rng.choice(("l", "link.png"))).symlink_to(path / rng.choice((".", "nowhere")))
+def a_folder(draw: Draws) -> Case:
+    files, links = members(draw), {}
+    if draw.chance(10):
+        links[draw.choice(("l", "link.png"))] = draw.choice((".", "nowhere"))
+    return Case("set", files, links)
 
 
-def a_zip(path: Path, rng: random.Random) -> None:
-    buffer, method = io.BytesIO(), rng.choice((0, 8, 12, 14))
+def a_zip(draw: Draws) -> Case:
+    buffer, method = io.BytesIO(), draw.choice((0, 8, 12, 14))
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in members(rng).items():
-            archive.writestr(rng.choice(("", "", "", "../", "/")) + name, content)
-    path.write_bytes(maybe(buffer.getvalue(), rng))
+        for name, content in members(draw).items():
+            # Of the date of no day, so that the same draws make the same bytes.
+            within = zipfile.ZipInfo(draw.choice(("", "", "", "../", "/")) + name)
+            archive.writestr(within, content, method)
+    return Case("set.zip", {"": maybe(buffer.getvalue(), draw)})
 
 
-def an_npz(path: Path, rng: random.Random) -> None:
-    n, side = rng.choice((0, 1, 4, 4, 4)), rng.choice((0, 1, 6, 6, 6))
-    shape = rng.choice(
+def an_npz(draw: Draws) -> Case:
+    n, side = draw.choice((4, 4, 4, 1, 0)), draw.choice((6, 6, 6, 1, 0))
+    shape = draw.choice(
         ((n, side, side), (n, side, side, 3), (n, 3, side, side), (n, side), (), (n,))
     )
-    kind = rng.choice(("u1",) * 12 + ("i8", "f4", "?", "O", "U3", "c8", "V4"))
-    arrays = {rng.choice(("images", "samples", "arr_0", "x")): np.zeros(shape, kind)}
-    if rng.random() < 0.5:
-        labels = rng.choice((np.arange(n), np.eye(max(n, 1)), np.full(n, -1), np.full(n, 2**40)))
-        arrays[rng.choice(("labels", "arr_1", "y"))] = labels
+    kind = draw.choice(("u1",) * 12 + ("i8", "f4", "?", "O", "U3", "c8", "V4"))
+    arrays = {draw.choice(("images", "samples", "arr_0", "x")): np.zeros(shape, kind)}
+    if draw.chance(50):
+        labels = draw.choice((np.arange(n), np.eye(max(n, 1)), np.full(n, -1), np.full(n, 2**40)))
+        arrays[draw.choice(("labels", "arr_1", "y"))] = labels
     buffer = io.BytesIO()
-    rng.choice((np.savez, np.savez_compressed))(buffer, **arrays)
-    path.write_bytes(maybe(buffer.getvalue(), rng))
+    draw.choice((np.savez, np.savez_compressed))(buffer, **arrays)
+    return Case("set.npz", {"": maybe(buffer.getvalue(), draw)})
 
 
-def an_idx(path: Path, rng: random.Random) -> None:
+def an_idx(draw: Draws) -> Case:
     """A folder of IDX files: of MNIST's sizes none is, so that each must be refused."""
-    path.mkdir()
+    files = {}
     for name, sizes in (("train-images-idx3", (4, 28, 28)), ("train-labels-idx1", (4,))):
-        head = bytes([0, 0, rng.choice((8, 8, 9)), len(sizes)])
-        head += b"".join(rng.choice((size, size, 2**31 - 1)).to_bytes(4, "big") for size in sizes)
-        content = maybe(head + bytes(int(np.prod(sizes))), rng)
-        packed = rng.random() < 0.5
-        file = path / f"{name}-ubyte{'.gz' if packed else ''}"
-        file.write_bytes(maybe(gzip.compress(content), rng, 0.3) if packed else content)
+        head = bytes([0, 0, draw.choice((8, 8, 9)), len(sizes)])
+        head += b"".join(draw.choice((size, size, 2**31 - 1)).to_bytes(4, "big") for size in sizes)
+        content = maybe(head + bytes(int(np.prod(sizes))), draw)
+        packed = draw.chance(50)
+        if packed:
+            content = maybe(gzip.compress(content, mtime=0), draw, 30)
+        files[f"{name}-ubyte{'.gz' if packed else ''}"] = content
+    return Case("idx", files)
 
 
-KINDS: dict[str, Callable[[Path, random.Random], None]] = {
+KINDS: dict[str, Callable[[Draws], Case]] = {
     "set": a_folder, "set.zip": a_zip, "set.npz": an_npz, "idx": an_idx,
 }  # fmt: skip
+OFTEN = ("set", "set", "set", "set", "set.zip", "set.zip", "set.npz", "set.npz", "idx")
 
 
-def outcome(seed: int) -> tuple[str, str]:
+def drawn(draw: Draws) -> Case:
+    """Something to read."""
+    case = KINDS[draw.choice(OFTEN)](draw)
+    if case.name in ("set", "set.zip") and draw.chance(50):
+        return replace(case, options=_trained_on(draw))
+    return case
+
+
+def _trained_on(draw: Draws) -> dict[str, Any]:
+    """How a training reads it."""
+    size, fit = draw.choice((None, None, 4)), draw.choice(("squash", "crop", "pad"))
+    return {
+        "size": size, "fit": fit if size else "squash", "grey": draw.chance(50),
+        "on_error": draw.choice(("refuse", "skip")),
+    }  # fmt: skip
+
+
+def written(case: Case, folder: str) -> Path:
+    """The path of the case below ``folder``, where it lies now."""
+    path = Path(folder, case.name)
+    if case.name in ("set", "idx"):
+        path.mkdir()
+    for name, content in case.files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    for name, target in case.links.items():
+        (path / name).symlink_to(path / target)
+    return path
+
+
+def outcome(case: Case) -> tuple[str, str]:
     """``images``, ``refused`` or ``fault``, and what was said."""
-    rng = random.Random(seed)
-    name = rng.choices(list(KINDS), (4, 2, 2, 1))[0]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        KINDS[name](path, rng)
-        key, read = "images", lambda: load_images(str(path), "images")
-        if name == "idx":
-            key, read = "data.root", MNIST(str(path)).load
-        elif name != "set.npz" and rng.random() < 0.5:
-            key = "data.path"
-            read = _trained_on(path, rng)
+        path = str(written(case, folder))
+        key, read = "images", lambda: load_images(path, "images")
+        if case.name == "idx":
+            key, read = "data.root", MNIST(path).load
+        elif case.options is not None:
+            key, read = "data.path", lambda: image_folder(path, **case.options)
         try:
             return judged(read())
         except InputError as error:
             return judged_line(str(error), (key, "data."), folder)
         except Exception as error:
-            return "fault", f"{name}: {type(error).__name__}: {error}"
-
-
-def _trained_on(path: Path, rng: random.Random) -> Callable[[], ImageSet]:
-    """As a training reads it."""
-    size, fit = rng.choice((None, None, 4)), rng.choice(("squash", "crop", "pad"))
-    options = {
-        "size": size, "fit": fit if size else "squash", "grey": rng.random() < 0.5,
-        "on_error": rng.choice(("refuse", "skip")),
-    }  # fmt: skip
-    return lambda: image_folder(str(path), **options)
+            return "fault", f"{case.name}: {type(error).__name__}: {error}"
 
 
 def judged(found: ImageSet) -> tuple[str, str]:

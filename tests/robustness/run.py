@@ -24,12 +24,13 @@ from typing import Any
 import torch
 
 from tests.robustness import commands, configs, damage, loaders
+from tests.robustness.draws import Seeded
 from tests.robustness.jobs import CPU
 
 KINDS: dict[str, Callable[[int], tuple[str, str]]] = {
-    "configs": lambda seed: configs.outcome(configs.drawn(seed)),
-    "loaders": loaders.outcome,
-    "damage": damage.outcome,
+    "configs": lambda seed: configs.outcome(configs.drawn(Seeded(seed))),
+    "loaders": lambda seed: loaders.outcome(loaders.drawn(Seeded(seed))),
+    "damage": lambda seed: damage.outcome(damage.drawn(Seeded(seed))),
     "commands": commands.outcome,
 }
 DIED = "the process died"

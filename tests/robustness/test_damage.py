@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import random
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import find, given
 
 from sde_diffusion.errors import InputError
-from tests.robustness import damage as damages
-from tests.robustness.damage import DAMAGES, KINDS, Damage, judged_line, outcome
+from tests.robustness import damage
+from tests.robustness.damage import DAMAGES, KINDS, Damaged, drawn, outcome, whole
+from tests.robustness.draws import cases, quick
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=[each.__name__ for each in DAMAGES])
+@pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_is_one_line_or_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, damage: Damage
-) -> None:
-    write, read = KINDS[kind]
-    path = tmp_path / f"{kind}.safetensors"
-    write(path)
-    whole, known = path.read_bytes(), read(path)
-    draw, refused = random.Random(f"{kind} {damage.__name__}"), 0
-    for _ in range(40):
-        path.write_bytes(damage(whole, draw))
-        capsys.readouterr()
-        try:
-            assert read(path) == known
-        except InputError as error:
-            refused += 1
-            line = capsys.readouterr().err.strip() or str(error)
-            assert judged_line(line, path)[0] == "refused", line
+def test_damage_is_one_line_or_none(kind: str, how: str) -> None:
+    kinds = Counter[str]()
+
+    @quick(20)
+    @given(cases(lambda draw: drawn(draw, (kind,), (how,))))
+    def hold(case: Damaged) -> None:
+        found, said = outcome(case)
+        kinds[found] += 1
+        assert found != "fault", said
+
+    hold()
     # Damage to the padding of the header, or that writes what was there, is nobody's.
-    assert refused >= 30
+    assert kinds["refused"] >= 0.75 * kinds.total()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -46,15 +43,23 @@ def test_a_file_of_another_kind_is_one_line(tmp_path: Path, kind: str) -> None:
         assert str(caught.value).isprintable()
 
 
-def test_a_content_that_is_another_and_a_traceback_are_faults(
-    monkeypatch: pytest.MonkeyPatch,
+SIZE = len(whole("cell")[0])
+
+
+@pytest.mark.parametrize(
+    ("read", "how", "said"),
+    [
+        (Path.read_bytes, "blank", "another content"),  # looks at no seal
+        (lambda path: path.read_bytes()[SIZE - 1], "cut", "IndexError"),  # lets through
+    ],
+)
+def test_a_fault_is_found_and_its_damage_made_least(
+    read: Callable[[Path], object], how: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a reader that looks at no seal, and of one that lets through what it meets."""
-    write, _ = KINDS["cell"]
-    for read, said in (
-        (Path.read_bytes, "another content"),
-        (lambda path: path.read_bytes()[300] * 0, "IndexError"),
-    ):
-        monkeypatch.setattr(damages, "KINDS", {"cell": (write, read)})
-        found = [outcome(seed) for seed in range(60)]
-        assert any(kind == "fault" and said in line for kind, line in found)
+    monkeypatch.setattr(damage, "KINDS", {"cell": (KINDS["cell"][0], read)})
+    whole.cache_clear()
+    strategy = cases(lambda draw: drawn(draw, ("cell",), (how,)))
+    found = find(strategy, lambda case: outcome(case)[0] == "fault", settings=quick(50))
+    whole.cache_clear()
+    assert found.first == 0
+    assert said in outcome(found)[1]

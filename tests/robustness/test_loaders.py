@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
+import io
 
 import pytest
 import torch
+from hypothesis import find, given
+from PIL import Image
 
 from sde_diffusion.images.image_set import ImageSet
 from tests.robustness import loaders
-from tests.robustness.loaders import KINDS, judged, judged_line, outcome
+from tests.robustness.draws import Seeded, cases, quick
+from tests.robustness.loaders import KINDS, Case, drawn, judged, judged_line, outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("first", [10_000, 10_060, 10_120])
-def test_random_sets(first: int) -> None:
+def test_random_sets() -> None:
     """Images, or one line with a key and a remedy."""
-    found = {seed: outcome(seed) for seed in range(first, first + 60)}
-    assert not {seed: said for seed, (kind, said) in found.items() if kind == "fault"}
-    assert {"images", "refused"} == {kind for kind, _ in found.values()}
+    kinds = set()
+
+    @quick(120)
+    @given(cases(drawn))
+    def hold(case: Case) -> None:
+        kind, said = outcome(case)
+        kinds.add(kind)
+        assert kind != "fault", said
+
+    hold()
+    assert kinds == {"images", "refused"}
+
+
+def test_a_set_that_fails_is_made_small() -> None:
+    """Of two GIFs or more in a folder: two, of a pixel, and nothing else."""
+
+    def fails(case: Case) -> bool:
+        return case.name == "set" and sum(each[:4] == b"GIF8" for each in case.files.values()) > 1
+
+    found = find(cases(drawn), fails, settings=quick(1000))
+    assert (len(found.files), found.links, found.options) == (2, {}, None)
+    for content in found.files.values():
+        assert Image.open(io.BytesIO(content)).size == (1, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_set_is_that_of_its_seed(kind: str, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        KINDS[kind](tmp_path / name / kind, random.Random(7))
-    written = [
-        {str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob("*")}
-        for name in ("a", "b")
-    ]
-    assert written[0] == written[1]
+def test_a_set_is_that_of_its_seed(kind: str) -> None:
+    assert KINDS[kind](Seeded(7)) == KINDS[kind](Seeded(7))
+    assert KINDS[kind](Seeded(7)) != KINDS[kind](Seeded(8))
 
 
 def test_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +70,6 @@ def test_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loaders, "load_images", failing)
     monkeypatch.setattr(loaders, "image_folder", failing)
-    kinds = {outcome(seed)[0] for seed in range(8)}
+    kinds = {outcome(drawn(Seeded(seed)))[0] for seed in range(8)}
     assert "fault" in kinds
     assert "images" not in kinds

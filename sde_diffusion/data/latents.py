@@ -15,7 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.system.bars import hidden
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import notice, optional
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.share import shared
 from sde_diffusion.system.storage import cache_folder
@@ -29,7 +29,8 @@ def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") ->
     """The set with the latents of its pictures in their place, float32 [N, C, H, W].
 
     The mode of each picture's posterior, scaled as the autoencoder's config says. They are kept in
-    the cache by pixels and autoencoder, in parts that several processes share.
+    the cache by pixels and autoencoder, in parts that several processes share; where that cannot be
+    written, a line says so.
 
     Args:
         data: pictures, in grey if all are; made of as many channels as the autoencoder takes.
@@ -40,6 +41,7 @@ def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") ->
     check_sides(pictures, codec)
     folder = cache_folder() / "latents" / codec.identity[:32]
     held: dict[int, Tensor] = {}
+    unwritable: list[Path] = []
     parts = list(enumerate(pictures.images.split(PART)))
 
     def path(part: tuple[int, Tensor]) -> Path:
@@ -53,12 +55,18 @@ def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") ->
                 f"data={data.name}: the codec makes latents of them that are not finite; its "
                 "weights are damaged, or overflow"
             )
-        LATENTS.write(path(part), {"x": x}, {})
+        held[part[0]] = x
+        if not unwritable:  # one line, not one a part
+            unwritable.append(folder)
+            with optional("latents kept in the cache"):
+                LATENTS.write(path(part), {"x": x}, {})
+                unwritable.clear()
 
     def whole(part: tuple[int, Tensor]) -> bool:
-        x = LATENTS.recall(path(part), _of_part)
-        if x is not None and len(x) == len(part[1]):
-            held[part[0]] = x
+        if part[0] not in held:
+            x = LATENTS.recall(path(part), _of_part)
+            if x is not None and len(x) == len(part[1]):
+                held[part[0]] = x
         return part[0] in held
 
     with tqdm(total=len(data), desc="encode", unit="image", disable=hidden()) as bar:

@@ -13,6 +13,7 @@ from sde_diffusion.data import load_held_out, load_images
 from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.npz import NAMES, STATISTICS
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import PUBLISHED, ReferenceSet
@@ -33,8 +34,10 @@ def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
     }
 
 
-def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
-    """The reference that ``reference`` names.
+def reference_for(
+    extractor: Extractor, reference: str | None, images: ImageSet | None = None
+) -> ReferenceSet:
+    """The reference that ``reference`` names, with its ``images`` where they have been read.
 
     null: the one shipped for the extractor; a reference file; or images (a folder, .zip, .npz, or
     a data set by name, whose test split is held out), whose statistics are cached by content; an
@@ -43,7 +46,8 @@ def reference_for(extractor: Extractor, reference: str | None) -> ReferenceSet:
     if reference is not None and holds_statistics(reference):
         return published(extractor, reference)
     if reference is not None and not reference.endswith(".safetensors"):
-        images = load_images(reference, key="reference")
+        if images is None:
+            images = load_images(reference, key="reference")
         return cached_reference(extractor, images, load_held_out(reference))
     path = asset(reference or f"{extractor.name}-reference")
     if reference is None and not path.is_file():

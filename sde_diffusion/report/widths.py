@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
 from sde_diffusion.report.style import INK, SOFT, Plot, line, log_axes, marker, new_figure
 
 
 def loss_vs_width(rows: Sequence[dict[str, Any]]) -> Plot:
     """Held-out loss over that of the best width, mean over noise levels: ``width``, ``loss``."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
     figure = new_figure(2.8)
     axes = figure.add_subplot()
     best = min(row["loss"] for row in rows)

@@ -39,12 +39,12 @@ class EvaluateTask:
         """The images."""
         return load_images(self.images, key="images")
 
-    def shape(self, images: ImageSet) -> tuple[int, ...]:
-        """What the extractor sees (C, H, W): images in the channels of a reference of images."""
+    def judging(self) -> ImageSet | None:
+        """The images of the reference; None of one that holds statistics."""
         named = self.reference
         if named is None or named.endswith(".safetensors") or holds_statistics(named):
-            return tuple(images.images.shape[1:])
-        return tuple(load_images(named, key="reference").images.shape[1:])
+            return None
+        return load_images(named, key="reference")
 
     def counted(self, images: ImageSet, reference: ReferenceSet) -> ImageSet:
         """The images in the channels of the reference; InputError unless it can judge them, and as
@@ -79,7 +79,10 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, EvaluateTask) as job:
         task = job.task
         images = task.load()
-        job.pictures = task.shape(images)
+        job.judging = task.judging()
+        # What the extractor sees (C, H, W): images in the channels of a reference of images.
+        seen = images if job.judging is None else job.judging
+        job.pictures = tuple(seen.images.shape[1:])
         reference = job.reference
         images, training = task.counted(images, reference), task.training(reference)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))

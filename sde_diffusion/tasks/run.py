@@ -26,6 +26,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.extractors.fitting import fitted, usual
 from sde_diffusion.metrics.reference import ReferenceSet
@@ -65,6 +66,7 @@ class Run(Generic[T]):
     Attributes:
         config: of the whole job. task: its own keys, checked. output: the folder and the tracker.
         pictures: the shape (C, H, W) of those that a task without a model judges, once it is known.
+        judging: the images of the reference, where the task has read them.
     """
 
     def __init__(self, config: DictConfig, folder: Path, schema: type[T], *others: str) -> None:
@@ -74,6 +76,7 @@ class Run(Generic[T]):
         tracker: Tracker = NoTracker() if rank() else build(config.tracker, "tracker", Tracker)
         self.output = Output(folder, Unfailing(tracker))
         self.pictures: tuple[int, ...] | None = None
+        self.judging: ImageSet | None = None
         self._stack = ExitStack()
         self._spent: list[Path] = []
         self._began = time.perf_counter()
@@ -215,7 +218,7 @@ class Run(Generic[T]):
     @cached_property
     def reference(self) -> ReferenceSet:
         """What it judges by."""
-        return reference_for(self.extractor, self.config.reference)
+        return reference_for(self.extractor, self.config.reference, self.judging)
 
     def result(self, facts: dict[str, Any]) -> None:
         """result.json: the facts, and everything that they depend on."""

@@ -145,6 +145,20 @@ def test_a_download_is_kept_only_if_its_hash_is_right(
     assert asked == [module.URL] * 2
 
 
+def test_a_download_serves_where_the_cache_may_not_be_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = file.read_bytes()
+    monkeypatch.setattr(module, "fetch", lambda url: content)
+    monkeypatch.setattr(module, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setenv("SDE_DIFFUSION_CACHE", "/dev/null/x")
+    assert InceptionExtractor(download=True).metric == "FID"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("weights kept in the cache: left out ([Errno 20] Not a directory")
+    with pytest.raises(InputError, match=r"extractor\.download=true"):
+        InceptionExtractor()
+
+
 def test_a_fetch_reads_no_more_than_is_expected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,19 @@ def test_a_damaged_part_of_the_cache_is_made_again(tmp_path: Path) -> None:
     assert torch.equal(encoded(pictures(), codec).images, first.images)
 
 
+def test_a_cache_that_may_not_be_written_costs_no_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec = open_autoencoder(tmp_path / "vae")
+    first = encoded(pictures(), codec)
+    monkeypatch.setattr("sde_diffusion.data.latents.PART", 2)
+    monkeypatch.setenv("SDE_DIFFUSION_CACHE", "/dev/null/x")
+    capsys.readouterr()
+    assert torch.allclose(encoded(pictures(), codec).images, first.images, atol=1e-5)
+    line, _ = capsys.readouterr().err.splitlines()  # one line, not one a part
+    assert line.startswith("latents kept in the cache: left out ([Errno 20] Not a directory")
+
+
 def test_a_codec_that_is_gone_or_another_is_refused(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*TRAIN)
     shutil.move(tmp_path / "run" / "codec", tmp_path / "kept")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from sde_diffusion.metrics.extractors.inception_v3 import InceptionV3
 from sde_diffusion.metrics.extractors.resize import tf1_bilinear
 from sde_diffusion.metrics.extractors.weights import content_hash, read_weights
 from sde_diffusion.system.devices import usable_device
+from sde_diffusion.system.notice import optional
 from sde_diffusion.system.storage import cache_folder, write_atomically
 
 # TensorFlow's weights of 2015-12-05 as ported for pytorch-fid and torch-fidelity (Apache-2.0).
@@ -53,11 +57,11 @@ class InceptionExtractor(Extractor):
         self, weights: str | None = None, download: bool = False, device: str = "cpu"
     ) -> None:
         self.device = usable_device(device, "extractor.device")
-        path = _find(weights, download)
-        tensors = read_weights(path, "extractor.weights")
-        self.network = _network(tensors, path).to(self.device).eval()
-        with open(path, "rb") as file:
-            self.published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+        with _found(weights, download) as path:
+            tensors = read_weights(path, "extractor.weights")
+            self.network = _network(tensors, path).to(self.device).eval()
+            with open(path, "rb") as file:
+                self.published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
         content = f"{PROTOCOL} {content_hash(self.network.state_dict())}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -76,12 +80,15 @@ class InceptionExtractor(Extractor):
         return self.network((tf1_bilinear(x, SIDE) - 128) / 128)
 
 
-def _find(weights: str | None, download: bool) -> Path:
-    """The weights file: named, by the environment, in the cache, or fetched there."""
+@contextlib.contextmanager
+def _found(weights: str | None, download: bool) -> Iterator[Path]:
+    """The weights file: named, by the environment, in the cache, or fetched there; where the cache
+    cannot be written, a line says so, and the file goes with the block."""
     named = weights or os.environ.get(VARIABLE)
     path = Path(named) if named else cache_folder() / "weights" / URL.rpartition("/")[2]
     if named or path.is_file():
-        return path
+        yield path
+        return
     if not download:
         raise InputError(
             f"extractor.weights: required; give the file {path.name}, name it in {VARIABLE}, or "
@@ -92,8 +99,14 @@ def _find(weights: str | None, download: bool) -> Path:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise InputError(f"extractor.download: {URL} has SHA-256 {found}, not {SHA256}; not kept")
-    write_atomically(path, content)
-    return path
+    with tempfile.TemporaryDirectory() as spare:
+        kept = Path(spare, path.name)
+        with optional("weights kept in the cache"):
+            write_atomically(path, content)
+            kept = path
+        if kept != path:
+            write_atomically(kept, content)
+        yield kept
 
 
 def fetch(url: str) -> bytes:

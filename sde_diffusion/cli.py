@@ -234,7 +234,8 @@ def _main() -> None:
         if wanted_traceback:
             raise
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        sys.stderr.write(f"{_who()}: {where}; {FULL_ERROR}=1 shows more\n")
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        sys.stderr.write(f"{_who()}: {where}; give a folder that can be written, {key}=FOLDER\n")
         sys.exit(2)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError) as error:
         if wanted_traceback or _running:

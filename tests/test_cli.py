@@ -170,5 +170,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(quick_cli: Run, tmp_path: Path
     (tmp_path / "file").touch()
     done = quick_cli(*QUICK[:-1], "hydra.run.dir=file/out", ok=False)
     assert done.returncode == 2
-    assert "file/out: Not a directory" in done.stderr
+    assert "file/out: Not a directory; give a folder that can be written, hydra.run.dir=" in (
+        done.stderr
+    )
     assert len(done.stderr.strip().splitlines()) == 1

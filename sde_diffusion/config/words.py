@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,6 +146,10 @@ def _readable(word: str, several: bool) -> str:
             return word
         raise InputError(f"{shown(word)}: no override; a key is given as KEY=VALUE")
     key, value = match.groups()
+    if value.startswith("~/") and not several and not Path("~").exists():  # a shell left it
+        with contextlib.suppress(RuntimeError):  # of a user without one
+            value = str(Path(value).expanduser())
+            word = f"{key}={value}"
     nothing = NULL if key in LISTS else (*NULL, "[]", "{}")
     if key in (*BASES, *RECIPES) and value.lower() in nothing:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"

@@ -81,8 +81,8 @@ def run(config: DictConfig, folder: Path) -> float:
         images = task.load()
         job.judging = task.judging()
         # What the extractor sees (C, H, W): images in the channels of a reference of images.
-        seen = images if job.judging is None else job.judging
-        job.pictures = tuple(seen.images.shape[1:])
+        shown = images if job.judging is None else job.judging
+        job.pictures = tuple(shown.images.shape[1:])
         reference = job.reference
         images, training = task.counted(images, reference), task.training(reference)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))

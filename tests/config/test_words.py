@@ -195,6 +195,17 @@ def test_what_those_lines_say_to_type_is_read() -> None:
     assert with_task(["sample", "solver=unipc", "solver.order=3", "~guidance"])
 
 
+def test_a_home_that_no_shell_has_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves ``images=~/a`` as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of us")
+    assert parsed("images=~/a b") == "/home/of us/a b"
+    assert parsed("label=~") == "~"
+    assert parsed("images=in/~/a") == "in/~/a"
+    (tmp_path / "~").mkdir()
+    assert parsed("images=~/a") == "~/a"
+
+
 def test_a_path_with_a_comma_is_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is not there yet, where a job is to write."""
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.face.model import Model
 from sde_diffusion.models.sources.registry import shipped
 from tests.refusals import refused
+from tests.tiny_model import write_tiny
 
 TOY = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(1, 4, 4), name="toy")
 
@@ -190,6 +191,15 @@ def test_a_run_is_opened_by_its_folder(tmp_path: Path) -> None:
         load(tmp_path / "nothing")
     with refused("checkpoint=", "is an empty folder"):
         load(tmp_path)
+
+
+def test_a_folder_with_a_checkpoint_names_it(tmp_path: Path) -> None:
+    """Under a name that no run gives it; what the line says to give opens."""
+    write_tiny(tmp_path / "mine.safetensors", classes=3)
+    file = tmp_path / "mine.safetensors"
+    with refused("checkpoint=", "holds a checkpoint", f"checkpoint={file}"):
+        load(tmp_path)
+    assert load(file).classes == 3
 
 
 def test_samples_say_themselves_in_a_line() -> None:

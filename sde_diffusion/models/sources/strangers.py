@@ -127,8 +127,12 @@ def _of_folder(path: Path) -> str | None:
     if models or runs:
         return "holds models and is none; give " + _one_of([*models, *runs], "one of them")
     weights = sorted(path.glob("*.safetensors"))
+    # Ours under a name that no run gives it, or torn: its own line says so.
+    ours = [file for file in weights if of_safetensors(file) is None]
+    if ours:
+        return "holds a checkpoint and is none; give " + _one_of(ours, "it")
     if weights:
-        return f"has {weights[0].name} in it, which {of_safetensors(weights[0]) or UNKNOWN}"
+        return f"has {weights[0].name} in it, which {of_safetensors(weights[0])}"
     return None if any(path.iterdir()) else "is an empty folder; give one with a model"
 
 

@@ -244,14 +244,6 @@ def resolve(
     )
 
 
-def resolve_all(group: str, choices: Any, key: str | None = None) -> list[Any]:
-    """The components of a list; one that stands alone is a list of one, None of none."""
-    if choices is None:
-        return []
-    several = isinstance(choices, Sequence) and not isinstance(choices, str)
-    return [resolve(group, choice, key) for choice in (choices if several else [choices])]
-
-
 def build(
     given: Any,
     key: str,

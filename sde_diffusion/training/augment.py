@@ -211,12 +211,6 @@ def _reflected(position: Tensor, last: int) -> Tensor:
     return last - (position.remainder(2 * last) - last).abs()
 
 
-def _probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise InputError(f"augment.{name}={value}: give a probability from 0 to 1")
-    return value
-
-
 def _check_images(x_0: Tensor) -> None:
     if x_0.ndim != 4:
         raise InputError(

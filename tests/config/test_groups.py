@@ -36,16 +36,6 @@ def test_a_component_by_any_of_its_names(choice: Any) -> None:
     assert groups.resolve("solver", choice).identity() == UniPC().identity()
 
 
-def test_lists_take_one_or_several() -> None:
-    one, two = (
-        groups.resolve_all("guidance", "cfg"),
-        groups.resolve_all("guidance", ["clip", "cfg"]),
-    )
-    assert [type(g).__name__ for g in one] == ["ClassifierFree"]
-    assert [type(g).__name__ for g in two] == ["Clip", "ClassifierFree"]
-    assert groups.resolve_all("guidance", None) == []
-
-
 def test_components_within_components_by_name_and_as_objects() -> None:
     wanted = Restart(DDIM()).identity()
     node = {"_target_": "sde_diffusion.solvers.ddim.DDIM"}

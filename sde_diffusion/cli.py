@@ -153,7 +153,7 @@ def with_task(argv: list[str]) -> list[str]:
         raise InputError(f"{named[1]}: {named[0]} is the task already; give one, and KEY=VALUE")
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
-    overrides = words.with_sampler(overrides)
+    overrides = words.with_sampler(words.with_method(overrides))
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
     overrides = parts.whole(overrides)
     if processes() > 1:

@@ -17,6 +17,8 @@ from sde_diffusion.system.identity import Component, identity
 LABEL = re.compile(r"[\w.+-]{1,60}")
 MOST_SEEDS = 10_000_000
 SOLVER = "solver"
+# The method of an edit of which nothing says how, where known pixels are known without noise.
+INPAINTING = "repaint"
 # Values that can be typed: no component, no content in memory.
 PLAIN = (str, int, float, list, tuple, type(None))
 

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from sde_diffusion.config import samplers
+from sde_diffusion.config.choices import INPAINTING
 from sde_diffusion.config.command import value
 from sde_diffusion.config.groups import BASES, names
 from sde_diffusion.config.schema import did_you_mean
@@ -41,9 +42,10 @@ CHOSEN = re.compile(r"[\w./@+-]+")  # the name of a file of a group
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")  # that need not be there yet
 NULL = ("null", "none", "~", "")
 SAMPLER, SAMPLED = "sampler", ("sample", "edit")  # a key, and tasks of one solver
+HOW = ("experiment", "grid", "guidance", "method", "nfe", SAMPLER, "solver")  # a picture is edited
 LISTS = ("augment", "guidance", "metric")
 # Groups of whole configs, that hold no component.
-RECIPES = ("experiment", "launch", "search")
+RECIPES = ("experiment", "launch", "method", "search")
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -108,6 +110,16 @@ def with_sampler(words: Sequence[str]) -> list[str]:
     ]
 
 
+def with_method(words: Sequence[str]) -> list[str]:
+    """``edit mask=FILE`` of which nothing says how, with the method for known pixels."""
+    pairs = {m[1].lstrip("+"): m[2] for word in words if (m := KEY.fullmatch(word)) is not None}
+    said = any(re.split(r"[.@]", key)[0] in HOW for key in pairs)
+    exact = pairs.get("operator", "mask") == "mask" and "operator.noise" not in pairs
+    if pairs.get("task") != "edit" or said or not exact:
+        return list(words)
+    return [*words, f"method={INPAINTING}"]
+
+
 def _of_preset(name: str, beside: Mapping[str, str]) -> list[str]:
     """What one typed before there were such names."""
     if name[:1] == "[" or "," in name:
@@ -154,7 +166,7 @@ def _readable(word: str, several: bool) -> str:
     if key in (*BASES, *RECIPES) and value.lower() in nothing:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
-    if key in BASES:
+    if key in (*BASES, "method"):
         _check_choice(key, value)
     for read in (word, f"{key}={value}"):
         if (parsed := _parsed(read)) is not None:
@@ -188,6 +200,8 @@ def _check_choice(group: str, value: str) -> None:
     named = all(CHOSEN.fullmatch(each.strip("'\"")) for each in listed) or value == "[]"
     if not named or any(map(NUMBER.fullmatch, listed)):
         raise InputError(f"{typed}: no such choice; choose one of {', '.join(names(group))}")
+    if len(listed) > 1 and group not in LISTS:
+        raise InputError(f"{typed}: several, of which one is chosen; give {group}={listed[0]}")
 
 
 def _one_of_several(key: str, value: str) -> str:

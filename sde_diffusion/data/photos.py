@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -39,7 +40,8 @@ def photos(
             raise
         except Exception as error:  # every decoder has its own
             why = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{where}: {why}") from error
+            remedy = "" if ";" in why else "; save it anew, as PNG say"
+            raise InputError(f"{where}: {why}{remedy}") from error
         stem = str(PurePosixPath(name).with_suffix("")).replace("/", "-")
         if stem in read:
             raise InputError(f"{where}: two pictures are called {stem}; rename one of them")
@@ -58,21 +60,29 @@ def _read(content: bytes, size: int | None, fit: str) -> Photo:
 
 
 def masks(
-    path: str | None, names: list[str], size: int | None, fit: str
+    path: str | None, pictures: Mapping[str, Photo | None], size: int | None, fit: str
 ) -> dict[str, Tensor | None]:
     """Which pixels of each picture are to be drawn anew, bool [H, W], by its name.
 
-    One file is the mask of all; of a folder or zip each has the mask of its own name.
+    One file is the mask of all; of a folder or zip each has the mask of its own name. Where both
+    are resized, the mask had the picture's size before, or it has that of the model.
     """
     if path is None:
-        return dict.fromkeys(names)
-    read = photos(path, "mask", None, size, fit)
-    drawn = {name: _anew(path, name, one) for name, one in read.items()}
+        return dict.fromkeys(pictures)
+    found = photos(path, "mask", None, size, fit)
+    read = {name: (one.resized, _anew(path, name, one)) for name, one in found.items()}
     if not _is_set(path):
-        return dict.fromkeys(names, next(iter(drawn.values())))
-    if missing := [name for name in names if name not in drawn]:
+        read = dict.fromkeys(pictures, next(iter(read.values())))
+    if missing := [name for name in pictures if name not in read]:
         raise InputError(f"mask={path}: none is called {missing[0]}; give one a picture, or a file")
-    return {name: drawn[name] for name in names}
+    for name, one in pictures.items():
+        mine, its = read[name][0], None if one is None else one.resized
+        if mine and its and mine not in (its, (size, size)):
+            raise InputError(
+                f"mask={path}: {mine[0]} x {mine[1]} pixels, and {name} has {its[0]} x {its[1]}; "
+                f"give one of its size, or of the model's, {size} x {size}"
+            )
+    return {name: read[name][1] for name in pictures}
 
 
 def _anew(path: str, name: str, mask: Photo) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.config import groups, samplers
+from sde_diffusion.config.choices import INPAINTING
 from sde_diffusion.config.options import Options
 from sde_diffusion.data.photos import masks, measurement, photos
 from sde_diffusion.denoisers.base import Denoiser
@@ -25,6 +26,7 @@ from sde_diffusion.sampling.damaged import Damaged
 from sde_diffusion.sampling.edit import Edited, Editor
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import Component
 
@@ -50,10 +52,15 @@ class Method:
     guidance: list[Component]
 
     @classmethod
-    def of(cls, name: str | None, solver: Any, guidance: Any, fields: Options) -> Method:
-        """By the name of a method, parts of which are replaced by those that are given."""
+    def of(
+        cls, name: str | None, solver: Any, guidance: Any, fields: Options, usual: str
+    ) -> Method:
+        """By the name of a method, ``usual`` where nothing is given, parts of which are replaced by
+        those that are given."""
         if name is None and solver is None and guidance is None:
-            name = "ddrm"
+            name = usual
+        if not isinstance(name, str | None):
+            raise InputError(f"method={shown(repr(name))}: give one of {_methods()}")
         brings: Mapping[str, Any] = {} if name is None else groups.brings("method", name)
         solver = brings.get("solver", "heun") if solver is None else solver
         guidance = brings.get("guidance", ()) if guidance is None else guidance
@@ -61,7 +68,7 @@ class Method:
         if not method.reading:
             raise InputError(
                 "method: neither the solver nor the guidance reads a measurement; give one of "
-                f"{', '.join(groups.names('method'))}"
+                f"{_methods()}"
             )
         return method
 
@@ -77,6 +84,10 @@ class Method:
             for part in (self.solver, *self.guidance)
         )
         return Method(solver, guidance)
+
+
+def _methods() -> str:
+    return ", ".join(groups.names("method"))
 
 
 @keywords(*GROUPS)
@@ -96,7 +107,7 @@ def edit(
     grid: Any = None,
     noise: Any = "seeds",
     denoise_last: bool = False,
-    extend: Sequence[int] = (),
+    extend: Sequence[int] | None = (),
     simulate: bool = False,
     strength: float = 1.0,
     seeds: Sequence[int] | None = None,
@@ -115,7 +126,10 @@ def edit(
     fields = Options.of(options, GROUPS).beside(preset)
     own = given_operator(solver, guidance) if operator is None else None
     measuring = operator_of(operator or own or Mask(), fields)
-    parts = Method.of(method, solver, guidance, fields).by(measuring)
+    said = nfe is not None or grid is not None or {"solver", "grid", "guidance"} & {*fields.fields}
+    exact = isinstance(measuring, Mask) and measuring.noise == 0
+    usual = INPAINTING if exact and not said else "ddrm"
+    parts = Method.of(method, solver, guidance, fields, usual).by(measuring)
     rest = {
         f"{group}__{k}": v
         for group in ("sde", "grid", "noise")
@@ -142,7 +156,8 @@ def edit(
     truth = 0 if values.truth("simulate", simulate) else None
     x, white = picture_of(editor, image, truth is not None)
     anew = mask_of(mask)
-    known = Damaged.of(measuring, x, model.denoiser.space, anew, tuple(extend), truth)
+    sides = extend if values.is_several(extend) or extend is None else [extend]
+    known = Damaged.of(measuring, x, model.denoiser.space, anew, tuple(sides or ()), truth)
     chosen = values.chosen_seeds(n, seeds, seed, DRAWS)
     where = usable_device(str(device))
     model.denoiser.to(where)
@@ -192,6 +207,8 @@ def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
         one = next(iter(read.values()))
         return one.x, one.white
     x = values.tensor("image", image, PICTURE).cpu()
+    if x.dtype == torch.bool:
+        raise InputError(f"image: true and false; give {PICTURE}")
     x = x[None] if x.ndim == 2 and len(editor.denoiser.space.pattern) == 3 and seen == 1 else x
     if not x.is_floating_point() and x.numel() and int(x.max()) > 255:
         if int(x.max()) > 65535 or int(x.min()) < 0:
@@ -209,9 +226,9 @@ def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
 def mask_of(mask: Any) -> Tensor | None:
     """True [H, W] where the picture is to be drawn anew."""
     if mask is None or isinstance(mask, str | Path):
-        return masks(None if mask is None else str(mask), [""], None, "squash")[""]
+        return masks(None if mask is None else str(mask), {"": None}, None, "squash")[""]
     anew = values.tensor("mask", mask, MASK).cpu().squeeze()
-    if anew.ndim != 2:
+    if anew.ndim != 2 or not anew.numel():
         raise InputError(f"mask: shape {tuple(anew.shape)}; give {MASK}")
     if anew.dtype == torch.bool:
         return anew

@@ -204,8 +204,10 @@ class Model(OpenedModel):
             mask: a path, or an array [H, W]: white, or true, is drawn anew, all else is kept.
             operator: what was measured, an object, a name, or a function of states [N, *shape];
                 None: that of the solver or guidance if objects were given, else the mask's.
-            method: a name, ``"ddrm"`` where no solver and no guidance is given.
-            n: samples, of seeds 0, 1, ...; 4. nfe: network evaluations a sample; None: 20 calls.
+            method: a name, ``"ddrm"`` where no solver and no guidance is given; of a mask without
+                noise ``"repaint"``, if neither is nfe.
+            n: samples, of seeds 0, 1, ...; 4. nfe: network evaluations a sample; None: 20 calls,
+                of a method that makes several a step 20 steps (80 of ``"repaint"``).
             options: any of
 
                 - extend: [top, right, bottom, left] pixels to be drawn around the picture;

@@ -66,7 +66,8 @@ def tensor(key: str, value: Any, like: str) -> Tensor:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub" or not array.ndim:
             raise TypeError("not numbers")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        # A copy of what may not be written, as Pillow's pictures: torch would warn.
+        return torch.from_numpy(np.require(array, requirements="CW"))
     except (TypeError, ValueError) as error:
         raise InputError(f"{key}: a {type(value).__name__}; give {like}") from error
 

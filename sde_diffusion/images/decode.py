@@ -37,13 +37,14 @@ SEVERAL, TURNED, CLEAR, SCALED, HALVED, SQUASHED = (
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels uint8 [H, W, C], whether they were stored as grey, what was done to them, and how many
-    there were before they were resized."""
+    """Pixels uint8 [H, W, C], whether they were stored as grey, what was done to them, how many
+    there were before they were resized, and their height and width then."""
 
     array: np.ndarray
     grey: bool
     notes: tuple[str, ...]
     decoded: int
+    stored: tuple[int, int]
 
 
 def decode(
@@ -94,6 +95,7 @@ def picture(
             notes.append(CLEAR)
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer)
     shown = upright.convert("RGB").convert(mode)
+    stored = shown.height, shown.width
     if size is not None:
         if shown.width != shown.height and fit == "squash":
             notes.append(SQUASHED)
@@ -101,7 +103,8 @@ def picture(
     array = np.asarray(shown)
     if several(image):
         notes.append(SEVERAL)
-    return Picture(array if array.ndim == 3 else array[..., None], grey, tuple(notes), decoded)
+    array = array if array.ndim == 3 else array[..., None]
+    return Picture(array, grey, tuple(notes), decoded, stored)
 
 
 def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:

@@ -38,11 +38,13 @@ class Photo:
         levels: int32 [C, H, W], 0 .. white, C = 1 or 3.
         white: 255, or 65535 of a picture of 16 bits.
         notes: what was done to it as it was read.
+        resized: height and width before it was resized; None where it was not.
     """
 
     levels: Tensor
     white: int = WHITE_8
     notes: tuple[str, ...] = ()
+    resized: tuple[int, int] | None = None
 
     @property
     def x(self) -> Tensor:
@@ -64,7 +66,7 @@ class Photo:
         raise ValueError(
             "in colours, and the model draws grey; save it as grey"
             if channels == 1
-            else f"of {c} channels, and the model draws {channels}"
+            else f"of {c} channels, and the model draws {channels}; give a picture of as many"
         )
 
 
@@ -93,13 +95,15 @@ def photo(content: bytes, size: int | None = None, fit: str = "squash") -> Photo
                 return _deep(image)
     read = decode(content, size, "L" if grey else "RGB", fit)
     levels = torch.from_numpy(read.array.astype(np.int32)).permute(2, 0, 1)
-    return Photo(levels.contiguous(), WHITE_8, read.notes)
+    return Photo(levels.contiguous(), WHITE_8, read.notes, None if size is None else read.stored)
 
 
 def _deep(image: Image.Image) -> Photo:
     """Grey of 16 bits."""
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}; give a smaller one"
+        )
     image.load()
     upright = turned(image)
     levels = torch.from_numpy(sixteen_bits(upright, image).astype(np.int32))

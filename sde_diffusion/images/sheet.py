@@ -35,8 +35,9 @@ def image_grid(images: Tensor, columns: int | None = None, scale: int | None = N
     )
 
 
-def image_rows(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
-    """uint8 pictures [C, H, W] of any sizes in rows, in the middle of cells of the largest."""
+def image_rows(rows: Sequence[Sequence[Tensor]], side: int = 64) -> Image.Image:
+    """uint8 pictures [C, H, W] of any sizes in rows, in the middle of cells of the largest, which
+    are magnified by a whole number to about ``side`` pixels."""
     every = [picture for row in rows for picture in row]
     channels, height, width = (max(p.shape[i] for p in every) for i in range(3))
     columns = max(map(len, rows))
@@ -46,7 +47,7 @@ def image_rows(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
             h, w = picture.shape[1:]
             top, left = (height - h) // 2, (width - w) // 2
             cells[i * columns + j, :, top : top + h, left : left + w] = picture
-    return image_grid(cells, columns)
+    return image_grid(cells, columns, max(1, side // max(height, width)))
 
 
 def shown(x: Tensor, columns: int | None = None) -> Image.Image:

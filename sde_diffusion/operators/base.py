@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -14,6 +15,7 @@ from sde_diffusion.operators.spectrum import Spectrum, conjugate_gradients, gram
 from sde_diffusion.system.identity import Component
 
 Aside = Mapping[str, Tensor]
+POWERS = 20  # of A^T A, of which the last tells the largest singular value
 
 
 class Map(ABC):
@@ -70,6 +72,18 @@ class LinearMap(Map):
         if self._spectrum is None:
             self._spectrum = gram_spectrum(self.forward, self.adjoint, self.shape, self.out)
         return self._spectrum
+
+    def norm(self) -> float:
+        """The largest singular value, from below and to a few percent, by power iteration."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(1, *self.shape, generator=generator, dtype=torch.float64)
+        size = 0.0
+        for _ in range(POWERS):
+            size = float(torch.linalg.vector_norm(x))
+            if not 0 < size < math.inf:
+                return size
+            x = self.adjoint(self.filled(self.forward(x / size)))
+        return math.sqrt(size)
 
     def pull(self, residual: Tensor, c: float | Tensor, d: float) -> Tensor:
         """A^T (c A A^T + d I)^-1 of a residual [N, *out], [N, *shape].

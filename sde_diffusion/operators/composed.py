@@ -76,15 +76,21 @@ class Composed(Operator):
         return ComposedMap(linear) if len(linear) == len(maps) else NonlinearChain(maps)
 
 
+def _answered(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What a user's function makes of states; InputError unless a tensor of as many rows."""
+    with torch.no_grad():
+        out = function(x)
+    if not isinstance(out, Tensor) or not out.ndim or len(out) != len(x):
+        raise InputError("operator.function: it must answer a tensor of as many rows as x")
+    return out
+
+
 @final
 class FunctionMap(Map):
     """A(x) by a differentiable function of [N, *shape]."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], shape: Sequence[int]) -> None:
-        with torch.no_grad():
-            out = function(torch.zeros(2, *shape))
-        if not isinstance(out, Tensor) or len(out) != 2:
-            raise InputError("operator.function: it must answer a tensor of as many rows as x")
+        out = _answered(function, torch.zeros(2, *shape))
         super().__init__(shape, out.shape[1:])
         self.function = function
 
@@ -105,8 +111,7 @@ class LinearFunctionMap(LinearMap):
         self.function, self.given = function, adjoint
         generator = torch.Generator().manual_seed(0)
         a, b = torch.randn(2, 2, *shape, generator=generator, dtype=torch.float64)
-        with torch.no_grad():
-            one, other, sum_of = function(a), function(b), function(2 * a - 3 * b)
+        one, other, sum_of = (_answered(function, x) for x in (a, b, 2 * a - 3 * b))
         if not torch.allclose(sum_of, 2 * one - 3 * other, rtol=1e-6, atol=1e-8):
             raise InputError(
                 "operator.function: A(2 a - 3 b) is not 2 A(a) - 3 A(b); give linear=False"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
-from sde_diffusion.operators.base import Map, Operator
+from sde_diffusion.operators.base import LinearMap, Map, Operator
 from sde_diffusion.operators.masks import MASK
 from sde_diffusion.process.noise import Draws, Stream
 
 # How many times smaller than the picture a measurement may be.
 MOST_FACTOR = 16
+# How many times a picture's numbers may be too large: what was drawn, or interpolated, overshoots.
+FAR = 2.0
+SIGMAS = 6.0  # of noise
 
 
 @final
@@ -46,6 +50,14 @@ class Damaged:
     def rows(self, n: int) -> dict[str, Tensor]:
         """What rides beside the measurement, for n rows of it."""
         return {name: each.expand(n, *each.shape[1:]) for name, each in self.aside.items()}
+
+    def seen(self, operator: Operator) -> Tensor | None:
+        """What was measured as a picture [C, H, W]: y, or the least-norm picture that a linear
+        operator would measure so (noise weighed); None of others."""
+        a, y = self.map(operator), self.y
+        if isinstance(a, LinearMap) and tuple(y.shape) != tuple(self.shape):
+            return a.pull(y[None], 1.0, operator.noise**2)[0]
+        return y if y.ndim == 3 and y.shape[0] in (1, 3) else None
 
     @property
     def known(self) -> Tensor | None:
@@ -89,6 +101,7 @@ class Damaged:
             return cls._masked(operator, given, _known(given, anew, sides), sides)
         shape = _shape_of(operator, tuple(given.shape), space)
         y = operator.at(shape).filled(given[None])[0]
+        _check_scale(operator, shape, y)
         return cls(y, shape, {}, None, _as_picture(y, shape))
 
     @classmethod
@@ -97,6 +110,7 @@ class Damaged:
     ) -> Damaged:
         """A picture of which a part is known, in a frame that is not."""
         top, right, bottom, left = sides
+        _check_levels(x, operator.noise)
         x, aside = F.pad(x, (left, right, top, bottom)), {MASK: known[None, None]}
         a = operator.at(x.shape, aside)
         if a.out != tuple(x.shape):
@@ -115,6 +129,7 @@ class Damaged:
             raise InputError("extend: nothing is known of what lies there; leave simulate out")
         if x.ndim != 3:
             raise InputError(f"simulate: {tuple(x.shape)} is no picture; leave it out")
+        _check_levels(x)
         aside = {}
         if anew is not None:
             aside = {MASK: _known(x, anew, (0, 0, 0, 0))[None, None]}
@@ -143,6 +158,32 @@ def _known(x: Tensor, anew: Tensor | None, sides: tuple[int, int, int, int]) -> 
     if not bool(known.any()):
         raise InputError("mask: white everywhere; paint black what is to be kept, or use 'sample'")
     return known
+
+
+def _check_levels(x: Tensor, noise: float = 0.0) -> None:
+    """InputError for a picture whose black and white are not about -1 and 1, noise aside."""
+    largest = float(x.abs().max()) if x.numel() else 0.0
+    if largest > FAR + SIGMAS * noise:
+        raise InputError(
+            f"image: values up to {largest:g}; give a picture from -1, black, to 1, white, or uint8"
+        )
+
+
+def _check_scale(operator: Operator, shape: tuple[int, ...], y: Tensor) -> None:
+    """InputError for a measurement of numbers that no picture from -1 to 1 has.
+
+    |y| <= |A| |x| + noise sqrt(m), and |x| <= sqrt(n), for a linear A; others are passed over.
+    """
+    a = operator.at(shape)
+    if not isinstance(a, LinearMap):
+        return
+    most = a.norm() * math.sqrt(math.prod(shape)) + operator.noise * math.sqrt(y.numel())
+    size = float(torch.linalg.vector_norm(y.double()))
+    if size > FAR * most:
+        raise InputError(
+            f"image: its numbers are {size / most:.3g} times as large as a picture's from -1 to 1 "
+            "can be; scale them, x / 127.5 - 1 of a picture from 0 to 255, say"
+        )
 
 
 def margins(extend: Sequence[int]) -> tuple[int, int, int, int]:

@@ -158,8 +158,11 @@ class Sampler:
             raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
 
     def budget(self, nfe: int | None) -> int | None:
-        """``nfe``; where it is not said, ``NFE`` calls of a fixed-step solver's denoiser."""
-        return nfe if nfe is not None or self.solver.adaptive else NFE * self.denoiser.cost
+        """``nfe``; where it is not said, ``NFE`` calls of a fixed-step solver's denoiser, and of a
+        posterior solver that calls it several times a step ``NFE`` steps."""
+        if nfe is not None or self.solver.adaptive:
+            return nfe
+        return NFE * self.solver.calls * self.denoiser.cost
 
     def sample(
         self, request: Request, execution: Execution | None = None, watch: Watch | None = None

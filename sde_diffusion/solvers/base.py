@@ -67,6 +67,12 @@ class Solver(Component, ABC, known_as="solver"):
         return ""
 
     @property
+    def calls(self) -> int:
+        """Evaluations a step for which a budget that nobody has said makes room: of a solver that
+        takes any number of steps, one."""
+        return 1
+
+    @property
     def grid(self) -> TimeGrid | None:
         """The only grid that it walks, whatever another is asked for; None if it walks any."""
         return None

@@ -30,6 +30,7 @@ from sde_diffusion.tasks.run import Run
 
 DRAWS = 4
 SHOWN = 12  # pictures that the sheet has
+CELL = 192  # pixels at least, a side of each in it
 
 
 @dataclass
@@ -79,7 +80,7 @@ def run(config: DictConfig, folder: Path) -> float:
         each = {name: facts(one) for name, one in edited.items()}
         job.result({"misfit": misfit, "misfit_unit": unit, "pictures": each})
         job.output.log({"misfit": misfit})
-        job.output.picture("grid.png", lambda: sheet(list(edited.values())))
+        job.output.picture("grid.png", lambda: sheet(list(edited.values()), editor.operator))
     print(f"{len(edited)} pictures, {len(seeds)} samples each, misfit {misfit:.3g}: {folder}")
     return misfit
 
@@ -114,7 +115,7 @@ def given(task: EditTask, editor: Editor) -> dict[str, tuple[Damaged, int]]:
         return {Path(task.image).stem: (damaged(task, editor, y, None, seed), WHITE_8)}
     channels = editor.operator.seen(space.pattern[0] or 1) if seed is None else space.pattern[0]
     read = photos(task.image, "image", channels or 1, size, fit)
-    anew = masks(task.mask, list(read), size, fit)
+    anew = masks(task.mask, read, size, fit)
     return {
         name: (damaged(task, editor, one.x, anew[name], seed), one.white)
         for name, one in read.items()
@@ -167,12 +168,13 @@ def facts(one: Edited) -> dict[str, Any]:
     }
 
 
-def sheet(edited: list[Edited]) -> bytes:
-    """A PNG with a row a picture: what was measured, the draws, their mean and deviations."""
+def sheet(edited: list[Edited], operator: Operator) -> bytes:
+    """A PNG with a row a picture: the truth, if it is known, what was measured, the draws, their
+    mean and deviations."""
     rows = []
     for one in edited[:SHOWN]:
-        y = one.damaged.y
-        seen = [to_uint8(y)] if y.ndim == 3 and y.shape[0] in (1, 3) else []
+        before = [one.damaged.truth, one.damaged.seen(operator)]
         several = [to_uint8(one.mean), to_uint8(one.deviation)] if len(one.x) > 1 else []
+        seen = [to_uint8(each) for each in before if each is not None]
         rows.append([*seen, *one.images[:DRAWS], *several])
-    return png_bytes(image_rows(rows))
+    return png_bytes(image_rows(rows, CELL))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sde_diffusion import DDRM, DPS, Box, Downsample, Heun, Mask, PiGDM, load, wrap
+from sde_diffusion import DDRM, DPS, Box, Downsample, GaussianBlur, Heun, Mask, PiGDM, load, wrap
+from sde_diffusion.config.words import with_method
 from sde_diffusion.errors import InputError
 from tests.conftest import Run
 from tests.refusals import refused
@@ -75,6 +77,21 @@ def test_a_seed_keeps_its_picture_in_any_batch() -> None:
     assert torch.equal(several.samples.x[2:], alone.samples.x)
 
 
+def test_where_nothing_says_how_known_pixels_are_drawn_to_by_repaint() -> None:
+    """In twenty steps of four evaluations, by the command too; with a word about it by DDRM."""
+    assert MODEL.edit(GREY, ANEW, n=1).samples.nfe == 80
+    assert MODEL.edit(GREY, ANEW, n=1, solver="repaint", solver__repeats=3).samples.nfe == 60
+    for wishes in ({"nfe": 20}, {"solver__eta": 0.5}, {"operator": Mask(0.1)}):
+        assert MODEL.edit(GREY, ANEW, n=1, **wishes).samples.nfe == 20
+    assert MODEL.edit(GREY, operator=Box(), simulate=True, n=1).samples.nfe == 20
+    typed = ["task=edit", "mask=m.png"]
+    assert with_method(typed) == [*typed, "method=repaint"]
+    for more in ("nfe=20", "solver.eta=0.5", "operator.noise=0.1", "operator=box", "method=dps",
+                 "guidance=[cfg]", "sampler='Euler a'"):  # fmt: skip
+        assert with_method([*typed, more]) == [*typed, more]
+    assert with_method(["task=sample"]) == ["task=sample"]
+
+
 def test_strength_begins_at_the_picture() -> None:
     bright = torch.full(SHAPE, 0.9)
     near = MODEL.edit(bright, mask=ANEW, strength=0.05, n=50, nfe=10).samples.x[:, 0, ANEW].mean()
@@ -109,6 +126,40 @@ def test_what_does_not_go_together_is_refused() -> None:
         MODEL.edit(GREY, masc=ANEW)
     with refused("checkpoint", "pixels"):
         wrap(narrow, (3,)).edit(torch.zeros(3), mask=ANEW)
+
+
+def test_numbers_of_another_scale_are_refused() -> None:
+    """Of 0 to 255, say: they were clipped to white, or inverted, and nothing was said."""
+    loud = GREY.float()
+    for wishes in ({"mask": ANEW}, {"operator": Box(), "simulate": True}):
+        with refused("image: values up to", "uint8"):
+            MODEL.edit(loud, **wishes)
+    for operator in (GaussianBlur(1.5), lambda x: 3 * x.flip(-1)):
+        with refused("image: its numbers", "scale them"):
+            MODEL.edit(loud, operator=operator)
+    with refused("image: its numbers", "scale them"):
+        MODEL.edit(loud[:, ::2, ::2], operator=Downsample(2))
+    overshot = MODEL.sample(n=1, nfe=8).x[0]
+    assert MODEL.edit(3 * overshot, operator=lambda x: 3 * x.flip(-1), n=1, nfe=40).misfit < 3
+
+
+def test_odd_arguments_are_one_line() -> None:
+    with refused("mask: shape (0, 0)", "give"):
+        MODEL.edit(GREY, mask=np.zeros((0, 0)))
+    with refused("image: true and false", "give"):
+        MODEL.edit(GREY > 3, mask=ANEW)
+    with refused("extend=[3]", "TOP"):
+        MODEL.edit(GREY, extend=3)
+    with refused("method=['ddrm']", "ddrm"):
+        MODEL.edit(GREY, mask=ANEW, method=["ddrm"])
+    for function in (lambda x: None, lambda x: x[0], lambda x: x.sum()):
+        with pytest.raises(InputError, match=r"operator\.function: .* as many rows as x"):
+            MODEL.edit(GREY, operator=function)
+    picture = Image.fromarray(GREY[0].numpy())
+    plain = MODEL.edit(GREY, mask=ANEW, extend=None, n=1, nfe=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's, of arrays that may not be written
+        assert torch.equal(MODEL.edit(picture, mask=ANEW, n=1, nfe=2).images, plain.images)
 
 
 def test_an_object_brings_its_operator() -> None:

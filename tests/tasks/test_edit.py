@@ -50,6 +50,10 @@ def desk(tmp_path: Path, tiny_model: str) -> Path:
     Image.fromarray(levels(channels=3)).save(tmp_path / "colour.jpg")
     Image.fromarray(levels(20)).save(tmp_path / "large.png")
     Image.fromarray(levels(4)).save(tmp_path / "small.png")
+    Image.fromarray(levels(20)[:8] // 255 * 255).save(tmp_path / "band.png")
+    Image.fromarray(levels(channels=4), "CMYK").save(tmp_path / "ink.tif")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "large.png").read_bytes()[:-100])
+    (tmp_path / "nothing.png").write_bytes(b"")
     Image.fromarray(HOLE).save(tmp_path / "hole.png")
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
@@ -64,6 +68,7 @@ def desk(tmp_path: Path, tiny_model: str) -> Path:
         Image.fromarray(levels()).save(tmp_path / "several" / f"{name}.png")
     Image.fromarray(HOLE).save(tmp_path / "masks" / "p.png")
     np.save(tmp_path / "nan.npy", np.full((1, 8, 8, 2), np.nan, np.float32))
+    np.save(tmp_path / "loud.npy", levels()[None].astype(np.float32))
     np.save(tmp_path / "pickle.npy", np.array([{}]), allow_pickle=True)
     return tmp_path
 
@@ -106,6 +111,11 @@ def test_a_folder_outpainting_tiles_and_a_truth(quick_cli: Run, desk: Path) -> N
     assert (drawn[:, 1:21] == large).all()
     edit(quick_cli, "image=a.png operator=cartesian simulate=true hydra.run.dir=three")
     picture = json.loads((desk / "three" / "result.json").read_text())["pictures"]["a"]
+    sheet = np.array(Image.open(desk / "three" / "grid.png"))
+    cells = sheet.reshape(8, 24, -1)[:, 0, ::24].reshape(8, -1)  # magnified 24 times
+    assert cells.shape[1] == 7 * 9 - 1  # the truth, the least-norm answer, draws, mean, deviations
+    assert (cells[:, :8] == np.array(Image.open(desk / "a.png"))).all()
+    assert not (cells[:, 9:17] == cells[:, :8]).all()
     assert len(picture["psnr"]["draws"]) == 3
     edit(quick_cli, "image=small.png operator=downsample operator.factor=2 hydra.run.dir=four")
     assert np.array(Image.open(desk / "four" / "small-1.png")).shape == (8, 8)
@@ -129,13 +139,22 @@ def test_a_zip_of_masks_has_one_for_each_picture(desk: Path) -> None:
         for name, mask in (("p", HOLE), ("q", HOLE.T)):
             Image.fromarray(mask).save(desk / f"{name}.png")
             file.write(desk / f"{name}.png", f"{name}.png")
-    found = masks(str(desk / "masks.zip"), ["q", "p"], None, "squash")
+    found = masks(str(desk / "masks.zip"), {"q": None, "p": None}, None, "squash")
     for name, mask in (("p", HOLE), ("q", HOLE.T)):
         drawn = found[name]
         assert drawn is not None
         assert (drawn.numpy() == (mask > 0)).all()
     with pytest.raises(InputError, match="none is called a"):
-        masks(str(desk / "masks.zip"), ["a"], None, "squash")
+        masks(str(desk / "masks.zip"), {"a": None}, None, "squash")
+
+
+def test_a_mask_of_the_models_size_goes_with_any_picture_that_is_fitted(
+    quick_cli: Run, desk: Path
+) -> None:
+    """Where it is of neither size, both would be cropped, and not to the same part."""
+    edit(quick_cli, "image=large.png mask=hole.png fit=crop n=1")
+    with np.load(desk / "out" / "large.npz") as file:
+        assert (file["known"] == (HOLE == 0)).all()
 
 
 BAD = {
@@ -155,6 +174,14 @@ BAD = {
     "image=text.png mask=hole.png": "image=text.png: not an image",
     "image=empty mask=hole.png": "image=empty: no pictures",
     "image=several mask=masks": "mask=masks: none is called q",
+    "image=large.png mask=band.png fit=crop": "mask=band.png: 8 x 20 pixels, and large has 20 x 20",
+    "image=ink.tif mask=hole.png": "image=ink.tif: in colours",
+    "image=cut.png mask=hole.png": "image=cut.png: image file is truncated",
+    "image=nothing.png mask=hole.png": "image=nothing.png: not an image; give",
+    "image=loud.npy operator=gaussian_blur": "image: its numbers are",
+    "image=a.png mask=hole.png method=": "method=: no choice; give one of daps, ddnm, ddrm",
+    "image=a.png mask=hole.png method=null": "method=null: no choice; give one of daps",
+    "image=a.png mask=hole.png method=[ddrm,dps]": "method=[ddrm,dps]: several, of which one is",
     "image=a.png mask=hole.png n=0": "n=0: give",
     "image=a.png mask=hole.png strength=1.5": "strength=1.5: give",
     "image=a.png mask=hole.png method=dprm": "method=dprm: no such choice; did you mean ddrm?",

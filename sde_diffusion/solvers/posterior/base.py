@@ -36,6 +36,11 @@ class PosteriorSolver(StepSolver[State], Generic[State]):
         """How messages name it."""
         return f"solver={name_of(type(self)).lower()}"
 
+    @property
+    def calls(self) -> int:
+        """All of a step: in fewer steps the border of what is drawn shows."""
+        return self.evaluations
+
     def check_condition(self, cond: Condition | None) -> None:
         check_measurement(cond, self.method)
 

@@ -78,6 +78,7 @@ def test_the_spectrum_is_a_spectrum(name: str) -> None:
     count = int((values > 0).sum())
     found = values.sort(descending=True).values[:count]
     assert torch.allclose(found, exact[:count], rtol=1e-6, atol=1e-9)
+    assert 0.95 * float(exact[0]) < a.norm() < 1.001 * float(exact[0])
 
 
 @each_linear

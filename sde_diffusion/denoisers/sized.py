@@ -49,9 +49,12 @@ def at_size(denoiser: Denoiser, size: Sequence[int], key: str = "size") -> Denoi
     multiple = denoiser.convolutional
     if size[0] != pattern[0] or any(side < 1 or side % multiple for side in size[1:]):
         near = [max(multiple, round(side / multiple) * multiple) for side in size[1:]]
+        more = [-side % multiple for side in size[1:]]
+        remedy = f"give {near[0]} x {near[1]}"
+        if key == "image":  # of which each pixel is known
+            remedy = f"crop it, or draw {more[0]} more rows and {more[1]} columns with extend=[...]"
         raise InputError(
-            f"{key}: {size[1]} x {size[2]}, sides must be multiples of {multiple}; give "
-            f"{near[0]} x {near[1]}"
+            f"{key}: {size[1]} x {size[2]}, sides must be multiples of {multiple}; {remedy}"
         )
     return Sized(denoiser, Space(denoiser.space.kind, tuple(size)))
 

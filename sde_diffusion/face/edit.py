@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sde_diffusion.face.model import Model
 
 GROUPS = ("operator", "solver", "sde", "grid", "guidance", "noise")
+HOW = ("solver", "grid", "guidance")
 DRAWS = 4
 PICTURE = "a path, or a picture [C, H, W] or [H, W], uint8 or floats in -1 .. 1"
 MASK = "a path, or an array [H, W] of true and false, 0 and 1, or 0 .. 255"
@@ -53,12 +54,12 @@ class Method:
 
     @classmethod
     def of(
-        cls, name: str | None, solver: Any, guidance: Any, fields: Options, usual: str
+        cls, name: str | None, solver: Any, guidance: Any, fields: Options, otherwise: str
     ) -> Method:
-        """By the name of a method, ``usual`` where nothing is given, parts of which are replaced by
-        those that are given."""
+        """By the name of a method, ``otherwise`` where nothing is given; parts that are given
+        replace its own."""
         if name is None and solver is None and guidance is None:
-            name = usual
+            name = otherwise
         if not isinstance(name, str | None):
             raise InputError(f"method={shown(repr(name))}: give one of {_methods()}")
         brings: Mapping[str, Any] = {} if name is None else groups.brings("method", name)
@@ -107,7 +108,7 @@ def edit(
     grid: Any = None,
     noise: Any = "seeds",
     denoise_last: bool = False,
-    extend: Sequence[int] | None = (),
+    extend: Any = (),
     simulate: bool = False,
     strength: float = 1.0,
     seeds: Sequence[int] | None = None,
@@ -126,10 +127,8 @@ def edit(
     fields = Options.of(options, GROUPS).beside(preset)
     own = given_operator(solver, guidance) if operator is None else None
     measuring = operator_of(operator or own or Mask(), fields)
-    said = nfe is not None or grid is not None or {"solver", "grid", "guidance"} & {*fields.fields}
-    exact = isinstance(measuring, Mask) and measuring.noise == 0
-    usual = INPAINTING if exact and not said else "ddrm"
-    parts = Method.of(method, solver, guidance, fields, usual).by(measuring)
+    said = nfe is not None or grid is not None or bool({*HOW} & {*fields.fields})
+    parts = Method.of(method, solver, guidance, fields, usual(measuring, said)).by(measuring)
     rest = {
         f"{group}__{k}": v
         for group in ("sde", "grid", "noise")
@@ -156,8 +155,7 @@ def edit(
     truth = 0 if values.truth("simulate", simulate) else None
     x, white = picture_of(editor, image, truth is not None)
     anew = mask_of(mask)
-    sides = extend if values.is_several(extend) or extend is None else [extend]
-    known = Damaged.of(measuring, x, model.denoiser.space, anew, tuple(sides or ()), truth)
+    known = Damaged.of(measuring, x, model.denoiser.space, anew, extend, truth)
     chosen = values.chosen_seeds(n, seeds, seed, DRAWS)
     where = usable_device(str(device))
     model.denoiser.to(where)
@@ -166,6 +164,12 @@ def edit(
     request = Request(chosen, budget, model.condition(wishes, chosen))
     run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
     return editor.edit(known, request, values.number("strength", strength), run, white)
+
+
+def usual(operator: Operator, said: bool) -> str:
+    """The method where none is given; ``said``: whether something else says how, nfe at least."""
+    exact = isinstance(operator, Mask) and operator.noise == 0
+    return INPAINTING if exact and not said else "ddrm"
 
 
 def usual_grid(model: Model, solver: Component, grid: Any) -> Any:

@@ -67,7 +67,7 @@ def tensor(key: str, value: Any, like: str) -> Tensor:
         if array.dtype.kind not in "fiub" or not array.ndim:
             raise TypeError("not numbers")
         # A copy of what may not be written, as Pillow's pictures: torch would warn.
-        return torch.from_numpy(np.require(array, requirements="CW"))
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
     except (TypeError, ValueError) as error:
         raise InputError(f"{key}: a {type(value).__name__}; give {like}") from error
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +72,7 @@ class Damaged:
         given: Tensor,
         space: Space,
         anew: Tensor | None = None,
-        extend: Sequence[int] = (),
+        extend: Any = (),
         truth_seed: int | None = None,
     ) -> Damaged:
         """What a user gave, checked; InputError for what does not go together.
@@ -186,16 +186,16 @@ def _check_scale(operator: Operator, shape: tuple[int, ...], y: Tensor) -> None:
         )
 
 
-def margins(extend: Sequence[int]) -> tuple[int, int, int, int]:
+def margins(extend: Any) -> tuple[int, int, int, int]:
     """(top, right, bottom, left) of what a user gave; InputError unless four numbers >= 0."""
-    if not len(extend):
+    sides = list(extend) if isinstance(extend, Iterable) else [extend]
+    if extend is None or not sides:
         return 0, 0, 0, 0
-    if len(extend) != 4 or any(type(n) is not int or not 0 <= n <= 4096 for n in extend):
+    if len(sides) != 4 or any(type(n) is not int or not 0 <= n <= 4096 for n in sides):
         raise InputError(
-            f"extend={list(extend)}: give pixels at [TOP,RIGHT,BOTTOM,LEFT], 0 to 4096, "
-            "[0,32,0,32], say"
+            f"extend={sides}: give pixels at [TOP,RIGHT,BOTTOM,LEFT], 0 to 4096, [0,32,0,32], say"
         )
-    top, right, bottom, left = extend
+    top, right, bottom, left = sides
     return top, right, bottom, left
 
 

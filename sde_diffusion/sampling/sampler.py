@@ -162,7 +162,9 @@ class Sampler:
         posterior solver that calls it several times a step ``NFE`` steps."""
         if nfe is not None or self.solver.adaptive:
             return nfe
-        return NFE * self.solver.calls * self.denoiser.cost
+        ends = self.denoise_last + self.grid.from_infinity
+        calls = NFE if self.solver.calls == 1 else NFE * self.solver.calls + ends
+        return calls * self.denoiser.cost
 
     def sample(
         self, request: Request, execution: Execution | None = None, watch: Watch | None = None

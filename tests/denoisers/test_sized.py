@@ -59,6 +59,8 @@ def test_convolutions_are_asked_at_any_size_and_others_in_tiles() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with refused("size: 10 x 24", "multiples of 4", "8 x 24"):
         at_size(model(), (1, 10, 24))
+    with refused("image: 10 x 24", "crop it", "2 more rows and 0 columns"):
+        at_size(model(), (1, 10, 24), "image")
     with refused("size", "vectors"):
         at_size(wrap(lambda x, s: x, (3,)).denoiser, (1, 4, 4))
     for network in ({"attention": [1]}, {"middle": [True, False]}):

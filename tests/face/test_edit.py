@@ -80,6 +80,7 @@ def test_a_seed_keeps_its_picture_in_any_batch() -> None:
 def test_where_nothing_says_how_known_pixels_are_drawn_to_by_repaint() -> None:
     """In twenty steps of four evaluations, by the command too; with a word about it by DDRM."""
     assert MODEL.edit(GREY, ANEW, n=1).samples.nfe == 80
+    assert MODEL.edit(GREY, ANEW, n=1, denoise_last=True).samples.nfe == 81
     assert MODEL.edit(GREY, ANEW, n=1, solver="repaint", solver__repeats=3).samples.nfe == 60
     for wishes in ({"nfe": 20}, {"solver__eta": 0.5}, {"operator": Mask(0.1)}):
         assert MODEL.edit(GREY, ANEW, n=1, **wishes).samples.nfe == 20

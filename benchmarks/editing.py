@@ -155,20 +155,20 @@ def main() -> None:
     folder = HERE.parent / "outputs" / "benchmark-editing"
     head = ["method", "NFE, backward", "known pixels changed", "step across the border",
             "step within", "seam: across over elsewhere", "across over within"]  # fmt: skip
-    values: dict[str, Any] = {"pictures": PICTURES}
-    sheets = []
+    tables, sheets = {}, []
     for data in DATA:
         cells = {
             name: once(folder, f"{data}-{k}", lambda d=data, n=name: drawn_by(d, n))
             for k, name in enumerate(METHODS)
         }
-        values[data] = render.table(head, [row(*each) for each in cells.items()])
+        tables[data] = render.table(head, [row(*each) for each in cells.items()])
         sheets.append(shown(data, cells))
     width = max(sheet.width for sheet in sheets)
     whole = Image.new("L", (width, sum(s.height for s in sheets) + 8), 96)
     whole.paste(sheets[0], (0, 0))
     whole.paste(sheets[1], (0, sheets[0].height + 8))
     (HERE / "editing.png").write_bytes(png_bytes(whole))
+    values = {"pictures": PICTURES, "scans": tables["scans"], "mnist": tables["mnist"]}
     render.page("editing", values)
 
 

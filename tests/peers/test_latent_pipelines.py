@@ -6,7 +6,6 @@ their size, images to one grey level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import torch
 from torch import Tensor
 
 import sde_diffusion as sd
-from sde_diffusion.errors import InputError
 from sde_diffusion.networks.latent import packed, unpacked
 from sde_diffusion.solvers.base import Solver
 from tests.conftest import Run
+from tests.peers.spoiling import edited
 
 tiny = pytest.importorskip("tests.tiny_pipelines", reason="needs [peers]", exc_type=ImportError)
 pytestmark = [
@@ -165,7 +164,7 @@ def test_exception_karras_levels_are_told_by_whole_numbers(tmp_path: Path) -> No
 def test_dit_draws_as_its_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = made(Case("dit", sd.DDIM()))
     pipe.save_pretrained(tmp_path)
-    edited(INDEX, id2label={k: f"thing {k}" for k in range(1000)})(tmp_path)
+    edited("model_index.json", id2label={k: f"thing {k}" for k in range(1000)})(tmp_path)
     x = sd.Seeds().start([3, 4], (4, 8, 8))
     module = "diffusers.pipelines.dit.pipeline_dit.randn_tensor"
     monkeypatch.setattr(module, lambda *args, **given: x)
@@ -237,158 +236,6 @@ def test_pictures_are_mixed_in_latents(tmp_path: Path, quick_cli: Run) -> None:
     kept = codec.decode(codec.encode(torch.from_numpy(rows).permute(0, 3, 1, 2) / 127.5 - 1))
     grey = ((kept.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(mixed[0, [0, -1]] - grey).max() <= 1
-
-
-def spoiled(folder: Path, place: Path, change: Callable[[Path], None]) -> Path:
-    import shutil
-
-    shutil.copytree(folder, place)
-    change(place)
-    return place
-
-
-def edited(part: str, **entries: Any) -> Callable[[Path], None]:
-    import json
-
-    def change(path: Path) -> None:
-        file = path / part
-        file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
-
-    return change
-
-
-def without(*parts: str) -> Callable[[Path], None]:
-    import shutil
-
-    def change(path: Path) -> None:
-        for part in parts:
-            file = path / part
-            shutil.rmtree(file) if file.is_dir() else file.unlink()
-
-    return change
-
-
-def part(name: str, make: Callable[[], Any]) -> Callable[[Path], None]:
-    """Another part in the place of one."""
-
-    def change(path: Path) -> None:
-        without(name)(path)
-        make().save_pretrained(path / name)
-
-    return change
-
-
-def weights(name: str, make: Callable[[], Any]) -> Callable[[Path], None]:
-    """Another network's weights under the config of one."""
-
-    def change(path: Path) -> None:
-        config = (path / name / "config.json").read_text()
-        part(name, make)(path)
-        (path / name / "config.json").write_text(config)
-
-    return change
-
-
-def pickled(name: str) -> Callable[[Path], None]:
-    """A part's weights as torch.save writes them."""
-
-    def change(path: Path) -> None:
-        without(f"{name}/diffusion_pytorch_model.safetensors")(path)
-        torch.save({}, path / name / "diffusion_pytorch_model.bin")
-
-    return change
-
-
-INDEX = "model_index.json"
-FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no vae": (without("vae"), "vae: no such folder"),
-    "no text encoder": (without("text_encoder"), "text_encoder: no such folder"),
-    "no tokenizer": (without("tokenizer"), "tokenizer: no such folder"),
-    "no network": (without("unet"), "unet: no such folder"),
-    "no weights": (without("unet/diffusion_pytorch_model.safetensors"), "unet: has no"),
-    "no scheduler": (without("scheduler"), "scheduler_config.json: no such file"),
-    "no index entry": (edited(INDEX, text_encoder=[None, None]), "names no text_encoder"),
-    "code": (edited(INDEX, unet=["my_code", "Net"]), "my_code"),
-    "class": (edited(INDEX, text_encoder=["transformers", "GPT2Model"]), "GPT2Model"),
-    "pipeline": (edited(INDEX, _class_name="KandinskyPipeline"), "KandinskyPipeline"),
-    "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
-    "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
-    "scheduler": (
-        edited("scheduler/scheduler_config.json", _class_name="TCDScheduler"), "TCDScheduler",
-    ),
-    "encoder width": (
-        part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",
-    ),
-    "vae of other latents": (part("vae", lambda: tiny.vae(channels=8)), "takes 4 channels"),
-    "words of another encoder": (
-        part("text_encoder", lambda: tiny.clip_text(vocabulary=20)), "knows 20",
-    ),
-    "weights of another network": (
-        weights("unet", lambda: tiny.unet(16, transformer_layers_per_block=2)), "unet: ",
-    ),
-    "pickle": (pickled("unet"), "is a pickle"),
-    "index no json": (lambda path: (path / INDEX).write_text("[]"), "model_index.json"),  # type: ignore[arg-type,return-value]
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_that_does_not_open_says_so_in_one_line(
-    folder: Path, tmp_path: Path, name: str
-) -> None:
-    change, words = FOLDERS[name]
-    with pytest.raises(InputError, match=words) as refusal:
-        sd.load(spoiled(folder, tmp_path / "spoiled", change))
-    assert "\n" not in str(refusal.value)
-
-
-PROMPTS = {
-    "empty lines": ("a cube\n\na ball\n", "line 2 is empty"),
-    "nothing": ("\n \n", "has no sentence"),
-    "a long one": (f"a cube\n{'red ' * 40}\n", "tokens; this model reads 16 at most"),
-}
-
-
-@pytest.mark.parametrize("name", PROMPTS)
-def test_a_file_of_prompts_is_read_line_for_line(
-    folder: Path, tmp_path: Path, quick_cli: Run, name: str
-) -> None:
-    text, words = PROMPTS[name]
-    (tmp_path / "prompts.txt").write_text(text)
-    done = quick_cli(
-        "sample", f"checkpoint={folder}", "prompts=prompts.txt", "n=2", "nfe=2", "size=[16,16]",
-        ok=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-
-
-CALLS: dict[str, tuple[dict[str, Any], str]] = {
-    "size": ({"size": (17, 16)}, r"size=\[17, 16\]: height and width are multiples of 4"),
-    "sides": ({"size": (16, 16, 16)}, "size=.*give height and width"),
-    "picture": ({"start": torch.zeros(3, 24, 24)}, r"give size=\[24, 24\] too"),
-    "text": ({"prompt": "red " * 40}, "tokens; this model reads 16 at most"),
-    "prompts": ({"prompt": ["a", "b"]}, "2 sentences for 1 images"),
-    "no text": ({"prompt": 7}, "prompt: give a sentence"),
-    "negative": ({"negative": "blue"}, 'give guidance="cfg"'),
-    "label": ({"label": 3}, "takes no label"),
-    "distilled": ({"embedded_guidance": 3.0}, "takes no embedded_guidance"),
-    "grid": ({"grid": "karras"}, "outside the model's training range"),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_what_a_pipeline_cannot_draw_is_refused_in_one_line(folder: Path, name: str) -> None:
-    given, words = CALLS[name]
-    with pytest.raises(InputError, match=words) as refusal:
-        sd.load(folder).sample(1, 4, **given)
-    assert "\n" not in str(refusal.value)
-
-
-def test_a_distilled_model_hears_no_negative_prompt(tmp_path: Path) -> None:
-    made(CASES["flux wide"]).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="distilled with its guidance"):
-        sd.load(tmp_path).sample(1, 4, prompt="a", negative="blue", guidance="cfg")
 
 
 @pytest.mark.parametrize("variant", ["", "fp16"])

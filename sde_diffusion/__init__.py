@@ -59,7 +59,7 @@ _MODULES = {
     "data.shapes.source": "Shapes",
     "data.toy": "Toy",
     "data.vectors": "Vectors",
-    "denoisers.consistency": "ConsistencyFunction DiscreteConsistency",
+    "denoisers.consistency": "ConsistencyFunction DiscreteConsistency TrajectoryConsistency",
     "denoisers.convention": "Convention DiscreteTime StraightPath",
     "denoisers.parameterization": "DataPrediction EpsilonPrediction FlowPrediction "
     "KarrasPreconditioning ScorePrediction VPrediction",
@@ -96,6 +96,7 @@ _MODULES = {
     "solvers.calibrated.solver": "Calibrated",
     "solvers.ddim": "DDIM",
     "solvers.distilled.consistency": "Consistency",
+    "solvers.distilled.tcd": "TCD",
     "solvers.deis": "DEIS",
     "solvers.dpm2": "DPM2",
     "solvers.dpmpp_2m": "DPMpp2M",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.space import Space
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 
 
@@ -78,10 +79,16 @@ class Denoiser(nn.Module, ABC):
         return True
 
     @property
-    def ends(self) -> bool:
-        """Whether it answers with the end of the path through x, as a consistency or distilled
-        model does, in the place of the mean of x_0."""
-        return False
+    def ends(self) -> str:
+        """The solver that alone draws it where it answers with an end of the path through x, as a
+        consistency or distilled model does, in the place of the mean of x_0; empty if it does not.
+        """
+        return ""
+
+    @property
+    def table(self) -> Timesteps | None:
+        """Its noise levels by number, where its network was trained on those of betas."""
+        return None
 
     @property
     def identity(self) -> str:
@@ -165,5 +172,6 @@ def check_means(denoiser: Denoiser) -> None:
     if denoiser.ends:
         raise InputError(
             "solver: the model is a consistency or distilled one, which is no denoiser, and "
-            "solvers of its flow are wrong; draw it in its own few steps, solver=consistency nfe=1"
+            f"solvers of its flow are wrong; draw it in its own few steps, "
+            f"solver={denoiser.ends} nfe=4"
         )

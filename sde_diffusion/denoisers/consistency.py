@@ -1,6 +1,7 @@
 """Consistency functions: f(x, sigma), the end of the path through x, in the place of a denoiser.
 
-Both keep f(x, epsilon) = x by the weights of x and of the network's answer.
+Two keep f(x, epsilon) = x by the weights of x and of the network's answer; that of trajectories
+is told where it goes by its solver.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class ConsistencyFunction(Parameterization):
     """
 
     exact_label = True
-    ends = True
+    ends = "consistency"
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class DiscreteConsistency(DiscreteTime):
         timestep_scaling: r. sigma_data: d. The others as of ``DiscreteTime``.
     """
 
-    ends = True
+    ends = "consistency"
 
     def __init__(
         self,
@@ -100,3 +101,15 @@ class DiscreteConsistency(DiscreteTime):
 
     def at_infinity(self) -> Scalars:
         return Parameterization.at_infinity(self)
+
+
+@register("trajectory_consistency")
+class TrajectoryConsistency(DiscreteTime):
+    """D as of ``discrete``, of a network that was distilled so that one step of DDIM by D leads to
+    any lower level of the path (trajectory consistency distillation, arXiv:2402.19159, eq. 12).
+
+    Args:
+        As of ``DiscreteTime``.
+    """
+
+    ends = "tcd"

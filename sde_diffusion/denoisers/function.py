@@ -63,8 +63,8 @@ class FunctionDenoiser(CountedDenoiser):
         self._identity = f"function-{uuid.uuid4().hex[:16]}"
 
     @property
-    def ends(self) -> bool:
-        return self._ends
+    def ends(self) -> str:
+        return "consistency" if self._ends else ""
 
     @property
     def identity(self) -> str:

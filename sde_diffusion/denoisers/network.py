@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
+from sde_diffusion.denoisers.convention import DiscreteTime
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.networks.layers.around import wrapped_around
 from sde_diffusion.networks.registry import Network
 
@@ -48,8 +50,13 @@ class NetworkDenoiser(CountedDenoiser):
         return self.source
 
     @property
-    def ends(self) -> bool:
+    def ends(self) -> str:
         return self.parameterization.ends
+
+    @property
+    def table(self) -> Timesteps | None:
+        p = self.parameterization
+        return p.table if isinstance(p, DiscreteTime) else None
 
     @property
     def convolutional(self) -> int:

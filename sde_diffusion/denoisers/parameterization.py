@@ -39,11 +39,12 @@ class Parameterization(Component, ABC, known_as="parameterization"):
 
     ``exact_label``: whether c_noise is told in float32 at least, whatever the network's dtype: in
     bfloat16 a label above 512 moves in steps of 4.
-    ``ends``: whether D is a consistency function's answer, the end of a path, and no mean of x_0.
+    ``ends``: the solver that alone draws it where D is the answer of a distilled network, an end of
+    a path and no mean of x_0: ``consistency`` or ``tcd``; empty for a denoiser.
     """
 
     exact_label: bool = False
-    ends: bool = False
+    ends: str = ""
 
     @abstractmethod
     def c_skip(self, sigma: Tensor) -> Tensor: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.timesteps import Timesteps
 
 
 class Wrapper(Denoiser):
@@ -41,8 +42,12 @@ class Wrapper(Denoiser):
         return self.inner.invertible
 
     @property
-    def ends(self) -> bool:
+    def ends(self) -> str:
         return self.inner.ends
+
+    @property
+    def table(self) -> Timesteps | None:
+        return self.inner.table
 
     @property
     def identity(self) -> str:

@@ -106,7 +106,9 @@ class KSampler:
         def observe(at: Marginal, state: Tensor) -> None:
             host.hears.begins = True
 
-        y = self.solver.solve(ask, y, times, noise, observe)
+        solver = self.solver.fitted(host)
+        solver.check(host)
+        y = solver.solve(ask, y, times, noise, observe)
         return ask.denoise(y, ask.at(float(times[-1]))) if grid.to_zero else y
 
     def _noise(self, x: Tensor, sampler: NoiseSampler | None) -> Noise:

@@ -14,12 +14,12 @@ from sde_diffusion.denoisers.parameterization import Scalars
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.hosts.facts import Facts, facts_of, not_a_grid
 from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by, seeds_of
-from sde_diffusion.hosts.walk import Call, Walk, stepped
+from sde_diffusion.hosts.walk import Answers, Call, Walk, stepped
 from sde_diffusion.process.grids import Explicit, Karras, TimeGrid
 from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, SDE
 from sde_diffusion.process.timesteps import FlowShift
-from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.base import Solver, check_ends
 from sde_diffusion.system.identity import parameters
 
 CLOSE = 1e-4  # what a timestep may lose in a host's dtype, of the whole
@@ -88,6 +88,8 @@ class SolverScheduler:
         stepped(self.solver)
         self.grid = self.solver.grid or _grid(preset.resolvable_grid)
         self.facts: Facts = facts_of(model, self.grid)
+        self._network = Answers(self.facts.identity, self.facts.parameterization)
+        check_ends(self.solver, self._network)
         self.seeds, self.noise, self.sde = seeds, noise or Seeds(), sde or EDM()
         self.config = Config(
             {"num_train_timesteps": 1000, **self.facts.config, "steps_offset": 1}
@@ -142,7 +144,7 @@ class SolverScheduler:
         self._check(grid)
         ends = grid.to_zero + grid.from_infinity
         try:
-            self._walk = Walk(self.sde, self.solver, grid, count, identity=self.facts.identity)
+            self._walk = Walk(self.sde, self.solver, grid, count, answers=self._network.fresh())
         except BudgetError as error:
             terms = error.terms + ", with its ends" * bool(ends)
             near = " or ".join(str(n + ends) for n in error.near)

@@ -17,7 +17,10 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.convention import DiscreteTime
+from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.space import Space
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise, Seeds
@@ -52,14 +55,21 @@ class Unanswered(Exception):
 
 @final
 class Answers(Denoiser):
-    """The answers so far in the order of the questions; one more is ``Unanswered``."""
+    """The answers so far in the order of the questions; one more is ``Unanswered``.
 
-    def __init__(self, identity: str = "") -> None:
+    Args:
+        identity: fingerprint of the weights of the host's network, where it is known.
+        parameterization: of that network.
+    """
+
+    def __init__(
+        self, identity: str = "", parameterization: Parameterization | None = None
+    ) -> None:
         super().__init__()
         self.sigma_min, self.sigma_max = 0.0, math.inf
         self.given: list[Tensor] = []
         self.asked = 0
-        self._identity = identity
+        self._identity, self.parameterization = identity, parameterization
 
     @property
     def evaluations(self) -> int:
@@ -68,6 +78,19 @@ class Answers(Denoiser):
     @property
     def identity(self) -> str:
         return self._identity
+
+    @property
+    def ends(self) -> str:
+        return self.parameterization.ends if self.parameterization else ""
+
+    @property
+    def table(self) -> Timesteps | None:
+        p = self.parameterization
+        return p.table if isinstance(p, DiscreteTime) else None
+
+    def fresh(self) -> Answers:
+        """The same network, asked nothing yet."""
+        return Answers(self._identity, self.parameterization)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         self.asked += 1
@@ -83,7 +106,7 @@ class Walk:
     Args:
         sde: whose states the solver moves; a host sees x_0 + r n alone.
         nfe: evaluations in all, those of the ends of the grid among them.
-        denoise_last: one more denoising at the last level.
+        denoise_last: one more denoising at the last level. answers: of the host's network.
     """
 
     def __init__(
@@ -93,15 +116,14 @@ class Walk:
         grid: TimeGrid,
         nfe: int,
         denoise_last: bool = False,
-        identity: str = "",
+        answers: Answers | None = None,
     ) -> None:
         self.sde, self.grid = sde, grid
-        self.solver = stepped(solver)
+        self.answers = answers or Answers()
+        self.solver = stepped(solver.fitted(self.answers))
         self.denoise_last = denoise_last or grid.to_zero
-        self.identity = identity
         count = self.solver.steps(nfe - self.denoise_last - grid.from_infinity)
         self.times = grid.times(sde, count)
-        self.answers = Answers(identity)
         self.ask = Ask(sde, self.answers, None, after=int(grid.to_zero)).along(self.times)
         self.question: Question | None = None
         self.image: Tensor | None = None
@@ -154,7 +176,7 @@ class Walk:
     def _dry(self) -> Walk:
         """The same, not begun, with answers of its own."""
         dry = copy.copy(self)
-        dry.answers = Answers(self.identity)
+        dry.answers = self.answers.fresh()
         dry.ask = Ask(self.sde, dry.answers, None, after=self.ask.after).along(self.times)
         return dry
 

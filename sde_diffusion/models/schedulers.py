@@ -44,10 +44,9 @@ BEYOND = {
 }
 FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
 # Their network answers with an end of the path, not with the mean of the images.
-ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency"}
-ENDS_SAID = "the end of the path: a consistency model, no denoiser; solver=consistency"
+ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency", "TCD": "tcd"}
 SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **ENDS}
-CONSISTENCY = ("TCD", "SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")  # likewise, and not read
+CONSISTENCY = ("SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")  # likewise, and not read
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 BETAS = {
     "linear": "linear",
@@ -99,6 +98,11 @@ REMEDY = {
     "invert_sigmas": "give the levels: grid=explicit",
     "interpolation_type": "levels between two numbers are interpolated in log sigma",
 }
+
+
+def ends_said(solver: str) -> str:
+    """What a distilled model answers with, and the solver that draws it."""
+    return f"the end of the path: a distilled model, no denoiser; solver={solver}"
 
 
 @dataclass
@@ -195,8 +199,8 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
         )
     if name == "CMStochasticIterative":
         schedule = _consistency(keys)
-    elif name == "LCM":
-        schedule = _latent_consistency(keys, PREDICTIONS[prediction])
+    elif name in ENDS:
+        schedule = _latent_consistency(keys, name, PREDICTIONS[prediction])
     else:
         schedule = _flow(keys, name) if flow else _discrete(keys, name, PREDICTIONS[prediction])
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
@@ -227,27 +231,28 @@ def _consistency(keys: Reader) -> ReadSchedule:
     return ReadSchedule("consistency", own, grid, low, high, "consistency")
 
 
-def _latent_consistency(keys: Reader, prediction: str) -> ReadSchedule:
-    """LCM: numbers of a discrete process, of which some are taken."""
-    betas, table = _betas(keys, "LCM")
-    grid = Skipped(betas, keys.count("original_inference_steps", 50))
-    own = {
-        "predicts": prediction,
-        **betas,
-        "timestep_scaling": keys.number("timestep_scaling", 10.0),
-    }
+def _latent_consistency(keys: Reader, name: str, prediction: str) -> ReadSchedule:
+    """LCM and TCD: numbers of a discrete process, of which some are taken."""
+    betas, table = _betas(keys, name)
+    lcm = name == "LCM"
+    grid = Skipped(betas, keys.count("original_inference_steps", 50), to_image=lcm)
+    own = {"predicts": prediction, **betas}
     # diffusers does not look at them either, where numbers are skipped.
     keys.read |= {"timestep_spacing", "steps_offset", "set_alpha_to_one"}
-    return ReadSchedule(
-        "latent_consistency", own, grid, table.sigma_min, table.sigma_max, "consistency"
-    )
+    if lcm:
+        own["timestep_scaling"] = keys.number("timestep_scaling", 10.0)
+    else:  # nor, in TCD's steps, at these
+        keys.read |= {"timestep_scaling", "clip_sample", "clip_sample_range", "thresholding",
+                      "dynamic_thresholding_ratio", "sample_max_value"}  # fmt: skip
+    kind = "latent_consistency" if lcm else "trajectory_consistency"
+    return ReadSchedule(kind, own, grid, table.sigma_min, table.sigma_max, ENDS[name])
 
 
 def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:
     """Arguments of the table of a discrete process, and the table."""
-    stable = name.startswith(("Heun", "KDPM2", "DPMSolverSDE", "LCM"))
+    stable = name.startswith(("Heun", "KDPM2", "DPMSolverSDE", "LCM", "TCD"))
     start, end = (8.5e-4, 0.012) if stable else (1e-4, 0.02)
-    kind = keys.get("beta_schedule", "scaled_linear" if name == "LCM" else "linear", str)
+    kind = keys.get("beta_schedule", "scaled_linear" if name in ENDS else "linear", str)
     if kind not in BETAS:
         raise InputError(f"{FILE}: beta_schedule={kind[:40]} is none of {', '.join(BETAS)}")
     trained = keys.get("trained_betas", None, list)

@@ -13,10 +13,13 @@ from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.distilled.consistency import Consistency
+from sde_diffusion.solvers.distilled.tcd import TCD
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 
 ROWS, STEPS, SEED = 32, 12, 2_000_000
 TOP = 80.0
+# By the solver that alone draws a distilled model.
+OWN: dict[str, type[Solver]] = {"": DPMpp2M, "consistency": Consistency, "tcd": TCD}
 # Of the spread that images have. A mean over all images has little, an image of its own all of it.
 LIMIT = 0.5
 
@@ -64,7 +67,7 @@ def self_test(model: OpenedModel) -> SelfTest:
     seeds = list(range(SEED, SEED + ROWS))
     cond = model.condition({"label": 0 if model.classes else None}, seeds)
     grid: TimeGrid = Karras(sigma_min=max(0.01, denoiser.sigma_min), sigma_max=level)
-    solver: Solver = Consistency() if denoiser.ends else DPMpp2M()
+    solver: Solver = OWN[denoiser.ends]()
     if denoiser.ends and model.grid is not None:
         grid = model.grid
     sampler = Sampler.build(EDM(), denoiser, solver, grid)

@@ -53,21 +53,24 @@ class FewSteps(TimeGrid):
 
 class Skipped(TimeGrid):
     """Of K = ``original`` numbers (T // K) j - 1, j = K .. 1, those at floor(i K / N), then the
-    least level (latent consistency models, arXiv:2310.04378).
+    least level (latent consistency models, arXiv:2310.04378; TCD, arXiv:2402.19159).
 
     Args:
         betas: arguments of ``Timesteps``. original: K.
+        to_image: whether the last step leads to an image, or to a state of the least level, which
+            is taken as it stands.
     """
 
-    to_image = True
     unit_variance = True
 
     def __init__(
         self,
         betas: Mapping[str, Any] | None = None,
         original: Annotated[int, Within("1 <= original <= 100000")] = 50,
+        to_image: bool = True,
     ) -> None:
         self.table, self.betas, self.original = table_of(betas or {}), betas, original
+        self.to_image = to_image
         if original > self.table.last:
             raise InputError(f"grid.original={original}: give 1 to {self.table.last}")
         top = original * ((self.table.last + 1) // original) - 1

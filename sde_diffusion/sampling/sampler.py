@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import LABEL, Condition
-from sde_diffusion.denoisers.base import Denoiser, check_means
+from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, DivergedError, InputError
 from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.grids import TimeGrid
@@ -23,7 +23,7 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
-from sde_diffusion.solvers.base import Observer, Solver
+from sde_diffusion.solvers.base import Observer, Solver, check_ends
 from sde_diffusion.solvers.step import Ask
 
 # What a noise level may lose on its way to a time and back.
@@ -107,14 +107,8 @@ class Sampler:
         the model is that of the denoiser, and of ``brought``, the grid of the model's own files.
         """
         solver = solver.fitted(denoiser)
+        check_ends(solver, denoiser)
         solver.check(denoiser)
-        if not solver.asks_ends:
-            check_means(denoiser)
-        elif not denoiser.ends:
-            raise InputError(
-                "solver: consistency is of consistency models alone, and this one is a denoiser; "
-                "choose another, solver=unipc"
-            )
         grid = solver.grid or grid
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")

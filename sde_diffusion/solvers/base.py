@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import Noise
@@ -37,7 +37,8 @@ class Solver(Component, ABC, known_as="solver"):
         covariant: whether it sees x / alpha and noise levels only, so that on one list of noise
             levels it makes the same sample on every SDE; false if it works in the SDE's own time.
         on_cpu: whether it works on the CPU alone; a state elsewhere is refused.
-        asks_ends: whether it is of consistency models alone, whose answers are ends of paths.
+        asks_ends: its name as ``ends`` of the models that it alone draws, whose answers are ends of
+            paths; empty for a solver of denoisers.
         asks_empty: whether it asks for the empty side of a condition too, from which it leads away.
         papers: what it is cited by, arXiv identifiers or ``doi:...``.
     An instance may sharpen them in its constructor (an order that is a choice, say).
@@ -50,7 +51,7 @@ class Solver(Component, ABC, known_as="solver"):
     linear: bool = True
     covariant: bool = True
     on_cpu: bool = False
-    asks_ends: bool = False
+    asks_ends: str = ""
     asks_empty: bool = False
     papers: tuple[str, ...] = ()
 
@@ -223,6 +224,18 @@ class BlackBox(Solver):
         if observe is not None:
             observe(ask.at(float(times[-1])), x)
         return x
+
+
+def check_ends(solver: Solver, denoiser: Denoiser) -> None:
+    """InputError for a solver of means of x_0 on answers that are ends of paths, or the reverse."""
+    if not solver.asks_ends:
+        check_means(denoiser)
+    elif solver.asks_ends != denoiser.ends:
+        is_one = "a distilled one of another kind" if denoiser.ends else "a denoiser"
+        raise InputError(
+            f"solver: {solver.asks_ends} is of models alone that were distilled for it, and this "
+            f"one is {is_one}; choose another, solver={denoiser.ends or 'unipc'}"
+        )
 
 
 def finite(answer: Tensor, sigma: Tensor) -> Tensor:

@@ -28,7 +28,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02,
          "original_inference_steps": 20},
     ),
+    "trajectory": ("TCDScheduler", {}),
+    "trajectory v": (
+        "TCDScheduler", {"prediction_type": "v_prediction", "original_inference_steps": 20},
+    ),
+    "trajectory image": (
+        "TCDScheduler",
+        {"prediction_type": "sample", "beta_schedule": "squaredcos_cap_v2", "clip_sample": True},
+    ),
 }  # fmt: skip
+OWN = {"TCDScheduler": "tcd"}
 
 
 def noise_of(shape: tuple[int, ...] = SHAPE) -> InTurn:
@@ -38,9 +47,13 @@ def noise_of(shape: tuple[int, ...] = SHAPE) -> InTurn:
 
 
 @torch.no_grad()
-def gap(folder: Path, case: str, n: int) -> float:
-    """Of the image after ``n`` steps from one start and the same draws, relative to its largest."""
+def gap(folder: Path, case: str, n: int, **fixed: float) -> float:
+    """Of the image after ``n`` steps from one start and the same draws, relative to its largest.
+
+    ``fixed``: what the peer's steps are told of the noise, ``eta``.
+    """
     name, fields = CASES[case]
+    solver = sd.TCD(fixed["eta"]) if fixed else OWN.get(name, "consistency")
     network, scheduler = unet(), getattr(diffusers, name)(**fields)
     diffusers.DDPMPipeline(network, scheduler).save_pretrained(folder)
     generator = torch.Generator().manual_seed(1)
@@ -48,9 +61,9 @@ def gap(folder: Path, case: str, n: int) -> float:
     x = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         scaled = scheduler.scale_model_input(x, t)
-        x = scheduler.step(network(scaled, t).sample, t, x, generator=generator).prev_sample
+        x = scheduler.step(network(scaled, t).sample, t, x, generator=generator, **fixed)[0]
     noise = noise_of()
-    drawn = sd.load(folder).sample(2, n, solver="consistency", noise=noise, x_T=noise.before[0]).x
+    drawn = sd.load(folder).sample(2, n, solver=solver, noise=noise, x_T=noise.before[0]).x
     return float((drawn - x).abs().max() / x.abs().max())
 
 
@@ -58,6 +71,11 @@ def gap(folder: Path, case: str, n: int) -> float:
 @pytest.mark.parametrize("case", CASES)
 def test_the_walk_is_the_peers(tmp_path: Path, case: str, n: int) -> None:
     assert gap(tmp_path, case, n) < 1e-4
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.55, 1.0])
+def test_a_trajectory_goes_as_far_down_as_it_is_told(tmp_path: Path, gamma: float) -> None:
+    assert gap(tmp_path, "trajectory", 5, eta=gamma) < 1e-4
 
 
 @torch.no_grad()

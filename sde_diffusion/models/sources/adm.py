@@ -19,7 +19,7 @@ from sde_diffusion.denoisers.labels import StepLabel
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.schedulers import ENDS_SAID
+from sde_diffusion.models.schedulers import ends_said
 from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import (
     UPWARD,
@@ -154,7 +154,7 @@ def _process(
 
 def _said(schedule: str, consistency: bool) -> tuple[Finding, Finding]:
     if consistency:
-        ends = ENDS_SAID
+        ends = ends_said("consistency")
         return Finding("prediction", ends, "as given"), Finding(
             "label", "250 log(sigma)", "as published"
         )

@@ -20,9 +20,10 @@ from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import (
     CONSISTENCY,
-    ENDS_SAID,
+    ENDS,
     FILE,
     ReadSchedule,
+    ends_said,
     read_schedule,
 )
 from sde_diffusion.models.sources import latents
@@ -220,8 +221,8 @@ def described(
         config={"grid": {groups.named("grid", grid) or name_of(type(grid)): grid.fields()}},
     )
     prediction = schedule.arguments.get("predicts", "flow")
-    if schedule.solver == "consistency":
-        prediction = ENDS_SAID
+    if schedule.solver in ENDS.values():
+        prediction = ends_said(schedule.solver)
     label = "number of the level, a fraction between two"
     if schedule.parameterization == "straight":
         label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"

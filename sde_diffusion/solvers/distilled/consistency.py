@@ -28,7 +28,7 @@ class Consistency(StepSolver[None]):
     papers = ("2303.01469",)
     order = None
     stochastic = True
-    asks_ends = True
+    asks_ends = "consistency"
 
     def __init__(self, epsilon: Annotated[float, Within("0 <= epsilon <= 1")] = 0.002) -> None:
         self.epsilon = epsilon

@@ -194,7 +194,7 @@ def _check_labels(nfe: Budgets, labels: Sequence[str]) -> None:
 def usual(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) -> list[str]:
     """The solvers of a comparison that names none."""
     if model.denoiser.ends:
-        return ["consistency"]
+        return [model.denoiser.ends]
     calibrated = Choice("calibrated", "solver", "calibrated")
     try:
         shipped = setting.sampler(calibrated, model, design.denoise_last)

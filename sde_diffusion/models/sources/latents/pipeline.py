@@ -19,7 +19,14 @@ from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.schedulers import ENDS_SAID, FILE, SIGMA, ReadSchedule, read_schedule
+from sde_diffusion.models.schedulers import (
+    ENDS,
+    FILE,
+    SIGMA,
+    ReadSchedule,
+    ends_said,
+    read_schedule,
+)
 from sde_diffusion.models.sources.class_labels import labels_of, names_of
 from sde_diffusion.models.sources.latents.parts import PipelineParts, digest
 from sde_diffusion.models.sources.latents.texts import (
@@ -265,8 +272,8 @@ def _findings(
     index: Mapping[str, Any], schedule: ReadSchedule, codec: Autoencoder, space: Space
 ) -> list[Finding]:
     predicts = schedule.arguments.get("predicts", "flow")
-    if schedule.solver == "consistency":
-        predicts = ENDS_SAID
+    if schedule.solver in ENDS.values():
+        predicts = ends_said(schedule.solver)
     size = "x".join(str(codec.factor * side) for side in space.shape[1:])
     return [
         Finding("family", str(index.get("_class_name")), "model_index.json: _class_name"),

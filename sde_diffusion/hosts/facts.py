@@ -10,11 +10,12 @@ from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Parameterization
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
-from sde_diffusion.models.schedulers import read_schedule
+from sde_diffusion.models.schedulers import ReadSchedule, in_pipeline, read_schedule
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import FlowShift
+from sde_diffusion.system.notice import once
 
-FLOW_MIN = 1e-6
+CLIPS = ("clip_sample", "clip_denoised", "thresholding")
 GIVE = "give the pipeline's own as third: SolverScheduler(UniPC(3), grid, pipe.scheduler)"
 
 
@@ -54,18 +55,39 @@ def facts_of(model: Any, grid: TimeGrid | None) -> Facts:
         raise InputError(
             f"model: nothing says what the network predicts, and at which levels; {GIVE}"
         )
+    if isinstance(known := getattr(_scheduler(model), "facts", None), Facts):
+        return known  # of one of ours, which stands in the model's place already
     config = _config(model)
     schedule = read_schedule(config)
+    _notice(schedule)
     parameterization = PARAMETERIZATIONS[schedule.parameterization](**schedule.arguments)
     return Facts(
         parameterization,
         schedule.sigma_min,
         schedule.sigma_max,
-        schedule.grid,
+        in_pipeline(schedule, config),
         "",
         config,
         schedule.parameterization == "straight",
     )
+
+
+def owner(model: Any) -> Any:
+    """The scheduler that ``model`` is or has, of ours the one before it; None of anything else."""
+    held = _scheduler(model)
+    return held.own if hasattr(held, "own") else held if hasattr(held, "set_timesteps") else None
+
+
+def _scheduler(model: Any) -> Any:
+    """That of a pipeline, or what was given."""
+    return getattr(model, "scheduler", model)
+
+
+def _notice(schedule: ReadSchedule) -> None:
+    """One line of what a scheduler does to the denoised image and none of ours does in a host."""
+    left = [f.key for f in schedule.findings if f.key in CLIPS and not f.honoured]
+    if left:
+        once(f"SolverScheduler: {', '.join(left)} of the model's scheduler: not done here")
 
 
 def _of_model(model: OpenedModel) -> Facts:
@@ -94,7 +116,7 @@ def _config(model: Any) -> Mapping[str, Any]:
 
 
 def _read(model: Any) -> Mapping[str, Any] | None:
-    held = getattr(model, "scheduler", model)
+    held = _scheduler(model)
     config = getattr(held, "config", held)
     named = {} if config is held else {"_class_name": type(held).__name__}
     if not isinstance(config, Mapping) or "_class_name" not in {**config, **named}:

@@ -15,6 +15,7 @@ from sde_diffusion.config import groups, samplers
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.hosts.noise import HostNoise, drawn_by, seeds_of
+from sde_diffusion.hosts.walk import guides_not
 from sde_diffusion.process.grids import Explicit
 from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, Marginal
@@ -57,6 +58,7 @@ class KSampler:
                 f"'{samplers.find(solver).method.name}'"
             )
         self.solver: Solver = groups.resolve("solver", preset.resolvable_solver)
+        guides_not(self.solver)
         if self.solver.adaptive:
             raise InputError(
                 f"solver={type(self.solver).__name__}: chooses its own levels, and a host gives "

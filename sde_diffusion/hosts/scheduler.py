@@ -12,18 +12,17 @@ from torch import Tensor
 from sde_diffusion.config import groups, samplers
 from sde_diffusion.denoisers.parameterization import Scalars
 from sde_diffusion.errors import BudgetError, InputError
-from sde_diffusion.hosts.facts import Facts, facts_of, not_a_grid
+from sde_diffusion.hosts.facts import Facts, facts_of, not_a_grid, owner
+from sde_diffusion.hosts.levels import asked
 from sde_diffusion.hosts.noise import Generators, HostNoise, drawn_by, seeds_of
-from sde_diffusion.hosts.walk import Answers, Call, Walk, stepped
+from sde_diffusion.hosts.walk import Answers, Call, Walk, guides_not, stepped
 from sde_diffusion.process.grids import Explicit, Karras, TimeGrid
 from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, SDE
-from sde_diffusion.process.timesteps import FlowShift
-from sde_diffusion.solvers.base import Solver, check_ends
+from sde_diffusion.solvers.base import check_ends
 from sde_diffusion.system.identity import parameters
 
 CLOSE = 1e-4  # what a timestep may lose in a host's dtype, of the whole
-NFE = 20
 INVERSION = 8  # corrections of a start, each of which leaves a few percent of what was off
 
 
@@ -67,6 +66,10 @@ class SolverScheduler:
             ``load``. A ``FlowShift`` grid says it without.
         seeds: one a row, or the first of consecutive ones; noise: how they become noise.
         sde: whose states the solver moves; most solvers make the same of any.
+
+    Attributes:
+        own: the scheduler that ``model`` is or has, in whose place this one stands: a pipeline is
+            saved with that one, ``pipe.scheduler = pipe.scheduler.own``.
     """
 
     order = 1
@@ -84,17 +87,16 @@ class SolverScheduler:
     ) -> None:
         not_a_grid(grid)
         preset = samplers.chosen(solver, grid, None)
-        self.solver: Solver = groups.resolve("solver", preset.resolvable_solver)
-        stepped(self.solver)
+        self.solver = stepped(groups.resolve("solver", preset.resolvable_solver))
+        guides_not(self.solver)
         self.grid = self.solver.grid or _grid(preset.resolvable_grid)
         self.facts: Facts = facts_of(model, self.grid)
         self._network = Answers(self.facts.identity, self.facts.parameterization)
         check_ends(self.solver, self._network)
         self.seeds, self.noise, self.sde = seeds, noise or Seeds(), sde or EDM()
-        self.config = Config(
-            {"num_train_timesteps": 1000, **self.facts.config, "steps_offset": 1}
-            | ({"clip_sample": False} if "clip_sample" in self.facts.config else {})
-        )
+        self.own = owner(model)
+        # What pipelines look up, and where they correct an old config: this one is not walked by.
+        self.config = Config({"num_train_timesteps": 1000, "steps_offset": 1, **self.facts.config})
         self.timesteps = torch.zeros(0)
         self.sigmas = torch.zeros(0)
         self.num_inference_steps: int | None = None
@@ -118,6 +120,10 @@ class SolverScheduler:
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start at this call, as image-to-image does; InputError in the midst of a step."""
+        if not 0 <= begin_index < len(self._calls):
+            raise InputError(
+                f"strength: leaves none of {len(self._calls)} evaluations; give a larger one"
+            )
         if not self._calls[begin_index].begins:
             raise InputError(
                 f"strength: starts in the midst of a step of {type(self.solver).__name__}; give "
@@ -131,15 +137,18 @@ class SolverScheduler:
         device: str | torch.device | None = None,
         sigmas: Sequence[float] | None = None,
         mu: float | None = None,
+        timesteps: Sequence[float] | None = None,
     ) -> None:
         """Make ``timesteps``, one an evaluation.
 
         Args:
-            sigmas: t in 0 .. 1 of a flow, and mu, log of the shift for its resolution, as Flux and
-                SD3 pass them: heard where no grid was chosen, and the model is a flow.
+            sigmas: noise levels to go through, or t in 0 .. 1 of a flow; mu: log of the shift of a
+                flow for its resolution. Pipelines of flows pass both by themselves, and a grid that
+                was chosen goes before them. timesteps: levels by the number that networks are told.
         """
-        count = num_inference_steps or (NFE if sigmas is None else len(sigmas))
-        grid = self.grid or self._own_grid(count, sigmas, mu)
+        grid, count = asked(
+            self.facts, self.grid, self.solver, num_inference_steps, timesteps, sigmas, mu
+        )
         grid = grid.fitted(self.facts.sigma_min, self.facts.sigma_max, self.facts.grid)
         self._check(grid)
         ends = grid.to_zero + grid.from_infinity
@@ -222,22 +231,6 @@ class SolverScheduler:
     def __repr__(self) -> str:
         grid = "the model's grid" if self.grid is None else type(self.grid).__name__
         return f"SolverScheduler({type(self.solver).__name__}, {grid})"
-
-    def _own_grid(self, n: int, sigmas: Sequence[float] | None, mu: float | None) -> TimeGrid:
-        """The model's own, at the shift and the levels that the pipeline asks for."""
-        grid = self.facts.grid
-        if grid is None:
-            raise InputError(
-                "grid: the model brings none; choose one, SolverScheduler(solver, grid)"
-            )
-        if not isinstance(grid, FlowShift) or (sigmas is None and mu is None):
-            return grid
-        shift = grid.shift if mu is None else math.exp(mu)
-        if sigmas is None:
-            return FlowShift(shift, grid.timesteps, grid.lay)
-        t = torch.as_tensor(sigmas, dtype=torch.float64)
-        t = shift * t / (1 + (shift - 1) * t)
-        return Explicit([*(t / (1 - t)).tolist(), 0.0])
 
     def _check(self, grid: TimeGrid) -> None:
         low, high = self.facts.sigma_min, self.facts.sigma_max

@@ -237,6 +237,15 @@ def stepped(solver: Solver) -> StepSolver[Any]:
     return solver
 
 
+def guides_not(solver: Solver) -> None:
+    """InputError for one that guides by itself, of two answers of the network."""
+    if solver.asks_empty:
+        raise InputError(
+            f"solver={type(solver).__name__}: guides by itself, and a host hands over one answer, "
+            "guided already; give the solver inside of it, DDIM(), say, and the host its guidance"
+        )
+
+
 def _of_shape(answers: Answers, shape: Sequence[int]) -> Answers:
     answers.space = Space.of(list(shape))
     return answers

@@ -175,9 +175,10 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
     if name in CONSISTENCY:
         raise InputError(
-            f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers "
-            "on it are wrong, and its own steps are not read, as those of LCMScheduler and "
-            "CMStochasticIterativeScheduler are; draw it with its pipeline of diffusers"
+            f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers on "
+            "it are wrong, and its files do not say how its network is called, as those with "
+            "LCMScheduler, TCDScheduler and CMStochasticIterativeScheduler do; draw it with its "
+            "pipeline of diffusers"
         )
     if name not in SOLVERS:
         raise InputError(
@@ -206,6 +207,16 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
     schedule.findings = [method, *keys.findings()]
     return schedule
+
+
+def in_pipeline(schedule: ReadSchedule, config: Mapping[str, Any]) -> TimeGrid:
+    """The scheduler's levels as a pipeline of latents walks them: most begin with the noise itself,
+    a level's worth of it where its states are x_0 + sigma n."""
+    grid = schedule.grid
+    if not isinstance(grid, ByTimestep):
+        return grid
+    name = str(config.get("_class_name")).removesuffix("Scheduler")
+    return grid.changed(unit_variance=grid.spacing == "leading" or name not in SIGMA)
 
 
 def _discrete(keys: Reader, name: str, prediction: str) -> ReadSchedule:

@@ -157,7 +157,7 @@ def test_a_network_told_the_logarithm_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"_class_name": "TCDScheduler"}, "no denoiser"),
+        ({"_class_name": "SCMScheduler"}, "no denoiser"),
         ({"_class_name": "MyScheduler"}, "is not read"),
         ({"prediction_type": "banana"}, "prediction_type"),
         ({"beta_start": "0.1"}, "beta_start"),

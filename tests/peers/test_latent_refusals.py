@@ -40,7 +40,7 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
     "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
     "scheduler": (
-        edited("scheduler/scheduler_config.json", _class_name="TCDScheduler"), "TCDScheduler",
+        edited("scheduler/scheduler_config.json", _class_name="SCMScheduler"), "SCMScheduler",
     ),
     "encoder width": (
         part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",

@@ -22,9 +22,9 @@ from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import (
     ENDS,
     FILE,
-    SIGMA,
     ReadSchedule,
     ends_said,
+    in_pipeline,
     read_schedule,
 )
 from sde_diffusion.models.sources.class_labels import labels_of, names_of
@@ -41,7 +41,7 @@ from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, TextUNet
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.timesteps import ByTimestep, FlowShift
+from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.system.notice import once
 
 DISTILLED = re.compile(r"turbo|lightning|hyper-?sd", re.IGNORECASE)
@@ -249,10 +249,7 @@ def _space(config: Mapping[str, Any], codec: Autoencoder, family: Family) -> Spa
 
 def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> TimeGrid:
     """The scheduler's levels as the pipeline asks for them."""
-    grid = schedule.grid
-    if isinstance(grid, ByTimestep):
-        scheduler = str(config.get("_class_name")).removesuffix("Scheduler")
-        return grid.changed(unit_variance=grid.spacing == "leading" or scheduler not in SIGMA)
+    grid = in_pipeline(schedule, config)
     if not isinstance(grid, FlowShift):
         return grid
     dynamic = bool(config.get("use_dynamic_shifting"))

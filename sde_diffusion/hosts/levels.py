@@ -1,0 +1,114 @@
+"""The levels that a pipeline asks a scheduler for: a number of steps, or a list of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from sde_diffusion.denoisers.convention import DiscreteTime
+from sde_diffusion.errors import InputError
+from sde_diffusion.hosts.facts import Facts
+from sde_diffusion.process.grids import Explicit, TimeGrid
+from sde_diffusion.process.timesteps import FlowShift
+from sde_diffusion.solvers.base import StepSolver
+from sde_diffusion.system.annotations import shown
+
+NFE = 20
+SAME = 1e-5  # of two lists of t, in float32
+Numbers = Sequence[float] | None
+
+
+def asked(
+    facts: Facts,
+    chosen: TimeGrid | None,
+    solver: StepSolver[Any],
+    count: int | None,
+    timesteps: Numbers = None,
+    sigmas: Numbers = None,
+    mu: float | None = None,
+) -> tuple[TimeGrid, int]:
+    """The grid, and the evaluations of ``solver`` on it.
+
+    Args:
+        chosen: by whoever made the scheduler. count: evaluations, where no list is given.
+        timesteps: labels of the network. sigmas: noise levels, or t in 0 .. 1 of a flow. mu: log of
+            the shift of a flow for its resolution. A pipeline of a flow hands sigmas and mu on by
+            itself: they give way to a chosen grid. Those of others are the user's.
+    """
+    key, given = ("sigmas", sigmas) if timesteps is None else ("timesteps", timesteps)
+    if timesteps is not None and sigmas is not None:
+        raise InputError("timesteps: are given beside sigmas; leave one of the two out")
+    if chosen is not None:
+        if given is not None and (timesteps is not None or not facts.flow):
+            raise InputError(
+                f"{key}: are given, and the scheduler has levels of its own; leave them out, or "
+                "make it without a grid, SolverScheduler(solver, None, model)"
+            )
+        return chosen, count or (NFE if given is None else len(given))
+    if facts.grid is None:
+        raise InputError("grid: the model brings none; choose one, SolverScheduler(solver, grid)")
+    if facts.flow and isinstance(facts.grid, FlowShift):
+        return _of_flow(facts.grid, solver, count, key, given, mu)
+    if given is None:
+        return facts.grid, count or NFE
+    p = facts.parameterization
+    if key == "timesteps":
+        if not isinstance(p, DiscreteTime):
+            raise InputError("timesteps: the network knows no levels by number; give sigmas")
+        k = torch.tensor(_falling(key, given), dtype=torch.float64)
+        if float(k[0]) > p.table.last:
+            raise InputError(f"timesteps={shown(given)}: the model's are 0 .. {p.table.last}")
+        return _listed(solver, p.table.level(k).tolist(), facts.grid)
+    return _listed(solver, _falling(key, given), facts.grid)
+
+
+def _of_flow(
+    own: FlowShift,
+    solver: StepSolver[Any],
+    count: int | None,
+    key: str,
+    given: Numbers,
+    mu: float | None,
+) -> tuple[TimeGrid, int]:
+    """A flow's own grid, at the shift and the values t that the pipeline asks for."""
+    shift = own.shift if mu is None else math.exp(mu)
+    if given is None:
+        grid = own if mu is None else FlowShift(shift, own.timesteps, own.lay)
+        return grid, count or NFE
+    t = torch.tensor(_falling(key, given), dtype=torch.float64)
+    t = t / own.timesteps if key == "timesteps" else t
+    if not 0 < float(t[-1]) < float(t[0]) <= 1 + SAME:
+        raise InputError(f"{key}={shown(given)}: those of a flow are t in 0 .. 1; give such")
+    even = torch.linspace(1, 1 / len(t), len(t), dtype=torch.float64)
+    if bool(((t - even).abs() < SAME).all()):  # what Flux asks for: so many evaluations
+        return FlowShift(shift, own.timesteps, "even"), len(t)
+    t = shift * t.clamp(max=1) / (1 + (shift - 1) * t.clamp(max=1))
+    return _listed(solver, (t / (1 - t)).tolist(), own)
+
+
+def _falling(key: str, given: Sequence[float]) -> list[float]:
+    """The numbers but for a zero at the end of noise levels, where every walk ends."""
+    try:
+        told = [float(number) for number in given]
+    except (TypeError, ValueError):
+        raise InputError(f"{key}={shown(given)}: give a list of numbers") from None
+    if key == "sigmas" and told and told[-1] == 0:
+        told = told[:-1]
+    if len(told) < 2 or not all(a > b >= 0 for a, b in pairwise(told)):
+        raise InputError(
+            f"{key}={shown(given)}: give two or more numbers, each below the one before"
+        )
+    return told
+
+
+def _listed(solver: StepSolver[Any], levels: list[float], own: TimeGrid) -> tuple[TimeGrid, int]:
+    """A walk through these levels to zero from a start like that of ``own``, its evaluations."""
+    grid = Explicit([*levels, 0.0])
+    grid.unit_variance = own.unit_variance
+    steps = len(grid.walked) - 1
+    nfe = steps * solver.evaluations - solver.saved
+    return grid, nfe + grid.to_zero + grid.from_infinity

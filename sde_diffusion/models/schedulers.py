@@ -175,8 +175,8 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
     if name in CONSISTENCY:
         raise InputError(
-            f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers on "
-            "it are wrong, and its files do not say how its network is called, as those with "
+            f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers "
+            "on it are wrong, and its files do not say how its network is called, as those with "
             "LCMScheduler, TCDScheduler and CMStochasticIterativeScheduler do; draw it with its "
             "pipeline of diffusers"
         )

@@ -253,8 +253,8 @@ def _latent_consistency(keys: Reader, name: str, prediction: str) -> ReadSchedul
     if lcm:
         own["timestep_scaling"] = keys.number("timestep_scaling", 10.0)
     else:  # nor, in TCD's steps, at these
-        keys.read |= {"timestep_scaling", "clip_sample", "clip_sample_range", "thresholding",
-                      "dynamic_thresholding_ratio", "sample_max_value"}  # fmt: skip
+        keys.read |= {"timestep_scaling", "clip_sample", "thresholding"}
+        keys.read |= set(SWITCHED)
     kind = "latent_consistency" if lcm else "trajectory_consistency"
     return ReadSchedule(kind, own, grid, table.sigma_min, table.sigma_max, ENDS[name])
 

@@ -95,6 +95,8 @@ REMEDY = {
     "shift_terminal": "give the levels: grid=explicit",
     "use_beta_sigmas": "give the levels: grid=explicit",
     "use_lu_lambdas": "give the levels: grid=explicit",
+    "use_karras_sigmas": "give the levels: grid=explicit",
+    "use_exponential_sigmas": "give the levels: grid=explicit",
     "invert_sigmas": "give the levels: grid=explicit",
     "interpolation_type": "levels between two numbers are interpolated in log sigma",
 }
@@ -186,6 +188,11 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{', '.join(SOLVERS)}"
         )
     keys = Reader(config)
+    if keys.get("predict_epsilon", True, bool) is False and not config.get("prediction_type"):
+        raise InputError(
+            f"{FILE}: predict_epsilon=false is an old key, which diffusers passes over by now; "
+            "write prediction_type=sample in its place"
+        )
     prediction = keys.get("prediction_type", "epsilon", str)
     if keys.get("timestep_type", "discrete", str) != "discrete":
         raise InputError(

@@ -130,7 +130,7 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "other channels": edit(NET, in_channels=7),
     "blocks by the name of code": edit(NET, down_block_types=["__import__", "DownBlock2D"]),
     "scheduler is no JSON": text(SCHEDULE, b"nan"),
-    "scheduler of the folder": edit(SCHEDULE, _class_name="MyScheduler"),
+    "scheduler of the folder": edit(INDEX, scheduler=["diffusers", "MyScheduler"]),
     "betas as text": edit(SCHEDULE, beta_start="1e-4"),
     "a billion timesteps": edit(SCHEDULE, num_train_timesteps=10**9),
     "weights cut short": cut,

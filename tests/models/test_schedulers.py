@@ -160,6 +160,7 @@ def test_a_network_told_the_logarithm_is_refused() -> None:
         ({"_class_name": "SCMScheduler"}, "no denoiser"),
         ({"_class_name": "MyScheduler"}, "is not read"),
         ({"prediction_type": "banana"}, "prediction_type"),
+        ({"prediction_type": None, "predict_epsilon": False}, "write prediction_type=sample"),
         ({"beta_start": "0.1"}, "beta_start"),
         ({"beta_start": math.nan}, "beta_start"),
         ({"num_train_timesteps": 10**12}, "timesteps"),

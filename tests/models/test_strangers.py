@@ -80,6 +80,8 @@ STRANGERS: dict[str, tuple[str, Callable[[Path], None], str]] = {
                                  "is an autoencoder"),
     "a text encoder's weights": ("a.safetensors", tensors("text_model.embeddings.weight"),
                                  "is a text encoder"),
+    "a textual inversion": ("a.safetensors", tensors("<cat>"), "a textual inversion, a word"),
+    "one of A1111": ("a.pt", torch_file({"string_to_param": {"*": ONE}}), "a textual inversion"),
     "weights of anything": ("a.safetensors", tensors("fc.weight"), "network that is not known"),
     "a torch file of anything": ("a.pt", torch_file({"fc.weight": ONE}), "that is not known here"),
     "an index": ("model_index.json", content(b"{}"), "without its weights; give the folder"),

@@ -40,7 +40,7 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
     "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
     "scheduler": (
-        edited("scheduler/scheduler_config.json", _class_name="SCMScheduler"), "SCMScheduler",
+        edited(INDEX, scheduler=["diffusers", "SCMScheduler"]), "SCMScheduler",
     ),
     "encoder width": (
         part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",
@@ -53,6 +53,32 @@ FOLDERS: dict[str, tuple[Change, str]] = {
         weights("unet", lambda: tiny.unet(16, transformer_layers_per_block=2)), "unet: ",
     ),
     "pickle": (pickled("unet"), "is a pickle"),
+    "classes beside a text": (
+        part("unet", lambda: tiny.unet(16, num_class_embeds=10)), "num_class_embeds=10: is told",
+    ),
+    "embedded classes": (
+        part("unet", lambda: tiny.unet(16, class_embed_type="timestep")), "class_embed_type=times",
+    ),
+    "the unet of another kind": (
+        part("unet", lambda: tiny.unet(
+            16, addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=64,
+        )), "addition_embed_type=text_time: is told something beside",
+    ),
+    "projected features": (
+        part("unet", lambda: tiny.unet(
+            16, encoder_hid_dim=12, encoder_hid_dim_type="text_proj"
+        )), r"width 16, and unet reads 12 \(encoder_hid_dim\)",
+    ),
+    "a tokenizer without words": (without("tokenizer/tokenizer.json"), "has no vocabulary"),
+    "a pickled encoder": (
+        lambda path: (path / "text_encoder/model.safetensors").rename(  # type: ignore[arg-type,return-value]
+            path / "text_encoder/pytorch_model.bin"
+        ), "text_encoder: pytorch_model.bin is a pickle",
+    ),
+    "ONNX": (edited(INDEX, unet=["diffusers", "OnnxRuntimeModel"]), "programs of ONNX; give"),
+    "Flax": (edited(INDEX, unet=["diffusers", "FlaxUNet2DConditionModel"]), "from_flax=True"),
+    "a pipeline of its own code": (edited(INDEX, _class_name=["pipeline", "Mine"]), "not read"),
     "index no json": (lambda path: (path / INDEX).write_text("[]"), "model_index.json"),  # type: ignore[arg-type,return-value]
 }  # fmt: skip
 

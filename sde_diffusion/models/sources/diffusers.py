@@ -28,6 +28,7 @@ from sde_diffusion.models.schedulers import (
 )
 from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.class_labels import CONFIG, labels_of, names_of
+from sde_diffusion.models.sources.scheduled import of_two_classes, scheduler_of
 from sde_diffusion.models.sources.weights import check_not_quantised, json_file, stored
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
@@ -41,6 +42,12 @@ NETWORKS = ("unet", "transformer")
 TEXTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2",
          "tokenizer_3", "safety_checker", "feature_extractor", "image_encoder")  # fmt: skip
 CODECS = ("vae", "vqvae")
+# How classes begin that are none of torch.
+OTHERS = {
+    "Onnx": "are programs of ONNX; give the folder of torch that they were exported of",
+    "Flax": "are weights of Flax; write them by diffusers' from_pretrained(PATH, from_flax=True)"
+    ".save_pretrained(FOLDER), and give that",
+}
 LIBRARIES = ("diffusers", "transformers", None)
 # Names of attention's weights before diffusers 0.17.
 RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
@@ -90,6 +97,7 @@ def opened(
 def latent_index(path: Path) -> Mapping[str, Any] | None:
     """The index of a pipeline that has an autoencoder; None of any other."""
     index = json_file(path / INDEX) if (path / INDEX).is_file() else {}
+    _check_torch(index)
     if not any(isinstance(index.get(key), list) and index[key][:1] != [None] for key in CODECS):
         return None
     network_of({**index, **{key: [None, None] for key in (*CODECS, *TEXTS)}})
@@ -127,7 +135,7 @@ def read(
             "nothing in the folder says at which noise levels it was trained; give the folder of "
             "its pipeline, or load(path, scheduler={'_class_name': 'DDPMScheduler', ...})"
         )
-    schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
+    schedule = read_schedule(scheduler_of(path, index) if scheduler is None else scheduler)
     spec, findings = described(class_name, config, index, schedule)
     files = stored(folder, WEIGHTS)
     check_not_quantised(files.paths, folder.name)
@@ -142,7 +150,16 @@ def read(
             "is missing, strange or of another shape"
         )
     files_read = [p for p in (path / INDEX, folder / CONFIG, where) if p.is_file()]
-    return spec, tensors, [*findings, *schedule.findings], [*files_read, *files.paths]
+    two = of_two_classes(path, index) if scheduler is None else []
+    return spec, tensors, [*findings, *schedule.findings, *two], [*files_read, *files.paths]
+
+
+def _check_torch(index: Mapping[str, Any]) -> None:
+    """InputError for a pipeline of programs of ONNX, or of weights of Flax."""
+    parts = [part for part in index.values() if isinstance(part, list) and len(part) == 2]
+    for mark, said in OTHERS.items():
+        if any(str(part[1]).startswith(mark) for part in parts):
+            raise InputError(f"{INDEX}: its parts {said}")
 
 
 def network_of(index: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ BLOCK = {
     "conv_out": "Conv_1",
 }
 FAMILIES = ("vp", "subvp", "ve")
+# Whether a time is told by drawn frequencies, and how its inputs come in at every level.
+PUBLISHED = {"vp": (False, "standard"), "subvp": (False, "standard"), "ve": (True, "residual")}
 FIRST = 1e-3  # the least time that VP and sub-VP are sampled at
 EXPONENT = (19.9, 0.1)  # beta_max - beta_min, beta_min
 FOURIER = "all_modules.0.W"
@@ -77,6 +79,15 @@ def converted(
 ) -> tuple[Spec, State, tuple[Finding, ...]]:
     """Our spec and weights, and what they were read off; arguments as of ``opened``."""
     args = arguments(state, family)
+    kind = (args["fourier"], args["encoder"])
+    if kind != PUBLISHED[family]:
+        fits = [name for name, layers in PUBLISHED.items() if layers == kind]
+        raise InputError(
+            f"family={family}: its layers are not those published for it, DDPM++ of vp and subvp, "
+            f"NCSN++ of ve; give family={' or '.join(fits)}"
+            if fits
+            else "is no DDPM++ of vp or subvp and no NCSN++ of ve as published; give one of these"
+        )
     convention, levels = _convention(family)
     spec = Spec("songunet", args, "convention", convention, (args["channels"], size, size), *levels)
     shapes, taker = shapes_of(spec), Taker(state)

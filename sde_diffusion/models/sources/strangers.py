@@ -34,6 +34,11 @@ LORA = (
 # By the names of weights; the first that matches.
 NAMES: tuple[tuple[str, str], ...] = (
     (r"lora_(A|B|up|down)\b|^lora_|\.lora\.", LORA),
+    (
+        r"^string_to_param|^emb_params$|^<.+>$|^clip_[lg]$",
+        "is a textual inversion, a word and no model; by diffusers "
+        "pipe.load_textual_inversion(PATH), pipe.save_pretrained(FOLDER), and give that",
+    ),
     (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner)\.", SINGLE),
     (r"^(double_blocks|joint_blocks|single_blocks)\.", SINGLE),
     (

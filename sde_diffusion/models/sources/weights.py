@@ -68,6 +68,11 @@ def stored(folder: Path, stem: str) -> Stored:
     variants = sorted(folder.glob(f"{stem}.*.safetensors"))
     if len(variants) == 1:
         return Stored((variants[0],))
+    if (folder / "pytorch_model.bin").is_file():
+        raise InputError(
+            f"{folder.name}: pytorch_model.bin is a pickle, which is not run; where you trust it, "
+            "open the pipeline by diffusers' from_pretrained and write it by save_pretrained"
+        )
     if (folder / f"{stem}.safetensors").is_symlink():
         raise InputError(
             f"{folder.name}: {stem}.safetensors is a link to a file that is gone; fetch it again"

@@ -71,6 +71,18 @@ def test_the_process_is_asked_for(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "family", "fits"),
+    [("score_vp", "ve", "vp or subvp"), ("score_ve", "vp", "ve"), ("score_ve", "subvp", "ve")],
+)
+def test_a_process_that_the_layers_do_not_fit_is_refused(
+    tmp_path: Path, name: str, family: str, fits: str
+) -> None:
+    """The label of another process would be told to them, and drawn without a word."""
+    with pytest.raises(InputError, match=f"family={family}: .* give family={fits}$"):
+        sde_diffusion.load(file_of(tmp_path / "c.pth", name), family=family, size=8)
+
+
 def test_the_command_line_says_it_to_convert(tmp_path: Path) -> None:
     """What load(PATH, family=...) opens is the file that the command writes, to the last bit."""
     path, mine = file_of(tmp_path / "c.pth", "score_vp"), tmp_path / "mine.safetensors"

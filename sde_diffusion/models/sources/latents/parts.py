@@ -43,6 +43,10 @@ CLASSES = {
 }
 
 
+# Files of a tokenizer's words, each of these alone.
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+
+
 class PipelineParts:
     """The parts that the index of a folder names, opened when they are asked for."""
 
@@ -128,6 +132,7 @@ class PipelineParts:
     def tokenizer(self, name: str) -> Any:
         library, class_name = self.class_of(name)
         folder = self.path / name
+        _check_vocabulary(folder)
         try:
             made = _imported(library, class_name).from_pretrained(
                 str(folder), local_files_only=True
@@ -157,6 +162,14 @@ def _without_bars(library: str) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _check_vocabulary(folder: Path) -> None:
+    """InputError for a folder without the words, of which transformers would make an empty one."""
+    if any(all((folder / name).is_file() for name in files) for files in VOCABULARIES):
+        return
+    named = ", or ".join(" and ".join(files) for files in VOCABULARIES)
+    raise InputError(f"{folder.name}: has no vocabulary ({named}); fetch it too")
 
 
 def _safe(name: str, files: Stored) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from sde_diffusion.models.schedulers import (
     read_schedule,
 )
 from sde_diffusion.models.sources.class_labels import labels_of, names_of
+from sde_diffusion.models.sources.latents.inputs import check_inputs
 from sde_diffusion.models.sources.latents.parts import PipelineParts, digest
 from sde_diffusion.models.sources.latents.texts import (
     T5_LENGTHS,
@@ -37,7 +39,7 @@ from sde_diffusion.models.sources.latents.texts import (
     Triple,
     TwoEncoders,
 )
-from sde_diffusion.models.sources.weights import json_file
+from sde_diffusion.models.sources.scheduled import of_two_classes, scheduler_of
 from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, TextUNet
 from sde_diffusion.process.grids import TimeGrid
@@ -138,20 +140,20 @@ def opened(
     """
     family = family_of(index)
     parts = PipelineParts(path, index)
-    where = path / "scheduler" / FILE
-    schedule = read_schedule(json_file(where) if scheduler is None else scheduler)
+    entries = scheduler_of(path, index) if scheduler is None else scheduler
+    schedule = read_schedule(entries)
     config = parts.config(family.part)
     codec = Autoencoder(parts.model(family.codec), "", tiling)
     _check_channels(config, codec, family)
     network = parts.model(family.part, dtype)
     conditioner: Conditioner
     if family.network is None or family.text is None:
-        called: Any = _class_network(parts.class_of(family.part)[1], network, config)
+        called: Any = _class_network(network, config)
         conditioner = Labels(called.classes, names_of(index, called.classes))
     else:
         encoder = family.text(parts, index)
         called = family.network(network, codec.factor)
-        _check_widths(encoder, config, family)
+        check_inputs(encoder, config, family.part, family.width)
         conditioner = Encoded(encoder, _told(config))
     codec.identity = digest(path, parts.files)
     denoiser = NetworkDenoiser(
@@ -162,8 +164,9 @@ def opened(
         schedule.sigma_max,
         codec.identity,
     )
-    entries = [_dynamic(each) for each in schedule.findings]
-    found = [*_findings(index, schedule, codec, denoiser.space), *entries]
+    told = [_dynamic(each) for each in schedule.findings]
+    told += of_two_classes(path, index) if scheduler is None else []
+    found = [*_findings(index, schedule, codec, denoiser.space), *told]
     _notice(path, found)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
@@ -172,7 +175,7 @@ def opened(
         conditioner,
         codec,
         tuple(found),
-        _grid(schedule, scheduler or json_file(where), family),
+        _grid(schedule, entries, family),
     )
 
 
@@ -194,10 +197,15 @@ def _told(config: Mapping[str, Any]) -> float | None:
     return GUIDANCE if config.get("guidance_embeds") else None
 
 
-def _class_network(name: str, network: Any, config: Mapping[str, Any]) -> Diffusers:
-    """A network of labels in its own weights' place."""
+def _class_network(network: Any, config: Mapping[str, Any]) -> Diffusers:
+    """A network of labels in its own weights' place.
+
+    Its class is what diffusers made of the folder: old ones say Transformer2DModel of a DiT.
+    """
+    name = type(network).__name__
     classes, null, dropped = labels_of(name, config)
-    kept = {key: value for key, value in config.items() if not key.startswith("_")}
+    takes = inspect.signature(type(network).__init__).parameters
+    kept = {key: value for key, value in network.config.items() if key in takes}
     called = Diffusers(name, kept, int(config.get("in_channels", 4)), classes, null, not dropped)
     called.network = network
     for module in network.modules():
@@ -213,24 +221,6 @@ def _check_channels(config: Mapping[str, Any], codec: Autoencoder, family: Famil
         raise InputError(
             f"{family.part}: takes {taken} channels, and the vae has {codec.latents} latents, so "
             f"{wanted}; a network for inpainting or editing is not read, or parts are mixed up"
-        )
-
-
-def _check_widths(encoder: SentenceEncoder, config: Mapping[str, Any], family: Family) -> None:
-    """InputError for text encoders of another width than the network reads."""
-    width = config.get(family.width)
-    made = encoder.encode([""])
-    have = made["value"].shape[-1]
-    if isinstance(width, int) and width != have:
-        raise InputError(
-            f"text_encoder: makes features of width {have}, and {family.part} reads {width} "
-            f"({family.width}); parts of two models are mixed up"
-        )
-    pooled = config.get("pooled_projection_dim")
-    if isinstance(pooled, int) and "pooled" in made and made["pooled"].shape[-1] != pooled:
-        raise InputError(
-            f"text_encoder: pooled vectors of width {made['pooled'].shape[-1]}, and {family.part} "
-            f"reads {pooled}; parts of two models are mixed up"
         )
 
 

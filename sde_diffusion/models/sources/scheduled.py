@@ -1,0 +1,33 @@
+"""The scheduler of a pipeline's folder, under the class that its index names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_diffusion.models.opened import Finding
+from sde_diffusion.models.schedulers import FILE
+from sde_diffusion.models.sources.weights import json_file
+
+
+def scheduler_of(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of its file; of two classes the index's, as diffusers opens the folder."""
+    config = json_file(path / "scheduler" / FILE)
+    named = _named(index)
+    return {**config, "_class_name": named} if named else config
+
+
+def of_two_classes(path: Path, index: Mapping[str, Any]) -> list[Finding]:
+    """What to say where index and file name two classes; nothing else."""
+    where, named = path / "scheduler" / FILE, _named(index)
+    said = json_file(where).get("_class_name") if where.is_file() else named
+    if not named or named == said:
+        return []
+    return [Finding("scheduler", named, f"model_index.json, as diffusers; {FILE} says {said}")]
+
+
+def _named(index: Mapping[str, Any]) -> str:
+    entry = index.get("scheduler")
+    pair = isinstance(entry, list) and len(entry) == 2
+    return entry[1] if pair and isinstance(entry[1], str) else ""

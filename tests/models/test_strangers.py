@@ -131,6 +131,8 @@ def before(mark: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
         {"ema_model": STATE, "model": OTHER},
         {"model_ema": STATE, "state_dict": OTHER},
         {"state_dict": before("model.", STATE), "epoch": 1},
+        before("diffusion_model.", STATE),
+        before("net.unet.", STATE),
         before("ema_model.", STATE) | before("online_model.", OTHER),
     ],
 )

@@ -40,7 +40,7 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "inpainting": (edited("unet/config.json", in_channels=9), "takes 9 channels"),
     "torn json": (lambda path: (path / "vae/config.json").write_text("{"), "no JSON"),  # type: ignore[arg-type,return-value]
     "scheduler": (
-        edited(INDEX, scheduler=["diffusers", "SCMScheduler"]), "SCMScheduler",
+        edited("scheduler/scheduler_config.json", _class_name="SCMScheduler"), "SCMScheduler",
     ),
     "encoder width": (
         part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",
@@ -75,6 +75,10 @@ FOLDERS: dict[str, tuple[Change, str]] = {
         lambda path: (path / "text_encoder/model.safetensors").rename(  # type: ignore[arg-type,return-value]
             path / "text_encoder/pytorch_model.bin"
         ), "text_encoder: pytorch_model.bin is a pickle",
+    ),
+    "two kinds of scheduler": (
+        edited(INDEX, scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]),
+        "scheduler_config.json says DDIMScheduler, of another kind",
     ),
     "ONNX": (edited(INDEX, unet=["diffusers", "OnnxRuntimeModel"]), "programs of ONNX; give"),
     "Flax": (edited(INDEX, unet=["diffusers", "FlaxUNet2DConditionModel"]), "from_flax=True"),

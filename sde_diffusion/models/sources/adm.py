@@ -20,7 +20,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import ends_said
-from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
+from sde_diffusion.models.sources.foreign import build, check_size, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import (
     UPWARD,
     State,
@@ -120,6 +120,7 @@ def converted(
     if schedule not in ("linear", "cosine"):
         raise InputError(f"schedule={schedule}: choose linear or cosine")
     args = arguments(state, heads)
+    check_size(size, args["widths"])
     channels, classes = args["channels"], args["classes"]
     kind, given, levels, grid = _process(schedule, consistency)
     spec = Spec(

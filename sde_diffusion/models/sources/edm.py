@@ -23,6 +23,46 @@ from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_o
 from sde_diffusion.models.spec import Spec
 
 OUTER = ("EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond", "Precond")
+# Arguments of their networks: those that are read, and those of training and arithmetic alone.
+KNOWN = [
+    "img_resolution",
+    "img_channels",
+    "label_dim",
+    "sigma_min",
+    "sigma_max",
+    "sigma_data",
+    "model_type",
+    "beta_d",
+    "beta_min",
+    "M",
+    "epsilon_t",
+    "C_1",
+    "C_2",
+    "channel_mult",
+    "model_channels",
+    "num_blocks",
+    "channel_mult_noise",
+    "channel_mult_emb",
+    "attn_resolutions",
+    "embedding_type",
+    "encoder_type",
+    "decoder_type",
+    "resample_filter",
+    "augment_dim",
+    "res_balance",
+    "attn_balance",
+    "clip_act",
+    "channels_per_head",
+    "label_balance",
+    "concat_balance",
+    "use_fp16",
+    "force_fp32",
+    "dropout",
+    "label_dropout",
+    "logvar_channels",
+    "in_channels",
+    "out_channels",
+]
 # Levels that EDM's sampler stays within where the file says 0 .. infinity.
 LEVELS = (0.002, 80.0)
 
@@ -38,11 +78,12 @@ def recognised(path: Path) -> bool:
 def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
     """The network ``ema`` of the pickle, or the pickle's only network."""
     content = inert.read(path)
-    net = content.get("ema") if isinstance(content, Mapping) else content
+    net = _network(content)
     if not isinstance(net, inert.Persistent) or net.name not in OUTER:
+        held = f"{net.name[:60]} and " if isinstance(net, inert.Persistent) else ""
         raise InputError(
-            f"checkpoint={path}: holds no network of EDM or EDM2 (one of {', '.join(OUTER)}); give "
-            "a network-snapshot-*.pkl"
+            f"checkpoint={path}: holds {held}no network of EDM or EDM2 (one of "
+            f"{', '.join(OUTER)}); give a network-snapshot-*.pkl"
         )
     try:
         kwargs, state = arguments(net), dict(inert.tensors(net))
@@ -55,6 +96,14 @@ def opened(path: Path, dtype: torch.dtype) -> OpenedModel:
             f"checkpoint={path}: the arguments of its {net.name} are not EDM's ({error!r:.100})"
         ) from error
     return build(path, spec, weights, dtype, findings)
+
+
+def _network(content: Any) -> Any:
+    """``ema`` of a pickle, its only network under another name, or what it is itself."""
+    if not isinstance(content, Mapping):
+        return content
+    nets = [part for part in content.values() if isinstance(part, inert.Persistent)]
+    return content.get("ema") or (nets[0] if len(nets) == 1 else None)
 
 
 def arguments(net: inert.Persistent) -> dict[str, Any]:
@@ -76,6 +125,13 @@ def converted(
     size, channels, classes = (
         int(kwargs.get(key, 0)) for key in ("img_resolution", "img_channels", "label_dim")
     )
+    strange = [key for key in kwargs if key not in KNOWN and kwargs[key] not in (None, False)]
+    if strange or (name == "Precond" and list(kwargs.get("resample_filter", [1, 1])) != [1, 1]):
+        key = (strange or ["resample_filter"])[0]
+        raise InputError(
+            f"{key[:40]}={str(kwargs[key])[:40]}: an argument that is not known here and may "
+            "change what the network does; give a file of the authors' own code"
+        )
     convention, levels = _convention(name, kwargs)
     kind = "EDM2" if name == "Precond" else str(kwargs.get("model_type", _default_model(name)))
     make = {"SongUNet": _song, "DhariwalUNet": _dhariwal, "EDM2": _edm2}.get(kind)

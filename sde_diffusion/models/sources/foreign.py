@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +19,15 @@ from sde_diffusion.system.storage import fingerprint
 def shapes_of(spec: Spec) -> dict[str, torch.Size]:
     """Shapes of the network's weights, without memory; InputError where arguments make none."""
     return shapes(spec)
+
+
+def check_size(size: int, widths: Sequence[int]) -> None:
+    """InputError for images whose side a network of these levels does not halve evenly."""
+    multiple = 2 ** (len(widths) - 1)
+    if size < 1 or size % multiple:
+        raise InputError(
+            f"size={size}: the network has {len(widths)} levels; give a multiple of {multiple}"
+        )
 
 
 def refuse_latents(spec: Spec) -> None:

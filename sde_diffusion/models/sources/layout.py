@@ -6,7 +6,7 @@ what its authors call each unit, and the weights follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -27,9 +27,7 @@ HOLDERS = (
     "model_state_dict",
     "net",
 )
-# What trainings put before every name: parallel ones, a compiler, an average, Lightning.
-AVERAGED = "ema_model."
-WRAPPERS = ("module.", "_orig_mod.", AVERAGED, "model.")
+AVERAGED = "ema_model."  # before the names of an average, in one dictionary with others
 COUNTERS = ("n_averaged", "initted", "step")
 UPWARD = 1000  # added to the place of a block on the way up
 
@@ -86,9 +84,9 @@ def units(shapes: Mapping[str, torch.Size]) -> Iterator[Unit]:
 def weights_of(content: Any, whose: str) -> tuple[State, str]:
     """The weights by name in a torch file, averaged ones before others, and which they are.
 
-    A dictionary of tensors, or one that holds such a dictionary by a name of ``HOLDERS``; what the
-    wrappers of ``WRAPPERS`` put before every name is left out. InputError, which names ``whose``
-    file to give, for anything else.
+    A dictionary of tensors, or one that holds such a dictionary by a name of ``HOLDERS``; what a
+    parallel training, a compiler, Lightning and the like put before every name is left out.
+    InputError, which names ``whose`` file to give, for anything else.
     """
     key = next((k for k in HOLDERS if isinstance(content, Mapping) and k in content), "")
     state = content[key] if key else content
@@ -98,13 +96,14 @@ def weights_of(content: Any, whose: str) -> tuple[State, str]:
     inner = {k: v for k, v in named.items() if k.startswith(AVERAGED)}
     if inner:  # of both in one dictionary
         named, key = inner, AVERAGED.rstrip(".")
-    while named and (mark := next((w for w in WRAPPERS if all(map(_begins(w), named))), "")):
-        named = {name.removeprefix(mark): value for name, value in named.items()}
-    return named, key or "all"
+    return unwrapped(named), key or "all"
 
 
-def _begins(mark: str) -> Callable[[str], bool]:
-    return lambda name: name.startswith(mark)
+def unwrapped(named: State) -> State:
+    """The same without what stands before every name: no network has one layer that holds all."""
+    while len({name.split(".")[0] for name in named}) == 1 and all("." in name for name in named):
+        named = {name.split(".", 1)[1]: value for name, value in named.items()}
+    return named
 
 
 class Taker:
@@ -152,6 +151,11 @@ def split_qkv(weight: Tensor, heads: int, order: str) -> Tensor:
     """
     if order == "qkv-head-channel":
         return weight
+    if weight.shape[0] % (3 * heads):
+        raise InputError(
+            f"heads={heads}: do not divide {weight.shape[0] // 3} channels of attention; give "
+            "another number"
+        )
     c = weight.shape[0] // (3 * heads)
     if order == "head-channel-qkv":
         rows = weight.reshape(heads, c, 3, *weight.shape[1:]).movedim(2, 0)

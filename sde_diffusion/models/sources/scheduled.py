@@ -6,15 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding
-from sde_diffusion.models.schedulers import FILE
+from sde_diffusion.models.schedulers import BEYOND, FILE, PLAIN, SIGMA
 from sde_diffusion.models.sources.weights import json_file
+
+INDEX = "model_index.json"
+DISCRETE = {f"{name}Scheduler" for name in (*PLAIN, *SIGMA, *BEYOND)}  # of one kind of process
 
 
 def scheduler_of(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of its file; of two classes the index's, as diffusers opens the folder."""
+    """The entries of its file; of two classes the index's, as diffusers opens the folder.
+
+    InputError for two that are of other kinds of process: one of them is a mistake.
+    """
     config = json_file(path / "scheduler" / FILE)
-    named = _named(index)
+    named, said = _named(index), str(config.get("_class_name", ""))
+    if named and said and named != said and not {named, said} <= DISCRETE:
+        raise InputError(
+            f"{INDEX}: scheduler is {named[:60]}, and its {FILE} says {said[:60]}, of another "
+            "kind; write the right one into both"
+        )
     return {**config, "_class_name": named} if named else config
 
 
@@ -24,7 +36,7 @@ def of_two_classes(path: Path, index: Mapping[str, Any]) -> list[Finding]:
     said = json_file(where).get("_class_name") if where.is_file() else named
     if not named or named == said:
         return []
-    return [Finding("scheduler", named, f"model_index.json, as diffusers; {FILE} says {said}")]
+    return [Finding("scheduler", named, f"{INDEX}, as diffusers; {FILE} says {said}")]
 
 
 def _named(index: Mapping[str, Any]) -> str:

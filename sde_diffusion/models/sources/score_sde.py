@@ -17,7 +17,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.sources.foreign import build, shapes_of, unsaid
+from sde_diffusion.models.sources.foreign import build, check_size, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import State, Taker, Unit, units
 from sde_diffusion.models.spec import Spec
 
@@ -66,7 +66,12 @@ def opened(
 
 def averaged(content: Mapping[str, Any]) -> State:
     """The weights by name, averaged where they were trained: frequencies and buffers were not."""
-    state = {k.removeprefix("module."): v for k, v in content["model"].items()}
+    for key, holds in (("model", "the weights"), ("ema", "their average, which is drawn")):
+        if not isinstance(content, Mapping) or not isinstance(content.get(key), Mapping):
+            raise InputError(f"has no {key}, {holds}; give a checkpoint that its training wrote")
+    state, whole = dict(content["model"]), "all_modules."
+    while not any(k.startswith(whole) for k in state) and all("." in k for k in state):
+        state = {k.split(".", 1)[1]: v for k, v in state.items()}
     trained = [k for k in state if k not in ("sigmas", FOURIER)]
     shadow = content["ema"]["shadow_params"]
     if [tuple(state[k].shape) for k in trained] != [tuple(v.shape) for v in shadow]:
@@ -79,6 +84,7 @@ def converted(
 ) -> tuple[Spec, State, tuple[Finding, ...]]:
     """Our spec and weights, and what they were read off; arguments as of ``opened``."""
     args = arguments(state, family)
+    check_size(size, args["widths"])
     kind = (args["fourier"], args["encoder"])
     if kind != PUBLISHED[family]:
         fits = [name for name, layers in PUBLISHED.items() if layers == kind]

@@ -81,6 +81,22 @@ def test_a_model_without_a_null_class_refuses_to_go_without(tmp_path: Path) -> N
         model.denoiser(image(), torch.tensor(1.0), Condition.label([0] * N).dropped())
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"size": 8, "heads": 3}, r"heads=3: do not divide \d+ channels"),
+        ({"size": 7, "heads": 2}, r"size=7: .* give a multiple of 2"),
+    ],
+)
+def test_what_the_layers_cannot_be_is_one_line(
+    tmp_path: Path, given: dict[str, int], says: str
+) -> None:
+    path = torch_file(tmp_path / "adm.pt", record("adm_legacy").state)
+    with pytest.raises(InputError, match=says) as caught:
+        sde_diffusion.load(path, **given)
+    assert "\n" not in str(caught.value)
+
+
 @torch.no_grad()
 def test_a_consistency_model_of_the_same_authors(tmp_path: Path) -> None:
     """f = c_skip x + c_out F(c_in x, 250 log sigma), as published, with their rows of attention."""

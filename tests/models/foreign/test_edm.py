@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.sampling.start import FromNoise
 from sde_diffusion.solvers.heun import Heun
-from tests.models.foreign.files import edm_pickle
+from tests.models.foreign.files import edm_pickle, foreign_names, nested
 from tests.models.foreign.records import N, image, record, start
 
 NAMES = ["edm_ddpmpp", "edm_ncsnpp", "edm_skip", "edm_adm", "edm_vp", "edm_iddpm", "edm2"]
@@ -79,6 +80,41 @@ def test_a_pickle_is_opened_by_its_content(tmp_path: Path, name: str) -> None:
     said = {finding.key: finding.value for finding in model.findings}
     assert said["prediction"] == "karras"
     assert said["classes"] == "5"
+
+
+def changed(path: Path, key: str = "ema", name: str | None = None, **arguments: object) -> Path:
+    """The pickle of a network under another key, another class, or with other arguments."""
+    facts, state, _ = record("edm_ddpmpp")
+    with foreign_names():
+        net = nested(state, name or facts["class"], {**facts["kwargs"], **arguments})
+        path.write_bytes(pickle.dumps({key: net, "loss_fn": None}))
+    return path
+
+
+def test_the_only_network_of_a_pickle_is_taken_under_any_name(tmp_path: Path) -> None:
+    model = sde_diffusion.load(changed(tmp_path / "net.pkl", "net", dropout=0.1, use_fp16=True))
+    x = image(3)
+    with torch.no_grad():
+        expected = denoiser_of("edm_ddpmpp")(x, torch.tensor(1.5))
+        assert torch.equal(model.denoiser(x, torch.tensor(1.5)), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"name": "ECMPrecond"}, r"holds ECMPrecond and no network of EDM"),
+        ({"attn_window": 7}, r"attn_window=7: an argument that is not known here"),
+        ({"label_dim": 7}, r"weight embed_class.weight is of shape"),
+        ({"encoder_type": "skip"}, r"weights have no .*aux_skip"),
+        ({"sigma_data": 0.0}, r"sigma_data=0.0: give a number > 0"),
+    ],
+)
+def test_a_pickle_that_is_another_network_or_lies_is_one_line(
+    tmp_path: Path, given: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        sde_diffusion.load(changed(tmp_path / "net.pkl", **given))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
 
 
 def heun_gap() -> float:

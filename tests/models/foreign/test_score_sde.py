@@ -83,6 +83,26 @@ def test_a_process_that_the_layers_do_not_fit_is_refused(
         sde_diffusion.load(file_of(tmp_path / "c.pth", name), family=family, size=8)
 
 
+def test_what_a_compiler_puts_before_the_names_is_left_out(tmp_path: Path) -> None:
+    content = torch.load(file_of(tmp_path / "c.pth", "score_vp"), weights_only=True)
+    content["model"] = {f"_orig_mod.{k}": v for k, v in content["model"].items()}
+    torch.save(content, tmp_path / "d.pth")
+    x, level = image()[:1], torch.tensor(1.0)
+    one, two = (
+        sde_diffusion.load(tmp_path / name, family="vp", size=8).denoiser(x, level)
+        for name in ("c.pth", "d.pth")
+    )
+    assert torch.equal(one, two)
+
+
+def test_a_file_without_an_average_says_so(tmp_path: Path) -> None:
+    content = torch.load(file_of(tmp_path / "c.pth", "score_vp"), weights_only=True)
+    del content["ema"]
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(InputError, match=r"has no ema, .* give a checkpoint that its training"):
+        sde_diffusion.load(tmp_path / "c.pth", family="vp", size=8)
+
+
 def test_the_command_line_says_it_to_convert(tmp_path: Path) -> None:
     """What load(PATH, family=...) opens is the file that the command writes, to the last bit."""
     path, mine = file_of(tmp_path / "c.pth", "score_vp"), tmp_path / "mine.safetensors"

@@ -41,5 +41,6 @@ def of_two_classes(path: Path, index: Mapping[str, Any]) -> list[Finding]:
 
 def _named(index: Mapping[str, Any]) -> str:
     entry = index.get("scheduler")
-    pair = isinstance(entry, list) and len(entry) == 2
-    return entry[1] if pair and isinstance(entry[1], str) else ""
+    if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
+        return ""
+    return entry[1]

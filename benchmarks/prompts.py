@@ -41,7 +41,7 @@ def cell(checkpoint: str, n: int, solver: str, nfe: int, scale: float) -> dict[s
     """What share of the pictures is read as its prompt says, and what share of things."""
     texts = prompts(n)
     guidance = {"guidance": "cfg", "guidance__cfg__scale": scale} if scale else {}
-    drawn = load(checkpoint).sample(
+    drawn = load(checkpoint, precision="bfloat16").sample(
         nfe=nfe, solver=solver, seeds=range(n), prompt=texts, **guidance
     )
     right: Counter[str] = Counter()
@@ -101,7 +101,8 @@ def main() -> None:
         "prompts",
         "Pictures that show what they were asked for",
         [
-            f"{many} held-out captions, one picture each, seeds 0 to {many - 1}. A picture counts "
+            f"{many} held-out captions, one picture each, seeds 0 to {many - 1}, the network's "
+            "products in bfloat16. A picture counts "
             "where the verifier reads from it all that the caption says, and no object more; tests "
             "hold it to 98.5 % of true pictures. Per cent, with Wilson's 95 % intervals. *Pairs "
             "never seen*: shape and colour of one object never met in training. *Colours*, "

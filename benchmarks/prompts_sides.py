@@ -32,7 +32,7 @@ SCALES = (0.0, 2.0, 4.0)
 @cache
 def model(checkpoint: str) -> Any:
     """The model, opened once."""
-    return load(checkpoint)
+    return load(checkpoint, precision="bfloat16")
 
 
 def drawn(checkpoint: str, cond: Condition, scale: float) -> Tensor:

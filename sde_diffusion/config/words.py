@@ -167,7 +167,7 @@ def _readable(word: str, several: bool) -> str:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
         raise InputError(f"{key}={value}: no choice; give {chosen}, or leave {key}= out")
     if key in (*BASES, "method"):
-        _check_choice(key, value)
+        _check_choice(key, value, several)
     for read in (word, f"{key}={value}"):
         if (parsed := _parsed(read)) is not None:
             if several or not parsed.is_sweep_override():
@@ -187,7 +187,7 @@ def _readable(word: str, several: bool) -> str:
     return f"{key}={quoted}"
 
 
-def _check_choice(group: str, value: str) -> None:
+def _check_choice(group: str, value: str, several: bool) -> None:
     """InputError for a choice that no file can be called, at which the composer stumbles."""
     typed = shown(f"{group}={value}")
     if (one := CHOICE.fullmatch(value)) is not None:
@@ -200,7 +200,7 @@ def _check_choice(group: str, value: str) -> None:
     named = all(CHOSEN.fullmatch(each.strip("'\"")) for each in listed) or value == "[]"
     if not named or any(map(NUMBER.fullmatch, listed)):
         raise InputError(f"{typed}: no such choice; choose one of {', '.join(names(group))}")
-    if len(listed) > 1 and group not in LISTS:
+    if len(listed) > 1 and group not in LISTS and not several:
         raise InputError(f"{typed}: several, of which one is chosen; give {group}={listed[0]}")
 
 

@@ -192,6 +192,7 @@ def test_what_the_composer_would_answer_for_is_answered_here(words: list[str], l
 def test_what_those_lines_say_to_type_is_read() -> None:
     assert parsed("label=[3,4]") == [3, 4]
     assert readable(["label=3,4"], several=True) == ["label=3,4"]
+    assert readable(["solver=ddim,unipc"], several=True) == ["solver=ddim,unipc"]
     assert with_task(["sample", "solver=unipc", "solver.order=3", "~guidance"])
 
 

@@ -127,6 +127,7 @@ def test_a_model_is_trained_with_them_and_asked_by_them(folder: str, tmp_path: P
         compose_task([
             "task=train", "data=folder", f"data.path={folder}", "data.captions=txt",
             "network=unet_shapes", *(f"network.{word}" for word in small), "network.patch=1",
+            "network.attention=[0]",
             "batch_size=4", "steps=2", "save_every=2", "warmup=0",
         ]),
         tmp_path / "run",

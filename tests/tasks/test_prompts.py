@@ -19,8 +19,8 @@ from sde_diffusion.tasks import sample, train
 from sde_diffusion.tasks.run import prompt_lines
 
 SMALL = [
-    "data.n=40", "data.held_out=8", "network.widths=[16]", "network.attention=[0]", "network.patch=4",
-    "network.embedding=16",
+    "data.n=40", "data.held_out=8", "network.widths=[16]", "network.attention=[0]",
+    "network.patch=4", "network.embedding=16",
     "network.text_width=16", "network.text_depth=1", "network.head_width=8", "save_every=3",
     "batch_size=8", "warmup=0",
 ]  # fmt: skip

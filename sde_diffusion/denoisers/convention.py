@@ -141,6 +141,8 @@ class DiscreteTime(Conventional):
             ``Timesteps``.
     """
 
+    table: Timesteps
+
     def __init__(
         self,
         predicts: Annotated[str, OneOf("epsilon", "v", "x0")] = "epsilon",

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
-from sde_diffusion.denoisers.convention import DiscreteTime
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
@@ -55,8 +54,7 @@ class NetworkDenoiser(CountedDenoiser):
 
     @property
     def table(self) -> Timesteps | None:
-        p = self.parameterization
-        return p.table if isinstance(p, DiscreteTime) else None
+        return self.parameterization.table
 
     @property
     def convolutional(self) -> int:

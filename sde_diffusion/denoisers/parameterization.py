@@ -19,6 +19,7 @@ from typing import Annotated, NamedTuple, TypeVar, final
 import torch
 from torch import Tensor
 
+from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
 from sde_diffusion.system.names import name_of
@@ -41,10 +42,12 @@ class Parameterization(Component, ABC, known_as="parameterization"):
     bfloat16 a label above 512 moves in steps of 4.
     ``ends``: the solver that alone draws it where D is the answer of a distilled network, an end of
     a path and no mean of x_0: ``consistency`` or ``tcd``; empty for a denoiser.
+    ``table``: its noise levels by number, where it was trained on those of betas.
     """
 
     exact_label: bool = False
     ends: str = ""
+    table: Timesteps | None = None
 
     @abstractmethod
     def c_skip(self, sigma: Tensor) -> Tensor: ...

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
-from sde_diffusion.denoisers.convention import DiscreteTime
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.space import Space
 from sde_diffusion.denoisers.timesteps import Timesteps
@@ -85,8 +84,7 @@ class Answers(Denoiser):
 
     @property
     def table(self) -> Timesteps | None:
-        p = self.parameterization
-        return p.table if isinstance(p, DiscreteTime) else None
+        return self.parameterization.table if self.parameterization else None
 
     def fresh(self) -> Answers:
         """The same network, asked nothing yet."""

@@ -30,7 +30,7 @@ from yaml import YAMLError
 from sde_diffusion.config import completion, groups, parts, renamed, words, yaml_files
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
-from sde_diffusion.config.help import keys, tasks
+from sde_diffusion.config.help import head
 from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
@@ -171,6 +171,13 @@ def _complete() -> None:
         print(name, flush=True)
 
 
+def _helped() -> None:
+    """``--help`` begins with the task that was typed, if one was."""
+    typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
+    about = head(typed[0] if typed else None)
+    OmegaConf.register_new_resolver("help_head", lambda: about, replace=True)
+
+
 def _quoted(word: str) -> str:
     """A sentence as one string to Hydra, to which commas and brackets mean something."""
     key, equals, text = word.partition("=")
@@ -209,8 +216,6 @@ def _main() -> None:
     OmegaConf.register_new_resolver(
         "job_folder", lambda *, _root_: job_folder(_root_), replace=True
     )
-    OmegaConf.register_new_resolver("help_tasks", tasks, replace=True)
-    OmegaConf.register_new_resolver("help_keys", keys, replace=True)
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
     _faults.clear()
@@ -220,6 +225,12 @@ def _main() -> None:
         sys.argv[1:] = with_task(sys.argv[1:])
         if completion.asked(sys.argv[1:]):
             _complete()
+        if "--version" in sys.argv[1:]:  # the composer would answer with its own
+            from sde_diffusion.system.provenance import package_version
+
+            print(f"sde_diffusion {package_version()}")
+            return
+        _helped()
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
             _compose()

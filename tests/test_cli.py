@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+import sde_diffusion
 from sde_diffusion.cli import with_task
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import conf_dir
@@ -35,10 +36,17 @@ def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
         assert word in done.stdout
 
 
+def test_version_is_the_packages_own(quick_cli: Run) -> None:
+    """The composer's own was printed."""
+    assert quick_cli("--version").stdout == f"sde_diffusion {sde_diffusion.__version__}\n"
+
+
 @pytest.mark.parametrize("task", [path.stem for path in Path(conf_dir(), "task").glob("*.yaml")])
 def test_help_of_a_task_explains_each_of_its_keys(task: str, quick_cli: Run) -> None:
     printed = quick_cli(task, "--help").stdout
-    shown = printed.partition(f"Keys of {task}:")[2].partition("Examples:")[0]
+    before, _, after = printed.partition(f"Keys of {task}:")
+    assert len(before.splitlines()) < 10  # they come first, below what the task does
+    shown = after.partition("Choices of each group")[0]
     config = compose_task([f"task={task}"])
     own = [str(key) for key in config if not OmegaConf.is_config(config._get_node(key))]
     assert len(own) > 1

@@ -10,6 +10,17 @@ from sde_diffusion.config.groups import conf_dir
 WIDTH = 98
 
 
+def head(typed: str | None) -> str:
+    """What ``--help`` begins with: the keys of the task that was typed, or else all tasks."""
+    if typed is None or not (_folder() / f"{typed}.yaml").is_file():
+        title = (
+            "Tasks (compare where none is named); 'sde-diffusion TASK --help' lists the keys of one"
+        )
+        return f"sde-diffusion TASK [key=value ...]\n\n{title}:\n{tasks()}"
+    about = textwrap.fill(_about(_folder() / f"{typed}.yaml"), WIDTH, break_on_hyphens=False)
+    return f"sde-diffusion {typed} [key=value ...]\n\n{about}\n\nKeys of {typed}:\n{keys(typed)}"
+
+
 def tasks() -> str:
     """Every task with what it does: the comment at the head of its file."""
     found = {path.stem: _about(path) for path in sorted(_folder().glob("*.yaml"))}

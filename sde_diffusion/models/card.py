@@ -187,11 +187,11 @@ def figures_of(folder: Path, fingerprint: str) -> Table:
 def _compared(found: Mapping[str, Any], facts: Mapping[str, Any], source: str) -> Table:
     rows = found["rows"]
     most = max(row["samples"] for row in rows)
-    shown = [
-        [str(row["solver"]), f"{row['nfe']:g}", f"{row['fd_debiased']:.4g}"]
-        for row in rows
-        if row["samples"] == most
-    ]
-    distance = f"FD[{facts['extractor']}] of {most} samples"
+    top = [row for row in rows if row["samples"] == most]
+    # Of few samples the bias-removed value is withheld: then all rows have the plug-in one.
+    plug_in = any(row["fd_debiased"] is None for row in top)
+    value, kind = ("fd", "plug-in") if plug_in else ("fd_debiased", "bias removed")
+    shown = [[str(row["solver"]), f"{row['nfe']:g}", f"{row[value]:.4g}"] for row in top]
+    distance = f"FD[{facts['extractor']}] of {most} samples, {kind}"
     against = f" Against {facts['reference']} (n = {facts['reference_n']})."
     return Table("Distances", ["solver", "NFE", distance], shown, source + against)

@@ -170,7 +170,8 @@ def page(
     """
     environment = templates()
     facts = {k: v for k, v in comparison.facts.items() if k not in APART and v != []}
-    values = [row["fd_debiased"] for row in [*comparison.points, *comparison.floors.values()]]
+    rows = [*comparison.points, *comparison.floors.values()]
+    values = [row.get(name) for row in rows for name in ("fd_debiased", "kid")]
     strips: dict[str, list[tuple[str, str]]] = {}
     for (solver, nfe), images in comparison.shown.items():
         picture = uri(png_bytes(image_grid(images, len(images), scale=2)))

@@ -20,10 +20,11 @@ def revision() -> str:
     except OSError:
         return "unknown"
     inside = done.returncode == 0 and (here / ".git").exists()
-    return done.stdout.strip() if inside else f"version {_version()}"
+    return done.stdout.strip() if inside else f"version {package_version()}"
 
 
-def _version() -> str:
+def package_version() -> str:
+    """The version of the installed package."""
     try:
         return version("sde_diffusion")
     except PackageNotFoundError:

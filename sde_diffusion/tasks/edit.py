@@ -81,8 +81,20 @@ def run(config: DictConfig, folder: Path) -> float:
         job.result({"misfit": misfit, "misfit_unit": unit, "pictures": each})
         job.output.log({"misfit": misfit})
         job.output.picture("grid.png", lambda: sheet(list(edited.values()), editor.operator))
-    print(f"{len(edited)} pictures, {len(seeds)} samples each, misfit {misfit:.3g}: {folder}")
+    print(f"{said(list(edited.values()))}, misfit {misfit:.3g}: {folder}")
     return misfit
+
+
+def said(edited: list[Edited]) -> str:
+    """How much was drawn and, where the truth is known, how near it is: means over pictures."""
+    pictures, draws = len(edited), len(edited[0].x)
+    many = f"{pictures} picture{'s' * (pictures > 1)}, {draws} sample{'s' * (draws > 1)} each"
+    near = [one.psnr for one in edited if one.psnr is not None]
+    if not near:
+        return many
+    of_draws = sum(sum(values[:-1]) / draws for values in near) / len(near)
+    of_mean = sum(values[-1] for values in near) / len(near)
+    return f"{many}, PSNR {of_draws:.1f} dB, of their mean {of_mean:.1f} dB"
 
 
 def draws(task: EditTask) -> int | None:

@@ -109,7 +109,7 @@ def test_a_folder_outpainting_tiles_and_a_truth(quick_cli: Run, desk: Path) -> N
     drawn = np.array(Image.open(desk / "two" / "large-1.png"))
     assert drawn.shape == (20, 24)
     assert (drawn[:, 1:21] == large).all()
-    edit(quick_cli, "image=a.png operator=cartesian simulate=true hydra.run.dir=three")
+    line = edit(quick_cli, "image=a.png operator=cartesian simulate=true hydra.run.dir=three")
     picture = json.loads((desk / "three" / "result.json").read_text())["pictures"]["a"]
     sheet = np.array(Image.open(desk / "three" / "grid.png"))
     cells = sheet.reshape(8, 24, -1)[:, 0, ::24].reshape(8, -1)  # magnified 24 times
@@ -117,6 +117,8 @@ def test_a_folder_outpainting_tiles_and_a_truth(quick_cli: Run, desk: Path) -> N
     assert (cells[:, :8] == np.array(Image.open(desk / "a.png"))).all()
     assert not (cells[:, 9:17] == cells[:, :8]).all()
     assert len(picture["psnr"]["draws"]) == 3
+    near = sum(picture["psnr"]["draws"]) / 3
+    assert f"1 picture, 3 samples each, PSNR {near:.1f} dB, of their mean" in line
     edit(quick_cli, "image=small.png operator=downsample operator.factor=2 hydra.run.dir=four")
     assert np.array(Image.open(desk / "four" / "small-1.png")).shape == (8, 8)
     edit(quick_cli, "image=a.png mask=hole.png strength=0.3 label=4 n=1 hydra.run.dir=five")

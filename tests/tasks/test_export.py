@@ -54,6 +54,16 @@ def test_the_card_has_the_figures_of_the_models_own_jobs(
     (best,) = [row for row in rows if row["samples"] == 100 and row["nfe"] == 3]
     card = (tmp_path / "mine" / "README.md").read_text()
     assert f"| ddim | 3 | {best['fd_debiased']:.4g} |" in card
+    assert "of 100 samples, bias removed |" in card
+    few = {**best, "fd_debiased": None}  # withheld: of too few samples
+    job = json.loads((tmp_path / "compared" / "results.json").read_text())
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "results.json").write_text(json.dumps({**job, "rows": [few]}))
+    quick_cli("export", f"checkpoint={tiny_model}", "output=scant", "figures=[few]", *QUICK)
+    card = (tmp_path / "scant" / "README.md").read_text()
+    assert (
+        f"of 100 samples, plug-in |\n| --- | --- | --- |\n| ddim | 3 | {best['fd']:.4g} |" in card
+    )
     done = quick_cli("export", "output=other", "figures=[compared]", *QUICK, ok=False)
     named(done.stderr.removeprefix("sde-diffusion: "), "figures=compared", "of another model")
     assert not (tmp_path / "other").exists()

@@ -127,7 +127,11 @@ def test_a_job_that_fails_does_not_cost_the_others_their_table(
 
 @pytest.mark.parametrize(
     ("folders", "said"),
-    [("nosuch", "folders=nosuch: no finished job"), ("jobs other", "jobs of compare, sample")],
+    [
+        ("nosuch", "folders=nosuch: no finished job"),
+        ("jobs other", "jobs of compare, sample"),
+        ("", "sde-diffusion join FOLDER FOLDER"),
+    ],
 )
 def test_what_cannot_be_joined_is_one_line(
     quick_cli: Run, tmp_path: Path, folders: str, said: str

@@ -24,17 +24,22 @@ from sde_diffusion.tasks.run import Run
 class JoinTask:
     """Keys of the task."""
 
-    folders: list[str]
+    folders: list[str] | None
 
     def __post_init__(self) -> None:
         if not self.folders or not all(self.folders):
             raise InputError(f"folders={self.folders}: {REMEDY}: sde-diffusion join FOLDER FOLDER")
 
+    @property
+    def paths(self) -> list[Path]:
+        """The folders."""
+        return [Path(name) for name in self.folders or []]
+
 
 def run(config: DictConfig, folder: Path) -> float:
     """Write the report of all jobs into ``folder``; returns the number of jobs."""
     with Run(config, folder, JoinTask) as job:
-        jobs = finished([Path(name) for name in job.task.folders])
+        jobs = finished(job.task.paths)
         job.begin()
         print(joined(jobs, job.output, job.provenance(None)))
     return float(len(jobs))

@@ -8,6 +8,7 @@ network is run. Importing this package imports no torch: the names below are loa
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("sde_diffusion")
     if name not in _HOME:
-        raise AttributeError(f"module 'sde_diffusion' has no attribute {name!r}")
+        line = f"module 'sde_diffusion' has no attribute {name!r}"
+        # With name and object Python adds "Did you mean ...?" to the traceback.
+        raise AttributeError(line, name=name, obj=sys.modules[__name__])
     return getattr(import_module(f"sde_diffusion.{_HOME[name]}"), name)
 
 

@@ -58,6 +58,9 @@ class Condition:
 
     ``other`` is the side that guidance leads away from, where it is something of its own (a
     negative prompt, another class); it goes wherever the condition goes.
+
+    Args:
+        parts: by name, one ``Part`` each. other: the empty side; None: the parts dropped.
     """
 
     parts: Mapping[str, Part]

@@ -35,7 +35,9 @@ class Unfit(ValueError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean X? `` if something known is spelt much like it, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    names = list(known)
+    swapped = [name for name in names if sorted(name) == sorted(word)]  # ddmi is ddim, not ddrm
+    near = swapped or difflib.get_close_matches(word, names, n=1)
     return f"did you mean {near[0]}? " if near else ""
 
 

@@ -14,7 +14,11 @@ HELD_OUT = 297
 
 
 class Digits(DataSource):
-    """1,500 digits (``train``) or the last 297 (``test``), uint8 [N, 1, 8, 8], ten classes."""
+    """1,500 digits (``train``) or the last 297 (``test``), uint8 [N, 1, 8, 8], ten classes.
+
+    Args:
+        split: ``train`` or ``test``.
+    """
 
     def __init__(self, split: str = "train") -> None:
         if split not in ("train", "test"):

@@ -15,6 +15,8 @@ MIRROR = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master
 class FashionMNIST(DataSource):
     """60,000 training (``train``) or 10,000 test (``test``) images, uint8 [N, 1, 28, 28].
 
+    Xiao et al., arXiv:1708.07747.
+
     Args:
         root: folder of the IDX files, which have the names of MNIST's; null: the variable
             FASHION_MNIST_ROOT, else ``data/fashion_mnist``.

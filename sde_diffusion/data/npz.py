@@ -26,7 +26,11 @@ SHOWN = 10  # names that a note lists
 
 
 class ImageNpz(DataSource):
-    """The images of an .npz file, as ``image_npz`` reads them."""
+    """The images of an .npz file, as ``image_npz`` reads them.
+
+    Args:
+        path: of the .npz: one array of images, uint8 or floats, and ``labels`` if there are any.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -63,7 +63,9 @@ class DiscreteConsistency(DiscreteTime):
     (latent consistency models, arXiv:2310.04378).
 
     Args:
-        timestep_scaling: r. sigma_data: d. The others as of ``DiscreteTime``.
+        predicts, betas, beta_start, beta_end, timesteps, trained_betas, zero_terminal_snr: as of
+            ``DiscreteTime``.
+        timestep_scaling: r. sigma_data: d.
     """
 
     ends = "consistency"
@@ -109,7 +111,8 @@ class TrajectoryConsistency(DiscreteTime):
     any lower level of the path (trajectory consistency distillation, arXiv:2402.19159, eq. 12).
 
     Args:
-        As of ``DiscreteTime``.
+        predicts, betas, beta_start, beta_end, timesteps, trained_betas, zero_terminal_snr: as of
+            ``DiscreteTime``.
     """
 
     ends = "tcd"

@@ -137,8 +137,12 @@ class DiscreteTime(Conventional):
 
     Args:
         predicts: ``epsilon`` the noise n, ``v`` (arXiv:2202.00512), ``x0`` the image.
-        betas, beta_start, beta_end, timesteps, trained_betas, zero_terminal_snr: of
-            ``Timesteps``.
+        betas: how beta_k of number k runs from ``beta_start`` to ``beta_end`` over ``timesteps``
+            numbers; sigma_k^2 + 1 = 1 / prod (1 - beta_i), i to k.
+        beta_start, beta_end, timesteps: of these.
+        trained_betas: the betas themselves, in place of the four above.
+        zero_terminal_snr: whether they are rescaled so that nothing of the image is left at the
+            last number (arXiv:2305.08891).
     """
 
     table: Timesteps

@@ -50,16 +50,19 @@ class Parameterization(Component, ABC, known_as="parameterization"):
     table: Timesteps | None = None
 
     @abstractmethod
-    def c_skip(self, sigma: Tensor) -> Tensor: ...
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        """What of x is in D, at noise levels ``sigma`` of any shape."""
 
     @abstractmethod
-    def c_out(self, sigma: Tensor) -> Tensor: ...
+    def c_out(self, sigma: Tensor) -> Tensor:
+        """What of the network's answer F is in D."""
 
     @abstractmethod
-    def c_in(self, sigma: Tensor) -> Tensor: ...
+    def c_in(self, sigma: Tensor) -> Tensor:
+        """Scale of x where the network sees it."""
 
     def c_noise(self, sigma: Tensor) -> Tensor:
-        """The network's noise label, log(sigma) / 4 (EDM, table 1)."""
+        """The noise level as the network is told it, log(sigma) / 4 (EDM, table 1)."""
         return sigma.log() / 4
 
     def weight(self, sigma: Tensor) -> Tensor:
@@ -89,7 +92,11 @@ def _scalars(p: Parameterization, sigma: float) -> Scalars:
 
 
 class KarrasPreconditioning(Parameterization):
-    """EDM preconditioning (arXiv:2206.00364, table 1); ``sigma_data`` = RMS pixel of the data."""
+    """EDM preconditioning (arXiv:2206.00364, table 1).
+
+    Args:
+        sigma_data: root mean square of the data's values.
+    """
 
     def __init__(
         self, sigma_data: Annotated[float, Within("1e-6 <= sigma_data <= 1e6")] = 0.5

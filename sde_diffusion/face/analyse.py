@@ -100,7 +100,7 @@ def analyse(
         solvers, grids: lists of objects or names, as for ``compare``; ``"default"`` is each
             solver's own grid. None: the usual ones.
         modes: ``"pca"``, or ``"dct"``, cosine modes, for images of more than 4096 pixels.
-        sigma_min, sigma_max: ends of all grids.
+        sde: the process, an object or its name. sigma_min, sigma_max: ends of all grids.
         progress: draw a bar.
         options: fields of the process by name: ``sde__beta_max=18``.
     """

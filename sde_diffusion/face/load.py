@@ -36,14 +36,24 @@ def load(
     precision: torch.dtype | str = "float32",
     **options: Any,
 ) -> Model:
-    """The shipped model of that name, or one from a file or folder.
+    """The shipped model of that name, or one from a file or folder; ``inspect`` says what it is.
 
     Args:
-        checkpoint: ``"mnist"``, a file of ``sde-diffusion train``, or the folder of its run.
+        checkpoint: ``"mnist"`` or the name of another shipped model, a file of ``sde-diffusion
+            train`` or the folder of its run, a folder of diffusers, ``"hub:OWNER/NAME"``, or a
+            file of EDM, score SDE, ADM, DiT or SiT.
         dtype: of the network's weights: float32, float64 or bfloat16.
         precision: of its products: float32, or bfloat16, twice as fast where the processor has it;
             weights and states keep their dtype.
-        options: what only some kinds of file need.
+        options: what only some kinds of file need; one that this kind has no use for is refused.
+
+            - codec: folder of the autoencoder, for a model of latents that lies apart from it;
+            - scheduler, tiling: of a folder of diffusers: the entries of its scheduler's config,
+              where it has none, and whether large pictures are decoded in tiles;
+            - size, consistency, schedule, heads, head_width, new_order: of an ADM file, which says
+              none of them; only size has to be given;
+            - family, heads: of a DiT file: ``"dit"`` or ``"sit"``, and its heads of attention;
+            - family, size: of a score SDE file: whose process it is, and the side of its images.
     """
     weights = values.dtype_of("dtype", dtype, WEIGHTS)
     opened = open_model(checkpoint, weights, precision=precision, **options)

@@ -21,6 +21,8 @@ class Auto(Guidance, known_as="guidance.auto"):
     The worse model is a smaller one, or an early average of the same run. It aims at pictures that
     are more likely under the better model than under the worse, at no law.
 
+    Karras et al., arXiv:2406.02507.
+
     Args:
         scale: 1 is the model alone.
         model: the worse model, a checkpoint or the name of a shipped one.

@@ -18,6 +18,11 @@ class ClassifierFree(Guidance, known_as="guidance.cfg"):
     """D = D(x, empty) + scale (D(x, cond) - D(x, empty)); the pair in one batch, two evaluations.
 
     scale = 1 is the conditional denoiser, > 1 sharpens; InputError without a condition.
+
+    Ho & Salimans, arXiv:2207.12598.
+
+    Args:
+        scale: w; 1 is the conditional denoiser.
     """
 
     calls = 2

@@ -26,6 +26,8 @@ class ClassifierGradient(Guidance, known_as="guidance.classifier"):
     Where both are exact it is classifier-free guidance of that scale (or of 1 + scale), and aims at
     p(x) p(c | x)^scale. Rows without a label are not guided.
 
+    Dhariwal & Nichol, arXiv:2105.05233.
+
     Args:
         scale: of the gradient. model: a file of ``sde-diffusion classifier``.
         conditional: whether D is asked under the label too.

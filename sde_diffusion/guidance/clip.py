@@ -14,7 +14,11 @@ from sde_diffusion.system.ranges import Within
 
 @final
 class Clip(Guidance, known_as="guidance.clip"):
-    """D clipped to [low, high]: the same for every solver, off by default, recorded."""
+    """D clipped to [low, high]: the same for every solver, off by default, recorded.
+
+    Args:
+        low, high: ends of the data, -1 and 1 for pictures.
+    """
 
     invertible = False
 

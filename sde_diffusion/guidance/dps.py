@@ -27,6 +27,8 @@ class DPS(LikelihoodGuidance):
     scale of about nfe / 1000 keeps the move of a step as published. One backward pass a call; any
     operator, linear or not; not a posterior for any scale.
 
+    Chung et al., arXiv:2209.14687.
+
     Args:
         operator: A and its noise. scale: the published zeta' of the code, 0.3 to 1.
     """

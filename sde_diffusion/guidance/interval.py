@@ -22,6 +22,12 @@ class Interval(Guidance, known_as="guidance.interval"):
 
     The budget ``nfe`` is planned as if every call were a pair; what is saved shows in the NFE that
     is measured. Levels a row are guided by row, each call as a pair.
+
+    Kynkaanniemi et al., arXiv:2404.07724.
+
+    Args:
+        scale: as of ``ClassifierFree``.
+        low, high: noise levels, low < sigma <= high is guided; high None: no upper end.
     """
 
     calls = 2

@@ -20,6 +20,8 @@ class MMPS(LikelihoodGuidance):
     V is the covariance of x_0 given x (Tweedie's second moment), so a Gaussian prior is answered
     exactly, at any noise. Each iteration is a backward pass; linear operators.
 
+    Rozet et al., arXiv:2405.13712.
+
     Args:
         operator: A and its noise. iterations: of conjugate gradients.
     """

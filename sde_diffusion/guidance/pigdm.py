@@ -20,6 +20,8 @@ class PiGDM(LikelihoodGuidance):
     depend on each other. The paper's factor on the step is left at 1, which makes this the score of
     its likelihood. Linear operators; one backward pass a call.
 
+    Song et al., ICLR 2023, openreview 9_gsMA8MRKQ.
+
     Args:
         operator: A and its noise. variance: s, of the data.
     """

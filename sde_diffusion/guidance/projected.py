@@ -20,6 +20,13 @@ class Projected(Guidance, known_as="guidance.apg"):
     g is first shortened to norm ``radius`` (0: as it is), then split along and across D(x, c):
     the part along it brings saturation. parallel = 1, radius = 0 is classifier-free guidance. It
     aims at the look of guided pictures, at no law.
+
+    APG, Sadat et al., arXiv:2410.02416, without its momentum, which is a solver: ``APGMomentum``.
+
+    Args:
+        scale: as of ``ClassifierFree``.
+        parallel: eta of the paper, the share of g along D(x, c) that is kept.
+        radius: r of the paper, the longest g; 0: any.
     """
 
     calls = 2

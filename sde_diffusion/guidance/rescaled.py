@@ -16,8 +16,13 @@ from sde_diffusion.system.ranges import Within
 @final
 class Rescaled(Guidance, known_as="guidance.rescaled"):
     """n = n_cfg (share std(n_c) / std(n_cfg) + 1 - share), n = (x - D) / sigma the noise that is
-    predicted, std a row's over all its values: section 3.4, in the form that acts on predictions
-    of the noise. It aims at the contrast of D(x, c), at no law.
+    predicted, std a row's over all its values: Lin et al., arXiv:2305.08891, section 3.4, in the
+    form that acts on predictions of the noise. It aims at the contrast of D(x, c), at no law.
+
+    Args:
+        scale: as of ``ClassifierFree``.
+        share: phi of the paper: 0 leaves the guided answer as it is, 1 gives it the whole contrast
+            of the conditional one.
     """
 
     calls = 2

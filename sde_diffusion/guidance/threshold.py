@@ -18,6 +18,11 @@ class Threshold(Guidance, known_as="guidance.threshold"):
     """D clipped to [-s, s] and divided by s, s = max(1, the ``share`` quantile of a row's |D|).
 
     For data in -1 .. 1. List it after the guidance whose answers it is to tame.
+
+    Imagen, Saharia et al., arXiv:2205.11487, section 2.3.
+
+    Args:
+        share: of a row's values that are not clipped; 0.995 as published.
     """
 
     invertible = False

@@ -20,6 +20,8 @@ class TMPD(LikelihoodGuidance):
     negative, are cut at 0, and the move is too long: it diverges on masks and blurs of digits
     (benchmarks/posteriors.md). Linear operators; two backward passes a call.
 
+    Boys et al., arXiv:2310.06721.
+
     Args:
         operator: A and its noise.
     """

@@ -56,7 +56,7 @@ class Skipped(TimeGrid):
     least level (latent consistency models, arXiv:2310.04378; TCD, arXiv:2402.19159).
 
     Args:
-        betas: arguments of ``Timesteps``. original: K.
+        betas: of the discrete process, as of ``ByTimestep``. original: K.
         to_image: whether the last step leads to an image, or to a state of the least level, which
             is taken as it stands.
     """

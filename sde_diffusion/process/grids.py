@@ -125,7 +125,11 @@ def beta_quantiles(share: Tensor, alpha: float, beta: float) -> Tensor:
 
 
 class Uniform(TimeGrid):
-    """Uniform in the SDE's own time."""
+    """Uniform in the SDE's own time.
+
+    Args:
+        sigma_min, sigma_max: noise levels sigma / alpha at the end and at the start of the walk.
+    """
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         first, last = sde.time_at(self._ends())
@@ -133,7 +137,12 @@ class Uniform(TimeGrid):
 
 
 class Karras(TimeGrid):
-    """Noise levels uniform in sigma^(1/rho) (EDM, arXiv:2206.00364, eq. 5)."""
+    """Noise levels uniform in sigma^(1/rho) (EDM, arXiv:2206.00364, eq. 5).
+
+    Args:
+        rho: larger puts more levels near sigma_min; 1 is even in sigma.
+        sigma_min, sigma_max: noise levels sigma / alpha at the end and at the start of the walk.
+    """
 
     def __init__(
         self, rho: Rho = 7.0, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0
@@ -147,7 +156,11 @@ class Karras(TimeGrid):
 
 
 class LogSNR(TimeGrid):
-    """Uniform in lam = log(alpha / sigma) (DPM-Solver, arXiv:2206.00927, section 3.3)."""
+    """Uniform in lam = log(alpha / sigma) (DPM-Solver, arXiv:2206.00927, section 3.3).
+
+    Args:
+        sigma_min, sigma_max: noise levels sigma / alpha at the end and at the start of the walk.
+    """
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         first, last = self._ends().log()
@@ -157,7 +170,13 @@ class LogSNR(TimeGrid):
 
 
 class VPTime(TimeGrid):
-    """Uniform in tau^(1/rho), tau the time of a VP SDE, the standard one (arXiv:2204.13902)."""
+    """Uniform in tau^(1/rho), tau the time of a VP SDE, the standard one (arXiv:2204.13902).
+
+    Args:
+        rho: 1 is even in tau; 2 puts more levels at small tau.
+        sigma_min, sigma_max: noise levels sigma / alpha at the end and at the start of the walk.
+        beta_min, beta_max: of that VP SDE, beta(tau) at tau = 0 and 1.
+    """
 
     def __init__(
         self,
@@ -183,6 +202,9 @@ class Explicit(TimeGrid):
 
     ``inf`` as the first begins with the noise itself, 0 as the last ends with a denoising: so n
     levels above 0 are n evaluations of a solver with one a step.
+
+    Args:
+        levels: noise levels sigma / alpha, falling.
     """
 
     def __init__(self, levels: Annotated[Sequence[float], Within("0 <= levels <= inf")]) -> None:

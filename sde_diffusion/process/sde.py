@@ -141,7 +141,12 @@ class _BetaSDE(SDE):
 
 
 class VP(_BetaSDE):
-    """Variance preserving, sigma^2 = 1 - alpha^2 (Song et al., arXiv:2011.13456, eq. 11)."""
+    """Variance preserving, sigma^2 = 1 - alpha^2 (Song et al., arXiv:2011.13456, eq. 11).
+
+    Args:
+        beta_min, beta_max: beta(t) at t = 0 and 1, straight between them: alpha^2 = exp(-integral
+            of beta).
+    """
 
     def sigma(self, t: Tensor) -> Tensor:
         return (-torch.expm1(-self.integral(t))).sqrt()
@@ -151,7 +156,12 @@ class VP(_BetaSDE):
 
 
 class SubVP(_BetaSDE):
-    """Sub-variance preserving, sigma = 1 - alpha^2 (arXiv:2011.13456, eq. 13)."""
+    """Sub-variance preserving, sigma = 1 - alpha^2 (arXiv:2011.13456, eq. 13).
+
+    Args:
+        beta_min, beta_max: beta(t) at t = 0 and 1, straight between them: alpha^2 = exp(-integral
+            of beta).
+    """
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(-self.integral(t))
@@ -165,6 +175,9 @@ class VE(SDE):
     """Variance exploding, sigma = sigma_min (sigma_max / sigma_min)^t (arXiv:2011.13456, eq. 9).
 
     The published CIFAR-10 range 0.01 .. 50 is for data in [0, 1]: 0.02 .. 100 in [-1, 1].
+
+    Args:
+        sigma_min, sigma_max: noise levels at t = 0 and 1.
     """
 
     def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 100.0) -> None:
@@ -185,6 +198,9 @@ class CosineVP(SDE):
     """alpha = cos(pi/2 (t+s)/(1+s)) / cos(pi/2 s/(1+s)), sigma^2 = 1 - alpha^2.
 
     Nichol & Dhariwal, arXiv:2102.09672, eq. 17.
+
+    Args:
+        s: offset that keeps the noise from growing too slowly near t = 0.
     """
 
     def __init__(self, s: Annotated[float, Within("0 <= s < 1")] = 0.008) -> None:

@@ -45,6 +45,7 @@ class Searched(TimeGrid):
         order: p of the solver that is meant: 1 DDIM, 2 or 3 multistep.
         spectrum: a file of ``sde-diffusion analyse``, or a ``DataSpectrum``; null: small natural
             images.
+        sigma_min, sigma_max: noise levels sigma / alpha at the end and at the start of the walk.
     """
 
     def __init__(

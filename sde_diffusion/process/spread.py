@@ -62,7 +62,13 @@ class Spread(TimeGrid):
 
 
 class KarrasToZero(Spread):
-    """Uniform in sigma^(1/rho) (arXiv:2206.00364, eq. 5): "Karras" of most front ends."""
+    """Uniform in sigma^(1/rho) (arXiv:2206.00364, eq. 5): "Karras" of most front ends.
+
+    Args:
+        rho: larger puts more levels near sigma_min; 1 is even in sigma.
+        sigma_min, sigma_max: ends, noise levels; None: those that the model was trained on, 0.002
+            and 80 of one that answers at any level.
+    """
 
     def __init__(
         self, rho: Rho = 7.0, sigma_min: SigmaMin | None = None, sigma_max: SigmaMax | None = None
@@ -76,7 +82,12 @@ class KarrasToZero(Spread):
 
 
 class Exponential(Spread):
-    """Uniform in log sigma: "exponential", and "polyexponential" of rho 1."""
+    """Uniform in log sigma: "exponential", and "polyexponential" of rho 1.
+
+    Args:
+        sigma_min, sigma_max: ends, noise levels; None: those that the model was trained on, 0.002
+            and 80 of one that answers at any level.
+    """
 
     def spread(self, u: Tensor) -> Tensor:
         first, last = self._ends().log()
@@ -92,6 +103,8 @@ class Beta(Spread):
 
     Args:
         alpha, beta: of the law.
+        sigma_min, sigma_max: ends, noise levels; None: those that the model was trained on, 0.002
+            and 80 of one that answers at any level.
     """
 
     def __init__(
@@ -113,6 +126,10 @@ class KLOptimal(Spread):
     """tan((1 - u) atan(sigma_max) + u atan(sigma_min)): steps that lose alike in KL divergence.
 
     (Align Your Steps, arXiv:2404.14507, appendix, for data of a normal law of variance 1.)
+
+    Args:
+        sigma_min, sigma_max: ends, noise levels; None: those that the model was trained on, 0.002
+            and 80 of one that answers at any level.
     """
 
     def spread(self, u: Tensor) -> Tensor:

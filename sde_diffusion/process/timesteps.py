@@ -55,7 +55,8 @@ class ByTimestep(TimeGrid):
     quantiles of a beta law of 0.6 and 0.6 (arXiv:2407.12173).
 
     Args:
-        betas: arguments of ``Timesteps``, {"betas": "scaled_linear", "beta_start": 0.00085}, say;
+        betas: of the process, by the names of ``DiscreteTime``'s arguments, {"betas":
+            "scaled_linear", "beta_start": 0.00085}, say;
             None: those of the model where its files have some, else {"betas": "linear"}.
         spacing: one of these six. offset: of ``leading``.
         beyond: N + 1 numbers are laid and the smallest is left out, and a ``spread`` goes over all

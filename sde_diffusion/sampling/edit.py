@@ -14,6 +14,8 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.sized import at_size
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.photo import WHITE_8, png_of
+from sde_diffusion.images.pixels import to_uint8
+from sde_diffusion.images.sheet import image_rows, png_bytes
 from sde_diffusion.operators.base import Operator
 from sde_diffusion.operators.measurement import with_measurement
 from sde_diffusion.sampling.damaged import Damaged, check_pictures
@@ -23,6 +25,9 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import image_start
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.storage import write_atomically
+
+DRAWS = 4  # of one picture on a sheet
+CELL = 192  # pixels at least, a side of each in it
 
 
 @final
@@ -69,6 +74,28 @@ class Edited:
         """``std`` as a picture [1, H, W], -1 .. 1: white is the largest, black 0."""
         spread = self.std.mean(0, keepdim=True)
         return 2 * spread / spread.max().clamp_min(1e-12) - 1
+
+    @property
+    def pictures(self) -> list[Tensor]:
+        """For a sheet, uint8 [C, H, W]: the first draws, and of several their mean and
+        deviations."""
+        several = [to_uint8(self.mean), to_uint8(self.deviation)] if len(self.x) > 1 else []
+        return [*self.images[:DRAWS], *several]
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.x.shape[1:]))
+        misfit = float(self.misfit.mean())
+        return (
+            f"Edited({len(self.x)} of {shape}, misfit {misfit:.3g}, {self.samples.seconds:.1f} s)"
+        )
+
+    def _repr_png_(self) -> bytes | None:
+        """For a notebook: the truth, if it is known, and ``pictures``; None of states that are no
+        pictures."""
+        if self.x.shape[1] not in (1, 3) or not bool(self.x.isfinite().all()):
+            return None
+        truth = [] if self.damaged.truth is None else [to_uint8(self.damaged.truth)]
+        return png_bytes(image_rows([[*truth, *self.pictures]], CELL))
 
     @property
     def psnr(self) -> list[float] | None:

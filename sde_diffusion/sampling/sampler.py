@@ -80,6 +80,11 @@ class Sampler:
 
     ``denoise_last`` adds one denoising at the last noise level, counted as an evaluation; so does
     a grid that ends at zero, and one that begins at infinity at its beginning.
+
+    Args:
+        sde, solver, grid, noise: the components. denoiser: what is asked, guided or not.
+        denoise_last: one more denoising at the last noise level.
+        codec: makes pictures of states.
     """
 
     sde: SDE

@@ -101,7 +101,13 @@ class Solver(Component, ABC, known_as="solver"):
     def solve(
         self, ask: Ask, x: Tensor, times: Tensor, noise: Noise, observe: Observer | None = None
     ) -> Tensor:
-        """x at times[0] [N, *shape] -> x at times[-1]; ``observe(at, x)`` sees every state."""
+        """x [N, *shape] at times[0] -> x at times[-1].
+
+        Args:
+            ask: the denoiser, the SDE and what follows from both.
+            times: decreasing, float64 [n + 1]. noise: a row a seed.
+            observe: ``observe(at, x)`` sees every state, the first and the last among them.
+        """
 
 
 class StepSolver(Solver, Generic[State]):
@@ -122,7 +128,9 @@ class StepSolver(Solver, Generic[State]):
     def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> State:
         """What the solver carries from step to step; None if nothing.
 
-        ``steps`` are those to be taken: all of the grid, or what is left of it.
+        Args:
+            ask: the denoiser, the SDE and what follows from both. x: the first state [N, *shape].
+            steps: those to be taken: all of the grid, or what is left of it.
         """
         return cast(State, None)
 
@@ -130,7 +138,17 @@ class StepSolver(Solver, Generic[State]):
     def step(
         self, ask: Ask, x: Tensor, step: Step, state: State, noise: Noise
     ) -> tuple[Tensor, State]:
-        """One step from ``step.a`` down to ``step.b``; the last one adds no noise."""
+        """One step from ``step.a`` down to ``step.b``; the last one adds no noise.
+
+        Args:
+            ask: ``ask.denoise(x, at)``, ``ask.score``, ``ask.drift`` and so on, an evaluation each.
+            x: x_t [N, *shape]. step: from t to s, plain numbers.
+            state: what ``init`` or the step before returned; never changed in place.
+            noise: ``noise.normal(t, s)`` [N, *shape] for the step.
+
+        Returns:
+            x_s [N, *shape], and the state for the next step.
+        """
 
     def steps(self, nfe: int | None) -> int:
         if nfe is None:
@@ -178,7 +196,12 @@ class Corrector(StepSolver[None]):
 
     @abstractmethod
     def correct(self, ask: Ask, x: Tensor, step: Step, noise: Noise) -> Tensor:
-        """x_t -> x_t at the same time t, before the step to s."""
+        """x_t -> x_t at the same time t, before the step to s.
+
+        Args:
+            ask, noise: as of ``StepSolver.step``. x: x_t [N, *shape].
+            step: the one that follows, ``step.a`` is at t.
+        """
 
     @final
     def step(
@@ -206,7 +229,11 @@ class BlackBox(Solver):
 
     @abstractmethod
     def integrate(self, ask: Ask, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-        """x at times[0] [N, *shape] -> x at times[-1]."""
+        """x [N, *shape] at times[0] -> x at times[-1].
+
+        Args:
+            ask, noise: as of ``StepSolver.step``. times: float64, the first and the last count.
+        """
 
     @final
     def solve(

@@ -26,6 +26,8 @@ class TorchSDE(StepSolver[None]):
     increment a sample, no sample depends on its batch. The last step, whose noise is left out, is
     the mean of the step at order 1; ``srk`` follows the flow there (eta = 0), to keep its order.
 
+    Li et al., arXiv:2001.01328.
+
     Args:
         method: ``euler``, ``milstein`` or ``srk`` (SRA1, strong order 1.5).
         eta: >= 0; 1 is the reverse SDE, 0 the probability flow.

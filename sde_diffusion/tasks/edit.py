@@ -21,7 +21,7 @@ from sde_diffusion.images.sheet import image_rows, png_bytes
 from sde_diffusion.operators import Operator
 from sde_diffusion.process.noise import VERSION, seed_array
 from sde_diffusion.sampling.damaged import Damaged
-from sde_diffusion.sampling.edit import Edited, Editor
+from sde_diffusion.sampling.edit import CELL, Edited, Editor
 from sde_diffusion.sampling.sampler import Request
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
@@ -30,7 +30,6 @@ from sde_diffusion.tasks.run import Run
 
 DRAWS = 4
 SHOWN = 12  # pictures that the sheet has
-CELL = 192  # pixels at least, a side of each in it
 
 
 @dataclass
@@ -186,7 +185,6 @@ def sheet(edited: list[Edited], operator: Operator) -> bytes:
     rows = []
     for one in edited[:SHOWN]:
         before = [one.damaged.truth, one.damaged.seen(operator)]
-        several = [to_uint8(one.mean), to_uint8(one.deviation)] if len(one.x) > 1 else []
         seen = [to_uint8(each) for each in before if each is not None]
-        rows.append([*seen, *one.images[:DRAWS], *several])
+        rows.append([*seen, *one.pictures])
     return png_bytes(image_rows(rows, CELL))

@@ -66,7 +66,11 @@ class AugmentChain(Augment):
 
 @final
 class Flip(Augment, known_as="augment.flip"):
-    """Mirrored left to right with probability p, and the network is not told: leaky by intent."""
+    """Mirrored left to right with probability p, and the network is not told: leaky by intent.
+
+    Args:
+        p: probability, of each image apart.
+    """
 
     def __init__(self, p: Annotated[float, Within("0 <= p <= 1")] = 0.5) -> None:
         self.p = p
@@ -108,6 +112,10 @@ class Geometric(Augment, known_as="augment.geometric"):
     What lies beyond the border is mirrored at the middle of the border pixels. Only scaling
     interpolates (bilinear); all else moves pixels unchanged. EDM turns by any angle, stretches,
     and moves by fractions of a pixel. p = flip = 0 leaves all images as they are.
+
+    Args:
+        p: probability of each change but the first. flip: of that, left to right.
+        scale: standard deviation of log2 of the size. shift: largest move, as a share of a side.
     """
 
     labels = 7

@@ -26,7 +26,11 @@ class EMA(Component, ABC, known_as="ema"):
 
 
 class FixedEMA(EMA):
-    """share = 1 - decay: the last 1 / (1 - decay) steps or so (DDPM: 0.9999)."""
+    """share = 1 - decay: the last 1 / (1 - decay) steps or so (DDPM: 0.9999).
+
+    Args:
+        decay: of the average at each step.
+    """
 
     def __init__(self, decay: Decay = 0.9999) -> None:
         self.decay = decay
@@ -36,7 +40,11 @@ class FixedEMA(EMA):
 
 
 class WarmupEMA(EMA):
-    """share_t = 1 - min(decay, (1 + t) / (10 + t)): early weights are forgotten (Song et al.)."""
+    """share_t = 1 - min(decay, (1 + t) / (10 + t)): early weights are forgotten (Song et al.).
+
+    Args:
+        decay: of the average once it is warm.
+    """
 
     def __init__(self, decay: Decay = 0.9999) -> None:
         self.decay = decay
@@ -50,6 +58,9 @@ class PowerEMA(EMA):
 
     The profile grows with training, so its width is a fixed share ``sigma_rel`` of the steps
     taken so far, and no warm-up is needed.
+
+    Args:
+        sigma_rel: standard deviation of the weights' profile, as a share of training.
     """
 
     def __init__(

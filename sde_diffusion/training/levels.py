@@ -34,7 +34,11 @@ class NoiseLevels(Component, ABC, known_as="levels"):
 
 
 class LogNormal(NoiseLevels):
-    """log sigma ~ N(mean, std^2) (EDM, arXiv:2206.00364, table 1)."""
+    """log sigma ~ N(mean, std^2) (EDM, arXiv:2206.00364, table 1).
+
+    Args:
+        mean, std: of log sigma.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,11 @@ class LogNormal(NoiseLevels):
 
 
 class LogUniform(NoiseLevels):
-    """log sigma uniform between the two ends: what t ~ U(0, 1) of a VE SDE gives."""
+    """log sigma uniform between the two ends: what t ~ U(0, 1) of a VE SDE gives.
+
+    Args:
+        sigma_min, sigma_max: the two ends, noise levels.
+    """
 
     def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
         self.sigma_min = sigma_min
@@ -77,6 +85,10 @@ class FromSDE(NoiseLevels):
 
     t_max is the end of the process, or the time at which it reaches ``sigma_max`` if that comes
     first (rectified flow and EDM have no finite end). t_min and t_max are in the SDE's own time.
+
+    Args:
+        sde: whose times are drawn.
+        t_min: least time. sigma_max: largest noise level.
     """
 
     def __init__(
@@ -115,6 +127,11 @@ class Importance(NoiseLevels):
     Weighted by the likelihood, an error of |D - x_0|^2 ~ sigma^2 then counts the same at each
     level above ``sigma_flat``. With ``sigma_flat`` <= ``sigma_min`` nothing is held constant and
     the SDE does not matter. ``sigma_max`` is lowered to what the process reaches.
+
+    Args:
+        sde: whose times are drawn.
+        sigma_flat: noise level below which p(t) is held constant.
+        sigma_min, sigma_max: ends, noise levels.
     """
 
     def __init__(

@@ -54,6 +54,9 @@ class InverseSqrt(Schedule):
     (EDM2, arXiv:2312.02696).
 
     A run may so be prolonged at will, and any of its snapshots stands for a shorter one.
+
+    Args:
+        plateau: steps before it falls.
     """
 
     def __init__(self, plateau: Annotated[int, Within("1 <= plateau <= 1e9")] = 2000) -> None:

@@ -53,6 +53,9 @@ class LikelihoodWeighting(Weighting):
 
     InputError for levels without ends (a log-normal), whose weights have no finite variance, and
     for ends outside the denoiser's range: levels moved to an end of it would not count rightly.
+
+    Args:
+        levels: the distribution of sigma that is trained on, with two ends.
     """
 
     def __init__(self, levels: NoiseLevels) -> None:
@@ -85,6 +88,9 @@ class MinSNRWeighting(Weighting):
 
     On the network's output this is min(SNR, gamma) / SNR for epsilon and min(SNR, gamma) /
     (SNR + 1) for v, as published.
+
+    Args:
+        gamma: largest weight; 5 as published.
     """
 
     def __init__(self, gamma: Annotated[float, Within("1e-6 <= gamma <= 1e6")] = 5.0) -> None:
@@ -101,6 +107,9 @@ class EDMWeighting(Weighting):
 
     ``sigma_data`` is the RMS pixel of the data; with the Karras parameterization of the same
     ``sigma_data`` this is its published weight.
+
+    Args:
+        sigma_data: root mean square of the data's values.
     """
 
     def __init__(
@@ -121,6 +130,9 @@ class UncertaintyWeighting(Weighting):
     so each level pulls on the network with the same force. u is a linear map of ``features``
     Fourier features of c_noise and starts at 0. Frequencies are 2 pi times the normal quantiles,
     phases a golden-ratio sequence: EDM2 draws both at random.
+
+    Args:
+        features: of the noise level, of which u is a linear map.
     """
 
     frequencies: Tensor

@@ -56,6 +56,7 @@ def test_the_same_inside_a_list_of_solvers(given: Any) -> None:
     ("word", "says"),
     [
         ("solver.inner=unipcc", "solver.inner=unipcc: no such choice; did you mean unipc?"),
+        ("solver.inner=ddmi", "solver.inner=ddmi: no such choice; did you mean ddim?"),  # not ddrm
         ("solver.inner={unipc:{ordr:3}}", "solver.inner.ordr: unknown key; did you mean order?"),
         ("solver.inner={unipc:3}", "solver.inner.unipc=3: give {FIELD: VALUE}"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,21 @@ def narrow(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 MODEL = wrap(narrow, SHAPE, name="narrow")
+
+
+def test_a_notebook_shows_draws_mean_and_deviations() -> None:
+    """And not the tensors."""
+    edited = MODEL.edit(GREY, mask=ANEW, n=2, nfe=4, method="ddrm")
+    assert re.fullmatch(r"Edited\(2 of 1 x 8 x 8, misfit 0, [\d.]+ s\)", repr(edited))
+    shown = edited._repr_png_()
+    assert shown is not None
+    with Image.open(io.BytesIO(shown)) as picture:
+        cells = np.array(picture)[::24, ::24][:, :35]  # magnified 24 times, one pixel between
+    assert picture.size == (24 * (4 * 9 - 1), 24 * 8)
+    assert (cells[:, :8] == edited.images[0, 0].numpy()).all()
+    assert MODEL.edit(GREY, simulate=True, mask=ANEW, n=1, nfe=2)._repr_png_() is not None
+    broken = replace(edited, samples=replace(edited.samples, x=edited.x * float("nan")))
+    assert broken._repr_png_() is None
 
 
 def test_unknown_pixels_have_the_law_of_the_prior_and_known_ones_stay() -> None:

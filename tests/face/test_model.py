@@ -204,3 +204,10 @@ def test_a_folder_with_a_checkpoint_names_it(tmp_path: Path) -> None:
 
 def test_samples_say_themselves_in_a_line() -> None:
     assert "\n" not in repr(TOY.sample(n=2, nfe=2))
+
+
+def test_a_name_that_is_nearly_one_has_what_python_suggests_from() -> None:
+    with pytest.raises(AttributeError) as found:
+        sde_diffusion.UniPc  # noqa: B018
+    assert (found.value.name, found.value.obj) == ("UniPc", sde_diffusion)
+    assert "UniPC" in dir(sde_diffusion)

@@ -128,7 +128,12 @@ def _cell(time: float) -> tuple[int, int]:
 
 @final
 class Brownian(NoiseSource):
-    """One Brownian path a sample, in the time of the SDE, at all times above 0."""
+    """One Brownian path a sample, in the time of the SDE, at all times above 0.
+
+    Halved intervals whose normals are drawn by (seed, node) when they are asked for: the virtual
+    Brownian tree of Li et al., arXiv:2001.01328, without its descent. The increments of two grids
+    are those of one path, so a solver can be compared with itself at twice the steps.
+    """
 
     def batch(
         self,

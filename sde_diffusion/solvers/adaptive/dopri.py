@@ -23,6 +23,8 @@ class DoPri(BlackBox):
     it into what a single step may do; ``benchmarks/adaptive.md`` has the quantiles of what comes
     out. Samples are controlled one by one, so that a sample does not depend on its batch.
 
+    The pair of order 5(4) of Dormand & Prince, doi:10.1016/0771-050X(80)90013-3.
+
     Args:
         error: the requested endpoint error.
         rtol, atol: local tolerances, in the place of ``error``: a step is kept if the root mean

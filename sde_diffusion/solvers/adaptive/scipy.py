@@ -30,6 +30,8 @@ class SciPy(BlackBox):
 
     scipy keeps the state on the CPU.
 
+    Virtanen et al., doi:10.1038/s41592-019-0686-2.
+
     Args:
         method: a method of solve_ivp. ``Radau``, ``BDF`` and ``LSODA`` may ask for a Jacobian, by
             as many evaluations as a sample has pixels; all are counted.

@@ -30,6 +30,8 @@ class TorchSDEAdaptive(BlackBox):
     neighbours. The path is torchsde's, which draws other numbers on another device: hence the CPU
     alone.
 
+    Li et al., arXiv:2001.01328.
+
     Args:
         method: ``srk``, ``euler`` or ``milstein``.
         rtol, atol: local tolerances, of a path.

@@ -22,6 +22,8 @@ class APGMomentum(GuidedSolver[Tensor | None]):
     g_before is that of the call before, none at the first one: a negative momentum pushes against
     what the calls have in common. momentum = 0 is ``guidance=apg``. It aims at no law.
 
+    Sadat et al., arXiv:2410.02416.
+
     Args:
         inner: a solver of fixed steps.
         scale, parallel, radius: as of guidance=apg.

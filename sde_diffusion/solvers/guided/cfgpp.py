@@ -23,6 +23,8 @@ class CFGpp(GuidedSolver[None]):
     The push of a step does not shrink with the step, so what it ends at depends on how many there
     are: it has no limit, and aims at no law.
 
+    Chung et al., arXiv:2406.08070.
+
     Args:
         inner: a deterministic solver without memory of earlier steps.
         scale: lambda of the paper, 0 .. 1: 1 moves all the way to D_c in each step.

@@ -27,6 +27,8 @@ class DAPS(PosteriorSolver[float]):
     dynamics, as published and for any differentiable operator, each of length
     rate / (1 / r^2 + 1 / noise^2) (published: one length for all, tuned by task).
 
+    Zhang et al., arXiv:2407.01521.
+
     Args:
         operator: A and its noise. flow: evaluations a level, DDIM's; published 5 to 10.
         langevin: steps a level, published 100; 0: the exact draw, for linear operators.

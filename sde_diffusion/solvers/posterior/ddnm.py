@@ -17,6 +17,8 @@ class DDNM(OneCall):
     direction l = min(1, tau s / (a noise)), and noise of variance tau^2 - (a l noise / s)^2 is
     added (eq. 17 to 20).
 
+    Wang et al., arXiv:2212.00490.
+
     Args:
         operator: linear, with singular values. eta: of DDIM; 0.85 as published.
     """

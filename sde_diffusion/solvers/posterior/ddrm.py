@@ -25,6 +25,8 @@ class DDRM(OneCall):
     (1 - sqrt(1 - eta^2) r_s / r)^2 of the variance of x_0 given y. At eta = 0 that vanishes with
     the length of a step where s = 0; at eta > 0 it stays, and is lost more often in more steps.
 
+    Kawar et al., arXiv:2201.11793.
+
     Args:
         operator: linear, with singular values. eta, eta_b: as published.
     """

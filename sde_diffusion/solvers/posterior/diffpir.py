@@ -18,6 +18,8 @@ class DiffPIR(OneCall):
     rho = lam noise^2 / r^2, and y_s = x_0 + r_s (sqrt(1 - zeta) (y - x_0) / r + sqrt(zeta) z)
     (algorithm 1). lam = 1 takes D for a picture with noise of variance r^2, which is too much.
 
+    Zhu et al., arXiv:2305.08995.
+
     Args:
         operator: linear. lam: weight of D, published 1 to 25. zeta: 0 .. 1.
     """

@@ -42,6 +42,8 @@ class Particles(PosteriorSolver[Cloud | None]):
     end tends to the posterior as P and the steps grow, in any number of dimensions; P must grow
     with what is measured. No backward pass.
 
+    MCGDiff (arXiv:2308.07983) and TDS (arXiv:2306.17775) are of its kind.
+
     Args:
         operator: linear, with singular values and noise. particles: P, evaluations a step.
         variance: s, of the data.

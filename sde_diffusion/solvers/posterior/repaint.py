@@ -22,6 +22,8 @@ class RePaint(PosteriorSolver[None]):
     where it is noisier than r_s it is left as the model has it. The paper's is for masks without
     noise; singular directions take their place for other linear operators.
 
+    Lugmayr et al., arXiv:2201.09865.
+
     Args:
         operator: linear, with singular values. repeats: evaluations a step; published 10.
     """

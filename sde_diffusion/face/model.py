@@ -46,13 +46,9 @@ class Model(OpenedModel):
     ``load`` opens one, ``wrap`` makes one of a callable.
 
     Attributes:
-        denoiser: D(x, sigma, cond).
-        name, fingerprint: where it came from, and a digest of the content of its files.
-        conditioner: makes conditions of what a user says.
-        codec: makes pictures of states.
-        findings: what it was taken for, and on what evidence.
-        grid: the levels that its files name, in the place of a solver's usual grid.
-        spec: from which it is rebuilt with its weights; None of a callable.
+        denoiser: D(x, sigma, cond). name, fingerprint: where it came from, a digest of its files.
+        conditioner, codec: make conditions of what a user says, and pictures of states.
+        findings: what it was taken for. grid: that of its files. spec: of its network, if any.
     """
 
     @keywords(*GROUPS)

@@ -23,6 +23,7 @@ from sde_diffusion.solvers.calibrated.bands import Bands
 from sde_diffusion.solvers.calibrated.file import bands_of
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
+from sde_diffusion.system.spelling import none_of
 
 MODES = 64  # of the normal law, at most
 CHOOSING = 32  # noises that the search for a grid sees
@@ -65,7 +66,7 @@ class Settings:
         if self.tries < 1:
             raise InputError(f"tries={self.tries}: give a number >= 1")
         if self.mode not in ("scalar", "per_mode"):
-            raise InputError(f"mode={self.mode}: choose one of ['per_mode', 'scalar']")
+            raise none_of("mode", self.mode, ("per_mode", "scalar"))
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: give a number >= 1")
         if self.modes < 1:

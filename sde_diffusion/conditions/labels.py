@@ -10,6 +10,7 @@ from typing import Any, final
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import did_you_mean
 
 ALL = "all"
 SHOWN = 20  # names that a message lists
@@ -78,9 +79,10 @@ class Labels(Conditioner):
     def _refusal(self, value: Any) -> InputError:
         names = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
         said = f" or a name ({names})" if self.names else ""
+        near = did_you_mean(str(value), (ALL, *self.names))
         return InputError(
-            f"label={value}: give a class, 0 .. {self.classes - 1}{said}, a list of one for each "
-            "image, all, or null"
+            f"label={value}: {near}give a class, 0 .. {self.classes - 1}{said}, a list of one for "
+            "each image, all, or null"
         )
 
 

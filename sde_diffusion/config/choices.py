@@ -13,6 +13,7 @@ from sde_diffusion.config.schema import converted
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import Component, identity
+from sde_diffusion.system.spelling import none_of
 
 LABEL = re.compile(r"[\w.+-]{1,60}")
 MOST_SEEDS = 10_000_000
@@ -26,7 +27,7 @@ PLAIN = (str, int, float, list, tuple, type(None))
 def choice(key: str, value: str, allowed: Iterable[str]) -> str:
     """``value``, refused unless it is one of ``allowed``."""
     if value not in allowed:
-        raise InputError(f"{key}={value}: choose one of {sorted(allowed)}")
+        raise none_of(key, value, sorted(allowed))
     return value
 
 

@@ -19,6 +19,7 @@ from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET
+from sde_diffusion.system.spelling import did_you_mean
 
 ROOT = "config"
 LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
@@ -72,7 +73,7 @@ def _no_such_choice(group: str, name: str, listed: str) -> str:
     if (package := PLUGINS.get(f"{group}/{name}")) is not None:
         return f"{group}={name}: not installed; pip install {package}"
     options = [word.strip() for word in listed.split(";") if word.strip()]
-    near = schema.did_you_mean(name, options)
+    near = did_you_mean(name, options)
     choices = ", ".join(options) or "those that --help lists"
     return f"{group}={name}: no such choice; {near}choose one of {choices}"
 
@@ -93,7 +94,7 @@ def _hint(name: str, words: Sequence[str]) -> str:
     if parent in keys:
         takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
         return schema.known(parent, field, takes - {TARGET})
-    near = schema.did_you_mean(name, keys)
+    near = did_you_mean(name, keys)
     return f"{near}'sde-diffusion TASK --cfg job' lists the keys of a task"
 
 
@@ -111,7 +112,8 @@ def _as_entry(words: Sequence[str]) -> str:
 
 def _keys(words: Sequence[str]) -> list[str]:
     """The keys of the config that ``words`` compose, or else that their task has."""
-    for chosen in (words, [word for word in words if word.startswith("task=")]):
+    choices = [word for word in words if "." not in word.partition("=")[0]]
+    for chosen in (words, choices, [word for word in words if word.startswith("task=")]):
         try:
             return list(_flat(OmegaConf.to_container(_composed(chosen))))
         except (HydraException, OmegaConfBaseException):

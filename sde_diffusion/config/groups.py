@@ -25,7 +25,6 @@ from sde_diffusion.config.schema import (
     NETWORKS,
     component_of,
     converted,
-    did_you_mean,
     hints,
     items_of,
     located,
@@ -36,6 +35,7 @@ from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import TARGET, Component, parameters
 from sde_diffusion.system.names import OURS
 from sde_diffusion.system.ranges import FieldError
+from sde_diffusion.system.spelling import did_you_mean
 
 # What the components of each group derive from.
 BASES = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sde_diffusion.config import groups, renamed, samplers
-from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import did_you_mean
 
 
 @dataclass(frozen=True)

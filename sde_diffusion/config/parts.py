@@ -15,9 +15,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from sde_diffusion.config import groups
-from sde_diffusion.config.schema import did_you_mean, unknown
+from sde_diffusion.config.schema import unknown
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET
+from sde_diffusion.system.spelling import did_you_mean
 
 PART = re.compile(r"(\w+)\.(\w+)=(\w.*|\{\s*[\w-]+\s*:.*\}|\{\s*[\w-]+\s*\})", re.DOTALL)
 NAME = re.compile(r"[A-Za-z][\w-]*")

@@ -7,7 +7,6 @@ is left to ``groups``; anywhere else a mapping with a ``_target_`` is refused.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import typing
@@ -22,6 +21,7 @@ from sde_diffusion.system import ranges
 from sde_diffusion.system.annotations import LISTS, WORDS, Listable, alternatives, shown, wanted
 from sde_diffusion.system.identity import TARGET, Component
 from sde_diffusion.system.names import OURS
+from sde_diffusion.system.spelling import did_you_mean
 
 NETWORKS = "sde_diffusion.networks"
 ENTRY_POINTS = ("sde_diffusion.components", NETWORKS)
@@ -31,14 +31,6 @@ T = TypeVar("T")
 
 class Unfit(ValueError):
     """A value is not of the type that is asked for."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean X? `` if something known is spelt much like it, else nothing."""
-    names = list(known)
-    swapped = [name for name in names if sorted(name) == sorted(word)]  # ddmi is ddim, not ddrm
-    near = swapped or difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 def known(key: str, name: str, fields: Iterable[str]) -> str:

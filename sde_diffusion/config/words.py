@@ -19,9 +19,9 @@ from sde_diffusion.config import samplers
 from sde_diffusion.config.choices import INPAINTING
 from sde_diffusion.config.command import value
 from sde_diffusion.config.groups import BASES, names
-from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
+from sde_diffusion.system.spelling import did_you_mean, folded
 
 # Flags of the composer; those of the first row are followed by a value.
 VALUE_FLAGS = (
@@ -190,9 +190,15 @@ def _readable(word: str, several: bool) -> str:
 def _check_choice(group: str, value: str, several: bool) -> None:
     """InputError for a choice that no file can be called, at which the composer stumbles."""
     typed = shown(f"{group}={value}")
+    name = value.strip("'\"")
+    own = value[:1] in ("[", "{") or folded(name) in map(folded, names(group))
+    if group == "solver" and not own and samplers.known(name):
+        raise InputError(
+            f"{typed}: a sampler of other programs; give sampler='{samplers.find(name).name}'"
+        )
     if (one := CHOICE.fullmatch(value)) is not None:
-        name, _, number = one[2].partition(":")
-        field = f" {group}.{name.strip()}={number.strip()}" if number else ""
+        field_name, _, number = one[2].partition(":")
+        field = f" {group}.{field_name.strip()}={number.strip()}" if number else ""
         raise InputError(f"{typed}: type {group}={one[1]}{field}, each field a word")
     if "(" in value:  # of a sweep
         return

@@ -15,6 +15,7 @@ from sde_diffusion.images.decode import CLEAR, FITS
 from sde_diffusion.images.dicom import dicom, is_dicom
 from sde_diffusion.images.photo import Photo, photo
 from sde_diffusion.system.notice import notice
+from sde_diffusion.system.spelling import none_of
 
 ARRAYS = (".npy",)
 DICOM = ".dcm"
@@ -119,7 +120,7 @@ def measurement(path: str) -> Tensor | None:
 def fit_choice(fit: str | None) -> str:
     """``fit``, or squash for none; InputError unless it is one of ``FITS``."""
     if fit is not None and fit not in FITS:
-        raise InputError(f"fit={fit}: choose one of {', '.join(FITS)}, or null")
+        raise none_of("fit", fit, FITS, ", or null")
     return fit or FITS[0]
 
 

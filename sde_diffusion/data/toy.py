@@ -10,6 +10,7 @@ import torch
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.spelling import none_of
 
 NAMES = ("two_moons", "swiss_roll", "pinwheel")
 SPLITS = ("train", "test")
@@ -38,7 +39,7 @@ class Toy(DataSource):
         seed: int = 0,
     ) -> None:
         if name not in NAMES:
-            raise InputError(f"data.name={name}: choose one of {sorted(NAMES)}")
+            raise none_of("data.name", name, sorted(NAMES))
         if split not in SPLITS:
             raise InputError(f"data.split={split}: choose train or test")
         if n < 1 or not 0 <= noise <= 1000 or seed < 0:

@@ -18,6 +18,7 @@ from sde_diffusion.denoisers.parameterization import Parameterization, Scalars, 
 from sde_diffusion.denoisers.timesteps import BETAS, Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.ranges import OneOf, Within
+from sde_diffusion.system.spelling import none_of
 
 Of = Callable[[Tensor, float], Tensor]
 
@@ -122,9 +123,7 @@ class Convention(Conventional):
             ("scaling", scaling, list(SCALINGS)),
         ):
             if value not in choices:
-                raise InputError(
-                    f"parameterization.{name}={value}: choose one of {', '.join(choices)}"
-                )
+                raise none_of(f"parameterization.{name}", value, choices)
         if not sigma_data > 0:
             raise InputError(f"parameterization.sigma_data={sigma_data}: give a number > 0")
         function = level_label(label or {"kind": "log"})

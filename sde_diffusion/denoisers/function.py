@@ -15,6 +15,7 @@ from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Parameterization
 from sde_diffusion.denoisers.space import Space
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import none_of
 
 PREDICTS = ("x0", "epsilon", "v", "flow", "score")
 Extra = Callable[[Condition | None, Tensor], tuple[Any, ...]]
@@ -56,7 +57,7 @@ class FunctionDenoiser(CountedDenoiser):
                 f"sigma_min={sigma_min:g}: give 0 < sigma_min < sigma_max={sigma_max:g}"
             )
         if predicts not in PREDICTS:
-            raise InputError(f"predicts={predicts}: choose one of {', '.join(PREDICTS)}")
+            raise none_of("predicts", predicts, PREDICTS)
         self.model, self.predicts, self.extra = model, predicts, extra or nothing
         self._ends = ends
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()

@@ -18,6 +18,7 @@ from torch import Tensor
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.spelling import none_of
 
 # What a refusal calls the label function of a parameterization.
 KEY = "parameterization.label"
@@ -111,7 +112,7 @@ class StepLabel(LevelLabel):
         zero_snr: bool = False,
     ) -> None:
         if schedule not in SCHEDULES:
-            raise InputError(f"{KEY}.schedule={schedule}: choose one of {', '.join(SCHEDULES)}")
+            raise none_of(f"{KEY}.schedule", schedule, SCHEDULES)
         if dtype not in ("float32", "float64"):
             raise InputError(f"{KEY}.dtype={dtype}: choose float32 or float64")
         if (schedule == "given") != bool(len(betas)):
@@ -174,7 +175,7 @@ def level_label(label: Mapping[str, Any]) -> LevelLabel:
     given = dict(label)
     kind = given.pop("kind", None)
     if kind not in LABELS:
-        raise InputError(f"{KEY}.kind={kind}: choose one of {', '.join(LABELS)}")
+        raise none_of(f"{KEY}.kind", kind, LABELS)
     try:
         return LABELS[str(kind)](**given)
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import none_of
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -15,7 +15,7 @@ def checked(precision: str | torch.dtype) -> str:
     """The name of a precision, or of torch's type; InputError for any other."""
     name = str(precision).removeprefix("torch.")
     if name not in PRECISIONS:
-        raise InputError(f"precision={name}: choose one of {', '.join(PRECISIONS)}")
+        raise none_of("precision", name, PRECISIONS)
     return name
 
 

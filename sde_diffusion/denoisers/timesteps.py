@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import none_of
 
 BETAS = ("linear", "scaled_linear", "squaredcos", "sigmoid")
 MAX_TIMESTEPS = 100_000
@@ -77,7 +78,7 @@ class Timesteps:
         dtype: str = "float32",
     ) -> None:
         if betas not in BETAS:
-            raise InputError(f"parameterization.betas={betas}: choose one of {', '.join(BETAS)}")
+            raise none_of("parameterization.betas", betas, BETAS)
         if trained_betas is None and not (
             0 < beta_start < beta_end < 1 and 2 <= timesteps <= MAX_TIMESTEPS
         ):

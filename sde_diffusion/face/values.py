@@ -17,6 +17,7 @@ from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import checked_seed, checked_seeds
 from sde_diffusion.sampling.execute import STATE_DTYPES
 from sde_diffusion.system.annotations import shown
+from sde_diffusion.system.spelling import none_of
 
 MOST_ROWS = 10_000_000  # images of one call
 FAR = 16  # above this no image is meant for -1 .. 1
@@ -52,7 +53,7 @@ def dtype_of(key: str, value: Any, allowed: Mapping[str, torch.dtype]) -> torch.
     """One of these by torch's object or numpy's, or by name."""
     name = value.__name__ if isinstance(value, type) else str(value).removeprefix("torch.")
     if name not in allowed:
-        raise InputError(f"{key}={name}: choose one of {', '.join(allowed)}")
+        raise none_of(key, name, allowed)
     return allowed[name]
 
 

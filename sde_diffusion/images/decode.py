@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.spelling import none_of
 
 # Told by content. No other decoder of Pillow ever runs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
@@ -180,6 +181,6 @@ def size_choice(size: int | None) -> None:
 def fit_choice(fit: str, size: int | None) -> None:
     """InputError unless it is one of ``FITS``, and there is a size to fit to."""
     if fit not in FITS:
-        raise InputError(f"data.fit={fit}: choose one of {', '.join(FITS)}")
+        raise none_of("data.fit", fit, FITS)
     if fit != "squash" and size is None:
         raise InputError(f"data.fit={fit}: fits images to data.size; give data.size=32, say")

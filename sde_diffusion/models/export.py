@@ -20,6 +20,7 @@ from sde_diffusion.models.sources.diffusers import INDEX
 from sde_diffusion.models.sources.latents.autoencoder import copy_files, keep_beside
 from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.models.spec import Spec
+from sde_diffusion.system.spelling import none_of
 from sde_diffusion.system.storage import fingerprint, write_atomically
 
 FORMATS = ("safetensors", "diffusers")
@@ -35,7 +36,7 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
             of diffusers.
     """
     if format not in FORMATS:
-        raise InputError(f"format={format}: choose one of {', '.join(FORMATS)}")
+        raise none_of("format", format, FORMATS)
     spec, denoiser = model.spec, model.denoiser
     if spec is None and model.codec is not PIXELS:
         raise InputError(

@@ -13,6 +13,7 @@ from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.registry import Network, register
+from sde_diffusion.system.spelling import none_of
 
 CLASSES = ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel")
 INSTALL = "pip install 'sde_diffusion[pretrained]'"
@@ -121,7 +122,7 @@ def no_null(classes: int) -> str:
 def imported(class_name: str) -> Any:
     """The class of diffusers; InputError for any but the three, or without diffusers."""
     if class_name not in CLASSES:
-        raise InputError(f"network.class_name={class_name}: choose one of {', '.join(CLASSES)}")
+        raise none_of("network.class_name", class_name, CLASSES)
     try:
         import diffusers
     except ImportError as error:

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import AUGMENT, Condition
-from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.blocks import ResidualBlock
 from sde_diffusion.networks.layers.context import Context
@@ -21,6 +20,7 @@ from sde_diffusion.networks.layers.published import (
 )
 from sde_diffusion.networks.layers.resampling import Down, Up, check_filter
 from sde_diffusion.networks.registry import register
+from sde_diffusion.system.spelling import none_of
 
 ENCODERS, DECODERS = ("standard", "residual", "skip"), ("standard", "skip")
 
@@ -99,7 +99,7 @@ class SongUNet(PublishedUNet):
             ("decoder", decoder, DECODERS),
         ):
             if value not in choices:
-                raise InputError(f"network.{name}={value}: choose one of {', '.join(choices)}")
+                raise none_of(f"network.{name}", value, choices)
         check_filter(resample)
         turns = {-1: Down, 1: Up}
 

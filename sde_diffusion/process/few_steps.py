@@ -15,7 +15,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Rho, TimeGrid, power_spaced
 from sde_diffusion.process.sde import SDE, SigmaMax, SigmaMin
-from sde_diffusion.process.timesteps import table_of
+from sde_diffusion.process.timesteps import betas_within, table_of
 from sde_diffusion.system.ranges import Within
 
 
@@ -75,6 +75,9 @@ class Skipped(TimeGrid):
             raise InputError(f"grid.original={original}: give 1 to {self.table.last}")
         top = original * ((self.table.last + 1) // original) - 1
         super().__init__(self.table.sigma_min, float(self.table.sigmas[top]))
+
+    def within(self, low: float, high: float) -> str:
+        return betas_within(low, high)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         if n > self.original:

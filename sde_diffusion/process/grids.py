@@ -22,6 +22,8 @@ from sde_diffusion.system.ranges import Within
 
 Rho = Annotated[float, Within("0.05 <= rho <= 1000")]
 MOST_STEPS = 1_000_000
+# What a noise level may lose on its way to a time and back.
+ROUNDING = 1e-6
 
 
 class TimeGrid(Component, ABC, known_as="grid"):
@@ -75,6 +77,26 @@ class TimeGrid(Component, ABC, known_as="grid"):
         """
         return self
 
+    @final
+    def check(self, low: float, high: float) -> None:
+        """InputError unless the levels are within those that a model knows, ``low`` to ``high``."""
+        if self.sigma_min < low * (1 - ROUNDING) or self.sigma_max > high * (1 + ROUNDING):
+            raise InputError(
+                f"grid.sigma_min={self.sigma_min:g}, grid.sigma_max={self.sigma_max:g}: outside "
+                f"the model's training range {low:g} .. {high:g}; {self.within(low, high)}"
+            )
+
+    def within(self, low: float, high: float) -> str:
+        """What to give in place of this grid for levels within ``low`` to ``high``."""
+        if not {"sigma_min", "sigma_max"} <= set(self.fields()):
+            return "give another grid, grid=exponential"
+        words = []
+        if self.sigma_min < low:
+            words.append(f"grid.sigma_min={inward(low, 1):g}")
+        if self.sigma_max > high:
+            words.append(f"grid.sigma_max={inward(high, -1):g}")
+        return f"give {' '.join(words)}"
+
     def starting_at(self, level: float) -> TimeGrid:
         """The same grid from noise level ``level`` down; InputError outside its own range."""
         if not self.sigma_min < level <= self.sigma_max:
@@ -107,6 +129,13 @@ class TimeGrid(Component, ABC, known_as="grid"):
 
     @abstractmethod
     def _times(self, sde: SDE, n: int) -> Tensor: ...
+
+
+def inward(level: float, side: int) -> float:
+    """A level in four digits, none below it for ``side`` 1, none above it for -1."""
+    unit = 10.0 ** (math.floor(math.log10(level)) - 3)
+    steps = level / unit
+    return (math.ceil(steps - ROUNDING) if side > 0 else math.floor(steps + ROUNDING)) * unit
 
 
 def power_spaced(first: Tensor, last: Tensor, u: Tensor, rho: float) -> Tensor:
@@ -217,6 +246,9 @@ class Explicit(TimeGrid):
         self.levels, self.walked = list(levels), walked
         self.from_infinity, self.to_zero = levels[0] == math.inf, levels[-1] == 0
         self.sigma_max = math.inf if self.from_infinity else walked[0]
+
+    def within(self, low: float, high: float) -> str:
+        return "give levels within it, or another grid, grid=exponential"
 
     def starting_at(self, level: float) -> TimeGrid:
         """From ``level`` through those of the list that are below it."""

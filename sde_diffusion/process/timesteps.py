@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -44,6 +44,34 @@ def table_of(betas: Mapping[str, Any]) -> Timesteps:
     except (TypeError, ValueError) as error:
         reason = printable(error, 100)
         raise InputError(f"grid.betas={shown(betas)}: {reason}; give {{betas: linear}}") from None
+
+
+def betas_within(low: float, high: float) -> str:
+    """What to give for 1,000 levels from about ``low`` to ``high``, none beyond them."""
+    other = "give another grid, grid=exponential"
+    least = max(low, 1e-3)
+    start = _rounded(least**2 / (1 + least**2), math.ceil)
+    most = math.log1p(min(high, 157.0) ** 2)
+    below, above = start, 0.9
+    for _ in range(60):
+        end = (below + above) / 2
+        tried = -float(torch.linspace(start, end, 1000, dtype=torch.float64).neg().log1p().sum())
+        below, above = (end, above) if tried < most else (below, end)
+    # Small betas lose digits in float32, in which a table is made.
+    given = {
+        "beta_start": _rounded(1.02 * start, math.ceil),
+        "beta_end": _rounded(below, math.floor),
+    }
+    if not given["beta_start"] < given["beta_end"]:
+        return other
+    fields = ",".join(f"{key}:{value}" for key, value in given.items())
+    return f"{other}, or numbers for its levels, 'grid.betas={{{fields}}}'"
+
+
+def _rounded(value: float, to: Callable[[float], int]) -> float:
+    """Three digits of a number."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{to(value / unit) * unit:.3g}")
 
 
 class ByTimestep(TimeGrid):
@@ -95,8 +123,7 @@ class ByTimestep(TimeGrid):
             return self
         if brought is None and not low <= self.sigma_min < self.sigma_max <= high:
             raise InputError(
-                "grid.betas: this model brings no numbers of levels; give another grid, "
-                "grid=exponential, or what they are of, grid.betas={betas: scaled_linear}"
+                "grid.betas: this model brings no numbers of levels; " + betas_within(low, high)
             )
         if not isinstance(brought, ByTimestep | FlowShift):
             return self
@@ -106,6 +133,9 @@ class ByTimestep(TimeGrid):
                 "for its levels, grid.betas={betas: linear}"
             )
         return self.changed(betas=brought.betas)
+
+    def within(self, low: float, high: float) -> str:
+        return betas_within(low, high)
 
     def _times(self, sde: SDE, n: int) -> Tensor:
         count = n + self.to_zero + self.from_infinity

@@ -26,8 +26,6 @@ from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver, check_ends
 from sde_diffusion.solvers.step import Ask
 
-# What a noise level may lose on its way to a time and back.
-ROUNDING = 1e-6
 # Calls of the denoiser where nothing else is asked for.
 NFE = 20
 
@@ -119,11 +117,7 @@ class Sampler:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")
         low, high = denoiser.sigma_min, denoiser.sigma_max
         grid = grid.fitted(low, high, brought)
-        if grid.sigma_min < low * (1 - ROUNDING) or grid.sigma_max > high * (1 + ROUNDING):
-            raise InputError(
-                f"grid.sigma_min={grid.sigma_min:g}, grid.sigma_max={grid.sigma_max:g}: outside "
-                f"the model's training range {low:g} .. {high:g}; give noise levels within it"
-            )
+        grid.check(low, high)
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last or grid.to_zero)
 
     @property

@@ -29,6 +29,10 @@ class Start(ABC):
         """The starts of some rows."""
         return self
 
+    def same_as(self, other: Start) -> bool:
+        """Whether two starts of the same seeds are the same states."""
+        return self is other
+
     @abstractmethod
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
         """x_t [N, *shape] at the first time t of the grid.
@@ -62,6 +66,9 @@ class FromNoise(Start):
         assert self.n is not None
         return FromNoise(self.n[rows])
 
+    def same_as(self, other: Start) -> bool:
+        return isinstance(other, FromNoise) and _equal(self.n, other.n)
+
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
         return sde.prior(n, t)
 
@@ -82,8 +89,15 @@ class FromImage(Start):
         assert self.level is not None
         return FromImage(self.x_0[rows], self.level)
 
+    def same_as(self, other: Start) -> bool:
+        return isinstance(other, FromImage) and _equal(self.x_0, other.x_0)
+
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
         return sde.perturb(self.x_0.to(n), t, n)
+
+
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is not None and b is not None and torch.equal(a, b)
 
 
 PRIOR = Prior()

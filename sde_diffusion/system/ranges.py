@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import Listable, alternatives, fits, notes, shown, wanted
+from sde_diffusion.system.spelling import OF_FEW, did_you_mean
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le}
 
@@ -54,7 +55,8 @@ class OneOf:
 
     def said(self, name: str, values: Mapping[str, Any]) -> str:
         """The values."""
-        return f"choose one of {', '.join(map(str, self.values))}"
+        words = [str(each) for each in self.values]
+        return f"{did_you_mean(str(values[name]), words, OF_FEW)}choose one of {', '.join(words)}"
 
 
 @dataclass(frozen=True)

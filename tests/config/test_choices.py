@@ -42,5 +42,7 @@ def test_seeds_that_are_none_are_one_line_that_names_them(seeds: Any, n: int | N
 
 def test_a_choice_is_one_of_a_few() -> None:
     assert choice("mode", "a", ["a", "b"]) == "a"
-    with pytest.raises(InputError, match=r"mode=c: choose one of \['a', 'b'\]"):
+    with pytest.raises(InputError, match=r"mode=A: did you mean a\? choose one of a, b"):
+        choice("mode", "A", ["a", "b"])
+    with pytest.raises(InputError, match=r"mode=c: choose one of a, b"):
         choice("mode", "c", ["b", "a"])

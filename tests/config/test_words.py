@@ -237,3 +237,16 @@ def test_a_solver_of_a_comparison_says_what_to_type(words: list[str]) -> None:
     with pytest.raises(InputError, match=r"type 'solvers=\[\{mine:\{solver:unipc,order:3\}\}\]'"):
         compose_task(["task=compare", *words])
     assert compose_task(["task=compare", "solvers=[{mine:{solver:unipc,order:3}}]"]).solvers
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("solver=Euler a", "Euler a"),
+        ('solver="DPM++ SDE"', r"DPM\+\+ SDE"),
+        ("solver=euler", "Euler"),
+    ],
+)
+def test_a_sampler_of_other_programs_given_as_a_solver(word: str, name: str) -> None:
+    with pytest.raises(InputError, match=f"a sampler of other programs; give sampler='{name}'"):
+        readable([word])

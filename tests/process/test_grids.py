@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.process.few_steps import Skipped
 from sde_diffusion.process.grids import Explicit, Karras, LogSNR, TimeGrid, Uniform, VPTime
 from sde_diffusion.process.sde import EDM, SDE, VE, VP, CosineVP, RectifiedFlow, SubVP
 from sde_diffusion.process.searched import Searched
+from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 
 SDES: dict[str, SDE] = {
     "vp": VP(),
@@ -102,3 +105,34 @@ def test_an_explicit_list_is_kept() -> None:
 def test_what_cannot_be_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "ends", [(0.002, 80.0), (0.0010005, 152.16666), (0.02, 100.0), (0.00011, 3.0)]
+)
+@pytest.mark.parametrize("grid", [Karras(7.0, 1e-5, 500.0), ByTimestep(), Skipped()])
+def test_levels_outside_the_model_come_with_numbers_within_it(
+    grid: TimeGrid, ends: tuple[float, float]
+) -> None:
+    with pytest.raises(InputError, match="grid") as refusal:
+        grid.fitted(*ends).check(*ends)
+    line = str(refusal.value)
+    remedy = line.rsplit("give", 1)[1]
+    numbers = re.findall(r"(sigma_min|sigma_max|beta_start|beta_end)[=:]([\d.e-]+)", remedy)
+    typed = {key: float(value) for key, value in numbers}
+    within = grid.changed(**typed) if isinstance(grid, Karras) else grid.changed(betas=typed)
+    within.fitted(*ends).check(*ends)
+
+
+@pytest.mark.parametrize(
+    ("grid", "remedy"),
+    [
+        (Karras(7.0, 0.01, 500.0), "give grid.sigma_max=80"),
+        (Karras(7.0, 0.001, 50.0), "give grid.sigma_min=0.002"),
+        (FlowShift(), "give another grid, grid=exponential"),
+        (Explicit([500.0, 1.0, 0.1]), "give levels within it, or another grid, grid=exponential"),
+    ],
+)
+def test_a_remedy_names_what_the_grid_takes(grid: TimeGrid, remedy: str) -> None:
+    with pytest.raises(InputError, match=f"{re.escape(remedy)}$"):
+        grid.check(0.002, 80.0)

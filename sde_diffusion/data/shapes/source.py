@@ -15,6 +15,7 @@ from sde_diffusion.data.shapes.scenes import Scenes, scenes
 from sde_diffusion.data.shapes.wording import Choices, described, sentence
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.spelling import none_of
 
 SPLITS = ("train", "test")
 GIVEN = ("text", "layout", "reference")
@@ -58,7 +59,7 @@ class Shapes(DataSource):
         if objects is not None and not 1 <= objects <= v.OBJECTS:
             raise InputError(f"data.objects={objects}: give 1 to {v.OBJECTS}, or null")
         if label is not None and label not in LABELS:
-            raise InputError(f"data.label={label}: choose one of {', '.join(LABELS)}, or null")
+            raise none_of("data.label", label, LABELS, ", or null")
         if unknown := [name for name in given if name not in GIVEN]:
             raise InputError(f"data.given={unknown[0]}: choose among {', '.join(GIVEN)}")
         if not 2 <= held_out <= MOST:

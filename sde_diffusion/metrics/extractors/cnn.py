@@ -19,6 +19,7 @@ from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.spelling import none_of
 from sde_diffusion.system.storage import asset, fingerprint
 
 TRAIN_BATCH = 128
@@ -111,7 +112,7 @@ def train_cnn(
     """
     channels, side, width = data.images.shape[1:]
     if architecture not in CLASSIFIERS:
-        raise InputError(f"architecture={architecture}: choose one of {sorted(CLASSIFIERS)}")
+        raise none_of("architecture", architecture, sorted(CLASSIFIERS))
     if data.labels is None or data.classes < 2:
         raise InputError(f"data={data.name}: no classes to learn; give images with labels")
     if side != width or side < MIN_SIDE or len(data) < TRAIN_BATCH:

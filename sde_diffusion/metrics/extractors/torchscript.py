@@ -16,6 +16,7 @@ from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.resize import RESIZES
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.names import check_file_name
+from sde_diffusion.system.spelling import none_of
 
 # Part of the fingerprint: to be raised with any change of what the same file computes.
 PROTOCOL = "torchscript 1; float32"
@@ -52,7 +53,7 @@ class TorchScriptExtractor(Extractor):
         self.mean, self.std = ([float(v) for v in values] for values in (mean, std))
         check_file_name(name, "extractor.name")
         if resize not in RESIZES:
-            raise InputError(f"extractor.resize={resize}: choose one of {sorted(RESIZES)}")
+            raise none_of("extractor.resize", resize, sorted(RESIZES))
         if size < 1 or batch < 1:
             raise InputError(f"extractor.size={size}, batch={batch}: give numbers >= 1")
         if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:

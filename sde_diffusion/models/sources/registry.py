@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.errors import InputError
@@ -23,6 +22,7 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.hub import NAME, fetched
 from sde_diffusion.models.sources.hub import PREFIX as HUB
 from sde_diffusion.models.sources.strangers import told
+from sde_diffusion.system.spelling import did_you_mean
 from sde_diffusion.system.storage import asset, assets
 
 Open = Callable[..., OpenedModel]

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import Choice, entries
-from sde_diffusion.config.schema import did_you_mean
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.guidance import Guidance, guided
 from sde_diffusion.models.opened import OpenedModel
@@ -21,6 +20,7 @@ from sde_diffusion.system.identity import COMPONENT, identity
 from sde_diffusion.system.names import name_of
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
+from sde_diffusion.system.spelling import did_you_mean
 from sde_diffusion.tasks.run import prompt_lines
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")

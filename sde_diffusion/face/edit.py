@@ -25,7 +25,6 @@ from sde_diffusion.operators import Function, Mask, Operator
 from sde_diffusion.sampling.damaged import Damaged
 from sde_diffusion.sampling.edit import Edited, Editor
 from sde_diffusion.sampling.execute import Execution
-from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.devices import usable_device
@@ -162,8 +161,7 @@ def edit(
     model.denoiser.to(where)
     wishes = {"label": label, "prompt": prompt, "negative": negative}
     budget = None if nfe is None else values.whole("nfe", nfe, 1)
-    request = Request(chosen, budget, model.condition(wishes, chosen))
-    check_repeats(request)
+    request = Request(chosen, budget, model.condition(wishes, chosen)).distinct()
     run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
     return editor.edit(known, request, values.number("strength", strength), run, white)
 

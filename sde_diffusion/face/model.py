@@ -24,7 +24,6 @@ from sde_diffusion.process.grids import VPTime
 from sde_diffusion.process.sde import Marginal
 from sde_diffusion.sampling.encode import SIGMA_MAX, SIGMA_MIN, ProbabilityFlow
 from sde_diffusion.sampling.execute import Execution
-from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.solvers.unipc import UniPC
@@ -180,8 +179,7 @@ class Model(OpenedModel):
                 sampler.denoiser.classes_of_guidance,
             ),
             start_of(model, sampler, x_T, start, strength, chosen),
-        )
-        check_repeats(request)
+        ).distinct()
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
         kept = values.truth("trajectory", trajectory)
         bar = "sample" if values.truth("progress", progress) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import torch
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.sampling.sampler import Request
+from sde_diffusion.sampling.start import Start
 from sde_diffusion.system.annotations import shown
 
 
-def check_repeats(request: Request) -> None:
+def check_repeats(seeds: Sequence[int], cond: Condition | None, start: Start) -> None:
     """InputError if two rows have the same seed, condition and start.
 
     One seed with several labels, prompts or pictures to start from is the same noise for each.
     """
-    if isinstance(request.seeds, range) or len(set(request.seeds)) == len(request.seeds):
+    if isinstance(seeds, range) or len(set(seeds)) == len(seeds):
         return
     rows = defaultdict(list)
-    for i, seed in enumerate(request.seeds):
+    for i, seed in enumerate(seeds):
         rows[seed].append(i)
     for seed, places in rows.items():
         for a, b in combinations(places[:100], 2):
-            if _alike(request, a, b):
+            if _alike(cond, start, a, b):
                 once = shown(list(rows)).replace(" ", "")
                 raise InputError(
                     f"seeds: {seed} twice draws the same picture twice; give each once, "
@@ -35,16 +35,15 @@ def check_repeats(request: Request) -> None:
                 )
 
 
-def _alike(request: Request, a: int, b: int) -> bool:
+def _alike(cond: Condition | None, start: Start, a: int, b: int) -> bool:
     """Whether two rows of one seed have nothing else to tell them apart."""
-    first, second = (request.rows(slice(i, i + 1)) for i in (a, b))
-    return first.start.same_as(second.start) and _same(first.cond, second.cond)
+    first, second = (slice(i, i + 1) for i in (a, b))
+    same = cond is None or _same(cond[first], cond[second])
+    return same and start.rows(first).same_as(start.rows(second))
 
 
-def _same(a: Condition | None, b: Condition | None) -> bool:
+def _same(a: Condition, b: Condition) -> bool:
     """Whether two conditions of one row are the same."""
-    if a is None or b is None:
-        return a is b
     return all(map(torch.equal, _tensors(a), _tensors(b)))
 
 

@@ -21,6 +21,7 @@ from sde_diffusion.process.sde import SDE, Marginal
 from sde_diffusion.sampling.diverged import diverged
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
+from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver, check_ends
@@ -50,6 +51,11 @@ class Request:
         """What is to be drawn of some rows."""
         cond = None if self.cond is None else self.cond[rows]
         return Request(self.seeds[rows], self.nfe, cond, self.start.rows(rows), self.size)
+
+    def distinct(self) -> Request:
+        """Itself; InputError if two of its rows are one picture."""
+        check_repeats(self.seeds, self.cond, self.start)
+        return self
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from sde_diffusion.operators import Operator
 from sde_diffusion.process.noise import VERSION, seed_array
 from sde_diffusion.sampling.damaged import Damaged
 from sde_diffusion.sampling.edit import CELL, Edited, Editor
-from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.sampler import Request
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
@@ -61,8 +60,7 @@ def run(config: DictConfig, folder: Path) -> float:
     """Write samples, mean and deviations of each picture; returns the mean misfit."""
     with Run(config, folder, EditTask) as job:
         task, seeds = job.task, seed_list(job.task.seeds, draws(job.task))
-        request = Request(seeds, task.nfe, job.condition(seeds))
-        check_repeats(request)
+        request = Request(seeds, task.nfe, job.condition(seeds)).distinct()
         editor = editor_of(job)
         pictures = given(task, editor)
         for known, _ in pictures.values():

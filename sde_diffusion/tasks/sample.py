@@ -17,7 +17,6 @@ from sde_diffusion.data.photos import photos
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
-from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.sampling.start import PRIOR, STRENGTH, Start, image_start, of_each, unheard
 from sde_diffusion.system.ranges import Batch, Within
@@ -110,8 +109,7 @@ def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
     sampler = sampler_of(job.config, model.denoiser, model.grid).decoded_by(model.codec)
     cond = job.condition(seeds, sampler.denoiser.classes_of_guidance)
     start = start_at(x_0, task, sampler, seeds)
-    request = Request(seeds, sampler.budget(task.nfe), cond, start)
-    check_repeats(request)
+    request = Request(seeds, sampler.budget(task.nfe), cond, start).distinct()
     if task.animation:
         check_animation(sampler)
     check_negative(task, sampler)

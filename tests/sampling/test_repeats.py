@@ -10,7 +10,6 @@ import torch
 
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.errors import InputError
-from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.sampler import Request
 from sde_diffusion.sampling.start import PRIOR, FromImage, FromNoise, Start
 from tests.refusals import refused
@@ -38,9 +37,9 @@ def test_one_seed_twice_needs_something_else_that_differs(
     seeds: Sequence[int], cond: Condition | None, start: Start, repeats: bool
 ) -> None:
     with refused("seeds: ", "give each once", "seeds=[") if repeats else nullcontext():
-        check_repeats(Request(seeds, 4, cond, start))
+        Request(seeds, 4, cond, start).distinct()
 
 
 def test_the_remedy_lists_each_seed_once() -> None:
     with pytest.raises(InputError, match=r"seeds=\[5,3\],"):
-        check_repeats(Request([5, 3, 5], 4))
+        Request([5, 3, 5], 4).distinct()

@@ -49,7 +49,7 @@ def train(folder: Path, name: str, kill_at: int = 0) -> list[float]:
     run = Trainer(SPEC, Digits().load(), parts, RUNS[name], folder / name)
     losses = []
     for metrics in run.run():
-        losses.append(metrics["loss"])
+        losses.append(float(metrics["loss"]))
         if kill_at == run.step and processes.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
     return losses

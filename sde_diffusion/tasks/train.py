@@ -48,11 +48,10 @@ from sde_diffusion.training.given import condition_of, described, network_sizes,
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.training.settings import BESIDE, TrainConfig
-from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.trainer import ASKED, Parts, Trainer
 from sde_diffusion.training.validation import validation_losses
 from sde_diffusion.training.weighting import Weighting
 
-LOG_EVERY = 20
 DRAWN, POINTS = 40, 2000
 DESCRIBED = ("weighting", "augment", "schedule", "ema")
 RANGE = ("sigma_min", "sigma_max")  # noise levels that the model may be asked at
@@ -195,7 +194,7 @@ def run_training(
 ) -> float:
     """Train to the end and return the last validation loss, the mean over noise levels.
 
-    Logged every ``LOG_EVERY`` steps and at every save: the mean ``loss`` since the last log,
+    Logged every ``ASKED`` steps and at every save: the mean ``loss`` since the last log,
     ``lr``, ``skipped`` and ``images/s``, the time of saves left out.
     At every save: the loss on held-out images at each of eight noise levels (``val/loss`` is
     their mean, ``val/sigma=...`` the parts), ``best.safetensors`` if it is the lowest so far,
@@ -206,7 +205,7 @@ def run_training(
     Of several processes all do this on their share of each batch, and validate and draw alike;
     rank 0 writes.
     """
-    every = trainer.config.save_every, LOG_EVERY
+    every = trainer.config.save_every, ASKED
     losses = Losses(trainer.config.batch_size)
     last: dict[str, float] = {}
 
@@ -229,7 +228,7 @@ def run_training(
         losses.add(metrics)
         # At each save too, since a run that goes on from there has heard of no step before.
         if trainer.step == trainer.config.steps or not all(trainer.step % n for n in every):
-            output.log(losses.taken(), trainer.step)
+            output.log(losses.taken(int(trainer.state.watch.skipped)), trainer.step)
     return last["val/loss"] if last else validate(trainer)
 
 
@@ -243,21 +242,21 @@ class Losses:
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.steps: list[dict[str, float]] = []
+        self.steps: list[dict[str, Any]] = []
 
-    def add(self, metrics: dict[str, float]) -> None:
+    def add(self, metrics: dict[str, Any]) -> None:
         """One more step."""
         self.steps.append(metrics)
 
-    def taken(self) -> dict[str, float]:
-        """The mean finite loss and the images a second of all steps, which are then forgotten,
-        and the rate and the number of skipped steps at the last."""
-        finite = [step["loss"] for step in self.steps if math.isfinite(step["loss"])]
+    def taken(self, skipped: int) -> dict[str, float]:
+        """The mean finite loss and the images a second of all steps, which are then forgotten, and
+        the rate at the last."""
+        finite = list(filter(math.isfinite, torch.stack([s["loss"] for s in self.steps]).tolist()))
         seconds = sum(step["seconds"] for step in self.steps)
         line = {
             "loss": sum(finite) / len(finite) if finite else math.nan,
             "lr": self.steps[-1]["lr"],
-            "skipped": self.steps[-1]["skipped"],
+            "skipped": skipped,
             "images/s": self.batch_size * len(self.steps) / seconds,
         }
         self.steps.clear()

@@ -13,6 +13,7 @@ from sde_diffusion.networks.layers.magnitude import unit_layers
 from sde_diffusion.system.processes import spread_like
 from sde_diffusion.training.ema import EMA, Averaged
 from sde_diffusion.training.posthoc import Snapshots
+from sde_diffusion.training.watch import StepWatch
 from sde_diffusion.training.weighting import Weighting
 
 
@@ -25,8 +26,7 @@ class State:
     Attributes:
         denoiser, weighting: what is trained. ema: the averaged weights. snapshots: those kept for
             later, None if none are. optimizer: of all that is trained.
-        step: optimizer steps done. skipped: how many of them had no finite loss. failures: how
-            many of them are the last ones. smoothed: running mean of the loss over about 100 steps.
+        step: optimizer steps done. watch: which of them had no finite loss.
         best: the lowest validation loss at a save so far.
     """
 
@@ -37,14 +37,15 @@ class State:
         denoiser: NetworkDenoiser,
         weighting: Weighting,
         ema: EMA,
+        patience: int,
         snapshots: Sequence[float] = (),
     ) -> None:
         self.denoiser, self.weighting = denoiser, weighting
         self.ema = Averaged(denoiser.network, ema)
         self.snapshots = Snapshots(denoiser.network, snapshots) if snapshots else None
         self._unit_layers = unit_layers(denoiser.network)
-        self.step = self.skipped = self.failures = 0
-        self.smoothed = math.nan
+        self.watch = StepWatch(patience, next(denoiser.network.parameters()).device)
+        self.step = 0
         self.best = math.inf
 
     def averages(self) -> list[nn.Module]:
@@ -52,10 +53,14 @@ class State:
         more = [] if self.snapshots is None else self.snapshots.averages
         return [average.network for average in (self.ema, *more)]
 
-    def optimize(self, lr: float) -> None:
-        """A step of the optimizer at rate ``lr``, and forced norms, from the gradients at hand."""
+    def optimize(self, lr: float, left_out: Tensor) -> None:
+        """A step of the optimizer at rate ``lr``, and forced norms, from the gradients at hand.
+
+        Where ``left_out`` [] is 1 the weights and momenta stay: fused optimizers ask on the device.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        self.optimizer.found_inf = left_out  # type: ignore[attr-defined]
         self.optimizer.step()
         for layer in self._unit_layers:
             layer.force()
@@ -76,8 +81,7 @@ class State:
             found |= prefixed("train.snapshots.", self.snapshots.tensors())
         for i, state in self.optimizer.state_dict()["state"].items():
             found |= prefixed(f"train.adam.{i}.", state)
-        found["train.smoothed"] = torch.tensor(self.smoothed, dtype=torch.float64)
-        found["train.skipped"] = torch.tensor([self.skipped, self.failures])
+        found |= prefixed("train.", self.watch.tensors())
         if math.isfinite(self.best):
             found["train.best"] = torch.tensor(self.best, dtype=torch.float64)
         return found
@@ -89,8 +93,7 @@ class State:
         self.ema.network.load_state_dict(under("model.", tensors))
         if self.snapshots is not None:
             self.snapshots.restore(under("train.snapshots.", tensors))
-        self.smoothed = float(tensors["train.smoothed"])
-        self.skipped, self.failures = tensors["train.skipped"].tolist()
+        self.watch.restore(tensors["train.smoothed"], tensors["train.skipped"])
         self.best = float(tensors.get("train.best", math.inf))
         self.step = step
 

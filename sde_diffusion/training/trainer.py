@@ -47,6 +47,8 @@ from sde_diffusion.training.settings import TrainConfig
 from sde_diffusion.training.state import State, prefixed
 from sde_diffusion.training.weighting import PublishedWeighting, Weighting
 
+ASKED = 20  # steps of which the host hears at once
+
 
 class Diverged(InputError, RuntimeError):
     """The loss was not finite for ``patience`` steps in a row."""
@@ -105,7 +107,7 @@ class Trainer:
         found = self.checkpoints.read()
         if found is None and config.init is not None:
             start_from(config.init, spec, network)
-        self.state = State(self.denoiser, weighting, parts.ema, config.widths)
+        self.state = State(self.denoiser, weighting, parts.ema, config.patience, config.widths)
         self._run = {
             "train": config.identity(),
             "levels": parts.levels.quantiles(),
@@ -190,12 +192,14 @@ class Trainer:
         self,
         validate: Callable[[Trainer], float] | None = None,
         on_save: Callable[[Trainer], None] | None = None,
-    ) -> Iterator[dict[str, float]]:
-        """Train to ``config.steps``; yields step, loss, lr, skipped and seconds of each step.
+    ) -> Iterator[dict[str, Any]]:
+        """Train to ``config.steps``; yields step, lr and seconds of each step, and its loss, [] on
+        the device: to take its number waits for it. A step itself waits for none, but for each
+        ``ASKED`` th and before each save, whose seconds are those of all that it waited for.
 
         Every ``save_every`` steps and at the end: ``validate``, whose lowest value marks the best
         model, then the checkpoint is written, then ``on_save``. Diverged after ``patience`` steps
-        in a row without a finite loss, or where ``validate`` gives none.
+        in a row without a finite loss, once it is asked for, or where ``validate`` gives none.
         """
         self.objective.train()
         total, every = self.config.steps, self.config.snapshot_every
@@ -226,7 +230,7 @@ class Trainer:
             )
         return value
 
-    def _advance(self) -> dict[str, float]:
+    def _advance(self) -> dict[str, Any]:
         """One optimizer step, left out if its loss or gradient is not finite."""
         began = time.perf_counter()
         step, config, state = self.step + 1, self.config, self.state
@@ -234,26 +238,17 @@ class Trainer:
         for parameter in self._parameters:
             parameter.grad = None
         value, losses, sigma = self._gradient(step)
-        if math.isfinite(value + clip(self._parameters, config.clip)):
-            state.optimize(lr)
-            state.failures = 0
-            first = math.isnan(state.smoothed)
-            state.smoothed = value if first else 0.99 * state.smoothed + 0.01 * value
-        else:
-            self._skip(step, losses, sigma)
+        length = clip(self._parameters, config.clip)
+        state.optimize(lr, state.watch.judge(step, value, length, losses, sigma))
         state.update(step)
-        return {
-            "step": step,
-            "loss": value,
-            "lr": lr,
-            "skipped": state.skipped,
-            "seconds": time.perf_counter() - began,
-        }
+        if not all(step % n for n in (ASKED, config.save_every)) or step == config.steps:
+            self._ask()
+        return {"step": step, "loss": value, "lr": lr, "seconds": time.perf_counter() - began}
 
-    def _gradient(self, step: int) -> tuple[float, Tensor, Tensor]:
+    def _gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient of the mean loss of step's batch, in ``.grad``.
 
-        Returns that mean, over all processes, and this one's losses and noise levels [B].
+        Returns that mean [], over all processes, and this one's losses and noise levels [B].
         """
         config, rank, size = self.config, processes.rank(), processes.size()
         share = self.batches.draw(step, (rank, size), self.device, config.torch_dtype)
@@ -266,7 +261,7 @@ class Trainer:
                     (loss.sum() * (size / config.batch_size)).backward()
                 losses.append(loss.detach())
         mean = processes.total(torch.cat(losses).sum()) / config.batch_size
-        return float(mean), torch.cat(losses), share.sigma
+        return mean, torch.cat(losses), share.sigma
 
     @contextmanager
     def _dropout(self, index: int) -> Iterator[None]:
@@ -279,26 +274,26 @@ class Trainer:
                 torch.get_device_module(self.device).manual_seed(seed)
             yield
 
-    def _skip(self, step: int, losses: Tensor, sigma: Tensor) -> None:
-        self.state.skipped += 1
-        self.state.failures += 1
-        if self.state.failures >= self.config.patience:
-            rows = [
-                row
-                for own in processes.from_all((losses.tolist(), sigma.tolist()))
-                for row in zip(*own, strict=True)
-            ]
-            _, level = max(rows, key=lambda row: row[0] if math.isfinite(row[0]) else math.inf)
-            raise Diverged(
-                f"lr={self.config.lr:g}: no finite loss or gradient in {self.config.patience} "
-                f"steps in a row, the last at step {step}, noise level {level:.4g}; "
-                "lower lr, or set precision=float32"
-            )
+    def _ask(self) -> None:
+        """What the steps since the last question came to; Diverged if to no finite loss."""
+        if (trouble := self.state.watch.asked()) is None:
+            return
+        rows = [
+            row
+            for own in processes.from_all((trouble.losses, trouble.sigma))
+            for row in zip(*own, strict=True)
+        ]
+        _, level = max(rows, key=lambda row: row[0] if math.isfinite(row[0]) else math.inf)
+        raise Diverged(
+            f"lr={self.config.lr:g}: no finite loss or gradient in {self.config.patience} "
+            f"steps in a row, the last at step {trouble.step}, noise level {level:.4g}; "
+            "lower lr, or set precision=float32"
+        )
 
     def _show(self, progress: Any) -> None:
         """The smoothed loss and the images a second beside the bar, whose time left is its own."""
         progress.update()
-        shown = {"loss": f"{self.state.smoothed:.4f}"}
+        shown = {"loss": f"{self.state.watch.known:.4f}"}
         if (rate := progress.format_dict["rate"]) is not None:
             shown["images/s"] = f"{rate * self.config.batch_size:.0f}"
         progress.set_postfix(shown, refresh=False)

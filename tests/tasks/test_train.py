@@ -16,11 +16,11 @@ from sde_diffusion.models.file import load_denoiser, read_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
-from sde_diffusion.tasks.train import LOG_EVERY, run_training
+from sde_diffusion.tasks.train import run_training
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
-from sde_diffusion.training.trainer import Parts, Trainer
+from sde_diffusion.training.trainer import ASKED, Parts, Trainer
 
 ARGS = {"widths": [8], "blocks": 1, "attention": [], "patch": 1, "embedding": 8, "classes": 2}
 SPEC = Spec("unet", {"channels": 1, **ARGS}, "v", {}, (1, 4, 4), classes=2)
@@ -63,7 +63,7 @@ def test_it_logs_draws_validates_and_writes(tmp_path: Path) -> None:
     value = train(tmp_path, log)
     losses = {step: row for step, row in log.rows if "loss" in row}
     validations = {step: row for step, row in log.rows if "val/loss" in row}
-    assert list(losses) == [LOG_EVERY, 30, 2 * LOG_EVERY, 50]
+    assert list(losses) == [ASKED, 30, 2 * ASKED, 50]
     assert all(math.isfinite(row["loss"]) and row["skipped"] == 0 for row in losses.values())
     assert all(row["images/s"] > 0 for row in losses.values())
     assert list(validations) == [30, 50]

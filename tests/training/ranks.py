@@ -36,7 +36,7 @@ def losses(folder: Path, name: str, dies: bool = False) -> list[float]:
     """Train run ``name`` below ``folder`` to its end, or to the death of rank 1."""
     found = []
     for metrics in run(folder / name, CONFIGS[name]).run(mean_loss):
-        found.append(metrics["loss"])
+        found.append(float(metrics["loss"]))
         if dies and rank() == 1 and metrics["step"] == DEATH:
             os.kill(os.getpid(), signal.SIGKILL)
     return found

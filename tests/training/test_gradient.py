@@ -30,7 +30,7 @@ def weights(run: Trainer) -> torch.Tensor:
 
 def trained(folder: Path, config: TrainConfig, **more: object) -> tuple[Trainer, list[float]]:
     run = trainer(folder, config, DRY, **more)  # type: ignore[arg-type]
-    return run, [metrics["loss"] for metrics in finish(run)]
+    return run, [float(metrics["loss"]) for metrics in finish(run)]
 
 
 @pytest.mark.parametrize("accumulate", [2, 3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +141,13 @@ class Poisoned:
 
     honest: Batches
     steps: set[int]
-    level: float = math.nan
+    levels: dict[int, float] = field(default_factory=dict)
 
     def draw(self, step: int, *words: Any) -> Batch:
         batch = self.honest.draw(step, *words)
         if step in self.steps:
             row = int(batch.sigma.argsort()[-2])
-            batch.noise[row], self.level = math.nan, float(batch.sigma[row])
+            batch.noise[row], self.levels[step] = math.nan, float(batch.sigma[row])
         return batch
 
 
@@ -166,9 +166,9 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path: Path) -> 
             same = all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
             assert same is (metrics["step"] in {2, 3, 5, 7})  # at step 7 the rate is zero
         before = weights
-    assert run.state.skipped == 3
-    assert math.isfinite(run.state.smoothed)
-    assert trainer(tmp_path).state.skipped == 3
+    assert run.state.watch.skipped == 3
+    assert run.state.watch.smoothed.isfinite()
+    assert trainer(tmp_path).state.watch.skipped == 3
     assert all(bool(t.isfinite().all()) for t in tensors(tmp_path).values())
 
 
@@ -179,7 +179,7 @@ def test_ten_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="step 14, noise level") as caught:
         finish(run)
     assert config.patience == 10
-    assert f"noise level {batches.level:.4g};" in str(caught.value)
+    assert f"noise level {batches.levels[14]:.4g};" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, InputError)
     assert trainer(tmp_path, config).step == 12  # the last checkpoint is good

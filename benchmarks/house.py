@@ -168,7 +168,7 @@ def main() -> None:
     both = sorted(was.keys() & are.keys())
     for found, lines in ((old, was), (new, are)):
         found["code lines of a solver file, median"] = round(median(lines[k] for k in both))
-    lost = sorted(was[name] - are[name] for name in both)
+    more = sorted(are[name] - was[name] for name in both)
     rows = [[name, str(old[name]), str(new[name])] for name in new]
     rooms = sorted(now.code, key=lambda room: -now.code[room])
     folders = [[room, str(now.files[room]), str(now.code[room])] for room in rooms]
@@ -178,8 +178,8 @@ def main() -> None:
         "Code lines hold code: no blanks, comments or docstrings. A room is a folder of the "
         "package, or its top level. The length of a function is that of its body.",
         render.markdown(["figure", asked, "now"], rows),
-        f"Of the {len(both)} solvers of both, the median file has lost {median(lost):g} code "
-        f"lines, one {lost[-1]}; {sum(n < 0 for n in lost)} have grown, one by {-lost[0]}.",
+        f"Of the {len(both)} solvers of both, the median file has {median(more):+g} code lines; "
+        f"{sum(n > 0 for n in more)} have grown, one by {more[-1]}, and one has lost {-more[0]}.",
         "## Rooms",
         render.markdown(["room", "files", "code lines"], folders),
         "## Longest functions",

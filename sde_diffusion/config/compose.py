@@ -95,7 +95,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
         takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
         return schema.known(parent, field, takes - {TARGET})
     near = did_you_mean(name, keys)
-    return f"{near}'sde-diffusion TASK --cfg job' lists the keys of a task"
+    task = next((word[5:] for word in words if word.startswith("task=")), "compare")
+    return f"{near}'sde-diffusion {task} --help' lists the keys of this task"
 
 
 def _as_entry(words: Sequence[str]) -> str:

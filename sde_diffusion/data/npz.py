@@ -20,7 +20,8 @@ LABELS, SECOND = "labels", "arr_1"
 # Published statistics of an extractor's features.
 STATISTICS = ("mu", "sigma")
 MOST_CLASSES = 100_000
-# An archive with these is one of this package's own, whose other arrays are no labels.
+# An archive with these is one of this package's own: its labels were set, and its other arrays are
+# none.
 OURS = {"seeds", NOISE}
 SHOWN = 10  # names that a note lists
 
@@ -60,13 +61,16 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
             notes.append(f"{SECOND}, {second.dtype} {second.shape}, is not read as labels")
     read = {name, SECOND} if name == "arr_0" else {name, LABELS}
     names = set(names_of(path, key))
-    if (left := sorted(names - read)) and not names >= OURS:
+    ours = names >= OURS
+    if (left := sorted(names - read)) and not ours:
         hint = "" if labels is not None else f"; labels are read by the name {LABELS}"
         notes.append(f"not read: {', '.join(left[:SHOWN])}{hint}")
     numbers, classes = label_numbers(labels, len(images), where)
-    if numbers is not None and (empty := classes - len(numbers.unique())):
+    chosen = ours and numbers is not None
+    if numbers is not None and not chosen and (empty := classes - len(numbers.unique())):
         notes.append(f"{empty} of the classes without an image")
-    return ImageSet(images, numbers, classes, Path(path).name, notes=tuple(notes))
+    name = Path(path).name
+    return ImageSet(images, numbers, classes, name, notes=tuple(notes), labels_set=chosen)
 
 
 def _images(array: np.ndarray, where: str) -> Tensor:

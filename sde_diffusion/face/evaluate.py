@@ -115,6 +115,7 @@ def evaluate(
         against,
         counts,
         shown.labels,
+        labels_set=shown.labels_set,
     )
     facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
     if known is None:

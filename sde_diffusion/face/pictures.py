@@ -28,6 +28,16 @@ MOST_CHANNELS = 4
 BRIGHTEST = 16
 
 
+def of_samples(drawn: Samples) -> ImageSet:
+    """Samples with their classes, where each is of one."""
+    labels = [] if drawn.labels is None else [n for n in drawn.labels if n is not None]
+    if len(labels) < len(drawn):
+        return ImageSet(drawn.images, None, 0, "samples")
+    numbers = torch.tensor(labels, dtype=torch.int64)
+    classes = 1 + max(labels)
+    return ImageSet(drawn.images, numbers, classes, "samples", labels_set=True)
+
+
 def image_set(key: str, given: Any) -> ImageSet:
     """Pictures from whatever was given; InputError names ``key``."""
     if isinstance(given, ImageSet):
@@ -35,7 +45,7 @@ def image_set(key: str, given: Any) -> ImageSet:
     if isinstance(given, DataSource):
         return given.read().as_pictures()
     if isinstance(given, Samples):
-        return ImageSet(given.images, None, 0, "samples")
+        return of_samples(given)
     if isinstance(given, str | Path):
         if not str(given):
             raise InputError(f"{key}: an empty path; give {PICTURES}")

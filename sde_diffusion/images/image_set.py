@@ -22,7 +22,8 @@ class ImageSet:
 
     Data for training may be vectors instead: ``images`` is then float32 [N, d], used as it is.
     ``class_names`` are those of labels 0, 1, ... where a data set finds them by itself. ``notes``
-    say what was left out, or done to some, as it was read.
+    say what was left out, or done to some, as it was read. ``labels_set``: the labels were set, as
+    for samples of this package, and did not fall by chance, as in data.
     ``captions`` has a sentence of each image, or none at all; ``given`` what else each image is to
     be conditioned on, [N, ...] by name, zeros where an image has none of it, and ``legend`` what
     its numbers mean. ``made_of``: the fingerprint of what latents were made of; they may differ in
@@ -39,6 +40,7 @@ class ImageSet:
     given: Mapping[str, Tensor] = field(default_factory=dict)
     legend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     made_of: str = ""
+    labels_set: bool = False
 
     def __len__(self) -> int:
         return self.images.shape[0]

@@ -156,7 +156,8 @@ class DrawnSamples:
 
     def arrays(self) -> dict[str, Pieces]:
         """``images`` uint8 [N, H, W, C], or of a model of vectors ``x`` float32 [N, d]; ``seeds``;
-        and the ``trajectory`` at its ``times``, if it was kept."""
+        ``labels`` int64 [N], where each sample is of a class; and the ``trajectory`` at its
+        ``times``, if it was kept."""
         one = self.first[self.kind][0]
         image = one.ndim == 3
         shape = (*one.shape[1:], one.shape[0]) if image else tuple(one.shape)
@@ -168,6 +169,9 @@ class DrawnSamples:
             states = torch.cat([self._read(path)["trajectory"] for path in self.paths], dim=1)
             arrays["trajectory"] = Pieces.of(states.numpy())
             arrays["times"] = Pieces.of(self.first["times"].numpy())
+        labels = [label for facts in self.facts for label in facts["labels"] or [None]]
+        if None not in labels:
+            arrays["labels"] = Pieces.of(np.array(labels, np.int64))
         arrays["seeds"] = Pieces.of(seed_array(self.seeds))
         return {**arrays, NOISE: Pieces.of(np.array(VERSION))}
 

@@ -92,7 +92,9 @@ def run(config: DictConfig, folder: Path) -> float:
         if job.helps:
             return 0.0
         counts = task.samples or [len(images)]
-        rows, floors = judged(judge, features, reference, counts, images.labels)
+        rows, floors = judged(
+            judge, features, reference, counts, images.labels, labels_set=images.labels_set
+        )
         facts = {**protocol(job, images), "rows": rows, "floors": floors}
         copied = None
         if training is not None and seen is not None:
@@ -153,21 +155,31 @@ def judged(
     reference: ReferenceSet,
     counts: list[int],
     labels: Tensor | None = None,
+    *,
+    labels_set: bool = False,
 ) -> tuple[list[Row], list[Row]]:
     """A row for each number of images, with the floor at that number, and the rows of the floor.
 
     A smaller number is drawn at random: files are sorted by name, and so by class. The floor has as
-    many images of each class, where their ``labels`` [N] are those of the reference.
+    many images of each class, where their ``labels`` [N] are those of the reference. If these were
+    set, all images together have the interval of set labels; those drawn from them have not.
     """
     if min(counts) < len(features):
         order = fixed_order(len(features))
         features, labels = features[order], None if labels is None else labels[order]
-    floors = judge.floors(reference.held_out, counts, reference.held_out_labels, labels)
-    rows = [
-        {**row, "floor": floors[row["samples"]]["fd"] if row["samples"] in floors else None}
-        for row in judge.rows(features, counts)
-    ]
-    return rows, list(floors.values())
+    rows: list[Row] = []
+    floors: dict[int, Row] = {}
+    for whole in (False, True):
+        some = sorted({n for n in counts if (n == len(features)) == whole})
+        if not some:
+            continue
+        fixed = whole and labels_set
+        rows += judge.rows(features, some, labels if fixed else None)
+        held_out, real = reference.held_out, reference.held_out_labels
+        floors |= judge.floors(held_out, some, real, labels, fixed)
+    names = dict.fromkeys(name for row in rows for name in row)
+    shown = [{**names, **row, "floor": floors.get(row["samples"], {}).get("fd")} for row in rows]
+    return shown, list(floors.values())
 
 
 def nearest(images: ImageSet, training: ImageSet, copied: Memorisation) -> bytes:

@@ -178,7 +178,10 @@ def test_bits_of_a_gaussian_are_known() -> None:
 
 def test_distances_are_those_of_the_command(quick_cli: Run, tmp_path: Path) -> None:
     drawn = load("mnist").sample(n=30, nfe=4, label="all")
-    np.savez(tmp_path / "x.npz", images=drawn.images.permute(0, 2, 3, 1).numpy())
+    pixels = drawn.images.permute(0, 2, 3, 1).numpy()
+    np.savez(
+        tmp_path / "x.npz", images=pixels, labels=drawn.labels, seeds=drawn.seeds, noise_version=2
+    )
     quick_cli("evaluate", f"images={tmp_path / 'x.npz'}", "samples=[20,30]", "hydra.run.dir=out")
     command = json.loads((tmp_path / "out" / "result.json").read_text())
     found = evaluate(drawn, n=[20, 30])

@@ -110,12 +110,7 @@ def evaluate(
             )
     features = judge(shown.images)
     rows, floors = judged(
-        Judge(against.reference, against.features, measures),
-        features,
-        against,
-        counts,
-        shown.labels,
-        labels_set=shown.labels_set,
+        Judge(against.reference, against.features, measures), features, against, counts, shown
     )
     facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
     if known is None:

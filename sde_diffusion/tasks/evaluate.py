@@ -92,9 +92,7 @@ def run(config: DictConfig, folder: Path) -> float:
         if job.helps:
             return 0.0
         counts = task.samples or [len(images)]
-        rows, floors = judged(
-            judge, features, reference, counts, images.labels, labels_set=images.labels_set
-        )
+        rows, floors = judged(judge, features, reference, counts, images)
         facts = {**protocol(job, images), "rows": rows, "floors": floors}
         copied = None
         if training is not None and seen is not None:
@@ -154,16 +152,15 @@ def judged(
     features: Tensor,
     reference: ReferenceSet,
     counts: list[int],
-    labels: Tensor | None = None,
-    *,
-    labels_set: bool = False,
+    images: ImageSet | None = None,
 ) -> tuple[list[Row], list[Row]]:
     """A row for each number of images, with the floor at that number, and the rows of the floor.
 
     A smaller number is drawn at random: files are sorted by name, and so by class. The floor has as
-    many images of each class, where their ``labels`` [N] are those of the reference. If these were
-    set, all images together have the interval of set labels; those drawn from them have not.
+    many images of each class, where the labels of ``images`` are those of the reference. If these
+    were set, all images together have the interval of set labels; those drawn from them have not.
     """
+    labels = None if images is None else images.labels
     if min(counts) < len(features):
         order = fixed_order(len(features))
         features, labels = features[order], None if labels is None else labels[order]
@@ -173,7 +170,7 @@ def judged(
         some = sorted({n for n in counts if (n == len(features)) == whole})
         if not some:
             continue
-        fixed = whole and labels_set
+        fixed = whole and images is not None and images.labels_set
         rows += judge.rows(features, some, labels if fixed else None)
         held_out, real = reference.held_out, reference.held_out_labels
         floors |= judge.floors(held_out, some, real, labels, fixed)

@@ -34,6 +34,7 @@ from sde_diffusion.config.help import head
 from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
+from sde_diffusion.system.interrupts import heard, passed_on
 from sde_diffusion.system.streams import forgiving
 from sde_diffusion.tasks.multirun import ended
 
@@ -80,6 +81,7 @@ def run_task(config: DictConfig) -> Any:
         with groups.searching(folders()):
             return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
+        passed_on(error)
         line = str(error) if isinstance(error, InputError) else one_line(error)
         if HydraConfig.get().mode == RunMode.RUN:
             _faults.append(line)
@@ -189,13 +191,22 @@ def _quoted(word: str) -> str:
 
 def main() -> None:
     """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
-    with forgiving():
+    with forgiving(), heard():
         try:
-            _main()
+            _interruptible()
         except KeyboardInterrupt:
             line = f"{_who()}: interrupted; the same command goes on from here"
             print(line, file=sys.stderr)
             sys.exit(130)
+
+
+def _interruptible() -> None:
+    """The command; what a library has made of an interrupt is one again."""
+    try:
+        _main()
+    except Exception as error:
+        passed_on(error)
+        raise
 
 
 def _compose() -> None:
@@ -237,6 +248,7 @@ def _main() -> None:
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise
+        passed_on(error)
         typed = [word for word in sys.argv[1:] if "=" in word or word.startswith("~")]
         line = str(error) if isinstance(error, InputError) else one_line(error, typed)
         sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
@@ -244,6 +256,7 @@ def _main() -> None:
     except OSError as error:  # of Hydra's own folder: on a disk that may not be written, say
         if wanted_traceback:
             raise
+        passed_on(error)
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
         sys.stderr.write(f"{_who()}: {where}; give a folder that can be written, {key}=FOLDER\n")
@@ -251,6 +264,7 @@ def _main() -> None:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError) as error:
         if wanted_traceback or _running:
             raise
+        passed_on(error)
         # What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
         line = shown(f"{type(error).__name__}: {error}", 300)
         sys.stderr.write(f"{_who()}: config: not read ({line}); {FULL_ERROR}=1 shows more\n")

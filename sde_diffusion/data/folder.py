@@ -18,6 +18,7 @@ from sde_diffusion.data.files import SPLITS, SUFFIXES, Members, class_folders, m
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.memory import GIB, check_memory, check_ratio
 from sde_diffusion.system.notice import notice
 
@@ -202,6 +203,7 @@ class Reading:
                 f"{self.where}: no memory left for {name}; give fewer images"
             ) from None
         except Exception as error:  # every decoder, and every kind of archive, has its own
+            passed_on(error)
             self.broken(name, error)
             return
         self._decoded += 3 * picture.decoded

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.spelling import none_of
 
 # Told by content. No other decoder of Pillow ever runs.
@@ -150,7 +151,8 @@ def turned(image: Image.Image) -> Image.Image:
         if image.getexif().get(0x0112, 1) == 1:
             return image
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata raise anything, and viewers pass over them
+    except Exception as error:  # damaged metadata raise anything, and viewers pass over them
+        passed_on(error)
         return image
 
 
@@ -158,7 +160,8 @@ def several(image: Image.Image) -> bool:
     """Whether a further frame follows."""
     try:
         image.seek(1)
-    except Exception:  # none, or one that cannot be read
+    except Exception as error:  # none, or one that cannot be read
+        passed_on(error)
         return False
     return True
 

@@ -19,6 +19,7 @@ from sde_diffusion.conditions.condition import LABEL, TEXT, Condition, Part
 from sde_diffusion.denoisers.base import CountedDenoiser, check_means
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
+from sde_diffusion.system.interrupts import passed_on
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 INSTALL = "pip install 'sde_diffusion[export]'"
@@ -156,7 +157,8 @@ def _difference(model: OpenedModel, graph: DenoiserGraph, run: Run) -> float:
 def _program(model: OpenedModel, graph: DenoiserGraph, path: Path) -> tuple[Run, int | None]:
     try:
         program, most = _exported(model, graph, None), None
-    except Exception:  # its network may do something else for many rows
+    except Exception as error:  # its network may do something else for many rows
+        passed_on(error)
         program, most = _exported(model, graph, FEW), FEW
     torch.export.save(program, path)
     again = torch.export.load(path).module()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.processes import rank
 
 
@@ -66,5 +67,6 @@ def optional(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a library raises: the result is worth more
+        passed_on(error)
         reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
         notice(f"{what}: left out ({printable(reason, 200) or type(reason).__name__})")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar, final
 
 from sde_diffusion.system.identity import Component
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.notice import notice, printable
 from sde_diffusion.system.storage import csv_text, write_atomically
 
@@ -143,6 +144,7 @@ class Unfailing(Tracker):
         try:
             call()
         except Exception as error:  # whatever a library raises
+            passed_on(error)
             if not self._failed:
                 notice(
                     f"tracker: {printable(error, 200) or type(error).__name__}; the run goes on, "

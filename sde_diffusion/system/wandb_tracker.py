@@ -15,6 +15,7 @@ from typing import Any, TypeVar, final
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import digest
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.notice import notice, printable
 from sde_diffusion.system.storage import write_atomically
 from sde_diffusion.system.tracking import Job, Tracker
@@ -137,6 +138,7 @@ class WandbTracker(Tracker):
         try:
             self._run = self._service.ask(lambda: begun(mode=mode), BEGIN)
         except Exception as error:
+            passed_on(error)
             self._service.drop()
             if mode != "online":
                 raise  # offline would fail in the same way

@@ -1,0 +1,43 @@
+"""An interrupt (Ctrl-C) stays one, whatever a library has made of it.
+
+Python raises KeyboardInterrupt wherever the program is, also between the ``try`` and the lock of
+``logging``, which then answers ``RuntimeError: cannot release un-acquired lock``. Taken for a fault
+of a file, that would be a refusal, or a picture that is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_came = threading.Event()
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """A block in which interrupts are remembered; where another handler is installed, as under
+    nohup or in another thread, that one stays."""
+    _came.clear()
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _came.set()
+    raise KeyboardInterrupt
+
+
+def passed_on(error: BaseException) -> None:
+    """KeyboardInterrupt in the place of ``error``, if there was an interrupt; else nothing."""
+    if _came.is_set():
+        raise KeyboardInterrupt from error

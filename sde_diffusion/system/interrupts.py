@@ -7,13 +7,17 @@ of a file, that would be a refusal, or a picture that is skipped.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 _came = threading.Event()
+# Seconds after which an interrupt is given again that came where Python can raise nothing.
+AGAIN = 0.01
 
 
 @contextlib.contextmanager
@@ -25,11 +29,29 @@ def heard() -> Iterator[None]:
     if not usual or threading.current_thread() is not threading.main_thread():
         yield
         return
+    hook = sys.unraisablehook
+
+    def unraisable(fault: sys.UnraisableHookArgs) -> None:
+        """Of a ``__del__``, whose KeyboardInterrupt would be printed and lost."""
+        if issubclass(fault.exc_type, KeyboardInterrupt):
+            later = threading.Timer(AGAIN, _again)
+            later.daemon = True
+            later.start()
+        else:
+            hook(fault)
+
     signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _again() -> None:
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        _thread.interrupt_main()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

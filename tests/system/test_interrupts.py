@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -86,3 +87,17 @@ def test_no_picture_is_skipped_for_an_interrupt(
 def test_other_errors_stay_what_they_are() -> None:
     with interrupts.heard():
         interrupts.passed_on(LOCK)
+
+
+class Interrupted:
+    """An object in whose end the interrupt comes, where Python can only print it."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("usual")
+def test_an_interrupt_of_an_object_s_end_comes_again() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts.heard():
+        Interrupted()
+        time.sleep(30)

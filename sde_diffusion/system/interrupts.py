@@ -12,12 +12,13 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 _came = threading.Event()
 # Seconds after which an interrupt is given again that came where Python can raise nothing.
-AGAIN = 0.01
+AGAIN = 0.05
 
 
 @contextlib.contextmanager
@@ -34,9 +35,7 @@ def heard() -> Iterator[None]:
     def unraisable(fault: sys.UnraisableHookArgs) -> None:
         """Of a ``__del__``, whose KeyboardInterrupt would be printed and lost."""
         if issubclass(fault.exc_type, KeyboardInterrupt):
-            later = threading.Timer(AGAIN, _again)
-            later.daemon = True
-            later.start()
+            _thread.start_new_thread(_again, ())  # which does not wait, as Thread does
         else:
             hook(fault)
 
@@ -50,6 +49,7 @@ def heard() -> Iterator[None]:
 
 
 def _again() -> None:
+    time.sleep(AGAIN)
     if signal.getsignal(signal.SIGINT) is _interrupt:
         _thread.interrupt_main()
 

@@ -98,6 +98,9 @@ class Interrupted:
 
 @pytest.mark.usefixtures("usual")
 def test_an_interrupt_of_an_object_s_end_comes_again() -> None:
-    with pytest.raises(KeyboardInterrupt), interrupts.heard():
+    def ended() -> None:
         Interrupted()
         time.sleep(30)
+
+    with pytest.raises(KeyboardInterrupt), interrupts.heard():
+        ended()

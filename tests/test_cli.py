@@ -76,6 +76,11 @@ def test_sample_writes_images_seeds_and_measured_nfe(quick_cli: Run, tmp_path: P
     assert (tmp_path / "out" / "grid.png").stat().st_size > 500
 
 
+def test_one_image_is_no_plural(quick_cli: Run) -> None:
+    assert quick_cli(*QUICK, "n=1").stdout.startswith("1 image, 2 evaluations each")
+    assert quick_cli(*QUICK, "hydra.run.dir=two").stdout.startswith("2 images, ")
+
+
 def test_guidance_counts_the_pair(quick_cli: Run, tmp_path: Path) -> None:
     quick_cli(*QUICK, "label=7", "guidance=[cfg,clip]", "guidance.cfg.scale=2", "nfe=4")
     assert json.loads((tmp_path / "out" / "result.json").read_text())["nfe"] == 4

@@ -145,6 +145,11 @@ class DrawnSamples:
         return sum(float(facts["seconds"]) for facts in self.facts)
 
     @property
+    def count(self) -> str:
+        """``16 images``."""
+        return f"{len(self)} image{'s' * (len(self) > 1)}"
+
+    @property
     def numbers(self) -> int:
         """How many numbers the samples are."""
         return len(self) * self.first[self.kind][0].numel()

@@ -93,7 +93,7 @@ def run(config: DictConfig, folder: Path) -> float:
             job.output.picture("animation.webp", drawn.animation)
         job.discard(drawing.folder)
     nfe, seconds = figures["nfe"], figures["seconds"]
-    print(f"{len(drawn)} images, {nfe:g} evaluations each, {seconds:.1f} s: {folder}")
+    print(f"{drawn.count}, {nfe:g} evaluations each, {seconds:.1f} s: {folder}")
     if scorer is None:
         return nfe
     print(scorer.line(row))

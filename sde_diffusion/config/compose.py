@@ -91,6 +91,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
         return f"{choice} is not chosen; give {group}={choice} too"
     if parent == "solver" and parent not in keys and "solvers" in keys:
         return f"give it to one of solvers: 'solvers=[{{LABEL:{{solver:NAME,{field}:VALUE}}}}]'"
+    if parent == "grid" and parent not in keys and "solvers" in keys:
+        return f"each solver has its own grid here; give one for all, grid=NAME {name}=VALUE"
     if parent in keys:
         takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
         return schema.known(parent, field, takes - {TARGET})

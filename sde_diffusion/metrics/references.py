@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,52 @@ def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
     }
 
 
+def resized(height: int, width: int) -> str:
+    """What makes a reference of images of that size."""
+    fit = "" if height == width else " after resizing them"
+    size = f" data.size={height}" if height == width else ""
+    return f"'sde-diffusion reference data=folder data.path=FOLDER{size}'{fit}"
+
+
+def as_drawn(images: ImageSet, shape: Sequence[int], extractor: Extractor, where: str) -> ImageSet:
+    """The images in the channels of those that a model draws, of ``shape`` (C, H, W); InputError if
+    they cannot be, or are of a size that the extractor does not take."""
+    images = images.with_channels(shape[0], where, "what the model draws")
+    size = tuple(images.images.shape[2:])
+    if size != tuple(shape[1:]):
+        try:
+            extractor(images.images[:1])
+        except InputError as error:
+            raise InputError(
+                f"{where}: {size[0]} x {size[1]}, and the model draws {shape[1]} x {shape[2]}; "
+                f"give a reference of that size, {resized(*shape[1:])}"
+            ) from error
+    return images
+
+
 def reference_for(
-    extractor: Extractor, reference: str | None, images: ImageSet | None = None
+    extractor: Extractor,
+    reference: str | None,
+    images: ImageSet | None = None,
+    drawn: Sequence[int] | None = None,
 ) -> ReferenceSet:
     """The reference that ``reference`` names, with its ``images`` where they have been read.
 
     null: the one shipped for the extractor; a reference file; or images (a folder, .zip, .npz, or
     a data set by name, whose test split is held out), whose statistics are cached by content; an
-    .npz of published statistics, ``mu`` and ``sigma``.
+    .npz of published statistics, ``mu`` and ``sigma``. ``drawn`` is the shape (C, H, W) of the
+    images to be judged, where a model draws them.
     """
     if reference is not None and holds_statistics(reference):
         return published(extractor, reference)
     if reference is not None and not reference.endswith(".safetensors"):
         if images is None:
             images = load_images(reference, key="reference")
-        return cached_reference(extractor, images, load_held_out(reference))
+        held_out, where = load_held_out(reference), f"reference={reference}"
+        if drawn is not None:
+            images = as_drawn(images, drawn, extractor, where)
+            held_out = held_out and as_drawn(held_out, drawn, extractor, where)
+        return cached_reference(extractor, images, held_out)
     path = asset(reference or f"{extractor.name}-reference")
     if reference is None and not path.is_file():
         raise InputError(

@@ -15,6 +15,7 @@ from typing import Annotated, final
 import torch
 from torch import Tensor
 
+from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import SDE, VP, BetaMax, BetaMin, SigmaMax, SigmaMin
 from sde_diffusion.system.identity import Component
@@ -95,7 +96,8 @@ class TimeGrid(Component, ABC, known_as="grid"):
             words.append(f"grid.sigma_min={inward(low, 1):g}")
         if self.sigma_max > high:
             words.append(f"grid.sigma_max={inward(high, -1):g}")
-        return f"give {' '.join(words)}"
+        name = groups.named("grid", self)
+        return f"give {' '.join([f'grid={name}', *words] if name else words)}"
 
     def starting_at(self, level: float) -> TimeGrid:
         """The same grid from noise level ``level`` down; InputError outside its own range."""

@@ -17,7 +17,7 @@ from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.metrics.judge import Judge, Row, metrics, score_line
 from sde_diffusion.metrics.memorisation import Memorisation, memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import holds_statistics, judged_by
+from sde_diffusion.metrics.references import holds_statistics, judged_by, resized
 from sde_diffusion.report.comparison import measured
 from sde_diffusion.system.ranges import Within
 from sde_diffusion.system.resume import in_parts
@@ -142,8 +142,8 @@ def comparable(images: ImageSet, reference: ReferenceSet, where: str) -> ImageSe
         return images.with_channels(reference.shape[0], where, f"the reference {reference.name}")
     c, height, width = images.images.shape[1:]
     raise InputError(
-        f"{where}: shape {(c, height, width)} is not the reference's {reference.shape}; resize one "
-        "of the two"
+        f"{where}: shape {(c, height, width)} is not the reference's {reference.shape}; give "
+        f"images of that size, or a reference of theirs, {resized(height, width)}"
     )
 
 

@@ -28,7 +28,7 @@ from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.extractors.fitting import fitted, usual
+from sde_diffusion.metrics.extractors.fitting import fitted, sides, usual
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.metrics.references import reference_for
 from sde_diffusion.models.opened import OpenedModel
@@ -206,9 +206,10 @@ class Run(Generic[T]):
             return extractor
         spec = self.model.spec
         named = usual(shape, "" if spec is None else spec.data)
-        fitting: Extractor = groups.resolve("extractor", named)
+        ((name, fields),) = named.items()
+        fitting: Extractor = groups.make("extractor", name, **{**sides(name, shape), **fields})
         if fitting.identity() != extractor.identity():
-            notice(f"extractor={next(iter(named))}: that of the model's data; none was chosen")
+            notice(f"extractor={name}: that of the model's data; none was chosen")
         return fitting
 
     def _usual_extractor(self) -> bool:
@@ -218,7 +219,7 @@ class Run(Generic[T]):
     @cached_property
     def reference(self) -> ReferenceSet:
         """What it judges by."""
-        return reference_for(self.extractor, self.config.reference, self.judging)
+        return reference_for(self.extractor, self.config.reference, self.judging, self.shape)
 
     def result(self, facts: dict[str, Any]) -> None:
         """result.json: the facts, and everything that they depend on."""

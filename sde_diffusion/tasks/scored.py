@@ -43,7 +43,7 @@ class Scorer:
             raise InputError(f"n={n}: a distance needs 2 images or more; leave extractor= out")
         extractor: Extractor = build(fitted(plain(node), job.shape), "extractor", Extractor)
         try:
-            reference = reference_for(extractor, statistics)
+            reference = reference_for(extractor, statistics, drawn=job.shape)
         except InputError as error:  # the key is another one here: reference= is a condition
             line = str(error).replace("reference=", "statistics=")
             raise InputError(line.replace("reference:", "statistics:", 1)) from error

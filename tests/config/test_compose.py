@@ -77,6 +77,7 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
             ["task=train", "data=npz", "data.path=x", "data.fit=crop", "data.size=8"],
             "data.fit: unknown key here; data takes path",
         ),
+        (["task=compare", "grid.rho=5"], "grid.rho: unknown key here; each solver has its own"),
         (["nosuch=1"], "nosuch: unknown key here; 'sde-diffusion sample --help' lists"),
         (["sde.x=1"], "sde.x: unknown key here; sde takes no fields"),
         (["guidance.cfg.scale=2"], "guidance.cfg.scale: unknown key here; cfg is not chosen"),

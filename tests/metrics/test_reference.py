@@ -18,6 +18,7 @@ from sde_diffusion.metrics.extractors import CnnExtractor, PixelExtractor
 from sde_diffusion.metrics.frechet import frechet_curve
 from sde_diffusion.metrics.inference import debiased
 from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.metrics.references import as_drawn
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.system.storage import asset
 from tests.refusals import refused
@@ -240,3 +241,18 @@ def test_the_shipped_reference_of_photographs() -> None:
     own = debiased(known.features.double(), known.reference, known.features)
     assert own.value is not None
     assert abs(own.value) < 0.3 * floor[3]
+
+
+GREY = ImageSet(torch.arange(192, dtype=torch.uint8).reshape(3, 1, 8, 8), None, 0, "grey")
+
+
+def test_grey_images_judge_a_model_of_three_channels() -> None:
+    colour = as_drawn(GREY, (3, 8, 8), PixelExtractor(2, 3, 8, 8), "reference=grey")
+    assert colour.images.shape == (3, 3, 8, 8)
+    assert torch.equal(colour.images[:, 2:], GREY.images)
+    assert torch.equal(as_drawn(colour, (1, 8, 8), EXTRACTOR, "reference=grey").images, GREY.images)
+
+
+def test_images_of_another_size_name_what_makes_a_reference_of_the_model_s() -> None:
+    with refused("reference=grey: 8 x 8", "draws 4 x 4", "data.path=FOLDER data.size=4"):
+        as_drawn(GREY, (1, 4, 4), PixelExtractor(2, 1, 4, 4), "reference=grey")

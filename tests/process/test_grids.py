@@ -127,8 +127,8 @@ def test_levels_outside_the_model_come_with_numbers_within_it(
 @pytest.mark.parametrize(
     ("grid", "remedy"),
     [
-        (Karras(7.0, 0.01, 500.0), "give grid.sigma_max=80"),
-        (Karras(7.0, 0.001, 50.0), "give grid.sigma_min=0.002"),
+        (Karras(7.0, 0.01, 500.0), "give grid=karras grid.sigma_max=80"),
+        (Karras(7.0, 0.001, 50.0), "give grid=karras grid.sigma_min=0.002"),
         (FlowShift(), "give another grid, grid=exponential"),
         (Explicit([500.0, 1.0, 0.1]), "give levels within it, or another grid, grid=exponential"),
     ],

@@ -16,6 +16,7 @@ from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.lock import NAME
 from sde_diffusion.system.tracking import NoTracker
+from sde_diffusion.tasks.compare.task import CompareTask
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.tasks.sample import SampleTask
 from tests.conftest import Run as Command
@@ -105,3 +106,12 @@ def test_a_closed_stdout_costs_no_result(tmp_path: Path) -> None:
     os.close(write)
     assert (tmp_path / "out" / "result.json").exists()
     assert "Traceback" not in done.stderr
+
+
+def test_the_usual_extractor_takes_the_shape_of_the_model(tmp_path: Path, tiny_model: str) -> None:
+    """It was told the name alone, and refused every model that is not 1 x 28 x 28."""
+    words = ["task=compare", f"checkpoint={tiny_model}"]
+    with Run(compose_task(words), tmp_path, CompareTask) as job:
+        assert job.shape is not None
+        pixels = torch.zeros(2, *job.shape, dtype=torch.uint8)
+        assert job.extractor(pixels).shape == (2, job.extractor.dim)

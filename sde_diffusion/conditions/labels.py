@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, final
 
 from sde_diffusion.conditions.condition import LABEL, Condition
@@ -38,7 +38,7 @@ class Labels(Conditioner):
             raise InputError(f"label={label}: {self.model} knows no labels; use label=null")
         if isinstance(label, str) and label == ALL and ALL not in self.names:
             return Condition.label([seed % self.classes for seed in seeds])
-        if isinstance(label, Mapping):
+        if isinstance(label, Mapping | Set):  # a set has no order that images could follow
             raise self._refusal(label)
         one = isinstance(label, str) or not hasattr(label, "__len__") or _is_scalar(label)
         values = [label] * len(seeds) if one else list(label)

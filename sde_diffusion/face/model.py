@@ -183,9 +183,8 @@ class Model(OpenedModel):
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
         kept = values.truth("trajectory", trajectory)
         bar = "sample" if values.truth("progress", progress) else None
-        if callback is not None and not callable(callback):
-            raise InputError(f"callback={callback!r}: give a function of a marginal and x_t")
-        watch = Watch(kept, len(chosen) * kept, bar, None, callback)
+        hearer = values.hearer("callback", callback, "a marginal", "x_t")
+        watch = Watch(kept, len(chosen) * kept, bar, None, hearer)
         return sampler.sample(request, run, watch)
 
     def edit(

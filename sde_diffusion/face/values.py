@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -138,6 +139,22 @@ def is_several(value: Any) -> bool:
     """Whether it is a list, an array or a range of values, and no single one."""
     plain = getattr(value, "tolist", lambda: value)()
     return isinstance(plain, Iterable) and not isinstance(plain, str | bytes | Mapping)
+
+
+def hearer(key: str, value: Any, *hears: str) -> Any:
+    """A function that can be called with as many arguments as it ``hears``, or None."""
+    remedy = f"give a function of {' and '.join(hears)}"
+    if value is None:
+        return None
+    if not callable(value):
+        raise InputError(f"{key}={value!r}: {remedy}")
+    try:
+        inspect.signature(value).bind(*hears)
+    except TypeError as error:
+        raise InputError(f"{key}: {error}; {remedy}") from None
+    except ValueError:  # of a builtin nothing is known
+        return value
+    return value
 
 
 def place(key: str, value: Any) -> Path:

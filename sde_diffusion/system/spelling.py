@@ -14,7 +14,7 @@ ALIKE = str.maketrans({"+": "p", "-": "", "_": "", " ": ""})
 
 
 # How alike a word must be to one of a few that are listed anyway.
-OF_FEW = 0.75
+OF_FEW = 0.87
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:

@@ -44,5 +44,7 @@ def test_a_choice_is_one_of_a_few() -> None:
     assert choice("mode", "a", ["a", "b"]) == "a"
     with pytest.raises(InputError, match=r"mode=A: did you mean a\? choose one of a, b"):
         choice("mode", "A", ["a", "b"])
+    with pytest.raises(InputError, match=r"dtype=float16: choose one of float32, float64"):
+        choice("dtype", "float16", ["float32", "float64"])
     with pytest.raises(InputError, match=r"mode=c: choose one of a, b"):
         choice("mode", "c", ["b", "a"])

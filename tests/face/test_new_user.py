@@ -285,6 +285,8 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"progress": 1}, "progress=1:", "give True or False"),
     (draw, {"denoise_last": "no"}, "denoise_last='no':", "give True or False"),
     (draw, {"callback": 3}, "callback=3:", "give a function"),
+    (draw, {"callback": lambda at: None}, "callback: too many", "give a function of a marginal"),
+    (MNIST.sample, {"label": {3, 1}}, "label={1, 3}:", "a list of one for each image"),
     (draw, {"start": {"a": 1}}, "start: a dict;", "FromImage(x_0, level=2.0)"),
     (draw, {"start": FromImage(ZEROS, level=2.0), "x_T": X}, "x_T: start", "leave one of the two"),
     (draw, {"x_T": "noise"}, "x_T: a str;", "give noise [2, *shape]"),

@@ -117,7 +117,7 @@ def there_and_back(n: int = 100) -> list[list[str]]:
 
 def network(n: int = 4) -> tuple[list[str], list[str]]:
     """The shipped model against its own flow to 1e-5: endpoint error, and there and back."""
-    model = load("mnist")
+    model = load("mnist-large")
 
     def draw(error: float) -> tuple[Tensor, float]:
         made = model.sample(n, nfe=None, label="all", solver="dopri", dtype=F64,

@@ -37,7 +37,7 @@ BUDGET = ["steps=1500", "batch_size=64", "warmup=100", "precision=bfloat16", "sa
 MORE = ["steps=300", "batch_size=64", "warmup=50", "lr=3e-4", "save_every=300"]
 RECIPES = {
     "likelihood": ["experiment=mnist_likelihood", *BUDGET],
-    "tuned": ["experiment=mnist_likelihood", "init=mnist", "precision=float32", *MORE],
+    "tuned": ["experiment=mnist_likelihood", "init=mnist-large", "precision=float32", *MORE],
 }
 MEASURE = ["probes=2", "error=0.02"]
 SHIPPED, PAIRED = 512, 128
@@ -116,11 +116,11 @@ def row(name: str, bits: np.ndarray) -> list[str]:
 
 def main() -> None:
     given = sys.argv[1:]
-    shipped = measured("shipped", "mnist", SHIPPED, given)
+    shipped = measured("shipped", "mnist-large", SHIPPED, given)
     models = {name: trained(name, given) for name in RECIPES}
     short = {name: measured(name, model, PAIRED, given) for name, model in models.items()}
     test = both_splits(compose_task(["task=likelihood", *given]))[1][:PAIRED]
-    checkpoints = {"shipped": "mnist", **models}
+    checkpoints = {"shipped": "mnist-large", **models}
     denoisers = {name: load(path).denoiser.eval() for name, path in checkpoints.items()}
     curves = {name: integrand(denoiser, test) for name, denoiser in denoisers.items()}
     rounded = integrand(denoisers["likelihood"], test, half=True)

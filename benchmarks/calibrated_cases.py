@@ -124,8 +124,8 @@ def mnist_images() -> ImageSet:
 
 
 def shipped() -> Case:
-    return model_case("mnist", "Shipped MNIST model, a label a sample", load("mnist"), None,
-                      "mnist-calibrated", 600, 60)  # fmt: skip
+    return model_case("mnist", "Shipped MNIST model, a label a sample", load("mnist-large"), None,
+                      "mnist-large-calibrated", 600, 60)  # fmt: skip
 
 
 def second_case() -> Case:
@@ -140,7 +140,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         "mnist": shipped,
         "mnist-cfg": lambda: model_case(
             "mnist-cfg", "Shipped MNIST model under classifier-free guidance, scale 2",
-            load("mnist"), 2.0, "mnist-cfg2-calibrated", 600, 30),
+            load("mnist-large"), 2.0, "mnist-large-cfg2-calibrated", 600, 30),
         "mnist-twin": lambda: twin_case(
             "mnist-twin", f"Shipped MNIST model by {TWIN}", shipped(), mnist_images, Settings()),
         "digits": second_case,

@@ -36,7 +36,8 @@ from sde_diffusion.training.validation import validation_losses
 
 FOLDER = page.HERE.parent / "outputs" / "benchmark-cifar10"
 STEPS, BATCH = 500, 64
-TRAIN = ["experiment=cifar10", "network=unet_mnist", f"steps={STEPS}", f"batch_size={BATCH}",
+TRAIN = ["experiment=cifar10", "network=unet_mnist", "network.widths=[64,128]",
+         "network.middle=null", f"steps={STEPS}", f"batch_size={BATCH}",
          "warmup=100", "save_every=250", "snapshot_every=0", "tracker=csv"]  # fmt: skip
 DRAWN, NFE, TIMED = 500, 16, 15
 

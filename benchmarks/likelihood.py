@@ -27,7 +27,7 @@ F64 = torch.float64
 LOW, HIGH = 0.002, 80.0
 SMALL, DIGITS = TUNED, "mixture of digits"
 NAMES = {SMALL: "two components, d = 4", DIGITS: "ten classes of digits, d = 64"}
-MNIST = ["n=8", "probes=4", "error=0.05"]
+MNIST = ["checkpoint=mnist-large", "n=8", "probes=4", "error=0.05"]
 
 
 def mixture(name: str) -> MixtureDenoiser:

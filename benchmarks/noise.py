@@ -56,7 +56,7 @@ def row(
 @torch.no_grad()
 def forward(rows: int) -> float:
     """Milliseconds of the shipped digits network on so many images: what noise is beside."""
-    denoiser = sde_diffusion.load("mnist").denoiser
+    denoiser = sde_diffusion.load("mnist-large").denoiser
     x, sigma = torch.zeros(rows, *denoiser.shape), torch.ones((), dtype=torch.float64)
     return least([lambda: denoiser(x, sigma, None)])[0]
 

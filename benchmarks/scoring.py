@@ -52,7 +52,7 @@ def main() -> None:
     held_out = reference_for(extractor, None).held_out
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        models = {"": load("mnist")}
+        models = {"": load("mnist-large")}
         entries = entered(setting(config), task, models, task.solvers, task.nfe)
         todo = plans(entries, task, extractor)
         for k, plan in enumerate(todo):
@@ -79,7 +79,7 @@ def main() -> None:
         ),
         f"The page of {rows} rows has {pixels / 1e6:.1f} MB.",
     ]
-    model = load("mnist")
+    model = load("mnist-large")
     facts = machine() | {
         "model": model.name, "model_fingerprint": model.fingerprint,
         "extractor": extractor.name, "extractor_fingerprint": extractor.fingerprint,

@@ -179,7 +179,7 @@ def test_images_there_and_back_from_numpy() -> None:
 
 def test_what_is_not_there_names_the_models_that_are() -> None:
     """Each name that the line gives is one that opens."""
-    assert shipped() == ["mnist", "mnist-small", "scans", "shapes"]
+    assert shipped() == ["mnist", "mnist-large", "scans", "shapes"]
     with refused("checkpoint=", *shipped()):
         load("mnist-smal")
     for name in shipped():

@@ -63,7 +63,7 @@ def _sde(name: str) -> SDE:
 
 @cache
 def _shipped() -> Denoiser:
-    return load("mnist").denoiser
+    return load("mnist-large").denoiser
 
 
 def draw(group: str, solver: str, sde: str, dtype: torch.dtype, nfe: int | None) -> Tensor:

@@ -23,7 +23,8 @@ MANY, FEW = 1000, 200
 MAIN = ("unipc", 40, 2.0)
 SCALES = [("unipc", 40, scale) for scale in (1.5, 2.0, 3.0, 5.0)]
 SOLVERS = [
-    (solver, nfe, 2.0) for solver in ("ddim", "heun", "dpmpp_2m", "unipc") for nfe in (16, 32)
+    *((s, nfe, 2.0) for s in ("ddim", "heun", "dpmpp_2m", "unipc") for nfe in (8, 12, 20, 32)),
+    *(("calibrated", nfe, 2.0) for nfe in (8, 12, 20)),
 ]
 OUTPUTS = page.HERE.parent / "outputs" / "benchmark-prompts"
 KINDS = ("one object", "two", "two with a relation", "three", "pairs never seen")

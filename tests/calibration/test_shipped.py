@@ -43,10 +43,13 @@ def test_the_rules_of_shapes_are_of_no_condition() -> None:
 
 
 def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver() -> None:
-    """On noises that it has not seen, than DEIS on Karras's levels, which leads the others."""
-    model, seeds = load("mnist"), range(12)
+    """On noises that it has not seen, than DEIS on Karras's levels, which leads the others.
+
+    Of so many that one digit which becomes another one does not decide.
+    """
+    model, seeds = load("mnist"), range(40)
     cond = model.condition({"label": "all"}, seeds)
-    exact = trajectories(model.denoiser, seeds, cond, 32, 0.002, 80.0, 12).images
+    exact = trajectories(model.denoiser, seeds, cond, 32, 0.002, 80.0, 40).images
     errors = []
     for solver, grid in ((Calibrated(), None), (DEIS(), Karras())):
         sampler = Sampler.build(EDM(), model.denoiser, solver, grid)

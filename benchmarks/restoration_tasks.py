@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,30 +30,31 @@ ERODED = 7  # pixels from the edge of the head, whose skull is bright too
 
 
 def classical(task: str, operator: Operator, y: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The way without a model, for y [N, *out]: pictures [N, 1, H, W] in -1 .. 1."""
+    """The way without a model, channel by channel, for y [N, *out]: pictures [N, C, H, W]."""
     made = operator.at(shape)
     assert isinstance(made, LinearMap)
     side = shape[-1]
     if task.startswith("inpainting"):
         hole = made.forward(torch.ones(1, *shape))[0, 0].numpy() == 0
-        found = [restoration.inpaint_biharmonic(row[0].numpy(), hole) for row in y]
+        found = each(y, lambda plane: restoration.inpaint_biharmonic(plane, hole))
     elif task == "4x":
-        found = [transform.resize(row[0].numpy(), (side, side), order=3) for row in y]
+        found = each(y, lambda plane: transform.resize(plane, (side, side), order=3))
     elif task == "blur":
         at = torch.zeros(1, *shape)
         at[0, 0, side // 2, side // 2] = 1
         kernel = made.forward(at)[0, 0].numpy()
-        found = [restoration.wiener(row[0].numpy(), kernel, 0.02, clip=False) for row in y]
-    elif isinstance(made, FourierMap):
-        found = [smooth(row[0].numpy(), 0.1) for row in made.adjoint(y)]
+        found = each(y, lambda plane: restoration.wiener(plane, kernel, 0.02, clip=False))
     else:
-        found = [smooth(row[0].numpy(), 0.1) for row in back_projected(made, y, side)]
-    return torch.from_numpy(np.stack(found)).float()[:, None].clamp(-1, 1)
+        fourier = isinstance(made, FourierMap)
+        first = made.adjoint(y) if fourier else back_projected(made, y, side)
+        found = each(first, lambda plane: restoration.denoise_tv_chambolle(plane, 0.1))
+    return found.clamp(-1, 1)
 
 
-def smooth(picture: np.ndarray, weight: float) -> np.ndarray:
-    """Total variation's denoising of a picture in -1 .. 1."""
-    return restoration.denoise_tv_chambolle(picture, weight)
+def each(y: Tensor, work: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """``work`` of every plane of y [N, C, H, W]."""
+    planes = y.flatten(0, 1).numpy()
+    return torch.from_numpy(np.stack([work(p) for p in planes])).float().unflatten(0, y.shape[:2])
 
 
 def back_projected(made: LinearMap, y: Tensor, side: int) -> Tensor:
@@ -68,10 +69,10 @@ def back_projected(made: LinearMap, y: Tensor, side: int) -> Tensor:
 
 
 def judged(x: Tensor, truth: Tensor, operator: Operator, y: Tensor) -> dict[str, list[float]]:
-    """PSNR in dB, SSIM and misfit of each picture of x [N, 1, H, W]."""
+    """PSNR in dB, SSIM and misfit of each picture of x [N, C, H, W]."""
     square = (x - truth).square().flatten(1).mean(1)
     ssim = [
-        float(metrics.structural_similarity(a[0].numpy(), b[0].numpy(), data_range=2.0))
+        float(metrics.structural_similarity(a.numpy(), b.numpy(), data_range=2.0, channel_axis=0))
         for a, b in zip(x, truth, strict=True)
     ]
     psnr = (10 * (4 / square).log10()).tolist()
@@ -83,7 +84,7 @@ def covered(draws: Tensor, truth: Tensor) -> dict[str, list[float]]:
     pixels in which the draws differ by more than a grey level, one number a picture.
 
     Args:
-        draws: [N, 19, 1, H, W]. truth: [N, 1, H, W].
+        draws: [N, 19, C, H, W]. truth: [N, C, H, W].
     """
     rank = ((draws < truth[:, None]).double().sum(1) + 0.5) / (draws.shape[1] + 1)
     live = (draws.std(1) > 2 / 255).double()

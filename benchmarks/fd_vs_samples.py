@@ -38,15 +38,18 @@ def band(row: dict[str, Any]) -> str:
     return f"{row['fd_debiased']:.3g} [{row['fd_low']:.3g}, {row['fd_high']:.3g}]"
 
 
+def cells(row: dict[str, Any] | None) -> tuple[str, str]:
+    """The plug-in value and the bias-removed one; of no row, none."""
+    return ("-", "-") if row is None else (f"{row['fd']:.3g}", band(row))
+
+
 def main() -> None:
     """Run, then write fd_vs_samples.md, .png and .csv."""
     rows = page.run("fd_vs_samples", OVERRIDES, ["fd_vs_samples"])
     real = [{"solver": "real images", **row} for row in page.results("fd_vs_samples")["floors"]]
     curves = [real, *([r for r in rows if r["solver"] == s] for s in SOLVERS)]
-    body = [
-        [f"{n:,}", *(text for r in at_n for text in (f"{r['fd']:.3g}", band(r)))]
-        for n, at_n in zip(SAMPLES, zip(*curves, strict=True), strict=True)
-    ]
+    at = [{row["samples"]: row for row in curve} for curve in curves]
+    body = [[f"{n:,}", *(text for rows in at for text in cells(rows.get(n)))] for n in SAMPLES]
     names = [curve[0]["solver"] for curve in curves]
     head = ["N", *(f"{name}: {what}" for name in names for what in ("plug-in", "bias removed"))]
     facts = page.facts("fd_vs_samples")
@@ -55,11 +58,11 @@ def main() -> None:
         "FD against the number of samples",
         [
             f"{facts['metric']} of the shipped MNIST model at NFE {NFE}, by prefixes of one "
-            "generation; labels in rotation, no guidance; and of real test images (the floor), "
-            "whose labels fall as they come: at small N that costs them more than the generated "
-            "ones. The plug-in value, which is what a distance usually means, is too large at "
-            "small N and falls with it. With the bias removed it does not depend on N, and has "
-            "an interval (95 %, of every N by itself).",
+            "generation; labels in rotation, no guidance; and of real test images, as many of "
+            "each class (the floor), of which there are no 10,000. The plug-in value, which is "
+            "what a distance usually means, is too large at small N and falls with it. With the "
+            "bias removed it does not depend on N, and has an interval (95 %, of every N by "
+            "itself).",
             "![FD against samples](fd_vs_samples.png)",
             render.markdown(head, body),
             *(flat(curve) for curve in curves),

@@ -54,6 +54,7 @@ from sde_diffusion.training.weighting import Weighting
 
 DRAWN, POINTS = 40, 2000
 DESCRIBED = ("weighting", "augment", "schedule", "ema")
+FILES = ("root", "path", "captions")  # arguments of data sets that name files
 RANGE = ("sigma_min", "sigma_max")  # noise levels that the model may be asked at
 
 
@@ -151,10 +152,11 @@ def specified(
 
 
 def _recorded(config: DictConfig, codec: Autoencoder | None) -> dict[str, Any]:
-    """``config`` as the files keep it, without the folders in which this machine has its data."""
+    """``config`` as the files keep it, without the folders in which this machine has its files."""
     kept: dict[str, Any] = {**plain(config), CODEC: codec and recorded(codec)}
+    kept["init"] = kept["init"] and _names(kept["init"])
     data = kept["data"]
-    kept["data"] = {k: _names(v) if k in ("root", "path") and v else v for k, v in data.items()}
+    kept["data"] = {k: _names(v) if k in FILES and v else v for k, v in data.items()}
     return kept
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sde_diffusion.config.compose import compose_task
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import DivergedError
 from sde_diffusion.images.image_set import ImageSet
@@ -16,7 +17,8 @@ from sde_diffusion.models.file import load_denoiser, read_checkpoint
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.tracking import NoTracker
-from sde_diffusion.tasks.train import run_training
+from sde_diffusion.tasks.train import run_training, specified
+from sde_diffusion.training.augment import AugmentChain
 from sde_diffusion.training.checkpoints import CHECKPOINT, MODEL
 from sde_diffusion.training.levels import LogNormal
 from sde_diffusion.training.settings import TrainConfig
@@ -122,3 +124,16 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
 
 def timeless(row: tuple[int, dict[str, float]]) -> tuple[int, dict[str, float]]:
     return row[0], {name: value for name, value in row[1].items() if name != "images/s"}
+
+
+def test_a_model_names_no_folder_of_the_machine_it_was_trained_on(tmp_path: Path) -> None:
+    config = compose_task([
+        "task=train", f"init={tmp_path / 'first' / 'model.safetensors'}", "data=folder",
+        f"data.path={tmp_path / 'digits.zip'}", f"data.captions={tmp_path / 'said.csv'}",
+    ])  # fmt: skip
+    kept = specified(config, DATA, AugmentChain()).config
+    assert str(tmp_path) not in str(kept)
+    data = kept["data"]
+    assert (kept["init"], data["path"], data["captions"]) == (
+        "model.safetensors", "digits.zip", "said.csv"
+    )  # fmt: skip

@@ -42,6 +42,18 @@ def test_the_rules_of_shapes_are_of_no_condition() -> None:
         assert found["joint"] < 0.5 * min(found["standard"].values()), n
 
 
+def test_the_rules_of_shapes_under_guidance_are_of_sentences() -> None:
+    """They follow more prompts than others of so few evaluations (benchmarks/prompts.md)."""
+    model = load("shapes")
+    solver = Calibrated().fitted(Guided(model.denoiser, ClassifierFree(2.0)))
+    solver.check_condition(model.condition({"prompt": "a large red circle"}, [0]))
+    assert (solver.path, sorted(solver.calibration.rules)) == ("shapes-cfg2-calibrated", [4, 6, 10])
+    for n, found in solver.calibration.facts["held_out"].items():
+        assert found["joint"] < 0.6 * min(found["standard"].values()), n
+    with pytest.raises(InputError):
+        solver.check_condition(None)
+
+
 def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver() -> None:
     """On noises that it has not seen, than DEIS on Karras's levels, which leads the others.
 

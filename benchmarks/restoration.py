@@ -9,7 +9,7 @@ import render
 import torch
 from page import HERE, once
 from posteriors_page import average
-from restoration_tasks import CLASSICAL, TASKS, classical, counted, covered, judged
+from restoration_tasks import CLASSICAL, TASKS, classical, counted, covered, distance, judged
 from torch import Tensor
 
 from sde_diffusion import (
@@ -29,12 +29,11 @@ from sde_diffusion import (
     Sampler,
     Scans,
     Shapes,
-    evaluate,
     load,
     with_measurement,
 )  # fmt: skip
 from sde_diffusion.guidance import Guidance, guided
-from sde_diffusion.images.pixels import to_float, to_uint8
+from sde_diffusion.images.pixels import to_float
 from sde_diffusion.operators import Operator
 from sde_diffusion.solvers.base import Solver
 
@@ -42,8 +41,6 @@ NFE = {"mnist": 40, "scans": 20, "shapes": 20}
 PICTURES, DRAWS = 100, 19
 COVERED = {"mnist": 20, "scans": 4, "shapes": 4}  # pictures that are drawn 19 times
 RAYS = "CT, 16 views"  # of grey pictures alone
-JUDGES = {"mnist": "mnist-cnn", "scans": "random-conv", "shapes": "shapes-cnn"}
-REFERENCE = 2000  # phantoms of the split train
 Made = Callable[[Operator], tuple[Solver, Guidance | None]]
 MORE: dict[str, Made] = {
     "DDNM": lambda a: (DDNM(a), None),
@@ -65,13 +62,6 @@ def pictures(data: str) -> tuple[Tensor, Tensor | None]:
     if data == "shapes":
         return to_float(Shapes(split="test", held_out=PICTURES).load().images), None
     return to_float(MNIST(split="test").load().images[:PICTURES]), None
-
-
-def distance(data: str, x: Tensor) -> float:
-    """Their Frechet distance to the training data, without correction: of so few it is biased."""
-    reference = Scans(n=REFERENCE).load() if data == "scans" else None
-    found = evaluate(to_uint8(x), reference, extractor=JUDGES[data], metrics=[])
-    return float(next(iter(found))["fd"])
 
 
 def restored(
@@ -141,11 +131,6 @@ def denoising() -> dict[str, Any]:
     return found
 
 
-def of_truth(data: str) -> float:
-    """The distance of the true pictures themselves."""
-    return distance(data, pictures(data)[0])
-
-
 def interval(numbers: list[float] | None, form: str, scale: float = 1.0) -> str:
     """Mean and 95 % half-width over pictures."""
     if not numbers:
@@ -202,7 +187,7 @@ def main() -> None:
     values = {
         "pictures": PICTURES,
         **{data: table(found[data]) for data in NFE},
-        **{f"{data}_fd": f"{once(folder, f'fd_{data}', lambda d=data: of_truth(d)):.3g}"
+        **{f"{data}_fd": f"{once(folder, f'fd_{data}', lambda d=data: distance(d, pictures(d)[0])):.3g}"
            for data in NFE},
         "lesions": lesion_table(found["scans"]), "denoising": render.table(head, rows),
     }  # fmt: skip

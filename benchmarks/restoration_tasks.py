@@ -12,7 +12,8 @@ from scipy import ndimage
 from skimage import metrics, restoration, transform
 from torch import Tensor
 
-from sde_diffusion import Box, Cartesian, Downsample, GaussianBlur, ParallelBeam
+from sde_diffusion import Box, Cartesian, Downsample, GaussianBlur, ParallelBeam, Scans, evaluate
+from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.operators import LinearMap, Operator
 from sde_diffusion.operators.fourier import FourierMap
 
@@ -25,6 +26,8 @@ CLASSICAL = {
     "inpainting, box": "biharmonic", "4x": "bicubic", "blur": "Wiener",
     "MRI 4x": "zero-filled, TV", "CT, 16 views": "filtered back-projection, TV",
 }  # fmt: skip
+JUDGES = {"mnist": "mnist-cnn", "scans": "random-conv", "shapes": "shapes-cnn"}
+REFERENCE = 2000  # phantoms of the split train
 THRESHOLD, NEAR = 0.17, 3.0  # of white, over the ring; pixels
 ERODED = 7  # pixels from the edge of the head, whose skull is bright too
 
@@ -77,6 +80,13 @@ def judged(x: Tensor, truth: Tensor, operator: Operator, y: Tensor) -> dict[str,
     ]
     psnr = (10 * (4 / square).log10()).tolist()
     return {"psnr": psnr, "ssim": ssim, "misfit": operator.misfit(x, y).tolist()}
+
+
+def distance(data: str, x: Tensor) -> float:
+    """Their Frechet distance to the training data, without correction: of so few it is biased."""
+    reference = Scans(n=REFERENCE).load() if data == "scans" else None
+    found = evaluate(to_uint8(x), reference, extractor=JUDGES[data], metrics=[])
+    return float(next(iter(found))["fd"])
 
 
 def covered(draws: Tensor, truth: Tensor) -> dict[str, list[float]]:

@@ -184,11 +184,11 @@ def main() -> None:
         for name, c in pure.items()
     ]
     head = ["method", "NFE, backward", "error of the mean", "deviation of the draws"]
+    fd = {d: once(folder, f"fd_{d}", lambda d=d: distance(d, pictures(d)[0])) for d in NFE}
     values = {
-        "pictures": PICTURES,
-        **{data: table(found[data]) for data in NFE},
-        **{f"{data}_fd": f"{once(folder, f'fd_{data}', lambda d=data: distance(d, pictures(d)[0])):.3g}"
-           for data in NFE},
+        "pictures": PICTURES, "mnist": table(found["mnist"]), "scans": table(found["scans"]),
+        "shapes": table(found["shapes"]), "mnist_fd": f"{fd['mnist']:.3g}",
+        "scans_fd": f"{fd['scans']:.3g}", "shapes_fd": f"{fd['shapes']:.3g}",
         "lesions": lesion_table(found["scans"]), "denoising": render.table(head, rows),
     }  # fmt: skip
     render.page("restoration", values)

@@ -59,6 +59,7 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_command_ends_as_interrupted(
     function: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    monkeypatch.setenv(cli.FULL_ERROR, "0")  # which the command sets for its process
     monkeypatch.setattr(cli, function, raising(error))
     with pytest.raises(SystemExit) as stop:
         cli.main()

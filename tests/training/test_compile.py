@@ -22,7 +22,7 @@ POINTS = ImageSet(torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 
 
 def losses(folder: Path, config: TrainConfig) -> list[float]:
-    return [m["loss"] for m in Trainer(SPEC, POINTS, PARTS, config, folder).run()]
+    return [float(m["loss"]) for m in Trainer(SPEC, POINTS, PARTS, config, folder).run()]
 
 
 def has_compiler() -> bool:

@@ -50,8 +50,13 @@ def test_the_rules_of_shapes_under_guidance_are_of_sentences() -> None:
     assert (solver.path, sorted(solver.calibration.rules)) == ("shapes-cfg2-calibrated", [4, 6, 10])
     for n, found in solver.calibration.facts["held_out"].items():
         assert found["joint"] < 0.6 * min(found["standard"].values()), n
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"^label, prompt: .* was made with .*a prompt; give"):
         solver.check_condition(None)
+    plain = Calibrated().fitted(model.denoiser)
+    with pytest.raises(
+        InputError, match=r"^prompt: .* was made with prompt=null; leave prompt out"
+    ):
+        plain.check_condition(model.condition({"prompt": "a ring"}, [0]))
 
 
 def test_the_shipped_rule_of_five_is_nearer_to_the_flow_than_a_standard_solver() -> None:

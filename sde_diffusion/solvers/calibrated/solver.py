@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, TEXT, Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.process.grids import TimeGrid
@@ -30,6 +30,8 @@ from sde_diffusion.system.storage import asset, assets, fingerprint
 IN_MEMORY = "(in memory)"
 # Ends the names of the files that are looked through where no path is given.
 SHIPPED = "-calibrated"
+# How a user gives a part of the condition, where not by its own name.
+SAID = {TEXT: "prompt"}
 
 
 @cache
@@ -185,11 +187,19 @@ class Calibrated(StepSolver[CalibratedState]):
             )
 
     def check_condition(self, cond: Condition | None) -> None:
-        if self.calibration.conditional != (cond is not None) and not self.allow_other_model:
-            given = "label=all, or a class" if self.calibration.conditional else "label=null"
+        made = self.calibration
+        if made.conditional != (cond is not None) and not self.allow_other_model:
+            if made.conditional:
+                of_classes = bool(len(made.normal.labels))
+                key = LABEL if of_classes else "label, prompt"
+                told = "label=all, or a class" if of_classes else "label=all, a class, or a prompt"
+                remedy = f"was made with {told}; give that"
+            else:
+                given = [] if cond is None else [SAID.get(name, name) for name in cond.parts]
+                key = ", ".join(given)
+                remedy = f"was made with {key}=null; leave {key} out, or set {key}=null"
             raise InputError(
-                f"label: solver.path={self.path} was made with {given}; set that, or "
-                "solver.allow_other_model=true"
+                f"{key}: solver.path={self.path} {remedy}, or solver.allow_other_model=true"
             )
         self.calibration.normal.check(cond)
 

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import checkpoints_foreign
 import checkpoints_real
 import page
 import render
@@ -28,11 +29,6 @@ from sde_diffusion import load
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.schedulers import read_schedule
 from tests.models import test_diffusers as diffusers
-from tests.models.foreign import test_adm as adm
-from tests.models.foreign import test_dit as dit
-from tests.models.foreign import test_edm as edm
-from tests.models.foreign import test_samplers as samplers
-from tests.models.foreign import test_score_sde as score_sde
 from tests.models.test_hostile_folders import HOSTILE
 from tests.models.test_schedulers import PUBLIC
 from tests.peers import test_consistency as consistency
@@ -41,50 +37,8 @@ from tests.peers import test_latent_pipelines as latents
 
 NAME = "checkpoints"
 WEIGHTS, WALKS = 1e-5, 1e-4  # what is held
-FILES = {
-    "edm_ddpmpp": "EDM .pkl, SongUNet DDPM++", "edm_ncsnpp": "EDM .pkl, SongUNet NCSN++",
-    "edm_skip": "EDM .pkl, SongUNet with skip inputs and outputs",
-    "edm_adm": "EDM .pkl, DhariwalUNet", "edm_vp": "EDM .pkl, VPPrecond",
-    "edm_iddpm": "EDM .pkl, iDDPMPrecond", "edm2": "EDM2 .pkl",
-    "score_vp": "score_sde .pth, VP", "score_subvp": "score_sde .pth, sub-VP",
-    "score_ve": "score_sde .pth, VE", "adm_legacy": "ADM .pt, legacy attention",
-    "adm_new": "ADM .pt, new attention order", "adm_plain": "ADM .pt, without scale and shift",
-    "dit": "DiT .pt", "sit": "SiT .pt",
-}  # fmt: skip
-
 
 place = tempfile.TemporaryDirectory
-
-
-def networks() -> Iterator[tuple[str, float]]:
-    """Format, and the largest relative difference to the foreign network."""
-    for name, said in FILES.items():
-        with place() as folder:
-            path = Path(folder)
-            if name.startswith("edm"):
-                yield said, edm.gap(name)
-            elif name.startswith("score"):
-                yield said, score_sde.gap(path, name)
-            elif name.startswith("adm"):
-                yield said, adm.gaps(path, name)[0]
-            else:
-                yield said, dit.gap(name)
-    for name in diffusers.NETWORKS:
-        with place() as folder:
-            yield f"diffusers' folder, {name}", diffusers.gap(name, Path(folder))
-
-
-def authors() -> Iterator[tuple[str, float]]:
-    """Sampler of the authors, and the relative difference of what it draws."""
-    yield "EDM, Heun", edm.heun_gap()
-    with place() as folder:
-        path = Path(folder)
-        yield "EDM, Heun with churn", samplers.churn_gap(path)
-        yield "score_sde, predictor-corrector, VE", samplers.corrector_gap(path)
-        for family in ("vp", "subvp", "ve"):
-            yield f"score_sde, ODE, {family}", samplers.flow_gap(path, family)
-        for name in adm.GIVEN:
-            yield f"ADM, DDIM, {FILES[name].removeprefix('ADM .pt, ')}", adm.gaps(path, name)[1]
 
 
 def schedulers() -> Iterator[tuple[str, int, float, float]]:
@@ -101,6 +55,13 @@ def schedulers() -> Iterator[tuple[str, int, float, float]]:
                     gaps.append(folders.gap(Path(folder), folders.CASES[case], n))
             worst.append(max(gaps))
         yield name, len(cases), worst[0], worst[1]
+
+
+def exceptions() -> Iterator[list[str]]:
+    """What a scheduler does otherwise: its difference from ours, and from its own way."""
+    for said, gaps in folders.EXCEPTIONS.items():
+        with place() as folder:
+            yield [said, *(f"{gap:.1e}" for gap in gaps(Path(folder)))]
 
 
 def pipelines() -> Iterator[list[str]]:
@@ -160,7 +121,7 @@ def shown(gap: float, tolerance: float) -> str:
 
 def formats() -> dict[str, Any]:
     """All that needs no trained network."""
-    nets, walks = list(networks()), list(authors())
+    nets, walks = list(checkpoints_foreign.networks()), list(checkpoints_foreign.authors())
     peers, latent = list(schedulers()), list(pipelines())
     public = list(configs())
     return {
@@ -169,6 +130,9 @@ def formats() -> dict[str, Any]:
         "schedulers": render.table(
             ["scheduler", "cases", "10 steps", "28 steps"],
             [[a, n, shown(b, WALKS), shown(c, WALKS)] for a, n, b, c in peers],
+        ),
+        "exceptions": render.table(
+            ["what it does otherwise", "from ours", "from its own way"], list(exceptions())
         ),
         "latents": render.table(["pipeline", "difference"], latent),
         "ends": render.table(["scheduler", "case", "1 step", "2", "4"], list(ends())),

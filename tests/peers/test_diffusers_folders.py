@@ -7,7 +7,9 @@ size of a state at its level.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -227,13 +229,24 @@ def whole_numbers(model: Model) -> Model:
     return model
 
 
+def log_time(tmp_path: Path, n: int) -> tuple[float, float]:
+    """Of exception 1: how far the peer is from ours, and from its own way walked here."""
+    plain = replace(CASES["DEISMultistep 2 leading"], solver=DEIS(order=1))
+    return gap(tmp_path, plain, n), gap(tmp_path, replace(plain, solver=deis()), n)
+
+
+def told_whole(tmp_path: Path, n: int, case: str) -> tuple[float, float]:
+    """Of exception 2, the same two."""
+    peer = WHOLE[case]
+    beside = gap(tmp_path, peer, n)
+    return beside, gap(tmp_path, peer, n, whole_numbers(sd.load(tmp_path)))
+
+
 @pytest.mark.parametrize("n", STEPS)
 @pytest.mark.parametrize("case", WHOLE)
 def test_exception_2_the_peer_tells_whole_numbers(case: str, n: int, tmp_path: Path) -> None:
-    peer = WHOLE[case]
-    between = gap(tmp_path, peer, n)
-    assert gap(tmp_path, peer, n, whole_numbers(sd.load(tmp_path))) < TOLERANCE
-    assert between > TOLERANCE
+    beside, own_way = told_whole(tmp_path, n, case)
+    assert own_way < TOLERANCE < beside
 
 
 class AtLast(FlowShift):
@@ -253,24 +266,28 @@ class AtLast(FlowShift):
         return found
 
 
+def unipc_flow(tmp_path: Path, n: int) -> tuple[float, float]:
+    """Of exception 7, the same two."""
+    peer = Peer("UniPCMultistep", UniPC(2, True), FLOW)
+    _, scheduler = folder(tmp_path, peer)
+    scheduler.set_timesteps(n)
+    model = whole_numbers(sd.load(tmp_path))
+    own_way = gap(tmp_path, peer, n, replace(model, grid=AtLast(scheduler)))
+    return gap(tmp_path, peer, n, model), own_way
+
+
 @pytest.mark.parametrize("n", STEPS)
 def test_exception_7_unipc_starts_a_flow_a_millionth_before_the_noise(
     n: int, tmp_path: Path
 ) -> None:
     """It tells 999 there, and corrects its first step; from infinity none is corrected."""
-    peer = Peer("UniPCMultistep", UniPC(2, True), FLOW)
-    _, scheduler = folder(tmp_path, peer)
-    scheduler.set_timesteps(n)
-    model = whole_numbers(sd.load(tmp_path))
-    assert gap(tmp_path, peer, n, replace(model, grid=AtLast(scheduler))) < TOLERANCE
-    assert gap(tmp_path, peer, n, model) > TOLERANCE
+    beside, own_way = unipc_flow(tmp_path, n)
+    assert own_way < TOLERANCE < beside
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("n", STEPS)
-@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
-def test_exception_3_ddim_steps_by_a_fixed_number(spacing: str, n: int, tmp_path: Path) -> None:
-    """From k it goes to k - T // N, wherever the next k stands; ours goes to the next."""
+def fixed_steps(tmp_path: Path, spacing: str, n: int) -> tuple[float, float]:
+    """Of exception 3, the same two."""
     peer = Peer("DDIM", DDIM(), {"timestep_spacing": spacing, "clip_sample": False})
     network, scheduler = folder(tmp_path, peer)
     noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -283,15 +300,22 @@ def test_exception_3_ddim_steps_by_a_fixed_number(spacing: str, n: int, tmp_path
         s = sigmas[before] if before >= 0 else torch.tensor(0.0)
         y = image + s / level * (x * (1 + level**2).sqrt() - image)
         x = (y / (1 + s**2).sqrt()).float()
-    assert float((x - theirs).abs().max() / theirs.abs().max()) < TOLERANCE
+    return gap(tmp_path, peer, n), float((x - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize("n", STEPS)
+@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
+def test_exception_3_ddim_steps_by_a_fixed_number(spacing: str, n: int, tmp_path: Path) -> None:
+    """From k it goes to k - T // N, wherever the next k stands; ours goes to the next."""
+    beside, own_way = fixed_steps(tmp_path, spacing, n)
+    assert own_way < TOLERANCE
     if spacing == "linspace" or n == 28:
-        assert gap(tmp_path, peer, n) > TOLERANCE
+        assert beside > TOLERANCE
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("n", STEPS)
-def test_exception_4_flow_heun_steps_in_the_time_of_the_flow(n: int, tmp_path: Path) -> None:
-    """dx/dt = (x_t - D) / t by Heun's method in t; ours is Heun's method in sigma = t / (1 - t)."""
+def flow_heun(tmp_path: Path, n: int) -> tuple[float, float]:
+    """Of exception 4, the same two, of the image."""
     peer = Peer("FlowMatchHeunDiscrete", Heun(), {"shift": 3.0})
     network, scheduler = folder(tmp_path, peer)
     x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -309,7 +333,17 @@ def test_exception_4_flow_heun_steps_in_the_time_of_the_flow(n: int, tmp_path: P
         first = slope(x, t)
         second = slope(x + (s - t) * first, s) if s else first
         x = x + (s - t) * (first + second) / 2
-    assert float((x - theirs).abs().max() / theirs.abs().max()) < TOLERANCE
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    ours = walked(model, peer, scheduler, n, noise).x
+    size = theirs.abs().max()
+    return float((ours - theirs).abs().max() / size), float((x - theirs).abs().max() / size)
+
+
+@pytest.mark.parametrize("n", STEPS)
+def test_exception_4_flow_heun_steps_in_the_time_of_the_flow(n: int, tmp_path: Path) -> None:
+    """dx/dt = (x_t - D) / t by Heun's method in t; ours is Heun's method in sigma = t / (1 - t)."""
+    beside, own_way = flow_heun(tmp_path, n)
+    assert own_way < TOLERANCE < beside
 
 
 def test_exception_5_ddim_at_zero_snr_ends_at_a_number_that_is_no_level(tmp_path: Path) -> None:
@@ -319,8 +353,8 @@ def test_exception_5_ddim_at_zero_snr_ends_at_a_number_that_is_no_level(tmp_path
 
 
 @torch.no_grad()
-def test_exception_6_clipping_is_asked_for(tmp_path: Path) -> None:
-    """DDIMPipeline with its clipped image, and the noise taken from that: ours under a clip."""
+def clipped(tmp_path: Path) -> tuple[float, float]:
+    """Of exception 6: pictures of 0 .. 1 without a clip, and under one."""
     network, scheduler = folder(tmp_path, Peer("DDIM", DDIM()))
     pipe = diffusers.DDIMPipeline(network, scheduler)
     pipe.set_progress_bar_config(disable=True)
@@ -332,6 +366,33 @@ def test_exception_6_clipping_is_asked_for(tmp_path: Path) -> None:
     model = sd.load(tmp_path)
     assert {f.key for f in model.findings if not f.honoured} >= {"clip_sample"}
     start = noise * first_size(scheduler, float(model.grid.levels(10)[0]))  # type: ignore[union-attr]
-    ours = model.sample(2, 10, solver="ddim", guidance="clip", x_T=start).x
-    ours = (ours / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-    assert float((ours - torch.from_numpy(theirs)).abs().max()) < TOLERANCE
+    gaps = []
+    for guidance in (None, "clip"):
+        ours = model.sample(2, 10, solver="ddim", guidance=guidance, x_T=start).x
+        ours = (ours / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        gaps.append(float((ours - torch.from_numpy(theirs)).abs().max()))
+    return gaps[0], gaps[1]
+
+
+def test_exception_6_clipping_is_asked_for(tmp_path: Path) -> None:
+    """DDIMPipeline with its clipped image, and the noise taken from that: ours under a clip."""
+    beside, own_way = clipped(tmp_path)
+    assert own_way < TOLERANCE < beside
+
+
+# What a scheduler does otherwise: how far it is from ours at 10 steps, and from its own way.
+EXCEPTIONS: dict[str, Callable[[Path], tuple[float, float]]] = {
+    "1. DEIS extrapolates in log(sigma / alpha), not in the time of the process": partial(
+        log_time, n=10
+    ),
+    **{
+        f"2. {case}: the network is told whole numbers": partial(told_whole, n=10, case=case)
+        for case in WHOLE
+    },
+    "3. DDIM, linspace: from k to k - T // N, wherever the next number stands": partial(
+        fixed_steps, spacing="linspace", n=10
+    ),
+    "4. FlowMatchHeun: Heun's method in t, not in sigma = t / (1 - t)": partial(flow_heun, n=10),
+    "6. DDPM and DDIM clip the image, and take the noise from it: `guidance=clip`": clipped,
+    "7. UniPC, flow: starts at t = 1 - 1e-6, not at the noise": partial(unipc_flow, n=10),
+}

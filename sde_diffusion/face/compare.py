@@ -13,7 +13,7 @@ from sde_diffusion.face import values
 from sde_diffusion.face.components import by_name, data_of, extractor_for, image_shape, opened_model
 from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
-from sde_diffusion.face.pictures import reference_set
+from sde_diffusion.face.pictures import reference_images, reference_set
 from sde_diffusion.face.results import Results
 from sde_diffusion.face.workplace import unknown_content, workplace
 from sde_diffusion.metrics.extractors import Extractor
@@ -105,9 +105,11 @@ def compare(
     entries = entered(shared, design, {"": opened}, listed(solvers), budgets(nfe))
     if grid is not None and all(entry.sampler.solver.grid for entry in entries):
         raise InputError("grid: each of these solvers has a grid of its own; leave it out")
-    judge = extractor_for(fields, extractor, image_shape(opened), data_of(opened))
+    drawn = image_shape(opened)
+    judge = extractor_for(fields, extractor, drawn, data_of(opened))
     measures = fields.several("metric", metrics, "metrics")
-    judged = reference_set(reference, judge), measures
+    real = reference_images(reference)
+    judged = reference_set(reference, judge, real, drawn), measures
     asked = _asked(design, entries) | {"precision": opened.arithmetic}
     asked |= identity({"extractor": judge, "metric": measures})
     bar = values.truth("progress", progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, final
 
 from sde_diffusion.config.options import Options
@@ -11,13 +12,13 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
 from sde_diffusion.face.components import extractor_for
 from sde_diffusion.face.keywords import keywords
-from sde_diffusion.face.pictures import image_set, reference_set
+from sde_diffusion.face.pictures import image_set, reference_images, reference_set
 from sde_diffusion.face.rows import Row, Rows
 from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.memorisation import Memorisation, memorisation
-from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.metrics.references import judged_by, shape_seen
 from sde_diffusion.report.html import uri
-from sde_diffusion.tasks.evaluate import comparable, judged, lines, nearest
+from sde_diffusion.tasks.evaluate import comparable, judged, lines, nearest, tell_of_itself
 
 TAKES = ("extractor", "metrics")
 
@@ -91,9 +92,11 @@ def evaluate(
     """
     fields = Options.of(options, TAKES)
     shown = image_set("images", images)
-    judge = extractor_for(fields, extractor, shown.images.shape[1:])
+    real = reference_images(reference)
+    named = str(reference) if isinstance(reference, Path) else reference
+    judge = extractor_for(fields, extractor, shape_seen(shown, named, real))
     measures = fields.several("metric", metrics, "metrics")
-    against = reference_set(reference, judge)
+    against = reference_set(reference, judge, real)
     shown = comparable(shown, against, "images")
     if len(shown) < 2:
         raise InputError(f"images: {len(shown)} of them; give at least 2")
@@ -112,6 +115,7 @@ def evaluate(
     rows, floors = judged(
         Judge(against.reference, against.features, measures), features, against, counts, shown
     )
+    tell_of_itself("images", shown, against, rows)
     facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
     if known is None:
         return Evaluation(rows, floors, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sde_diffusion.images.pixels import to_uint8
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import reference_for
+from sde_diffusion.metrics.references import as_drawn, images_of, reference_for
 from sde_diffusion.sampling.samples import Samples
 
 PICTURES = (
@@ -81,8 +82,28 @@ def _pixels(key: str, x: Tensor) -> Tensor:
     return to_uint8(x.cpu())
 
 
-def reference_set(given: Any, extractor: Extractor) -> ReferenceSet:
-    """What images are judged by: images, a reference, or None for the one that is shipped."""
+def reference_images(given: Any) -> ImageSet | None:
+    """The images of a reference; None of one that holds statistics, and of the one that is
+    shipped."""
+    if given is None or isinstance(given, ReferenceSet):
+        return None
+    if isinstance(given, str | Path):
+        if not str(given):
+            raise InputError(f"reference: an empty path; give {PICTURES}, or a reference file")
+        return images_of(str(given))
+    return image_set("reference", given)
+
+
+def reference_set(
+    given: Any, extractor: Extractor, images: ImageSet | None, drawn: Sequence[int] | None = None
+) -> ReferenceSet:
+    """What images are judged by: images, a reference, or None for the one that is shipped.
+
+    Args:
+        images: those of ``given``, by ``reference_images``.
+        drawn: the shape (C, H, W) of the images to be judged, where a model draws them: images of
+            a reference are brought to its channels.
+    """
     if isinstance(given, ReferenceSet):
         if given.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
@@ -90,11 +111,13 @@ def reference_set(given: Any, extractor: Extractor) -> ReferenceSet:
                 f"not {extractor.name} {extractor.fingerprint}; give extractor= that one, or images"
             )
         return given
-    if given is None or isinstance(given, str | Path):
-        if given is not None and not str(given):
-            raise InputError(f"reference: an empty path; give {PICTURES}, or a reference file")
-        return reference_for(extractor, None if given is None else str(given))
+    if images is None or isinstance(given, str | Path):
+        return reference_for(extractor, None if given is None else str(given), images, drawn)
     held_out = None
     if isinstance(given, DataSource) and given.fields().get("split") == "train":
         held_out = given.changed(split="test").read()
-    return cached_reference(extractor, image_set("reference", given), held_out)
+    if drawn is not None:
+        where = f"reference={images.name}"
+        images = as_drawn(images, drawn, extractor, where)
+        held_out = held_out and as_drawn(held_out, drawn, extractor, where)
+    return cached_reference(extractor, images, held_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.cache import cached_reference
 from sde_diffusion.metrics.extractors import Extractor
-from sde_diffusion.metrics.reference import PUBLISHED, ReferenceSet
+from sde_diffusion.metrics.reference import PUBLISHED, REFERENCE, ReferenceSet
 from sde_diffusion.metrics.stats import LIMIT, FeatureStats
 from sde_diffusion.system.storage import asset
+
+NONE = " "  # begins the name of no tensor
 
 
 def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
@@ -58,6 +61,34 @@ def as_drawn(images: ImageSet, shape: Sequence[int], extractor: Extractor, where
     return images
 
 
+def images_of(reference: str | None) -> ImageSet | None:
+    """The images that ``reference`` names; None of statistics, whether a file's or the shipped."""
+    if reference is None or reference.endswith(".safetensors") or holds_statistics(reference):
+        return None
+    return load_images(reference, key="reference")
+
+
+def shape_seen(
+    images: ImageSet, reference: str | ReferenceSet | None, real: ImageSet | None
+) -> tuple[int, ...]:
+    """The shape (C, H, W) in which an extractor sees ``images``: that of the reference, to whose
+    channels they are brought, where it says.
+
+    Args:
+        real: the images of the reference, if it is of any.
+    """
+    shape: tuple[int, ...] = ()
+    if real is not None:
+        shape = tuple(real.images.shape[1:])
+    elif isinstance(reference, ReferenceSet):
+        shape = reference.shape
+    elif reference is not None and reference.endswith(".safetensors"):
+        with contextlib.suppress(InputError):  # which loading it says in full
+            facts = REFERENCE.read(asset(reference), "reference", lambda facts, _: facts, NONE)
+            shape = tuple(map(int, facts["shape"]))
+    return shape or tuple(images.images.shape[1:])
+
+
 def reference_for(
     extractor: Extractor,
     reference: str | None,
@@ -73,9 +104,9 @@ def reference_for(
     """
     if reference is not None and holds_statistics(reference):
         return published(extractor, reference)
-    if reference is not None and not reference.endswith(".safetensors"):
-        if images is None:
-            images = load_images(reference, key="reference")
+    if images is None:
+        images = images_of(reference)
+    if reference is not None and images is not None:
         held_out, where = load_held_out(reference), f"reference={reference}"
         if drawn is not None:
             images = as_drawn(images, drawn, extractor, where)

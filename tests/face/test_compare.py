@@ -66,6 +66,34 @@ def more_pixels() -> Tensor:
     return torch.randint(0, 256, (400, *SHAPE), dtype=torch.uint8, generator=generator)
 
 
+COLOURED = wrap(gaussian, (3, 8, 8), name="coloured")
+
+
+@pytest.mark.parametrize("kind", ["file", "tensor", "set"])
+def test_a_grey_reference_is_brought_to_the_channels_of_the_model(
+    tmp_path: Path, kind: str
+) -> None:
+    """As by the command: the numbers are those of the same pictures in three channels."""
+    np.savez(tmp_path / "grey.npz", images=PIXELS.permute(0, 2, 3, 1).numpy())
+    grey = {"file": tmp_path / "grey.npz", "tensor": PIXELS, "set": ImageSet(PIXELS, None, 0, "a")}
+    words = {"extractor": "pixel", "metrics": (), "progress": False}
+    found = [
+        compare(COLOURED, ["ddim"], 2, 20, reference=reference, **words)[0]["fd"]
+        for reference in (grey[kind], PIXELS.expand(-1, 3, -1, -1))
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_reference_of_other_channels_or_size_is_refused_with_what_to_give() -> None:
+    with refused("reference=", "3 channels", "give grey images"):
+        small(reference=torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8))
+    held = ReferenceSet.of(PixelExtractor(4, 3, 8, 8), ImageSet(PIXELS.expand(-1, 3, -1, -1),
+                           None, 0, "colours"))  # fmt: skip
+    with refused("reference=colours", "give images as they are", "data.size=8"):
+        compare(wrap(gaussian, (1, 8, 8)), ["ddim"], 2, 4, reference=held,
+                extractor=PixelExtractor(4, 3, 8, 8))  # fmt: skip
+
+
 def test_the_numbers_are_those_of_the_command_and_cells_are_shared(
     quick_cli: Run, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from sde_diffusion import (
     Digits,
     Heun,
     Karras,
+    PixelExtractor,
     Searched,
     Toy,
     UniPC,
@@ -36,6 +37,8 @@ from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.calibrate import calibrate
 from sde_diffusion.face.model import Model
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.metrics.reference import ReferenceSet
 from tests.calibration.conftest import mixture
 from tests.conftest import Run
 from tests.refusals import refused
@@ -194,6 +197,35 @@ def test_distances_are_those_of_the_command(quick_cli: Run, tmp_path: Path) -> N
     assert [row["fd"] for row in found.floors] == [row["fd"] for row in command["floors"]]
     assert repr(found).startswith("Evaluation(FD[mnist-cnn] ")
     assert found._repr_html_().count("<tr>") == 3
+
+
+def test_grey_images_are_seen_as_a_reference_of_three_channels_is(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    """Whether it is images, an object or a file, here and by the command."""
+    coloured = (255 - GREY).expand(-1, 3, -1, -1)
+    for name, x in (("grey", GREY), ("coloured", coloured)):
+        np.savez(tmp_path / f"{name}.npz", images=x.permute(0, 2, 3, 1).numpy())
+    held = ReferenceSet.of(PixelExtractor(4, 3, 8, 8), ImageSet(coloured, None, 0, "coloured"))
+    held.save(tmp_path / "coloured.safetensors")
+    named = [tmp_path / "coloured.npz", tmp_path / "coloured.safetensors"]
+    found = [
+        evaluate(GREY, reference, extractor="pixel", metrics=())[-1]["fd"]
+        for reference in (coloured, held, *named)
+    ]
+    for reference in named:
+        quick_cli("evaluate", "hydra.run.dir=out", "images=grey.npz", f"reference={reference}",
+                  "extractor=pixel", "metric=[]")  # fmt: skip
+        result = json.loads((tmp_path / "out" / "result.json").read_text())
+        found.append(result["rows"][-1]["fd"])
+    assert found == pytest.approx([found[0]] * 6, rel=1e-9)
+
+
+def test_a_set_judged_by_itself_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    for reference, times in ((GREY, 1), (GREY.expand(-1, 3, -1, -1), 1), (255 - GREY, 0)):
+        found = evaluate(GREY, reference, extractor="pixel", metrics=())
+        assert capsys.readouterr().err.count("these are the images of the reference") == times
+        assert (abs(found[-1]["fd"]) < 1e-9) == bool(times)
 
 
 def test_copies_are_seen() -> None:

@@ -38,6 +38,18 @@ def test_distance_to_itself_is_nought_and_grows_with_the_shift(
     assert near["rows"][0]["fd"] < far["rows"][0]["fd"]
 
 
+@pytest.mark.parametrize("samples", ["null", "[10]"])
+def test_a_set_judged_by_itself_is_told_of(quick_cli: Run, tmp_path: Path, samples: str) -> None:
+    images(tmp_path / "a.npz", 100)
+    words = ("evaluate", "images=a.npz", "extractor=pixel", "metric=[]", f"samples={samples}")
+    told = "images=a.npz: these are the images of the reference"
+    assert quick_cli(*words, "reference=a.npz").stderr.count(told) == 1
+    np.savez(tmp_path / "turned.npz", images=np.load(tmp_path / "a.npz")["images"][::-1])
+    assert (told in quick_cli(*words, "reference=turned.npz").stderr) == (samples == "null")
+    images(tmp_path / "b.npz", 101)
+    assert told not in quick_cli(*words, "reference=b.npz").stderr
+
+
 def test_shipped_reference_and_prefixes(quick_cli: Run, tmp_path: Path) -> None:
     found = evaluate(
         quick_cli, tmp_path, f"images={images(tmp_path / 'a.npz', 100)}", "samples=[10,40]"

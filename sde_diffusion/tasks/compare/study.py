@@ -11,7 +11,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import judged_by
+from sde_diffusion.metrics.references import judged_by, resized
 from sde_diffusion.report import Comparison
 from sde_diffusion.system.output import Output
 from sde_diffusion.tasks.compare.cell import Cells
@@ -52,10 +52,11 @@ class Study:
                 raise InputError(
                     f"checkpoint={model.name}: draws vectors; compare ranks solvers on images"
                 )
-            if model.codec is PIXELS and reference.shape and space.pattern != reference.shape:
+            if model.codec is PIXELS and reference.shape and space.shape != reference.shape:
                 raise InputError(
                     f"reference={reference.name}: images {reference.shape}, those of "
-                    f"{model.name} are {space.pattern}; resize them, data.size=32, say"
+                    f"{model.name} are {space.shape}; give images as they are, or a reference of "
+                    f"theirs, {resized(*space.shape[1:])}"
                 )
         judge = Judge(reference.reference, reference.features, metrics)
         return cls(

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sde_diffusion.config import groups, renamed, schema
 from sde_diffusion.config.groups import conf_dir
 from sde_diffusion.config.packages import find_packages
+from sde_diffusion.config.synonyms import SCALE, key_meant, keys_of
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import TARGET
 from sde_diffusion.system.spelling import did_you_mean
@@ -31,6 +32,7 @@ PLUGINS = {
     "hydra/launcher/ray": "hydra-ray-launcher",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
+FOLDER = "hydra.run.dir"  # of results
 T = TypeVar("T")
 
 
@@ -84,7 +86,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
         return told
     if "task=compare" in words and name.partition(".")[0] == "solver":
         return _as_entry(words)
-    keys = _keys([word for word in words if name not in word])
+    others = [word for word in words if word.partition("=")[0].lstrip("+~") != name]
+    keys = _keys(others)
     parent, _, field = name.rpartition(".")
     group, _, choice = parent.partition(".")
     if group in LISTS and parent not in keys and choice in groups.names(group):
@@ -96,9 +99,17 @@ def _hint(name: str, words: Sequence[str]) -> str:
     if parent in keys:
         takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
         return schema.known(parent, field, takes - {TARGET})
-    near = did_you_mean(name, keys)
+    near = key_meant(name, [*keys, *_guided(name, keys, others), FOLDER])
     task = next((word[5:] for word in words if word.startswith("task=")), "compare")
     return f"{near}'sde-diffusion {task} --help' lists the keys of this task"
+
+
+def _guided(name: str, keys: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The scale of guidance as it is typed where none is chosen yet, if ``name`` is a word for it
+    and the task of ``words`` has guidance."""
+    if SCALE in keys or not keys_of(name, [SCALE]) or SCALE not in _keys([*words, "guidance=cfg"]):
+        return []
+    return [f"guidance=cfg {SCALE}"]
 
 
 def _as_entry(words: Sequence[str]) -> str:

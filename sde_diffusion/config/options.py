@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sde_diffusion.config import groups, renamed, samplers
+from sde_diffusion.config.synonyms import SCALE, key_meant
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.spelling import did_you_mean
+
+EXAMPLES = {"solver": "solver__order=3", "guidance": "guidance__cfg__scale=3"}
+IN_PYTHON = 'guidance="cfg", guidance__cfg__scale=3'  # SCALE
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ def unknown_keyword(
     keyword: str, near: str, takes: Collection[str], words: Collection[str]
 ) -> InputError:
     """The refusal of a keyword that is none of ``words``, nor a field of a group of ``takes``."""
-    told = did_you_mean(near, [*takes, *words])
+    scale = [SCALE] if "guidance" in takes else []
+    told = key_meant(near, [*takes, *words, *scale]).replace(SCALE, IN_PYTHON)
     if not takes:
         return InputError(f"{keyword}: unknown keyword; {told}give {', '.join(words)}")
-    first = "solver__order=3" if "solver" in takes else f"{sorted(takes)[0]}__FIELD=VALUE"
+    shown = [example for group, example in EXAMPLES.items() if group in takes]
+    first = shown[0] if shown else f"{sorted(takes)[0]}__FIELD=VALUE"
     return InputError(
         f"{keyword}: unknown keyword; {told}fields of {', '.join(sorted(takes))} are given as "
         f"{first}, say"

@@ -16,12 +16,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from sde_diffusion.config.synonyms import key_meant
 from sde_diffusion.errors import InputError
 from sde_diffusion.system import ranges
 from sde_diffusion.system.annotations import LISTS, WORDS, Listable, alternatives, shown, wanted
 from sde_diffusion.system.identity import TARGET, Component
 from sde_diffusion.system.names import OURS
-from sde_diffusion.system.spelling import did_you_mean
 
 NETWORKS = "sde_diffusion.networks"
 ENTRY_POINTS = ("sde_diffusion.components", NETWORKS)
@@ -36,7 +36,7 @@ class Unfit(ValueError):
 def known(key: str, name: str, fields: Iterable[str]) -> str:
     """What ``key`` takes, and which of it may have been meant by ``name``."""
     names = sorted(fields)
-    return f"{did_you_mean(name, names)}{key} takes {', '.join(names) or 'no fields'}"
+    return f"{key_meant(name, names)}{key} takes {', '.join(names) or 'no fields'}"
 
 
 def unknown(key: str, name: str, fields: Iterable[str]) -> InputError:
@@ -181,7 +181,7 @@ def read(config: Mapping[str, Any], schema: type[T]) -> T:
     names = [field.name for field in fields]
     for key in config:
         if key not in names:
-            near = did_you_mean(key, names)
+            near = key_meant(key, names)
             raise InputError(f"{key}: unknown key here; {near}this task takes {', '.join(names)}")
     values = {}
     for field in fields:

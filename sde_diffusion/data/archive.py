@@ -51,6 +51,11 @@ def _opened(path: str, key: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise InputError(f"{key}={path}: no such file; give the path of an .npz archive") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{key}={path}: a folder; give the path of an .npz archive, or read pictures in a "
+            "folder by data=folder"
+        ) from None
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise _no_archive(f"{key}={path}", error) from error
 

@@ -28,6 +28,7 @@ RATIO = 1000
 UNPACKED = 16 * GIB
 # Broken files that are named; the others are counted.
 NAMED = 10
+ARRAYS = {".npy", ".npz"}
 STRAY = "beside the class folders"
 
 
@@ -104,7 +105,7 @@ def image_folder(
         raise InputError(f"data.classes={list(classes)}: give each class once")
     there, where = members(path, key), f"{key}={path}"
     prefix = f"{split}/" if split else ""
-    names = _below(there, prefix, where, split)
+    names = _below(there, prefix, where, split, path)
     folders = class_folders([name.removeprefix(prefix) for name in names])
     if classes is not None and (foreign := sorted(set(folders) - set(classes))):
         raise InputError(f"{where}: folders {foreign} are none of the classes {list(classes)}")
@@ -135,7 +136,7 @@ def image_folder(
     return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
 
 
-def _below(there: Members, prefix: str, where: str, split: str | None) -> list[str]:
+def _below(there: Members, prefix: str, where: str, split: str | None, path: str) -> list[str]:
     """Names of the images below a split; InputError if there are none."""
     names = [name for name in there.names if name.startswith(prefix)]
     if names:
@@ -143,7 +144,12 @@ def _below(there: Members, prefix: str, where: str, split: str | None) -> list[s
     kinds = ", ".join(sorted(SUFFIXES))
     left = f" ({'; '.join(_left(there))})" if there.skipped else ""
     remedy = "give a folder of files with these endings"
-    if split:
+    if there.skipped.keys() & ARRAYS:
+        archive = "" if Path(path).is_dir() else path
+        remedy = f"numpy's arrays are read by data=npz data.path={archive or 'FILE.npz'}"
+        if not where.startswith("data."):
+            remedy = "numpy's arrays are read one archive at a time: give one FILE.npz"
+    elif split:
         remedy = f"put those of the split {split} into a folder of that name"
     raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}; {remedy}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -10,8 +11,11 @@ from torch import Tensor
 
 from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.base import DataSource
+from sde_diffusion.data.files import SUFFIXES
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.decode import SQUASHED, fit_choice, resized, size_choice
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.memory import check_memory
 from sde_diffusion.system.resume import NOISE
 
 NAMES = ("images", "samples", "arr_0")
@@ -23,6 +27,7 @@ MOST_CLASSES = 100_000
 # An archive with these is one of this package's own: its labels were set, and its other arrays are
 # none.
 OURS = {"seeds", NOISE}
+LARGER = 64  # times the pixels that there were, of what images are resized to
 SHOWN = 10  # names that a note lists
 
 
@@ -30,14 +35,26 @@ class ImageNpz(DataSource):
     """The images of an .npz file, as ``image_npz`` reads them.
 
     Args:
-        path: of the .npz: one array of images, uint8 or floats, and ``labels`` if there are any.
+        path: of the .npz: one array of images uint8, and ``labels`` if there are any.
+        size: resize to size x size; null: as they are.
+        fit: of images that are not square, to ``size``: ``squash`` them, ``crop`` the middle, or
+            ``pad`` with black.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, size: int | None = None, fit: str = "squash") -> None:
+        size_choice(size)
+        fit_choice(fit, size)
+        self.path, self.size, self.fit = path, size, fit
 
     def load(self) -> ImageSet:
-        return image_npz(self.path)
+        data = image_npz(self.path)
+        if self.size is None:
+            return data
+        n, c, height, width = data.images.shape
+        check_memory(n * c * self.size**2, data.images.numel(), LARGER, f"data.size={self.size}")
+        small = torch.from_numpy(resized(data.images.numpy(), self.size, self.fit))
+        squashed = (SQUASHED,) if height != width and self.fit == "squash" else ()
+        return replace(data, images=small, notes=(*data.notes, *squashed))
 
 
 def image_npz(path: str, key: str = "data.path") -> ImageSet:
@@ -130,6 +147,8 @@ def _without_images(path: str, key: str) -> str:
             f"{key}={path}: holds statistics (mu, sigma) and no images; give it as reference=, "
             "with the extractor that they are of"
         )
+    if any(PurePosixPath(name).suffix.lower() in SUFFIXES for name in names):
+        return f"{key}={path}: holds pictures, no arrays; read them by data=folder"
     return f"{key}={path}: has none of the arrays {list(NAMES)}, but {names[:10]}; rename one"
 
 

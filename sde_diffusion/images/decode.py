@@ -175,6 +175,15 @@ def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
     return image.resize((size, size), filtered)
 
 
+def resized(images: np.ndarray, size: int, fit: str = "squash") -> np.ndarray:
+    """uint8 [N, C, H, W] -> [N, C, size, size], as ``picture`` resizes those of files."""
+    small = np.empty((*images.shape[:2], size, size), np.uint8)
+    for image, to in zip(images, small, strict=True):
+        for channel, row in zip(image, to, strict=True):
+            row[:] = np.asarray(_fitted(Image.fromarray(channel), size, fit))
+    return small
+
+
 def size_choice(size: int | None) -> None:
     """InputError unless it is a side that images may be resized to, or None."""
     if size is not None and (type(size) is not int or not 1 <= size <= MAX_SIZE):

@@ -74,8 +74,8 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
         (["grid=Karras-to-zero"], "grid=Karras-to-zero: no such choice; did you mean karras_to_"),
         (["solver.Order=3"], "solver.Order: unknown key here; did you mean order?"),
         (
-            ["task=train", "data=npz", "data.path=x", "data.fit=crop", "data.size=8"],
-            "data.fit: unknown key here; data takes path",
+            ["task=train", "data=npz", "data.path=x", "data.grey=true", "data.size=8"],
+            "data.grey: unknown key here; data takes fit, path, size",
         ),
         (["task=compare", "grid.rho=5"], "grid.rho: unknown key here; each solver has its own"),
         (["nosuch=1"], "nosuch: unknown key here; 'sde-diffusion sample --help' lists"),

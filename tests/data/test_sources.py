@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from sde_diffusion.data import MNIST, DataSource, Digits, FashionMNIST, Vectors, image_npz
+from sde_diffusion.data import (
+    MNIST,
+    DataSource,
+    Digits,
+    FashionMNIST,
+    ImageFolder,
+    ImageNpz,
+    Vectors,
+    image_npz,
+)
 from sde_diffusion.data.idx import read_idx
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
@@ -163,6 +174,39 @@ def test_npz(tmp_path: Path) -> None:
         np.savez(path, **wrong)
         with pytest.raises(InputError, match=r"x\.npz"):
             image_npz(path)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_an_archive_is_resized_as_a_folder_is(tmp_path: Path, fit: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 9, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=[2, 0, 1])
+    (tmp_path / "folder").mkdir()
+    for k, array in enumerate(pixels):
+        Image.fromarray(array).save(tmp_path / "folder" / f"{k}.png")
+    found = ImageNpz(str(tmp_path / "x.npz"), size=6, fit=fit).load()
+    folder = ImageFolder(str(tmp_path / "folder"), size=6, fit=fit).load()
+    assert torch.equal(found.images, folder.images)
+    assert found.labels is not None
+    assert found.labels.tolist() == [2, 0, 1]
+    assert any("squashed" in note for note in found.notes) == (fit == "squash")
+    assert ImageNpz(str(tmp_path / "x.npz")).load().images.shape == (3, 3, 12, 9)
+    for wrong in ({"size": 0}, {"fit": "crop"}, {"size": 4, "fit": "wide"}):
+        with refused("data."):
+            ImageNpz(str(tmp_path / "x.npz"), **wrong)
+
+
+def test_what_the_other_reader_reads_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8))
+    with refused("data.path=", f"data=npz data.path={tmp_path / 'x.npz'}"):
+        ImageFolder(str(tmp_path / "x.npz"), size=2).load()
+    with refused("data.path=", "data=npz data.path=FILE.npz"):
+        ImageFolder(str(tmp_path)).load()
+    with refused("data.path=", "a folder", "data=folder"):
+        ImageNpz(str(tmp_path)).load()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", b"none")
+    with refused("data.path=", "holds pictures", "data=folder"):
+        ImageNpz(str(tmp_path / "x.zip")).load()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,19 @@ from pathlib import Path
 
 from sde_diffusion.config import samplers
 from sde_diffusion.config.groups import names
+from sde_diffusion.system.storage import shipped
 
 COMPLETION = ("--shell-completion", "-sc")
 SAMPLER = "sampler="
+MODELS = ("checkpoint", "init")  # keys that the name of a shipped model is given to
+# Data sets that a name alone opens, and by task the keys that it is given to.
+DATA = ("cifar10", "digits", "fashion_mnist", "mnist")
+SETS = {
+    "compare": ("reference",),
+    "evaluate": ("images", "reference", "train"),
+    "interpolate": ("images",),
+    "sample": ("statistics",),
+}
 WORD = re.compile(r"""(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s"'])+""")  # spaces in quotes are its own
 
 
@@ -25,8 +35,8 @@ def asked(flags: Sequence[str]) -> bool:
 
 
 def as_overrides(line: str) -> tuple[str, list[str]]:
-    """The line as the composer reads it, and the tasks, samplers or files that its last word may
-    become.
+    """The line as the composer reads it, and the tasks, samplers, names or files that its last word
+    may become.
 
     A task is written as an override once its word is whole, that is, followed by a space. Words
     with a space in quotes, and ``sampler=``, are not for the composer: it cannot read them.
@@ -41,10 +51,18 @@ def as_overrides(line: str) -> tuple[str, list[str]]:
     if last.startswith(SAMPLER):
         fitting, last = _samplers(last.removeprefix(SAMPLER)), SAMPLER
     elif has_task:
-        fitting = _files(last)
+        task = next(word for word in whole[1:] if word in tasks or word.startswith("task="))
+        fitting = [*_named(last, task.removeprefix("task=")), *_files(last)]
     else:
         fitting = [task for task in tasks if whole and task.startswith(last)]
     return " ".join([*whole[:1], *words, last]), fitting
+
+
+def _named(word: str, task: str) -> list[str]:
+    """``checkpoint=mn``: shipped models, and data sets that a name opens, where a path may stand."""
+    key, _, begun = word.partition("=")
+    known = shipped() if key in MODELS else DATA if key in SETS.get(task, ()) else []
+    return [f"{key}={name}" for name in known if name.startswith(begun)] if "=" in word else []
 
 
 def _files(word: str) -> list[str]:

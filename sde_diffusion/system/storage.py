@@ -18,6 +18,8 @@ from sde_diffusion.errors import InputError
 
 # The shipped files.
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+# Names of shipped files that are no models: data, extractors, references, rules.
+NO_MODEL = re.compile(r"data-.*|.*-(cnn|reference|calibrated)")
 # Ends the name of the file whose lock says who makes a part.
 CLAIM = ".claim"
 # What a file is called until it is whole, and the claims of those who were killed.
@@ -106,6 +108,11 @@ def asset(name: str) -> Path:
 def assets(ending: str) -> list[str]:
     """The names of the shipped files that end so, in order."""
     return sorted(path.stem for path in ASSETS.glob(f"*{ending}.safetensors"))
+
+
+def shipped() -> list[str]:
+    """The names of the models that the package carries."""
+    return [name for name in assets("") if not NO_MODEL.fullmatch(name)]
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from sde_diffusion.config import samplers
-from sde_diffusion.config.completion import as_overrides
+from sde_diffusion.config.completion import DATA, as_overrides
+from sde_diffusion.data.load import NAMED
+from sde_diffusion.system.storage import shipped
 from tests.conftest import Run
 
 
@@ -15,6 +17,7 @@ from tests.conftest import Run
     ("line", "offered"),
     [
         ("sample solver=dp", "solver=dpmpp_2m"),
+        ("sample checkpoint=sh", "checkpoint=shapes"),
         ("train data=fo", "data=folder"),
         ("comp", "compare"),
         ("-m comp", "compare"),
@@ -64,7 +67,23 @@ def test_files_are_offered_where_a_path_is_begun(
     assert offered == ["images=outputs/sample-1/", "images=outputs/sample-2/"]
     assert as_overrides("sde-diffusion sample checkpoint=out")[1] == ["checkpoint=outputs/"]
     assert as_overrides("sde-diffusion sample solver=dp")[1] == []  # a group: no file
-    assert as_overrides("sde-diffusion sample checkpoint=")[1] == []
+    assert as_overrides("sde-diffusion sample layout=")[1] == []
+
+
+def test_names_are_offered_beside_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a path may stand, of models that are shipped and data sets that a name opens."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist-mine.safetensors").touch()
+    for task in ("sample", "compare", "edit", "inspect"):
+        offered = as_overrides(f"sde-diffusion {task} checkpoint=mn")[1]
+        named = [f"checkpoint={name}" for name in shipped() if name.startswith("mn")]
+        assert offered == [*named, "checkpoint=mnist-mine.safetensors"]
+        every = as_overrides(f"sde-diffusion {task} checkpoint=")[1]
+        assert every == [f"checkpoint={name}" for name in shipped()]
+    assert as_overrides("sde-diffusion task=train init=sc")[1] == ["init=scans"]
+    assert as_overrides("sde-diffusion evaluate images=di")[1] == ["images=digits"]
+    assert as_overrides("sde-diffusion sample reference=di")[1] == []  # there a texture
+    assert tuple(sorted(NAMED)) == DATA
 
 
 def test_the_script_for_the_shell_is_printed(cli: Run) -> None:

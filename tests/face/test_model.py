@@ -15,7 +15,7 @@ import sde_diffusion
 from sde_diffusion import VP, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.model import Model
-from sde_diffusion.models.sources.registry import shipped
+from sde_diffusion.system.storage import shipped
 from tests.refusals import refused
 from tests.tiny_model import write_tiny
 

@@ -6,7 +6,6 @@ Each kind of source is a module that is imported when a path is of its kind.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -23,11 +22,9 @@ from sde_diffusion.models.sources.hub import NAME, fetched
 from sde_diffusion.models.sources.hub import PREFIX as HUB
 from sde_diffusion.models.sources.strangers import told
 from sde_diffusion.system.spelling import did_you_mean
-from sde_diffusion.system.storage import asset, assets
+from sde_diffusion.system.storage import asset, shipped
 
 Open = Callable[..., OpenedModel]
-# Names of shipped files that are no models: data, extractors, references, rules.
-NO_MODEL = re.compile(r"data-.*|.*-(cnn|reference|calibrated)")
 
 
 @dataclass(frozen=True)
@@ -104,11 +101,6 @@ def open_model(
         raise InputError(f"checkpoint={checkpoint}: {said}")
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
-
-
-def shipped() -> list[str]:
-    """The names of the models that the package carries."""
-    return [name for name in assets("") if not NO_MODEL.fullmatch(name)]
 
 
 def _on_the_hub(given: str) -> str:

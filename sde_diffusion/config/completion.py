@@ -59,7 +59,7 @@ def as_overrides(line: str) -> tuple[str, list[str]]:
 
 
 def _named(word: str, task: str) -> list[str]:
-    """``checkpoint=mn``: shipped models, and data sets that a name opens, where a path may stand."""
+    """``checkpoint=mn``: shipped models; data sets that a name opens, where a path may stand."""
     key, _, begun = word.partition("=")
     known = shipped() if key in MODELS else DATA if key in SETS.get(task, ()) else []
     return [f"{key}={name}" for name in known if name.startswith(begun)] if "=" in word else []

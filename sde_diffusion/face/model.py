@@ -384,8 +384,8 @@ class Model(OpenedModel):
         classes = f", {self.classes} classes" if self.classes else ""
         sides = " x ".join("any" if side is None else str(side) for side in denoiser.space.pattern)
         return (
-            f"Model({self.name}: {sides} {denoiser.space.kind.value}{classes}, noise levels "
-            f"{denoiser.sigma_min:g} .. {denoiser.sigma_max:g})"
+            f"Model({self.name}: {sides} {denoiser.space.kind.value}{classes}; conditions: "
+            f"{self.takes}; noise levels {denoiser.sigma_min:g} .. {denoiser.sigma_max:g})"
         )
 
     def _run(

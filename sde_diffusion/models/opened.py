@@ -66,6 +66,11 @@ class OpenedModel:
         return self.conditioner.classes
 
     @property
+    def takes(self) -> str:
+        """What it may be conditioned on, the words of a wish: ``prompt, layout``; ``none``."""
+        return ", ".join(self.conditioner.words) or "none"
+
+    @property
     def arithmetic(self) -> str:
         """How the network works, for a record: the precision, or the dtype of its weights."""
         weights = next(self.denoiser.parameters(), None)
@@ -115,9 +120,8 @@ class OpenedModel:
         for word, value in wishes.items():
             unheard = value is not None and word not in self.conditioner.words
             if unheard and (word, value) != (LABEL, "all"):
-                known = ", ".join(self.conditioner.words) or "none"
                 raise InputError(
-                    f"{word}={value}: model {self.name} takes no {word} (it takes: {known}); "
+                    f"{word}={value}: model {self.name} takes no {word} (it takes: {self.takes}); "
                     f"leave it out, {word}=null"
                 )
         return self.conditioner.encode(wishes, seeds)

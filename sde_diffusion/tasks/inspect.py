@@ -38,9 +38,11 @@ def run(config: DictConfig, folder: Path) -> float:
 
 
 def found(model: OpenedModel) -> list[Finding]:
-    """The findings of the source; of a model of ours, what its spec says."""
+    """The findings of the source; of a model of ours, what its spec says; what it may be
+    conditioned on."""
+    conditions = Finding("conditions", model.takes, "words that sampling takes")
     if model.findings or model.spec is None:
-        return list(model.findings)
+        return [*model.findings, conditions]
     spec, said = model.spec, "its own metadata"
     weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
     return [
@@ -48,6 +50,7 @@ def found(model: OpenedModel) -> list[Finding]:
         Finding("prediction", f"{spec.parameterization} {spec.parameterization_args}", said),
         Finding("levels", f"{spec.sigma_min:g} .. {spec.sigma_max:g}", said),
         Finding("classes", str(spec.classes), said),
+        conditions,
         *([Finding("codec", model.codec.described, said)] if model.codec.described else []),
         Finding("size", "x".join(map(str, spec.shape)), said),
         Finding("data", f"{spec.data}, {spec.step} steps", said),

@@ -202,6 +202,20 @@ def test_a_folder_with_a_checkpoint_names_it(tmp_path: Path) -> None:
     assert load(file).classes == 3
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_a_model_says_what_it_may_be_conditioned_on(name: str) -> None:
+    """In a line, as inspect does; what it says is taken, and nothing else."""
+    model = load(name)
+    words = ", ".join(model.conditioner.words) or "none"
+    assert f"conditions: {words};" in repr(model)
+    (row,) = [row for row in sde_diffusion.inspect(model) if row["key"] == "conditions"]
+    assert row["value"] == words
+    for word in ("label", "prompt", "layout"):
+        if word not in model.conditioner.words:
+            with refused(f"{word}=7", f"it takes: {words}"):
+                model.sample(1, **{word: 7})
+
+
 def test_samples_say_themselves_in_a_line() -> None:
     assert "\n" not in repr(TOY.sample(n=2, nfe=2))
 

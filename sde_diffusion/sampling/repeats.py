@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -22,33 +22,34 @@ def check_repeats(seeds: Sequence[int], cond: Condition | None, start: Start) ->
     """
     if isinstance(seeds, range) or len(set(seeds)) == len(seeds):
         return
-    rows = defaultdict(list)
+    times, seen = Counter(seeds), set[tuple[int | bytes, ...]]()
+    apart = [t for t in _tensors(cond, start) if t.ndim and len(t) == len(seeds) and t.stride(0)]
     for i, seed in enumerate(seeds):
-        rows[seed].append(i)
-    for seed, places in rows.items():
-        for a, b in combinations(places[:100], 2):
-            if _alike(cond, start, a, b):
-                once = shown(list(rows)).replace(" ", "")
-                raise InputError(
-                    f"seeds: {seed} twice draws the same picture twice; give each once, "
-                    f"seeds={once}, or a label, prompt or picture of its own to each"
-                )
+        if times[seed] == 1:
+            continue
+        row = (seed, *(_digest(tensor[i]) for tensor in apart))
+        if row in seen:
+            once = shown(list(times)).replace(" ", "")
+            raise InputError(
+                f"seeds: {seed} twice draws the same picture twice; give each once, "
+                f"seeds={once}, or a label, prompt or picture of its own to each"
+            )
+        seen.add(row)
 
 
-def _alike(cond: Condition | None, start: Start, a: int, b: int) -> bool:
-    """Whether two rows of one seed have nothing else to tell them apart."""
-    first, second = (slice(i, i + 1) for i in (a, b))
-    same = cond is None or _same(cond[first], cond[second])
-    return same and start.rows(first).same_as(start.rows(second))
+def _digest(row: Tensor) -> bytes:
+    """Of the values of a tensor; 0 and -0 are one."""
+    values = row.detach().cpu().contiguous().reshape(-1)
+    if values.is_floating_point():
+        values = values + 0.0
+    return hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).digest()
 
 
-def _same(a: Condition, b: Condition) -> bool:
-    """Whether two conditions of one row are the same."""
-    return all(map(torch.equal, _tensors(a), _tensors(b)))
-
-
-def _tensors(cond: Condition) -> Iterator[Tensor]:
-    for part in cond.parts.values():
-        yield from (part.value, part.keep, *part.aside.values())
-    if cond.other is not None:
+def _tensors(cond: Condition | None, start: Start | None = None) -> Iterator[Tensor]:
+    """What tells rows of one seed apart, each [N, ...]."""
+    if cond is not None:
+        for part in cond.parts.values():
+            yield from (part.value, part.keep, *part.aside.values())
         yield from _tensors(cond.other)
+    if start is not None:
+        yield from start.tensors()

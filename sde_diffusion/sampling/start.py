@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import final
 
 import torch
@@ -29,9 +30,9 @@ class Start(ABC):
         """The starts of some rows."""
         return self
 
-    def same_as(self, other: Start) -> bool:
-        """Whether two starts of the same seeds are the same states."""
-        return self is other
+    def tensors(self) -> Iterator[Tensor]:
+        """What rows of one seed may differ by: those of its attributes that are tensors."""
+        return (value for value in vars(self).values() if isinstance(value, Tensor))
 
     @abstractmethod
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
@@ -66,9 +67,6 @@ class FromNoise(Start):
         assert self.n is not None
         return FromNoise(self.n[rows])
 
-    def same_as(self, other: Start) -> bool:
-        return isinstance(other, FromNoise) and _equal(self.n, other.n)
-
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
         return sde.prior(n, t)
 
@@ -89,15 +87,8 @@ class FromImage(Start):
         assert self.level is not None
         return FromImage(self.x_0[rows], self.level)
 
-    def same_as(self, other: Start) -> bool:
-        return isinstance(other, FromImage) and _equal(self.x_0, other.x_0)
-
     def state(self, sde: SDE, n: Tensor, t: Tensor) -> Tensor:
         return sde.perturb(self.x_0.to(n), t, n)
-
-
-def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is not None and b is not None and torch.equal(a, b)
 
 
 PRIOR = Prior()

@@ -22,7 +22,7 @@ def check_repeats(seeds: Sequence[int], cond: Condition | None, start: Start) ->
     """
     if isinstance(seeds, range) or len(set(seeds)) == len(seeds):
         return
-    times, seen = Counter(seeds), set[tuple[int | bytes, ...]]()
+    times, seen = Counter(seeds), set[tuple[object, ...]]()
     apart = [t for t in _tensors(cond, start) if t.ndim and len(t) == len(seeds) and t.stride(0)]
     for i, seed in enumerate(seeds):
         if times[seed] == 1:

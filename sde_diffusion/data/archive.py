@@ -87,7 +87,10 @@ def _array(archive: zipfile.ZipFile, name: str, stored: int, where: str) -> np.n
         shape, dtype = _header(file)
         start = file.tell()
     if dtype.hasobject or dtype.kind == "V":  # objects are pickled; fields may hold some
-        raise ValueError(f"{name} is of type {dtype}")
+        raise InputError(
+            f"{where}: {name} is of type {str(dtype)[:60]}, which is not read; write it as one "
+            "array of numbers, numpy.stack(list(array)), say"
+        )
     needed = math.prod(shape) * dtype.itemsize
     if start + needed != info.file_size:
         raise ValueError(f"{name} has {info.file_size - start} bytes, {shape} takes {needed}")

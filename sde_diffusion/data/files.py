@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,12 +17,14 @@ SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
     ".ppm", ".pgm", ".pbm", ".pnm",
 }  # fmt: skip
-SPLITS = {"train", "training", "test", "val", "valid", "validation"}
+# In any capitals.
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2", ".zst")
 # What makes one of the two of other files.
 REMEDIES = {
     "picture": "give the folder that it lies in",
     ".npy": "write the array with numpy.savez",
-    **dict.fromkeys((".tar", ".gz", ".tgz", ".7z", ".rar"), "unpack it and give the folder"),
+    **dict.fromkeys(PACKED[1:], "unpack it and give the folder"),
 }
 MAX_BYTES = 64 * 2**20
 MAX_FOLDERS = 100_000
@@ -46,19 +49,29 @@ class Members:
     skipped: Counter[str]
     stored: int
 
+    @property
+    def left(self) -> list[str]:
+        """What lies there and is no image, as a note."""
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.skipped.items()))
+        return [f"{self.skipped.total()} other files skipped: {kinds}"] if kinds else []
 
-def members(path: str, key: str) -> Members:
-    """What there is at ``path``; InputError, which names ``key``, for no folder and no zip."""
+
+def members(path: str, key: str, also: Set[str] = frozenset()) -> Members:
+    """What there is at ``path``; InputError, which names ``key``, for no folder and no zip.
+
+    Args:
+        also: endings of other files that are taken for images, "" for none.
+    """
     where = f"{key}={path}"
     if not path:
         raise InputError(f"{key}=: an empty path; give a folder or a zip of images")
     root = Path(path)
     try:
         if root.is_dir():
-            return _of_folder(root, where)
+            return _of_folder(root, where, also)
         if not root.is_file():
             raise InputError(f"{where}: no such folder or file; give a folder or a zip of images")
-        return _of_zip(root, where)
+        return _of_zip(root, where, also)
     except InputError:
         raise
     except OSError as error:
@@ -74,10 +87,10 @@ def members(path: str, key: str) -> Members:
         ) from error
 
 
-def _of_folder(root: Path, where: str) -> Members:
+def _of_folder(root: Path, where: str, also: Set[str]) -> Members:
     names, skipped, stored = [], Counter[str](), 0
     for name, path in _walk(root, where, skipped):
-        if why := _why_not(name):
+        if why := _why_not(name, also):
             skipped[why] += 1
         elif not path.is_file() and not _is_broken_link(path):
             skipped["no plain file"] += 1  # a pipe would never end
@@ -88,7 +101,7 @@ def _of_folder(root: Path, where: str) -> Members:
     def read(name: str) -> bytes:
         path = root / name
         if _is_broken_link(path):
-            raise ValueError(f"a link to {os.readlink(path)}, which is not there")
+            raise ValueError(_leads_nowhere(path))
         with open(path, "rb") as file:
             return _at_most(file.read(MAX_BYTES + 1))
 
@@ -116,7 +129,10 @@ def _walk(root: Path, where: str, skipped: Counter[str]) -> Iterator[tuple[str, 
             skipped["folder of results of this package"] += 1
             continue
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+            found = sorted(entries, key=lambda entry: entry.name)
+            if prefix and not found:
+                skipped["empty folder"] += 1
+            for entry in found:
                 name = f"{prefix}{entry.name}"
                 if Path(entry.path).is_dir():  # False for a link to itself
                     if _is_hidden(entry.name):
@@ -125,23 +141,27 @@ def _walk(root: Path, where: str, skipped: Counter[str]) -> Iterator[tuple[str, 
                         waiting.append((Path(entry.path), f"{name}/", above | {inode}))
                 elif _is_broken_link(Path(entry.path)) and not PurePosixPath(name).suffix:
                     raise InputError(
-                        f"{where}: {name} is a link to {os.readlink(entry.path)}, which is not "
-                        "there; mend or remove it"
+                        f"{where}: {name} is {_leads_nowhere(Path(entry.path))}; mend or remove it"
                     )
                 else:
                     yield name, Path(entry.path)
 
 
-def _of_zip(root: Path, where: str) -> Members:
+def _of_zip(root: Path, where: str, also: Set[str]) -> Members:
     archive = zipfile.ZipFile(root)
+    if any(name.endswith("/data.pkl") for name in archive.namelist()):
+        raise InputError(
+            f"{where}: a torch file; write what is in it as uint8 [N, H, W, C] by "
+            "numpy.savez('images.npz', images=array), and give that"
+        )
     held, skipped = dict[str, zipfile.ZipInfo](), Counter[str]()
     texts = dict[str, zipfile.ZipInfo]()
     for info in archive.infolist():
         # Some packers of Windows part folders so.
-        name = info.filename.replace("\\", "/")
+        name = info.filename.replace("\\", "/").removeprefix("./")
         if name.endswith("/"):
             continue
-        if why := _why_not(name):
+        if why := _why_not(name, also):
             skipped[why] += 1
             if why in TEXTS:
                 texts[name] = info
@@ -156,6 +176,8 @@ def _of_zip(root: Path, where: str) -> Members:
         info = held[name] if name in held else texts[name]
         if info.flag_bits & 1:
             raise ValueError("encrypted; unpack the archive with its password")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError("a link; pack the file itself")
         if info.compress_type not in METHODS:
             raise ValueError(f"packed by method {info.compress_type}; pack it by deflate")
         if info.file_size > MAX_BYTES:
@@ -177,16 +199,27 @@ def _is_broken_link(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+def _leads_nowhere(link: Path) -> str:
+    """What a broken link is, in words."""
+    circle = "which leads in a circle" if os.path.lexists(link.parent / os.readlink(link)) else ""
+    return f"a link to {os.readlink(link)}, {circle or 'which is not there'}"
+
+
 def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
-def _why_not(name: str) -> str:
+def _why_not(name: str, also: Set[str]) -> str:
     """Why a file is not taken for an image; empty if it is."""
     path = PurePosixPath(name)
     if any(_is_hidden(part) for part in path.parts if part not in (".", "..")):
         return "hidden"
-    return "" if path.suffix.lower() in SUFFIXES else path.suffix or "without an ending"
+    return "" if path.suffix.lower() in SUFFIXES | also else path.suffix or "without an ending"
+
+
+def splits_in(folders: Set[str]) -> Set[str]:
+    """Those that are called as the splits of a data set are."""
+    return {folder for folder in folders if folder.casefold() in SPLITS}
 
 
 def class_folders(names: Sequence[str]) -> list[str]:
@@ -198,7 +231,7 @@ def class_folders(names: Sequence[str]) -> list[str]:
     folders = [PurePosixPath(unicodedata.normalize("NFC", n)).parts[:-1] for n in names]
     while folders and all(folders):
         first = {parts[0] for parts in folders}
-        if not first <= SPLITS and (len(first) > 1 or min(map(len, folders)) == 1):
+        if splits_in(first) != first and (len(first) > 1 or min(map(len, folders)) == 1):
             break
         folders = [parts[1:] for parts in folders]
     return [parts[0] if parts else "" for parts in folders]

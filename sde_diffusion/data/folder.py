@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.captions import BESIDE, captions_of
-from sde_diffusion.data.files import SPLITS, SUFFIXES, Members, class_folders, members
+from sde_diffusion.data.files import PACKED, SUFFIXES, Members, class_folders, members, splits_in
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.image_set import ImageSet
@@ -101,10 +101,12 @@ def image_folder(
     on_error_choice(on_error)
     size_choice(size)
     fit_choice(fit, size)
+    if isinstance(classes, str):
+        raise InputError(f"data.classes={classes}: give a list, [{classes}]")
     if classes is not None and len(set(classes)) != len(classes):
         raise InputError(f"data.classes={list(classes)}: give each class once")
     there, where = members(path, key), f"{key}={path}"
-    prefix = f"{split}/" if split else ""
+    prefix = _folder_of(split, there.names) if split else ""
     names = _below(there, prefix, where, split, path)
     folders = class_folders([name.removeprefix(prefix) for name in names])
     if classes is not None and (foreign := sorted(set(folders) - set(classes))):
@@ -114,8 +116,8 @@ def image_folder(
         names, folders = _without_stray(names, folders, reading)
 
     texts = () if captions is None else captions_of(captions, there, path, names)
-    if captions == BESIDE:
-        there.skipped.pop(".txt", None)
+    if captions is not None:
+        _read_too(captions, there, path)
 
     def read(name: str) -> Picture:
         return decode(there.read(name), size, "L" if grey else "RGB", fit)
@@ -126,7 +128,7 @@ def image_folder(
     if stored and reading.all_grey:
         images = images[:, :1].contiguous()
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    notes = (*reading.notes(), *_merged(names), *_left(there))
+    notes = (*reading.notes(), *_merged(names), *there.left)
     said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
@@ -136,34 +138,57 @@ def image_folder(
     return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
 
 
+def _folder_of(split: str, names: Sequence[str]) -> str:
+    """The folder of a split, with / at its end: in other capitals where none has the same."""
+    first = sorted({name.split("/")[0] for name in names if "/" in name})
+    alike = [folder for folder in first if folder.casefold() == split.casefold()]
+    return f"{alike[0] if len(alike) == 1 and split not in first else split}/"
+
+
 def _below(there: Members, prefix: str, where: str, split: str | None, path: str) -> list[str]:
     """Names of the images below a split; InputError if there are none."""
     names = [name for name in there.names if name.startswith(prefix)]
     if names:
         return names
     kinds = ", ".join(sorted(SUFFIXES))
-    left = f" ({'; '.join(_left(there))})" if there.skipped else ""
-    remedy = "give a folder of files with these endings"
+    left = f" ({'; '.join(there.left)})" if there.skipped else ""
+    remedy = _remedy(there, where, split, path)
+    raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}; {remedy}")
+
+
+def _remedy(there: Members, where: str, split: str | None, path: str) -> str:
+    """What to do about a folder or zip that has no images, or none of a split."""
     if there.skipped.keys() & ARRAYS:
         archive = "" if Path(path).is_dir() else path
-        remedy = f"numpy's arrays are read by data=npz data.path={archive or 'FILE.npz'}"
-        if not where.startswith("data."):
-            remedy = "numpy's arrays are read one archive at a time: give one FILE.npz"
-    elif split:
-        remedy = f"put those of the split {split} into a folder of that name"
-    raise InputError(f"{where}: no images ({kinds}) below {prefix or 'it'}{left}; {remedy}")
+        if where.startswith("data."):
+            return f"numpy's arrays are read by data=npz data.path={archive or 'FILE.npz'}"
+        return "numpy's arrays are read one archive at a time: give one FILE.npz"
+    deeper = sorted(name.split(f"/{split}/")[0] for name in there.names if f"/{split}/" in name)
+    if split and deeper:
+        return f"those of {deeper[0]}/{split} are read by {where}/{deeper[0]}"
+    if split:
+        return f"put those of the split {split} into a folder of that name"
+    if packed := [kind for kind in PACKED if there.skipped[kind]]:
+        return f"unpack the {packed[0]} in it, and give the folder"
+    return "give a folder of files with these endings"
 
 
 def _merged(names: Sequence[str]) -> list[str]:
     """A note where the images are of several splits, of which somebody held one out."""
-    splits = {part for name in names for part in name.split("/")[:-1]} & SPLITS
+    splits = splits_in({part for name in names for part in name.split("/")[:-1]})
     return [f"of the splits {', '.join(sorted(splits))} together"] if len(splits) > 1 else []
 
 
-def _left(there: Members) -> list[str]:
-    """What lies there and is no image, as a note."""
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(there.skipped.items()))
-    return [f"{there.skipped.total()} other files skipped: {kinds}"] if kinds else []
+def _read_too(captions: str, there: Members, path: str) -> None:
+    """Count the captions that lie among the data no longer as left out."""
+    if captions == BESIDE:
+        there.skipped.pop(".txt", None)
+        return
+    kind, table = PurePosixPath(captions).suffix, Path(captions).resolve()
+    if there.skipped[kind] and (not table.is_file() or table.is_relative_to(Path(path).resolve())):
+        there.skipped[kind] -= 1
+        if not there.skipped[kind]:
+            del there.skipped[kind]
 
 
 def _without_stray(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -29,6 +30,10 @@ MOST_CLASSES = 100_000
 OURS = {"seeds", NOISE}
 LARGER = 64  # times the pixels that there were, of what images are resized to
 SHOWN = 10  # names that a note lists
+MOST_CHANNELS = 4
+# How far pictures of -1 .. 1, or 0 .. 1, and of 0 .. 255 overshoot; of those of mean 0 and standard
+# deviation 1, how far they reach.
+ABOVE_ONE, OVERSHOT, MOST_STANDARD = 1.6, 383, 16
 
 
 class ImageNpz(DataSource):
@@ -79,6 +84,8 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
     read = {name, SECOND} if name == "arr_0" else {name, LABELS}
     names = set(names_of(path, key))
     ours = names >= OURS
+    if not ours and int(images.max()) == 1:
+        raise InputError(f"{where}: {name} is uint8 from 0 to 1, all black; give array * 255")
     if (left := sorted(names - read)) and not ours:
         hint = "" if labels is not None else f"; labels are read by the name {LABELS}"
         notes.append(f"not read: {', '.join(left[:SHOWN])}{hint}")
@@ -97,6 +104,11 @@ def _images(array: np.ndarray, where: str) -> Tensor:
         raise InputError(
             f"{where} is {shape}, channels first; give channels last, array.transpose(0, 2, 3, 1)"
         )
+    if len(shape) == 4 and shape[3] > MOST_CHANNELS:
+        axes = "0, 2, 3, 1" if shape[1] <= MOST_CHANNELS else "3, 0, 1, 2"
+        last = min(shape[1:3]) <= MOST_CHANNELS
+        remedy = f", array.transpose({axes})" if last else " of 1 to 4 channels"
+        raise InputError(f"{where} is {shape}, {shape[3]} channels; give [N, H, W, C]{remedy}")
     if len(shape) == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3):
         raise InputError(f"{where} is {shape}, one image it seems; give [N, H, W, C], array[None]")
     if array.dtype.kind in "fiu" and array.dtype != np.uint8 and array.size:
@@ -116,28 +128,49 @@ def _images(array: np.ndarray, where: str) -> Tensor:
 
 def _as_uint8(low: float, high: float, kind: str) -> str:
     """What makes grey levels of values in that range."""
-    if not -1e9 < low <= high < 1e9:  # NaN too
+    if not math.isfinite(low) or not math.isfinite(high):  # NaN too
         return "and finite values"
-    if low >= 0 and high > 1023:  # of 12 or 16 bits, which cutting off at 255 would make white
-        return f"(array / {4095 if high <= 4095 else 65535} * 255).round().astype('uint8')"
-    if low < -1 and kind == "i":
-        return "(array.astype('int16') + 128).clip(0, 255).astype('uint8')"
-    if low >= 0 and high > 1.5:
+    if low < 0:
+        return _of_both_signs(low, high, kind)
+    if high <= ABOVE_ONE:
+        return "(array.clip(0, 1) * 255).round().astype('uint8')"
+    if high <= 2:  # 1 + x
+        return "(array * 127.5).round().astype('uint8')"
+    if MOST_STANDARD < high <= OVERSHOT:
         return "array.clip(0, 255).round().astype('uint8')"
-    if low >= 0 and kind == "f":
-        return "(array * 255).round().astype('uint8')"
-    return "((array.clip(-1, 1) + 1) * 127.5).round().astype('uint8')"
+    # Of 10 to 32 bits, which cutting off at 255 would make white.
+    white = next((2**b - 1 for b in (10, 12, 16, 32) if OVERSHOT < high < 2**b), f"{high:.6g}")
+    return f"(array / {white} * 255).round().astype('uint8')"
+
+
+def _of_both_signs(low: float, high: float, kind: str) -> str:
+    if low >= -ABOVE_ONE and high <= ABOVE_ONE:
+        return "((array.clip(-1, 1) + 1) * 127.5).round().astype('uint8')"
+    if kind == "i" and low >= -128 and high <= 127:
+        return "(array.astype('int16') + 128).clip(0, 255).astype('uint8')"
+    if kind == "f" and low >= -MOST_STANDARD and high <= MOST_STANDARD:
+        return "of array * std + mean, where they were divided by a standard deviation"
+    return f"((array - {low:.6g}) / {high - low:.6g} * 255).round().astype('uint8')"
 
 
 def _as_labels(labels: np.ndarray, n: int) -> str:
     """What makes labels of such an array; empty where nothing is sure to."""
     if labels.shape == (n, 1) and labels.dtype.kind in "iu":
         return ", labels[:, 0]"
-    if labels.ndim == 2 and len(labels) == n and bool(np.isin(labels, (0, 1)).all()):
+    one_hot = labels.ndim == 2 and len(labels) == n and bool(np.isin(labels, (0, 1)).all())
+    if one_hot and bool((labels.sum(1) == 1).all()):
         return ", labels.argmax(1)"
+    if labels.shape == (n,) and labels.dtype.kind in "fb" and bool((labels % 1 == 0).all()):
+        return ", labels.astype('int64')"
     if labels.shape == (n,) and labels.dtype.kind in "US":
         return ", numpy.unique(labels, return_inverse=True)[1]"
     return ""
+
+
+def _from(labels: np.ndarray) -> str:
+    """The least of labels, if it is negative."""
+    negative = labels.dtype.kind == "i" and labels.size and int(labels.min()) < 0
+    return f" from {int(labels.min())}" if negative else ""
 
 
 def _without_images(path: str, key: str) -> str:
@@ -148,7 +181,8 @@ def _without_images(path: str, key: str) -> str:
             "with the extractor that they are of"
         )
     if any(PurePosixPath(name).suffix.lower() in SUFFIXES for name in names):
-        return f"{key}={path}: holds pictures, no arrays; read them by data=folder"
+        remedy = "read them by data=folder" if key.startswith("data.") else "call it .zip"
+        return f"{key}={path}: holds pictures, no arrays; {remedy}"
     return f"{key}={path}: has none of the arrays {list(NAMES)}, but {names[:10]}; rename one"
 
 
@@ -158,7 +192,8 @@ def label_numbers(labels: np.ndarray | None, n: int, where: str) -> tuple[Tensor
         return None, 0
     if labels.shape != (n,) or labels.dtype.kind not in "iu" or int(labels.min()) < 0:
         raise InputError(
-            f"{where}: labels are {labels.dtype} {labels.shape}; give whole numbers >= 0, [{n}]"
+            f"{where}: labels are {labels.dtype} {labels.shape}{_from(labels)}; give whole numbers "
+            f">= 0, [{n}]"
             f"{_as_labels(labels, n)}"
         )
     if (most := int(labels.max())) >= MOST_CLASSES:

@@ -14,11 +14,13 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import CLEAR, FITS
 from sde_diffusion.images.dicom import dicom, is_dicom
 from sde_diffusion.images.photo import Photo, photo
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.spelling import none_of
 
 ARRAYS = (".npy",)
-DICOM = ".dcm"
+# Endings of scans; many have none, and one file beside them lists the others.
+SCANS, LIST = {".dcm", ".dicom", ".ima", ""}, "DICOMDIR"
 HALF = 0.5  # of white: a mask is drawn anew above it
 
 
@@ -35,7 +37,7 @@ def photos(
     for name, content in _contents(path, key).items():
         where = f"{key}={path}" + (f": {name}" if _is_set(path) else "")
         try:
-            one = _read(content, size, fit)
+            one = _read(name, content, size, fit)
             one = one if channels is None else one.in_channels(channels)
         except InputError:
             raise
@@ -52,8 +54,10 @@ def photos(
     return read
 
 
-def _read(content: bytes, size: int | None, fit: str) -> Photo:
+def _read(name: str, content: bytes, size: int | None, fit: str) -> Photo:
     if not is_dicom(content):
+        if PurePosixPath(name).suffix.lower() in SCANS - {""}:
+            raise ValueError("no DICOM, whose mark DICM it lacks; export it anew, or as PNG")
         return photo(content, size, fit)
     if size is not None:
         raise ValueError("DICOM keeps its size; leave fit out")
@@ -71,7 +75,9 @@ def masks(
     if path is None:
         return dict.fromkeys(pictures)
     found = photos(path, "mask", None, size, fit)
-    read = {name: (one.resized, _anew(path, name, one)) for name, one in found.items()}
+    read = {
+        name: (one.resized, anew_of(f"mask={path}: {name}", one)) for name, one in found.items()
+    }
     if not _is_set(path):
         read = dict.fromkeys(pictures, next(iter(read.values())))
     if missing := [name for name in pictures if name not in read]:
@@ -86,17 +92,24 @@ def masks(
     return {name: read[name][1] for name in pictures}
 
 
-def _anew(path: str, name: str, mask: Photo) -> Tensor:
-    """Where one mask is above half; InputError where it is not plain what is white."""
+def anew_of(where: str, mask: Photo) -> Tensor:
+    """Where a mask is above half, bool [H, W]; InputError, which begins with ``where``, for one of
+    which it is not plain what is white."""
     said = "white is drawn anew, black is kept"
     if CLEAR in mask.notes:
-        raise InputError(f"mask={path}: {name} is transparent in part; save it in grey: {said}")
+        raise InputError(f"{where} is transparent in part; save it in grey: {said}")
     if bool((mask.levels != mask.levels[:1]).any()):
-        raise InputError(f"mask={path}: {name} is in colours; save it in grey: {said}")
+        raise InputError(f"{where} is in colours; save it in grey: {said}")
+    most = int(mask.levels.max())
+    if 0 < most <= mask.white * HALF:
+        raise InputError(
+            f"{where} is black everywhere, its brightest level {most} of {mask.white}; save it "
+            f"with {mask.white} in the place of {most}: {said}"
+        )
     grey = mask.levels[0] / mask.white
     between = int(((grey > 0) & (grey < 1)).sum())
     if between:
-        notice(f"mask={path}: {name}: {between} grey pixels, drawn anew where above half")
+        notice(f"{where}: {between} grey pixels, drawn anew where above half")
     return grey > HALF
 
 
@@ -105,13 +118,16 @@ def measurement(path: str) -> Tensor | None:
     if not path.lower().endswith(ARRAYS):
         return None
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, so that a header that lies asks for no memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # what stands in a header is parsed as Python is
+        passed_on(error)
         why = " ".join(str(error).split())[:200]
         raise InputError(f"image={path}: no array that can be read ({why}); give one") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
         raise InputError(f"image={path}: no array of numbers; save the measurement as floats")
-    y = torch.from_numpy(array.astype(np.float32))
+    with np.errstate(over="ignore"):
+        y = torch.from_numpy(np.array(array, np.float32))
     if not bool(y.isfinite().all()):
         raise InputError(f"image={path}: holds values that are not finite; put 0 where none is")
     return y
@@ -135,13 +151,17 @@ def _contents(path: str, key: str) -> dict[str, bytes]:
     if not path.strip():
         raise InputError(f"{key}=: an empty path; give a picture, or a folder of them")
     if _is_set(path):
-        there = members(path, key)
+        there = members(path, key, SCANS)
         found = {name: there.read(name) for name in there.names}
-        if where.is_dir():
-            scans = sorted(p for p in where.iterdir() if p.suffix.lower() == DICOM)
-            found |= {scan.name: _bounded(scan, key) for scan in scans}
+        for name in [name for name in found if not PurePosixPath(name).suffix]:
+            if PurePosixPath(name).name == LIST or not is_dicom(found[name]):
+                there.skipped["without an ending"] += 1
+                del found[name]
         if not found:
-            raise InputError(f"{key}={path}: no pictures in it; give a folder that has some")
+            left = f" ({'; '.join(there.left)})" if there.skipped else ""
+            raise InputError(f"{key}={path}: no pictures in it{left}; give a folder that has some")
+        for note in there.left:
+            notice(f"{key}={path}: {note}")
         return found
     if not where.exists():
         raise InputError(f"{key}={path}: no such file; give a picture, or a folder of them")

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from sde_diffusion.config import groups, samplers
 from sde_diffusion.config.choices import INPAINTING
 from sde_diffusion.config.options import Options
-from sde_diffusion.data.photos import masks, measurement, photos
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.given_picture import mask_of, picture_of
 from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
-from sde_diffusion.images.photo import WHITE_8
-from sde_diffusion.images.pixels import from_levels
 from sde_diffusion.operators import Function, Mask, Operator
 from sde_diffusion.sampling.damaged import Damaged
 from sde_diffusion.sampling.edit import Edited, Editor
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
 GROUPS = ("operator", "solver", "sde", "grid", "guidance", "noise")
 HOW = ("solver", "grid", "guidance")
 DRAWS = 4
-PICTURE = "a path, or a picture [C, H, W] or [H, W], uint8 or floats in -1 .. 1"
-MASK = "a path, or an array [H, W] of true and false, 0 and 1, or 0 .. 255"
 OPERATOR = "operator"
 
 
@@ -195,50 +189,3 @@ def operator_of(given: Any, fields: Options) -> Operator:
         return Function(given)
     made: Operator = fields.one(OPERATOR, given)
     return made
-
-
-def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
-    """A picture [C, H, W], -1 .. 1, or a measurement, and the white of its grey levels."""
-    channels = editor.denoiser.space.pattern[0] or 1
-    seen = channels if truth else editor.operator.seen(channels)
-    if isinstance(image, str | Path):
-        y = measurement(str(image))
-        if y is not None:
-            return y, WHITE_8
-        read = photos(str(image), "image", seen)
-        if len(read) > 1:
-            raise InputError(f"image={image}: {len(read)} pictures; give one, or use the command")
-        one = next(iter(read.values()))
-        return one.x, one.white
-    x = values.tensor("image", image, PICTURE).cpu()
-    if x.dtype == torch.bool:
-        raise InputError(f"image: true and false; give {PICTURE}")
-    x = x[None] if x.ndim == 2 and len(editor.denoiser.space.pattern) == 3 and seen == 1 else x
-    if not x.is_floating_point() and x.numel() and int(x.max()) > 255:
-        if int(x.max()) > 65535 or int(x.min()) < 0:
-            raise InputError(
-                f"image: whole numbers {int(x.min())} .. {int(x.max())}; give {PICTURE}"
-            )
-        return from_levels(x, 65535), 65535
-    if not x.is_floating_point():
-        return values.pixels("image", x, PICTURE), WHITE_8
-    if not bool(x.isfinite().all()):
-        raise InputError("image: holds values that are not finite; put 0 where nothing is known")
-    return x.float(), WHITE_8
-
-
-def mask_of(mask: Any) -> Tensor | None:
-    """True [H, W] where the picture is to be drawn anew."""
-    if mask is None or isinstance(mask, str | Path):
-        return masks(None if mask is None else str(mask), {"": None}, None, "squash")[""]
-    anew = values.tensor("mask", mask, MASK).cpu().squeeze()
-    if anew.ndim != 2 or not anew.numel():
-        raise InputError(f"mask: shape {tuple(anew.shape)}; give {MASK}")
-    if anew.dtype == torch.bool:
-        return anew
-    most = 255 if float(anew.max()) > 1 else 1
-    if not (float(anew.min()) >= 0 and float(anew.max()) <= most):  # nor is nan
-        raise InputError(
-            f"mask: values {float(anew.min()):g} .. {float(anew.max()):g}; give {MASK}"
-        )
-    return anew > most / 2

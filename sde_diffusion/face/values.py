@@ -59,19 +59,34 @@ def dtype_of(key: str, value: Any, allowed: Mapping[str, torch.dtype]) -> torch.
 
 
 def tensor(key: str, value: Any, like: str) -> Tensor:
-    """A tensor of numbers from torch, numpy or lists; ``like`` says what was expected."""
+    """A tensor of numbers from torch, numpy or lists, of the types that torch reckons with;
+    ``like`` says what was expected."""
     if isinstance(value, Tensor):
-        if value.is_complex():
-            raise InputError(f"{key}: {value.dtype}; give {like}")
-        return value
+        odd = value.is_complex() or value.is_quantized or value.is_meta
+        if odd or value.layout is not torch.strided:
+            kind = "without numbers" if value.is_meta else f"{value.dtype}, {value.layout}"
+            raise InputError(f"{key}: {kind}; give {like}")
+        found = value.detach()
+        return (
+            found.float()
+            if found.dtype.itemsize == 1 and found.is_floating_point()
+            else _of_sign(found)
+        )
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub" or not array.ndim:
             raise TypeError("not numbers")
+        native = array.dtype.newbyteorder("=")
+        plain = array.astype(np.float64 if native.itemsize > 8 else native, copy=False)
         # A copy of what may not be written, as Pillow's pictures: torch would warn.
-        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        return _of_sign(torch.from_numpy(np.require(plain, requirements=["C", "W"])))
     except (TypeError, ValueError) as error:
         raise InputError(f"{key}: a {type(value).__name__}; give {like}") from error
+
+
+def _of_sign(x: Tensor) -> Tensor:
+    """Whole numbers without sign, but for bytes, as those that have one."""
+    return x.to(torch.int64) if x.dtype in (torch.uint16, torch.uint32, torch.uint64) else x
 
 
 def chosen_seeds(n: Any, seeds: Any, seed: Any, default: int = 16) -> list[int]:

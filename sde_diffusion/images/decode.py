@@ -10,6 +10,15 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.depth import (
+    SIXTEEN,
+    check_numbers,
+    colours_of_16_bits,
+    is_grey_and_alpha_of_16,
+    notes_of,
+    set_clear_level,
+    sixteen_bits,
+)
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.spelling import none_of
 
@@ -21,18 +30,31 @@ MAX_PIXELS = 64 * 2**20
 MAX_SIZE = 4096
 FITS = ("squash", "crop", "pad")
 WHITE = (255, 255, 255, 255)
-# Pillow's modes of more than 8 bits, which it would clip at 255: all white. Of 16 bits, 65535 is
-# white; of 32 bits and of floats no file says what is.
-SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
-DEEP = {"I": "integers of 32 bits", "F": "floats of 32 bits"}
 GREY = ("1", "L", "LA", "La", *SIXTEEN)
-PHOTOMETRIC = 262  # the tag of a TIFF that is 0 where the least number is white
+# Of content that Pillow does not open: where a mark stands, the mark, and what it is of.
+MARKS = (
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (0, b"\x89PNG", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+)
+FOREIGN = (
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"8BPS", "Photoshop's own format"),
+)
 SEVERAL, TURNED, CLEAR, SCALED, HALVED, SQUASHED = (
     "of several frames, of which the first was taken",
     "turned as their EXIF says",
     "transparent, put on white",
     "of 16 bits, divided by 257 to be of 8",
-    "in colours of 16 bits, of which the upper 8 were taken",
+    "of 16 bits a channel, of which the upper 8 were taken",
     "not square, squashed to be so (data.fit=crop or pad keeps proportions)",
 )
 
@@ -59,12 +81,25 @@ def decode(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow finds odd about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-        except UnidentifiedImageError:  # named by an address in memory
-            raise ValueError("not an image") from None
-        with image:
+        with opened(content) as image:
             return picture(image, size, mode, fit, most)
+
+
+def opened(content: bytes, otherwise: str = "not an image") -> Image.Image:
+    """The image in a file's content, not yet decoded; ValueError, in words, for what is none."""
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:  # named by an address in memory
+        for at, mark, kind in FOREIGN:
+            if content[at:].startswith(mark):
+                raise ValueError(f"{kind}, which is not read; save it as PNG") from None
+        for at, mark, kind in MARKS:
+            if content[at:].startswith(mark):
+                raise ValueError(
+                    f"{kind} that is torn, or of numbers or channels that are not read; save it "
+                    "with 8 bits a channel, as grey or in three colours"
+                ) from None
+        raise ValueError(otherwise) from None
 
 
 def picture(
@@ -79,11 +114,12 @@ def picture(
     """
     if image.width * image.height > most:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {most}")
-    if image.mode in DEEP:
-        raise ValueError(f"mode {image.mode}, {DEEP[image.mode]}; convert it to 8 bits")
-    notes, grey, decoded = [], image.mode in GREY, image.width * image.height
+    check_numbers(image)
+    notes, decoded = notes_of(image), image.width * image.height
+    grey = image.mode in GREY or is_grey_and_alpha_of_16(image)
     if colours_of_16_bits(image):
         notes.append(HALVED)
+    set_clear_level(image)
     image.load()
     upright = turned(image)
     if upright is not image:
@@ -122,27 +158,6 @@ def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:
         return Image.fromarray(shown)
     opaque = np.where(stored == clear, 0, 255).astype(np.uint8)
     return Image.merge("LA", (Image.fromarray(shown), Image.fromarray(opaque)))
-
-
-def sixteen_bits(upright: Image.Image, image: Image.Image) -> np.ndarray:
-    """Grey of 16 bits uint16 [H, W], 65535 is white; arguments as above."""
-    stored = np.asarray(upright).astype(np.uint16)
-    # Pillow leaves these as they are.
-    return 65535 - stored if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0 else stored
-
-
-def colours_of_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow would drop the lower half of its numbers."""
-    if image.mode in SIXTEEN:
-        return False
-    for tile in getattr(image, "tile", ()):
-        words = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        if any(isinstance(word, str) and ";16" in word for word in words):
-            return True
-        deep_ppm = any(isinstance(word, int) and word > 255 for word in words)
-        if image.format == "PPM" and image.mode == "RGB" and deep_ppm:
-            return True
-    return False
 
 
 def turned(image: Image.Image) -> Image.Image:

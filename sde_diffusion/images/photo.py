@@ -8,25 +8,31 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from sde_diffusion.images.decode import (
-    FORMATS,
     GREY,
     MAX_PIXELS,
     SEVERAL,
-    SIXTEEN,
     TURNED,
-    colours_of_16_bits,
-    decode,
+    opened,
+    picture,
     several,
-    sixteen_bits,
     turned,
+)
+from sde_diffusion.images.depth import (
+    SIXTEEN,
+    check_numbers,
+    colours_of_16_bits,
+    is_grey_and_alpha_of_16,
+    notes_of,
+    sixteen_bits,
 )
 from sde_diffusion.images.pixels import from_levels, to_levels
 
 WHITE_8, WHITE_16 = 255, 65535
+NONE = "not an image; give a PNG, JPEG, TIFF or the like"
 GREYED = "stored in colours that are all grey, taken as grey"
 
 
@@ -80,20 +86,24 @@ def photo(content: bytes, size: int | None = None, fit: str = "squash") -> Photo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError("not an image; give a PNG, JPEG, TIFF or the like") from None
-        with image:
-            if colours_of_16_bits(image):
-                raise ValueError(
-                    f"colours of 16 bits ({image.mode}), which would lose half of them; save it "
-                    "with 8 bits a channel, or as grey of 16"
-                )
-            grey = image.mode in GREY
-            if size is None and image.mode in SIXTEEN and "transparency" not in image.info:
-                return _deep(image)
-    read = decode(content, size, "L" if grey else "RGB", fit)
+        with opened(content, NONE) as image:
+            return photo_of(image, size, fit)
+
+
+def photo_of(image: Image.Image, size: int | None = None, fit: str = "squash") -> Photo:
+    """The picture that an open image of Pillow is; arguments and errors as of ``photo``."""
+    check_numbers(image)
+    if is_grey_and_alpha_of_16(image):
+        raise ValueError("grey of 16 bits with transparency; save it without")
+    if colours_of_16_bits(image):
+        raise ValueError(
+            f"colours of 16 bits ({image.mode}), which would lose half of them; save it with 8 "
+            "bits a channel, or as grey of 16"
+        )
+    grey = image.mode in GREY
+    if size is None and image.mode in SIXTEEN and "transparency" not in image.info:
+        return _deep(image)
+    read = picture(image, size, "L" if grey else "RGB", fit)
     levels = torch.from_numpy(read.array.astype(np.int32)).permute(2, 0, 1)
     return Photo(levels.contiguous(), WHITE_8, read.notes, None if size is None else read.stored)
 
@@ -107,8 +117,8 @@ def _deep(image: Image.Image) -> Photo:
     image.load()
     upright = turned(image)
     levels = torch.from_numpy(sixteen_bits(upright, image).astype(np.int32))
-    notes = () if upright is image else (TURNED,)
-    return Photo(levels[None], WHITE_16, (*notes, SEVERAL) if several(image) else notes)
+    notes = [*notes_of(image), *([] if upright is image else [TURNED])]
+    return Photo(levels[None], WHITE_16, (*notes, SEVERAL) if several(image) else tuple(notes))
 
 
 def png_of(x: Tensor, white: int = WHITE_8) -> bytes:

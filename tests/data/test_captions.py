@@ -87,7 +87,7 @@ def test_an_image_that_is_skipped_takes_its_caption_along(folder: str) -> None:
         ("a.csv", "file_name,text\nb/one.png,a\nb/one.png,a\n", "line 3 names b/one.png again"),
         ("a.jsonl", "{", "line 1 is no JSON"),
         ("a.jsonl", "[1]", "line 1 is no JSON object"),
-        ("a.jsonl", '{"file_name": "b/one.png", "text": 3}', "line 1 has"),
+        ("a.jsonl", '{"file_name": "b/one.png", "text": 3}', "line 1: text is of type int"),
         ("a.csv", b"\xff\xfe\x00", "no text in UTF-8"),
     ],
 )

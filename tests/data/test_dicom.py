@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,35 @@ def test_a_folder_of_slices_is_edited_and_known_pixels_stay(tmp_path: Path) -> N
     assert edited.white == 65535
     known = dicom(written()).x[:, ~anew]
     assert torch.equal(edited.samples.x[:, :, ~anew], known.expand(2, *known.shape))
+
+
+def test_padding_is_neither_black_nor_white_and_a_curve_is_followed() -> None:
+    """Both were passed over: padding took the whole range, a curve was drawn as a line."""
+    padded = np.where(STORED < 160, 9, STORED + 500).astype(np.uint16)
+    read = dicom(written(padded, PixelPaddingValue=9))
+    assert "660 .. 1508" in read.notes[0]
+    assert int(read.levels.max()) == 65535
+    window = {"WindowCenter": "500", "WindowWidth": "400", "VOILUTFunction": "SIGMOID"}
+    expected = 65535 / (1 + np.exp(-4 * (STORED.astype(float) - 500) / 400))
+    assert np.allclose(dicom(written(**window)).levels[0].numpy(), expected, atol=0.6)
+    with pytest.raises(ValueError, match="a table, or are not finite; export a PNG"):
+        dicom(written(RescaleSlope="1e308", RescaleIntercept="0"))
+
+
+def test_scans_are_told_by_content_at_any_depth_and_in_zips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As scanners name them, IM0001; what is passed over is said."""
+    (tmp_path / "in" / "s").mkdir(parents=True)
+    for name in ("IM0001", "s/b.DCM", "c.ima"):
+        (tmp_path / "in" / name).write_bytes(written())
+    for name in ("DICOMDIR", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(written())
+    assert sorted(photos(str(tmp_path / "in"), "image", 1)) == ["IM0001", "c", "s-b"]
+    assert "2 other files skipped: 1 .txt, 1 without an ending" in capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.dcm", written())
+    assert list(photos(str(tmp_path / "a.zip"), "image", 1)) == ["a"]
+    (tmp_path / "bare.dcm").write_bytes(written()[132:])
+    with refused(f"image={tmp_path / 'bare.dcm'}", "lacks; export it anew"):
+        photos(str(tmp_path / "bare.dcm"), "image", 1)

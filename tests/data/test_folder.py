@@ -198,7 +198,7 @@ def test_colours_of_sixteen_bits_are_halved_aloud(tmp_path: Path) -> None:
     (tmp_path / "0.ppm").write_bytes(ppm(np.full((2, 2, 3), 257 * 40)))
     loaded = image_folder(str(tmp_path))
     assert loaded.images.unique().tolist() == [40]
-    assert "1 in colours of 16 bits, of which the upper 8 were taken" in loaded.described
+    assert "1 of 16 bits a channel, of which the upper 8 were taken" in loaded.described
 
 
 def test_sixteen_bits_turned_clear_or_white_at_zero(tmp_path: Path) -> None:

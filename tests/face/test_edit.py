@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +200,66 @@ def test_a_negative_that_nothing_leads_away_from_is_refused() -> None:
         model.edit(image, n=1, nfe=2, **wishes)
     drawn = model.edit(image, n=1, nfe=4, method="ddrm", guidance="cfg", **wishes)
     assert drawn.samples.nfe == 4
+
+
+def test_pictures_of_pillow_are_read_as_files_are() -> None:
+    """Of any mode, and upright; the twin took the raw array, whose third side is no width."""
+    colours = wrap(narrow, (3, 8, 8), name="colours")
+    array = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    plain = colours.edit(array.transpose(2, 0, 1), mask=ANEW, n=1, nfe=2).images
+    shown = Image.fromarray(array)
+    turned = Image.fromarray(np.asarray(shown.transpose(Image.Transpose.ROTATE_90)))
+    turned.getexif()[0x0112] = 6
+    for image in (shown, shown.convert("RGBA"), turned):
+        assert torch.equal(colours.edit(image, mask=ANEW, n=1, nfe=2).images, plain)
+    grey = MODEL.edit(GREY, mask=ANEW, n=1, nfe=2)
+    deep = Image.fromarray(GREY[0].numpy().astype(np.uint16) * 257)
+    for image in (deep, Image.fromarray(GREY[0].numpy()).convert("LA")):
+        assert torch.equal(MODEL.edit(image, mask=ANEW, n=1, nfe=2).images, grey.images)
+    white = Image.fromarray(ANEW.numpy()).convert("P")
+    assert torch.equal(MODEL.edit(GREY, mask=white, n=1, nfe=2).images, grey.images)
+    one = colours.edit(GREY[0].numpy(), mask=ANEW, n=1, nfe=2).images
+    assert torch.equal(one[0, 0][~ANEW], GREY[0][~ANEW])
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda x: x.numpy().astype(">f4"),
+        lambda x: x.numpy().astype(np.longdouble),
+        lambda x: x.clone().requires_grad_(),
+        lambda x: ((x + 1) * 127.5).round().to(torch.int32).numpy().astype(np.uint16) * 257,
+    ],
+)
+def test_numbers_of_any_type_are_the_same_picture(cast: Callable[[Tensor], object]) -> None:
+    x = GREY.float() / 127.5 - 1
+    plain = MODEL.edit(x, mask=ANEW, n=1, nfe=2).images
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(MODEL.edit(cast(x), mask=ANEW, n=1, nfe=2).images, plain)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (GREY.float() / 255, "none negative; give 2 * x - 1"),
+        ((GREY > 9).int(), "whole numbers 0 .. 1; give"),
+        (GREY.permute(1, 2, 0), "(8, 8, 1), channels last; give channels first"),
+        (GREY[None], "1 of them; give one at a time, x[0]"),
+        (GREY.float().to_sparse(), "sparse_coo; give a path"),
+        (torch.zeros(SHAPE, device="meta"), "without numbers; give a path"),
+        (Image.new("F", (8, 8)), "floats of 32 bits; convert it"),
+    ],
+)
+def test_arrays_that_are_no_picture_are_one_line(image: object, says: str) -> None:
+    with refused("image: ", says):
+        MODEL.edit(image, mask=ANEW, n=1, nfe=2)
+
+
+def test_a_mask_whose_white_is_none_is_told_so(tmp_path: Path) -> None:
+    """Saved as 0 and 1 of 255, it was black everywhere, and one was told to paint."""
+    with refused("mask: values 0 .. 2", "0 .. 255"):
+        MODEL.edit(GREY, mask=2 * ANEW.int())
+    Image.fromarray(ANEW.numpy().astype(np.uint8)).save(tmp_path / "m.png")
+    with refused(f"mask={tmp_path / 'm.png'}: m is black", "level 1 of 255", "save it with 255"):
+        MODEL.edit(GREY, mask=tmp_path / "m.png")

@@ -68,6 +68,7 @@ _MODULES = {
     "Rescaled TMPD Threshold",
     "hosts.k_sampler": "KSampler",
     "hosts.scheduler": "SolverScheduler",
+    "metrics.clip_score": "ClipScore",
     "metrics.energy": "Energy",
     "metrics.extractors.cnn": "CnnExtractor",
     "metrics.extractors.inception": "InceptionExtractor",

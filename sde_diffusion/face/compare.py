@@ -42,6 +42,7 @@ def compare(
     metrics: Any = ("kid", "prdc"),
     label: Any = "all",
     prompts: str | Path | None = None,
+    clip_score: str | Path | None = None,
     sde: Any = "edm",
     grid: Any = None,
     guidance: Any = (),
@@ -74,6 +75,7 @@ def compare(
         metrics: beside the Frechet distance.
         label: a class, ``"all"`` (seed mod classes), one an image, or None.
         prompts: a file of sentences, one a line, for the images in turn.
+        clip_score: the folder of a ``CLIPModel``: how well images fit these, ``ClipScore``.
         sde, guidance, noise, denoise_last: of all samplers, as for ``Model.sampler``.
         grid: one for all, in place of each solver's own, and of the one that the model brings.
         repeats: blocks of seeds, each of the largest ``n``. seed: of the first image.
@@ -101,6 +103,7 @@ def compare(
         device=str(usable_device(str(device))),
         animation=values.truth("animation", animation),
         prompts=None if prompts is None else str(prompts),
+        clip_score=None if clip_score is None else str(clip_score),
     )
     entries = entered(shared, design, {"": opened}, listed(solvers), budgets(nfe))
     if grid is not None and all(entry.sampler.solver.grid for entry in entries):
@@ -123,7 +126,7 @@ def compare(
 
 def _cells(folder: Path, extractor: Extractor, design: Design) -> Cells:
     run = Execution(design.batch_size, STATE_DTYPES[design.dtype], design.device)
-    return Cells(folder / "cells", extractor, run, design.most)
+    return Cells.of(folder / "cells", extractor, run, design)
 
 
 def _asked(design: Design, entries: Sequence[Entry]) -> dict[str, Any]:

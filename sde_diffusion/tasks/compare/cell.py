@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.metrics.clip_score import ClipScore
 from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film
@@ -25,6 +26,7 @@ from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 from sde_diffusion.system.share import shared
+from sde_diffusion.tasks.compare.design import Design
 from sde_diffusion.tasks.compare.plan import Budget, Plan
 
 SHOWN = 10
@@ -53,6 +55,7 @@ class Cell:
         features: [N, d] float64 in seed order. images: the first of them, uint8.
         nfe: evaluations a sample, counted at the network. seconds: of the whole generation.
         origin: revision, date and machine of the sampling. film: how the first images formed.
+        fits: CLIP scores [N] of images and sentences, where a model was given for it.
     """
 
     features: Tensor
@@ -61,6 +64,7 @@ class Cell:
     seconds: float
     origin: dict[str, str]
     film: Film | None = None
+    fits: Tensor | None = None
 
     @classmethod
     def join(cls, parts: Sequence[Cell]) -> Cell:
@@ -80,6 +84,7 @@ class Cell:
             sum(part.seconds for part in parts),
             origin,
             parts[0].film,
+            torch.cat(fits) if (fits := [p.fits for p in parts if p.fits is not None]) else None,
         )
 
 
@@ -88,6 +93,8 @@ def save_cell(path: Path, cell: Cell, depends: Mapping[str, Any]) -> None:
     tensors = {"features": cell.features, "images": cell.images}
     if cell.film is not None:
         tensors |= {f"film_{name}": getattr(cell.film, name) for name in FILM}
+    if cell.fits is not None:
+        tensors["fits"] = cell.fits
     facts = {"nfe": cell.nfe, "seconds": cell.seconds, "made": cell.origin, "depends": depends}
     CELL.write(path, tensors, facts)
 
@@ -107,6 +114,7 @@ def load_cell(path: Path, depends: Mapping[str, Any]) -> Cell | None:
             float(facts["seconds"]),
             dict(facts["made"]),
             Film(**film) if film else None,
+            tensors.get("fits"),
         )
 
     return CELL.recall(path, parse)
@@ -125,12 +133,28 @@ class Cells:
     Attributes:
         folder: where they lie. extractor: of their features.
         execution: how they are sampled. most: samples of each.
+        clip, sentences: what scores the images beside the sentences of a block; None, and none.
     """
 
     folder: Path
     extractor: Extractor
     execution: Execution
     most: int
+    clip: ClipScore | None = None
+    sentences: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, folder: Path, extractor: Extractor, execution: Execution, design: Design) -> Cells:
+        """Those of a design."""
+        named = design.clip_score
+        clip = None if named is None else ClipScore(named, execution.device)
+        return cls(folder, extractor, execution, design.most, clip, design.said)
+
+    @property
+    def judges(self) -> dict[str, str]:
+        """The fingerprints of all that sees the images, by the names that cells depend on."""
+        known = {"extractor": self.extractor.fingerprint}
+        return known if self.clip is None else {**known, self.clip.name: self.clip.fingerprint}
 
     def settled(self, plans: Sequence[Plan]) -> list[Plan]:
         """The plans, or those of a comparison with version 1 of the noise that is finished.
@@ -278,7 +302,8 @@ class Cells:
             with optional(f"film of {plan.label}"):
                 film = drawn.film
         features = self.extractor(images)
-        return Cell(features, images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film)
+        fits = None if self.clip is None else self.clip(images, self.sentences[rows])
+        return Cell(features, images[:SHOWN], drawn.nfe, drawn.seconds, machine(), film, fits)
 
 
 def _is_begun(path: Path) -> bool:

@@ -38,6 +38,7 @@ class Design:
         batch_size, dtype, device: how they are sampled; names of torch's.
         denoise_last: one more denoising at the end. animation: keep how the first images form.
         prompts: a file of sentences for the images of a block, in turn, one a line; or None.
+        clip_score: the folder of a CLIP model that judges whether images fit these; or None.
     """
 
     samples: Annotated[list[int], Within("2 <= samples <= 10000000")]
@@ -50,9 +51,14 @@ class Design:
     device: str
     animation: bool
     prompts: str | None
+    clip_score: str | None
 
     def __post_init__(self) -> None:
         check_dataclass(self)
+        if self.clip_score is not None and self.prompts is None:
+            raise InputError(
+                f"clip_score={self.clip_score}: judges images by their sentences; give prompts=FILE"
+            )
         if not self.samples:
             raise InputError("samples=[]: give at least one number of images, [500] say")
 
@@ -64,10 +70,14 @@ class Design:
     @property
     def wishes(self) -> dict[str, Any]:
         """What is asked of the model for the images of one block."""
-        if not self.sentences:
-            return {"label": self.label}
+        said = self.said
+        return {"label": self.label, "prompt": said} if said else {"label": self.label}
+
+    @property
+    def said(self) -> list[str]:
+        """The sentence of each image of a block; [] without a file."""
         lines = self.sentences
-        return {"label": self.label, "prompt": [lines[k % len(lines)] for k in range(self.most)]}
+        return [lines[k % len(lines)] for k in range(self.most)] if lines else []
 
     @property
     def most(self) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import LABEL, Condition
-from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.process.noise import VERSION
 from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.system.identity import digest, identity
@@ -67,17 +66,22 @@ class Plan:
         return self.nfe or 100
 
 
-def plans(entries: Sequence[Entry], design: Design, extractor: Extractor) -> list[Plan]:
-    """Every cell, block by block, so that a run that is cut short has whole comparisons."""
+def plans(entries: Sequence[Entry], design: Design, judges: Mapping[str, str]) -> list[Plan]:
+    """Every cell, block by block, so that a run that is cut short has whole comparisons.
+
+    ``judges`` are the fingerprints of what sees the images.
+    """
     cells = []
     for block in range(design.repeats):
         for entry in entries:
             for nfe in entry.nfe or [None]:
-                cells.append(_plan(entry, nfe, block, design, extractor))
+                cells.append(_plan(entry, nfe, block, design, judges))
     return cells
 
 
-def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: Extractor) -> Plan:
+def _plan(
+    entry: Entry, nfe: int | None, block: int, design: Design, judges: Mapping[str, str]
+) -> Plan:
     sampler, model, seeds = entry.sampler, entry.model, design.seeds(block)
     filmed = design.animation and block == 0 and nfe is not None and nfe == max(entry.nfe)
     depends = {
@@ -90,7 +94,7 @@ def _plan(entry: Entry, nfe: int | None, block: int, design: Design, extractor: 
         "precision": model.arithmetic,
         "filmed": filmed,
         "model": model.fingerprint,
-        "extractor": extractor.fingerprint,
+        **judges,
         "device": design.device,
         "batch_size": design.batch_size if sampler.solver.couples_batch else None,
         NOISE: VERSION,

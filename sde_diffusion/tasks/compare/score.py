@@ -91,7 +91,18 @@ def _judged(study: Study, plan: Plan, cell: Cell, floors: Mapping[int, Row]) -> 
     """The rows of a cell: one a number of samples."""
     facts = _facts(plan, cell) | {"extractor": study.cells.extractor.name}
     rows = study.judge.rows(cell.features, study.design.counts, plan.strata)
-    return [{**facts, **row, **_floor(floors.get(row["samples"]))} for row in rows]
+    return [
+        {**facts, **row, **_fit(cell, row["samples"]), **_floor(floors.get(row["samples"]))}
+        for row in rows
+    ]
+
+
+def _fit(cell: Cell, n: int) -> Row:
+    """The mean CLIP score of the first n images, and its standard error; nothing without."""
+    if cell.fits is None:
+        return {}
+    fits = cell.fits[:n]
+    return {"clip_score": float(fits.mean()), "clip_score_error": float(fits.std()) / n**0.5}
 
 
 def _whole(

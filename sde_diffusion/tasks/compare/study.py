@@ -60,7 +60,7 @@ class Study:
                 )
         judge = Judge(reference.reference, reference.features, metrics)
         return cls(
-            design, cells.settled(plans(entries, design, cells.extractor)), cells, reference, judge
+            design, cells.settled(plans(entries, design, cells.judges)), cells, reference, judge
         )
 
     def run(self, output: Output, facts: Mapping[str, Any], progress: bool = True) -> Comparison:

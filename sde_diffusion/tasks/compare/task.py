@@ -56,7 +56,7 @@ def run(config: DictConfig, folder: Path) -> float:
     with Run(config, folder, CompareTask) as job:
         task, models, reference = job.task, opened(job), job.reference
         measures = metrics(config.get("metric"))
-        cells = Cells(folder / "cells", job.extractor, job.execution, task.most)
+        cells = Cells.of(folder / "cells", job.extractor, job.execution, task)
         entries = entered(setting(config), task, models, task.solvers, task.nfe)
         study = Study.of(task, entries, cells, reference, measures)
         job.begin()

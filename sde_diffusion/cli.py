@@ -34,7 +34,7 @@ from sde_diffusion.config.help import head
 from sde_diffusion.config.packages import find_packages
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
-from sde_diffusion.system.interrupts import heard, passed_on
+from sde_diffusion.system.interrupts import check, heard, passed_on
 from sde_diffusion.system.streams import forgiving
 from sde_diffusion.tasks.multirun import ended
 
@@ -69,6 +69,7 @@ _chosen: dict[str, tuple[Path, bool]] = {}
 
 def run_task(config: DictConfig) -> Any:
     """Run one job; its folder is hydra.run.dir."""
+    check()  # an interrupt that the composer has swallowed
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         name = str(config.task)
@@ -204,9 +205,10 @@ def _interruptible() -> None:
     """The command; what a library has made of an interrupt is one again."""
     try:
         _main()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         passed_on(error)
         raise
+    check()
 
 
 def _compose() -> None:

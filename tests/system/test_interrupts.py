@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -105,3 +106,65 @@ def test_an_interrupt_of_an_object_s_end_comes_again() -> None:
 
     with pytest.raises(KeyboardInterrupt), interrupts.heard():
         ended()
+
+
+def swallowed() -> None:
+    """An interrupt that a library makes nothing of."""
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("usual")
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupt_that_is_swallowed_comes_again(times: int) -> None:
+    def job() -> None:
+        swallowed()
+        for _ in range(times - 1):
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(30)
+        time.sleep(30)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interrupts.heard():
+        job()
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.usefixtures("usual")
+def test_what_an_interrupt_ends_is_left_to_tidy_up() -> None:
+    """However long that takes, and if it goes by another error in between."""
+    tidied = []
+
+    def job() -> None:
+        try:
+            raising(LOCK)()
+        finally:
+            with contextlib.suppress(ValueError):
+                raise ValueError
+            time.sleep(2 * interrupts.LOOK * interrupts.LOOKS)
+            tidied.append(True)
+
+    with pytest.raises(RuntimeError), interrupts.heard():
+        job()
+    assert tidied
+    with interrupts.heard():  # no watch of an earlier block looks here
+        time.sleep(2 * interrupts.LOOK * interrupts.LOOKS)
+
+
+@pytest.mark.usefixtures("usual")
+def test_no_job_begins_after_an_interrupt_that_the_composer_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def folder(config: object) -> str:
+        swallowed()
+        return str(tmp_path / "out")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cli.FULL_ERROR, "0")
+    monkeypatch.setattr(cli, "job_folder", folder)
+    monkeypatch.setattr(sys, "argv", ["sde-diffusion", "inspect"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("result.json"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.names import of_today
 from sde_diffusion.system.processes import rank, whole
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.storage import fingerprint
@@ -106,4 +107,5 @@ def load_denoiser(path: Path, dtype: torch.dtype = torch.float32) -> tuple[Spec,
     denoiser.network.load_state_dict(tensors)
     denoiser.network.to(dtype)
     denoiser.source = fingerprint(path)
+    spec = replace(spec, config=of_today(spec.config, denoiser.source))
     return spec, denoiser.eval().requires_grad_(False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from sde_diffusion.errors import InputError
 
@@ -25,6 +27,13 @@ RENAMED = {
     "sde_diffusion.weighting.Published": "PublishedWeighting",
     "sde_diffusion.weighting.Uncertainty": "UncertaintyWeighting",
 }
+# Of shipped models, by fingerprint: what each was called when files about it were written, and now.
+# The files stay as they are, since others refer to them by content.
+MODELS = {
+    "72657dc51117ec90": ("mnist-small", "mnist"),
+    "4ac562cbe6534b19": ("mnist", "mnist-large"),
+}
+NAMING = ("checkpoint", "init", "model")  # entries of a record that name a model
 # Where the components of revision 7a19cb7 stood in the package. Its digests were of these paths,
 # and name folders, parts and cells that are still to be found.
 FIRST_PATHS = """
@@ -51,6 +60,19 @@ solvers.unipc.UniPC training.schedule.Constant training.schedule.Cosine
 training.schedule.InverseSqrt training.schedule.Linear weighting.EDM weighting.Likelihood
 weighting.MinSNR weighting.Published weighting.Uncertainty
 """
+
+
+def of_today(record: Any, fingerprint: str) -> Any:
+    """A record about the model of that fingerprint, with the name that the model has now: what it
+    says can be typed."""
+    if fingerprint not in MODELS or not isinstance(record, Mapping):
+        return record
+    old, new = MODELS[fingerprint]
+    said = {key: of_today(value, fingerprint) for key, value in record.items()}
+    said |= {key: new for key in NAMING if said.get(key) == old}
+    if isinstance(command := said.get("command"), str):
+        said["command"] = re.sub(rf"\bcheckpoint={old}(?![\w.-])", f"checkpoint={new}", command)
+    return said
 
 
 def check_file_name(name: str, key: str) -> None:

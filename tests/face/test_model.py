@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sde_diffusion
-from sde_diffusion import VP, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
+from sde_diffusion import VP, Calibrated, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.model import Model
 from sde_diffusion.system.storage import shipped
@@ -214,6 +214,21 @@ def test_a_model_says_what_it_may_be_conditioned_on(name: str) -> None:
         if word not in model.conditioner.words:
             with refused(f"{word}=7", f"it takes: {words}"):
                 model.sample(1, **{word: 7})
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-large"])
+def test_records_name_a_shipped_model_as_it_is_called_now(name: str) -> None:
+    """Of the model and of its rules: what was recorded under an earlier name can be typed."""
+    model = load(name)
+    assert model.spec is not None
+    assert model.spec.config["init"] == name
+    for rules in (f"{name}-calibrated", f"{name}-cfg2-calibrated"):
+        made = Calibrated(rules).calibration
+        assert made.model.partition(" ")[0] == model.fingerprint
+        assert made.facts["model"] == made.facts["config"]["checkpoint"] == name
+        assert made.facts["settings"]["checkpoint"] == name
+        command = made.facts.get("command", f"checkpoint={name} ")
+        assert f"checkpoint={name} " in command
 
 
 def test_samples_say_themselves_in_a_line() -> None:

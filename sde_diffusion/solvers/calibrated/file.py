@@ -12,6 +12,7 @@ from sde_diffusion.solvers.calibrated.bands import Bands, DctBands, PcaBands
 from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.solvers.calibrated.rule import Rule
 from sde_diffusion.system import strict_json
+from sde_diffusion.system.names import of_today
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, first_checksum
 
 FIELDS = tuple(field.name for field in fields(Rule))
@@ -136,7 +137,7 @@ class Calibration:
             rules,
             str(facts["kind"]),
             tuple(facts["edges"]),
-            dict(facts["facts"]),
+            of_today(dict(facts["facts"]), str(facts["model"]).partition(" ")[0]),
             float(facts.get("start", 1.0)),  # files of before there was one
         )
         if not 0 < calibration.start < math.inf:

@@ -15,7 +15,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding
 from sde_diffusion.process.few_steps import FewSteps, Skipped
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.timesteps import ByTimestep, FlowShift
+from sde_diffusion.process.timesteps import SPREADS, ByTimestep, FlowShift
 
 FILE = "scheduler_config.json"
 # Classes by the way they lay their levels, without the word Scheduler; the method of each here.
@@ -67,7 +67,6 @@ OF_THE_SOLVER = (
     "predict_x0",
     "disable_corrector",
     "solver_p",
-    "lambda_min_clipped",
     "predictor_order",
     "corrector_order",
     "tau_func",
@@ -87,6 +86,8 @@ SWITCHED = {
     "max_image_seq_len": "use_dynamic_shifting",
     "time_shift_type": "use_dynamic_shifting",
 }
+# Values of keys that change nothing.
+OFF = {"lambda_min_clipped": -math.inf, "interpolation_type": "linear"}
 REMEDY = {
     "clip_sample": "guidance=clip clips the denoised image",
     "clip_denoised": "guidance=clip clips the answers",
@@ -94,6 +95,9 @@ REMEDY = {
     "use_dynamic_shifting": "grid=flow_shift grid.shift=S, S = e^mu of the size",
     "shift_terminal": "give the levels: grid=explicit",
     "use_beta_sigmas": "give the levels: grid=explicit",
+    "sigma_min": "grid=karras grid.sigma_min=S",
+    "sigma_max": "grid=karras grid.sigma_max=S",
+    "lambda_min_clipped": "its walk starts at sigma = e^-L: grid=logsnr grid.sigma_max=S",
     "use_lu_lambdas": "give the levels: grid=explicit",
     "use_karras_sigmas": "give the levels: grid=explicit",
     "use_exponential_sigmas": "give the levels: grid=explicit",
@@ -163,7 +167,8 @@ class Reader:
         switch = SWITCHED.get(key)
         if key in self.read:
             return Finding(key, shown, FILE)
-        if value is None or value is False or (switch and not self.config.get(switch)):
+        off = value is None or value is False or value == OFF.get(key)
+        if off or (switch and not self.config.get(switch)):
             return Finding(key, shown, f"{FILE}: switched off")
         if switch:
             return Finding(key, shown, f"{FILE}: with {switch}", False)
@@ -175,6 +180,10 @@ class Reader:
 def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     """What ``config`` says; InputError for a class that is none of the known, or a bad value."""
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
+    if not name:
+        raise InputError(
+            f"{FILE}: has no _class_name; give that of its class, _class_name=DDIMScheduler, say"
+        )
     if name in CONSISTENCY:
         raise InputError(
             f"{FILE}: {name}Scheduler belongs to a distilled model, which is no denoiser: solvers "
@@ -276,6 +285,11 @@ def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:
     trained = keys.get("trained_betas", None, list)
     if not all(type(beta) in (int, float) for beta in trained or ()):
         raise InputError(f"{FILE}: trained_betas holds what is no number; give numbers alone")
+    if trained and len(trained) != keys.count("num_train_timesteps", len(trained)):
+        raise InputError(
+            f"{FILE}: num_train_timesteps={keys.config['num_train_timesteps']}, and trained_betas "
+            f"has {len(trained)}; write the number of them"
+        )
     betas = {
         "betas": BETAS[kind],
         "beta_start": keys.number("beta_start", start),
@@ -292,9 +306,13 @@ def _laid(keys: Reader, name: str) -> dict[str, Any]:
     usual = "leading" if name in PLAIN else "linspace"
     spacing = keys.get("timestep_spacing", usual, str)
     offset = keys.count("steps_offset", 0)
-    spread = "karras" if keys.flag("use_karras_sigmas") else "none"
-    spread = "exponential" if keys.flag("use_exponential_sigmas") else spread
-    spread = "beta" if keys.flag("use_beta_sigmas") else spread
+    spreads = [word for word in SPREADS[1:] if keys.flag(f"use_{word}_sigmas")]
+    if len(spreads) > 1:
+        raise InputError(
+            f"{FILE}: use_{spreads[0]}_sigmas and use_{spreads[1]}_sigmas; only one can be, write "
+            "false for the other"
+        )
+    spread = spreads[0] if spreads else "none"
     # A walk that ends at the least level has none of its own there: else it would stand still.
     above = spacing == "trailing" or (spacing == "leading" and offset > 0) or name in BEYOND
     # Others are handed that key by ``from_config`` and do not look at it.
@@ -331,7 +349,7 @@ def _flow(keys: Reader, name: str) -> ReadSchedule:
         "straight",
         {"scale": float(steps), "from_data": False},
         grid,
-        FLOW_MIN,
+        min(FLOW_MIN, grid.sigma_min),
         math.inf,
         SOLVERS[name],
     )

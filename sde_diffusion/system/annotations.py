@@ -7,7 +7,7 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -94,6 +94,8 @@ def _wanted(kind: Any) -> str:
     if origin in LISTS:
         entry = WORDS.get(args[0] if args else Any, "").removeprefix("a ")
         return f"a list of {entry}s, [A,B]" if entry else "a list, [A,B]"
+    if origin is Mapping:
+        return "entries by name, {NAME: VALUE}"
     if kind in (*WORDS, Any, Path) or not inspect.isclass(origin or kind):
         return WORDS.get(kind, "a plain value")
     return f"a {name_of(origin or kind)}"

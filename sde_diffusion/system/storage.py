@@ -102,7 +102,8 @@ def fingerprint(path: Path) -> str:
 def asset(name: str) -> Path:
     """A shipped safetensors file by its name, else the path that ``name`` is."""
     shipped = ASSETS / f"{name}.safetensors"
-    return shipped if shipped.is_file() else Path(name)
+    alone = Path(name).name == name  # joined to another, a path would be that of its neighbour
+    return shipped if alone and shipped.is_file() else Path(name)
 
 
 def assets(ending: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import sde_diffusion as sd
 from sde_diffusion.conditions.condition import Condition
@@ -154,3 +155,115 @@ def test_a_pipeline_that_cannot_be_drawn_is_refused_in_a_line(name: str, tmp_pat
     with pytest.raises(InputError, match=says) as caught:
         sd.load(path)
     assert "\n" not in str(caught.value)
+
+
+WEIGHTS = "diffusion_pytorch_model"
+
+
+def moved(prefix: str) -> Callable[[Path, dict[str, torch.Tensor]], None]:
+    return lambda folder, state: save_file(
+        {f"{prefix}{name}": value for name, value in state.items()},
+        folder / f"{WEIGHTS}.safetensors",
+    )
+
+
+def pickled(name: str, **how: Any) -> Callable[[Path, dict[str, torch.Tensor]], None]:
+    return lambda folder, state: torch.save(state, folder / name, **how)
+
+
+def shards_of_pickles(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    files = [f"{WEIGHTS}-0000{k}-of-00002.bin" for k in (1, 2)]
+    names = {name: files[k % 2] for k, name in enumerate(state)}
+    for file in files:
+        torch.save({name: state[name] for name in state if names[name] == file}, folder / file)
+    (folder / f"{WEIGHTS}.bin.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+def nested(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    torch.save({"state_dict": state, "epoch": 3}, folder / f"{WEIGHTS}.bin")
+
+
+SAME: dict[str, Callable[[Path, dict[str, torch.Tensor]], None]] = {
+    "compiled": moved("_orig_mod."),
+    "parallel": moved("module."),
+    "of before zip": pickled(f"{WEIGHTS}.bin", _use_new_zipfile_serialization=False),
+    "of a variant": pickled(f"{WEIGHTS}.fp16.bin"),
+    "shards of pickles": shards_of_pickles,
+    "within a training": nested,
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_weights_as_others_write_them_are_the_same(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, unet())
+    whole = sd.load(path).sample(1, 4, solver="ddim").x
+    file = path / "unet" / f"{WEIGHTS}.safetensors"
+    state = load_file(file)
+    file.unlink()
+    SAME[name](path / "unet", state)
+    assert torch.equal(sd.load(path).sample(1, 4, solver="ddim").x, whole)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "says"),
+    [
+        ("unet/config", {"sample_size": 7}, "halve multiples of 2 alone"),
+        ("unet/config", {"sample_size": None}, "no size of an image; write that"),
+        ("scheduler/scheduler_config", {"trained_betas": [0.1, 0.2, 0.3]},
+         "num_train_timesteps=1000, and trained_betas has 3"),
+        ("scheduler/scheduler_config", {"use_karras_sigmas": True, "use_beta_sigmas": True},
+         "use_karras_sigmas and use_beta_sigmas; only one"),
+    ],
+)  # fmt: skip
+def test_entries_that_contradict_are_one_line(
+    part: str, change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, unet())
+    file = path / f"{part}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(InputError, match=says) as caught:
+        sd.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64])
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_weights_that_are_no_floats_are_refused(
+    dtype: torch.dtype, ending: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, unet())
+    file = path / "unet" / f"{WEIGHTS}.safetensors"
+    state = {name: value.to(dtype) for name, value in load_file(file).items()}
+    file.unlink()
+    new = file.with_suffix(f".{ending}")
+    save_file(state, new) if ending == "safetensors" else torch.save(state, new)
+    with pytest.raises(InputError, match=r"no floats?: quantised"):
+        sd.load(path)
+
+
+def test_a_config_without_a_class_is_of_that_of_the_index(tmp_path: Path) -> None:
+    path = written(tmp_path, unet())
+    whole = sd.load(path).sample(1, 4, solver="ddim").x
+    file = path / "unet" / "config.json"
+    config = json.loads(file.read_text())
+    del config["_class_name"]
+    file.write_text(json.dumps(config))
+    assert torch.equal(sd.load(path).sample(1, 4, solver="ddim").x, whole)
+
+
+def test_a_scheduler_by_its_name_alone_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, unet())
+    with pytest.raises(InputError, match=r"scheduler='DDIM': give entries by name"):
+        sd.load(path, scheduler="DDIM")
+    with pytest.raises(InputError, match="has no _class_name"):
+        sd.load(path, scheduler={})
+
+
+def test_a_flow_shifted_towards_the_image_is_drawn(tmp_path: Path) -> None:
+    """Its least level lies below that of other flows, and its own grid was refused."""
+    unet().save_pretrained(tmp_path / "unet")
+    diffusers.FlowMatchEulerDiscreteScheduler(shift=0.3).save_pretrained(tmp_path / "scheduler")
+    index = {"_class_name": "P", "unet": ["diffusers", "UNet2DModel"],
+             "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}  # fmt: skip
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert sd.load(tmp_path).sample(1, 5, solver="ddim").x.isfinite().all()

@@ -172,3 +172,12 @@ def test_what_cannot_be_read_is_refused_in_a_line(change: dict[str, Any], says: 
     with pytest.raises(InputError, match=says) as caught:
         read_schedule({**KNOWN, **change})
     assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_changes_nothing_is_not_named() -> None:
+    """It stands in every file of DPM-Solver++, and each was said to be left undone."""
+    config = {"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -math.inf}
+    assert {f.key for f in read_schedule(config).findings if not f.honoured} == set()
+    (left,) = (f for f in read_schedule({**config, "lambda_min_clipped": -5.1}).findings
+               if not f.honoured)  # fmt: skip
+    assert "grid=logsnr grid.sigma_max" in left.evidence

@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ import sde_diffusion as sd
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources.layout import weights_of
 from sde_diffusion.models.sources.weights import stored
+from tests.models.foreign.records import record
+from tests.tiny_model import write_tiny
 
 ONE = torch.zeros(2, 2)
 SD = ("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.encoder.conv_in.weight")
@@ -48,6 +51,11 @@ def folder(**files: bytes) -> Callable[[Path], None]:
             place.write_bytes(value)
 
     return make
+
+
+def packed(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("own/model_index.json", "{}")
 
 
 def lora_folder(path: Path) -> None:
@@ -85,6 +93,8 @@ STRANGERS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "weights of anything": ("a.safetensors", tensors("fc.weight"), "network that is not known"),
     "a torch file of anything": ("a.pt", torch_file({"fc.weight": ONE}), "that is not known here"),
     "an index": ("model_index.json", content(b"{}"), "without its weights; give the folder"),
+    "gzip": ("a.pt.gz", content(b"\x1f\x8b\x08"), "packed by gzip; unpack it"),
+    "a packed folder": ("a.zip", packed, "a packed folder; unpack it"),
     "an empty folder": ("a", Path.mkdir, "an empty folder"),
     "a scheduler": ("a", folder(scheduler_config_json=b"{}"), "is a scheduler, a part"),
     "a folder of models": ("a", folder(own__model_index_json=b"{}"), "give checkpoint=.*own"),
@@ -134,12 +144,81 @@ def before(mark: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
         before("diffusion_model.", STATE),
         before("net.unet.", STATE),
         before("ema_model.", STATE) | before("online_model.", OTHER),
+        # Of an average under another name the twin took the raw weights beside it.
+        {"net": OTHER, "net_ema": STATE},
+        {"EMA": STATE, "model": OTHER},
+        {"params": OTHER, "params_ema": STATE},
+        {"ema": {"shadow": STATE, "decay": 0.99}, "model": OTHER},
+        {"ema": None, "model": STATE},
+        {"generator": STATE, "optimizer": {"state": {}, "param_groups": []}},
+        before("model.", OTHER) | before("model_ema.", STATE),
+        before("model.", OTHER)
+        | {f"model_ema.{name.replace('.', '')}": value for name, value in STATE.items()}
+        | {"model_ema.decay": torch.tensor(0.99), "model_ema.num_updates": torch.tensor(3)},
     ],
 )
 def test_weights_are_found_whatever_wraps_them(held: dict[str, Tensor]) -> None:
     """The averaged ones, by the names that the network has for them."""
     state, _ = weights_of(held, "anybody")
     assert state == STATE
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ({"model": STATE, "ema": {"shadow_params": [ONE]}}, "its average, ema, is no dictionary"),
+        ({"ema_0.9": STATE, "ema_0.99": STATE}, "several names, ema_0.9, ema_0.99"),
+        ({"encoder": STATE, "decoder": STATE}, "several names"),
+        ([STATE], "no dictionary of weights"),
+    ],
+)
+def test_weights_of_which_it_is_not_plain_which_are_drawn(held: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        weights_of(held, "anybody")
+
+
+@torch.no_grad()
+def test_a_file_is_what_its_content_is(tmp_path: Path) -> None:
+    """Whatever its ending, and whatever lies beside it; ADM's weights in safetensors too."""
+    state = record("adm_plain").state
+    given: dict[str, Any] = {"size": 8, "schedule": "linear", "heads": 1, "new_order": False}
+    torch.save(state, tmp_path / "a.safetensors")
+    torch.save({name: value + 1 for name, value in state.items()}, tmp_path / "a")
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "b.st")
+    write_tiny(tmp_path / "c.bin", 0)
+    x, level = torch.ones(1, 3, 8, 8), torch.tensor(1.5)
+    one, two = (
+        sd.load(tmp_path / name, **given).denoiser(x, level) for name in ("a.safetensors", "b.st")
+    )
+    assert torch.equal(one, two)
+    assert not torch.equal(sd.load(tmp_path / "a", **given).denoiser(x, level), one)
+    assert sd.load(tmp_path / "c.bin").denoiser.space.shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"size": "8"}, "size='8': give a whole number"),
+        ({"size": 8, "new_order": "false"}, "new_order='false': give true or false"),
+        ({"size": 8, "consistency": "no"}, "consistency='no': give true or false"),
+        ({"size": 8, "heads": 0, "head_width": 0}, "head_width=0: give"),
+        ({"size": 2**20}, "size=1048576: .* at most 8192"),
+    ],
+)
+def test_an_option_of_another_type_is_one_line(
+    tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    """Text is true, whatever it says."""
+    torch.save(record("adm_plain").state, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=says):
+        sd.load(tmp_path / "a.pt", **given)
+
+
+def test_weights_of_whole_numbers_are_none(tmp_path: Path) -> None:
+    state = {name: (9 * value).to(torch.int8) for name, value in record("adm_plain").state.items()}
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="is int8: quantised"):
+        sd.load(tmp_path / "a.pt", size=8)
 
 
 def test_links_of_the_hubs_cache_are_followed_and_one_that_is_gone_is_told(tmp_path: Path) -> None:

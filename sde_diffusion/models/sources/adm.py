@@ -17,10 +17,16 @@ from torch import Tensor
 
 from sde_diffusion.denoisers.labels import StepLabel
 from sde_diffusion.errors import InputError
-from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import ends_said
-from sde_diffusion.models.sources.foreign import build, check_size, shapes_of, unsaid
+from sde_diffusion.models.sources.foreign import (
+    build,
+    check_size,
+    content_of,
+    names_layers,
+    shapes_of,
+    unsaid,
+)
 from sde_diffusion.models.sources.layout import (
     UPWARD,
     State,
@@ -57,8 +63,8 @@ class Heads(NamedTuple):
 
 
 def recognised(path: Path) -> bool:
-    """Whether it is a torch file that names ADM's layers."""
-    return inert.is_pickle(path) and inert.mentions(path, b"input_blocks.0.0", b"middle_block.1")
+    """Whether it is a file of tensors that names ADM's layers."""
+    return names_layers(path, b"input_blocks.0.0", b"middle_block.1")
 
 
 def opened(
@@ -89,7 +95,9 @@ def opened(
             f"schedule={schedule}: a consistency model of these authors has levels by Karras' "
             "formula, no betas; leave one of the two out"
         )
-    content = inert.read(path)
+    if head_width < 1:
+        raise InputError(f"head_width={head_width}: give the channels of a head, 64, say")
+    content = content_of(path)
     try:
         state, held = weights_of(content, "guided-diffusion")
         spec, weights, findings = converted(

@@ -7,15 +7,20 @@ from pathlib import Path
 import torch
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.models import inert
 from sde_diffusion.models.file import load_denoiser
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.latents.autoencoder import codec_of
-from sde_diffusion.models.sources.strangers import of_safetensors
+from sde_diffusion.models.sources.strangers import UNKNOWN, of_safetensors
 
 
 def recognised(path: Path) -> bool:
     """Whether it is a file of safetensors, ours or a damaged one: the reader says which."""
-    return path.is_file() and path.suffix == ".safetensors"
+    if not path.is_file() or inert.is_pickle(path):
+        return False
+    with path.open("rb") as file:
+        begins = file.read(9)[8:] == b"{"
+    return (begins or path.suffix == ".safetensors") and of_safetensors(path) != UNKNOWN
 
 
 def opened(path: Path, dtype: torch.dtype, codec: str | None = None) -> OpenedModel:

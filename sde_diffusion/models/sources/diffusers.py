@@ -28,6 +28,7 @@ from sde_diffusion.models.schedulers import (
 )
 from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.class_labels import CONFIG, labels_of, names_of
+from sde_diffusion.models.sources.layout import unwrapped
 from sde_diffusion.models.sources.scheduled import of_two_classes, scheduler_of
 from sde_diffusion.models.sources.weights import check_not_quantised, json_file, stored
 from sde_diffusion.models.spec import Spec
@@ -113,7 +114,7 @@ def read(
     if not folder.is_dir():
         raise InputError(f"{folder.name}: no such folder beside {INDEX}; fetch it too")
     config = json_file(folder / CONFIG)
-    class_name = str(config.get("_class_name", ""))
+    class_name = str(config.get("_class_name") or (index[folder.name][1] if index else ""))
     named = index[folder.name][1] if index else class_name
     if named != class_name:
         raise InputError(
@@ -139,7 +140,7 @@ def read(
     spec, findings = described(class_name, config, index, schedule)
     files = stored(folder, WEIGHTS)
     check_not_quantised(files.paths, folder.name)
-    tensors = {f"network.{_renamed(name)}": value for name, value in files.tensors().items()}
+    tensors = _tensors(files.tensors(), folder.name)
     expected = shapes(spec)
     strange = sorted(set(expected) ^ set(tensors)) or [
         name for name, shape in expected.items() if tensors[name].shape != shape
@@ -152,6 +153,16 @@ def read(
     files_read = [p for p in (path / INDEX, folder / CONFIG, where) if p.is_file()]
     two = of_two_classes(path, index) if scheduler is None else []
     return spec, tensors, [*findings, *schedule.findings, *two], [*files_read, *files.paths]
+
+
+def _tensors(held: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Weights by the names that our network has for them; InputError for what is no float."""
+    if whole := [name for name, value in held.items() if not value.is_floating_point()]:
+        raise InputError(
+            f"{part}: {whole[0][:80]} is no float: quantised, or no weight, which is not read; "
+            "give the weights as they were before"
+        )
+    return {f"network.{_renamed(name)}": value for name, value in unwrapped(held).items()}
 
 
 def _check_torch(index: Mapping[str, Any]) -> None:
@@ -205,15 +216,31 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str | None) for word in value)
 
 
-def described(
-    class_name: str, config: Mapping[str, Any], index: Mapping[str, Any], schedule: ReadSchedule
-) -> tuple[Spec, list[Finding]]:
-    """What is rebuilt, and what of the network's config says so."""
+def _shape(class_name: str, config: Mapping[str, Any]) -> list[int]:
+    """Of a picture (C, H, W) by the config of its network; InputError for one that is none."""
     size, channels = config.get("sample_size"), config.get("in_channels", 3)
     sides = [size, size] if isinstance(size, int) else size
     shape = [channels, *sides] if isinstance(sides, list) and len(sides) == 2 else []
     if not shape or any(type(side) is not int or not 0 < side <= 8192 for side in shape):
-        raise InputError(f"{CONFIG}: sample_size={str(size)[:40]} is no size of an image")
+        raise InputError(
+            f"{CONFIG}: sample_size={str(size)[:40]} is no size of an image; write that of the "
+            "pictures that it was trained on, 32, say"
+        )
+    widths = config.get("block_out_channels")
+    halved = 2 ** (len(widths) - 1) if isinstance(widths, list) and len(widths) < 16 else 1
+    if class_name == "UNet2DModel" and any(side % halved for side in shape[1:]):
+        raise InputError(
+            f"{CONFIG}: sample_size={size}, and its {len(widths or ())} levels halve multiples of "
+            f"{halved} alone; write such a one"
+        )
+    return shape
+
+
+def described(
+    class_name: str, config: Mapping[str, Any], index: Mapping[str, Any], schedule: ReadSchedule
+) -> tuple[Spec, list[Finding]]:
+    """What is rebuilt, and what of the network's config says so."""
+    channels, shape = config.get("in_channels", 3), _shape(class_name, config)
     classes, null, dropped = labels_of(class_name, config)
     names = names_of(index, classes)
     arguments = {

@@ -16,9 +16,15 @@ from torch import Tensor
 
 from sde_diffusion.denoisers.labels import StepLabel
 from sde_diffusion.errors import InputError
-from sde_diffusion.models import inert
 from sde_diffusion.models.opened import Finding, OpenedModel
-from sde_diffusion.models.sources.foreign import build, refuse_latents, shapes_of, unsaid
+from sde_diffusion.models.sources.foreign import (
+    build,
+    content_of,
+    names_layers,
+    refuse_latents,
+    shapes_of,
+    unsaid,
+)
 from sde_diffusion.models.sources.layout import State, Taker, weights_of
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.dit_published import FEATURES
@@ -41,10 +47,8 @@ LEVELS = (0.001, math.inf)
 
 
 def recognised(path: Path) -> bool:
-    """Whether it is a torch file that names DiT's layers."""
-    return inert.is_pickle(path) and inert.mentions(
-        path, b"x_embedder.proj.weight", b"adaLN_modulation.1.weight"
-    )
+    """Whether it is a file of tensors that names DiT's layers."""
+    return names_layers(path, b"x_embedder.proj.weight", b"adaLN_modulation.1.weight")
 
 
 def opened(
@@ -56,7 +60,7 @@ def opened(
         family: dit or sit, where the file does not say it. heads: of attention; left out, as
             published for the width.
     """
-    content = inert.read(path)
+    content = content_of(path)
     try:
         kept, evidence = weights_of(content, "DiT or SiT")
         named, said = family_of(content, family)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
+from sde_diffusion.models import inert
 from sde_diffusion.models.file import shapes
-from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.opened import MOST, Finding, OpenedModel
+from sde_diffusion.models.sources.strangers import UNKNOWN, of_safetensors
+from sde_diffusion.models.sources.weights import safetensors_of
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.system.storage import fingerprint
+
+
+def names_layers(path: Path, *names: bytes) -> bool:
+    """Whether it is a torch file, or one of safetensors that is nobody else's, of these layers."""
+    known = inert.is_pickle(path) or (path.is_file() and of_safetensors(path) == UNKNOWN)
+    return known and inert.mentions(path, *names)
+
+
+def content_of(path: Path) -> Any:
+    """What is in such a file; nothing of it runs."""
+    return inert.read(path) if inert.is_pickle(path) else safetensors_of(path)
 
 
 def shapes_of(spec: Spec) -> dict[str, torch.Size]:
@@ -24,9 +39,10 @@ def shapes_of(spec: Spec) -> dict[str, torch.Size]:
 def check_size(size: int, widths: Sequence[int]) -> None:
     """InputError for images whose side a network of these levels does not halve evenly."""
     multiple = 2 ** (len(widths) - 1)
-    if size < 1 or size % multiple:
+    if not 1 <= size <= MOST or size % multiple:
         raise InputError(
-            f"size={size}: the network has {len(widths)} levels; give a multiple of {multiple}"
+            f"size={size}: the network has {len(widths)} levels; give a multiple of {multiple}, "
+            f"at most {MOST}"
         )
 
 

@@ -6,6 +6,7 @@ what its authors call each unit, and the weights follow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 
 State = dict[str, Tensor]
-# What files of trainings call their weights, averages first.
+# What files of trainings call their weights, averages first; others are taken where they are alone.
 HOLDERS = (
     "ema",
     "ema_model",
@@ -27,8 +28,9 @@ HOLDERS = (
     "model_state_dict",
     "net",
 )
-AVERAGED = "ema_model."  # before the names of an average, in one dictionary with others
-COUNTERS = ("n_averaged", "initted", "step")
+AVERAGE = re.compile(r"(^|_)(ema|averaged?|swa)(_|\d|$)", re.IGNORECASE)
+WITHIN = ("state_dict", "shadow", "params", "module", "model")  # what a holder may hold them by
+COUNTERS = ("n_averaged", "initted", "step", "decay", "num_updates")
 UPWARD = 1000  # added to the place of a block on the way up
 
 
@@ -84,19 +86,75 @@ def units(shapes: Mapping[str, torch.Size]) -> Iterator[Unit]:
 def weights_of(content: Any, whose: str) -> tuple[State, str]:
     """The weights by name in a torch file, averaged ones before others, and which they are.
 
-    A dictionary of tensors, or one that holds such a dictionary by a name of ``HOLDERS``; what a
-    parallel training, a compiler, Lightning and the like put before every name is left out.
-    InputError, which names ``whose`` file to give, for anything else.
+    A dictionary of tensors, or one that holds such a dictionary; what a parallel training, a
+    compiler, Lightning and the like put before every name is left out. InputError, which names
+    ``whose`` file to give, for anything else, and for an average that is not by name.
     """
-    key = next((k for k in HOLDERS if isinstance(content, Mapping) and k in content), "")
-    state = content[key] if key else content
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    key, state = "", content
+    if not _is_state(content):
+        held = dict(content) if isinstance(content, Mapping) else {}
+        inside = {str(name): _state_in(value) for name, value in held.items()}
+        key = _chosen({name: found for name, found in inside.items() if found}, held)
+        state = inside.get(key)
+    if not _is_state(state):
         raise InputError(f"is no dictionary of weights; give a file of {whose}")
     named = {str(name): value for name, value in state.items() if name not in COUNTERS}
-    inner = {k: v for k, v in named.items() if k.startswith(AVERAGED)}
-    if inner:  # of both in one dictionary
-        named, key = inner, AVERAGED.rstrip(".")
-    return unwrapped(named), key or "all"
+    averaged, mark = _averaged(named)
+    return unwrapped(averaged), mark or key or "all"
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(v, Tensor) for v in value.values())
+
+
+def _state_in(value: Any) -> State | None:
+    """The weights that an entry of a file is, or holds; None where there are none."""
+    if _is_state(value):
+        return dict(value) or None
+    for name in WITHIN if isinstance(value, Mapping) else ():
+        if value.get(name) and _is_state(value[name]):
+            return dict(value[name])
+    return None
+
+
+def _chosen(states: Mapping[str, State], content: Mapping[Any, Any]) -> str:
+    """Under which name the weights stand that are drawn, "" for none."""
+    for name, value in content.items():
+        whole = isinstance(value, Mapping | list | tuple) and len(value) > 0
+        if whole and AVERAGE.search(str(name)) and str(name) not in states:
+            raise InputError(
+                f"its average, {str(name)[:40]}, is no dictionary of weights by name; write it so, "
+                "or save what is to be drawn alone"
+            )
+    averages = [name for name in states if AVERAGE.search(name)]
+    for names in (averages, list(states)):
+        if known := [name for name in HOLDERS if name in names]:
+            return known[0]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise InputError(
+                f"holds weights by several names, {', '.join(names)[:80]}; save those that are to "
+                "be drawn alone"
+            )
+    return ""
+
+
+def _averaged(named: State) -> tuple[State, str]:
+    """Of weights and their average in one dictionary the average, and what stood before its names;
+    otherwise all, and nothing."""
+    first = {name.split(".")[0] for name in named if "." in name}
+    marks = sorted(mark for mark in first if AVERAGE.search(mark))
+    if not marks or len(first) == 1:
+        return named, ""
+    before = f"{marks[0]}."
+    inner = {k.removeprefix(before): v for k, v in named.items() if k.startswith(before)}
+    if any("." in name for name in inner):
+        return inner, marks[0]
+    # Of latent diffusion: names without their dots, and no buffers.
+    others = {k.split(".", 1)[1]: v for k, v in named.items() if not k.startswith(before)}
+    flat = {name: inner.get(name.replace(".", ""), value) for name, value in others.items()}
+    return flat, marks[0]
 
 
 def unwrapped(named: State) -> State:
@@ -122,6 +180,11 @@ class Taker:
         """A tensor of the foreign state, in float32; InputError if it is not there."""
         if name not in self.left:
             raise InputError(f"weights have no {name}; is the file of another network?")
+        if not self.left[name].is_floating_point():
+            raise InputError(
+                f"weight {name} is {str(self.left[name].dtype).removeprefix('torch.')}: quantised, "
+                "or no weight; give them as they were before"
+            )
         return self.left.pop(name).float()
 
     def forget(self, *endings: str) -> None:

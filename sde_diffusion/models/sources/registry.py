@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
@@ -21,6 +21,7 @@ from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.hub import NAME, fetched
 from sde_diffusion.models.sources.hub import PREFIX as HUB
 from sde_diffusion.models.sources.strangers import told
+from sde_diffusion.system.annotations import fits, shown, wanted
 from sde_diffusion.system.spelling import did_you_mean
 from sde_diffusion.system.storage import asset, shipped
 
@@ -53,6 +54,10 @@ class Source:
                 near = did_you_mean(option, [*takes, "dtype", "precision"])
                 own = f"it takes {', '.join(takes)}" if takes else "leave it out"
                 raise InputError(f"{option}: {self.name} has no such option; {near}{own}")
+        hints = get_type_hints(opened)
+        for option, value in options.items():
+            if not fits(value, hints[option]):
+                raise InputError(f"{option}={shown(repr(value))}: give {wanted(hints[option])}")
         model: OpenedModel = opened(path, dtype, **options)
         return model
 

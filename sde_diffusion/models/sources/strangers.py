@@ -19,6 +19,9 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a pointer of Git LFS and not the file; run 'git lfs pull'"),
     (b"<", "is a web page and no model; download the file itself"),
     (b"GGUF", "is GGUF, quantised weights; give the diffusers folder that they were made of"),
+    (b"\x1f\x8b", "is packed by gzip; unpack it, and give what is in it"),
+    (b"\xfd7zXZ", "is packed by xz; unpack it, and give what is in it"),
+    (b"7z\xbc\xaf", "is packed by 7-Zip; unpack it, and give what is in it"),
     (b"\x89HDF", "is HDF5, weights of Keras; give a file or folder of torch"),
 )
 NETWORK = "give the folder of its pipeline, model_index.json in it"
@@ -62,6 +65,7 @@ ENTRIES: tuple[tuple[str, str], ...] = (
         r"(serialized_exported_program|models/.*)\.json$",
         "is a program of torch.export and no weights; give the checkpoint that it was exported of",
     ),
+    (r"(^|/)model_index\.json$", "is a packed folder; unpack it, and give the folder"),
     (r"/constants\.pkl$", "is a program of TorchScript and no weights; give its checkpoint"),
 )
 
@@ -96,7 +100,7 @@ def _of_file(path: Path) -> str | None:
             if any(re.search(pattern, entry) for entry in entries):
                 return said
     if not inert.is_pickle(path):
-        return None
+        return of_safetensors(path)
     with path.open("rb") as file:
         words = re.findall(rb"[\w.]{6,200}", file.read(HEAD))
     return _by_names([word.decode() for word in words])

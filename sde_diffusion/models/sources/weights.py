@@ -14,12 +14,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.models import inert
 from sde_diffusion.models.sources.strangers import by_magic
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.sealed import check_header
 
 MAX_JSON = 16 * 2**20
 MAX_SHARDS = 1000
+FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # as safetensors call them
 
 
 def json_file(path: Path) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class Stored:
         """All of them, by name; InputError for what is no file of tensors."""
         held: dict[str, Tensor] = {}
         for path in self.paths:
-            part = _pickled(path) if path.suffix == ".bin" else _safe(path)
+            part = _pickled(path) if path.suffix == ".bin" else safetensors_of(path)
             twice = sorted(set(held) & set(part))
             if twice:
                 raise InputError(f"{path.name}: {twice[0]} stands in another file too")
@@ -57,34 +59,45 @@ class Stored:
 
 def stored(folder: Path, stem: str) -> Stored:
     """The weights called ``stem`` in a folder: safetensors before ``.bin``, whole or in shards."""
-    for name in (f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.bin"):
-        if name.endswith(".json") and (folder / name).is_file():
-            return Stored(_shards(folder, json_file(folder / name)))
-        if (folder / name).is_file():
-            return Stored((folder / name,))
-    indices = sorted(folder.glob(f"{stem}.safetensors.index.*.json"))
-    if len(indices) == 1:  # shards of a variant
-        return Stored(_shards(folder, json_file(indices[0])))
-    variants = sorted(folder.glob(f"{stem}.*.safetensors"))
-    if len(variants) == 1:
-        return Stored((variants[0],))
+    for kind in ("safetensors", "bin"):
+        if (whole := folder / f"{stem}.{kind}").is_file():
+            return Stored((whole,))
+        indices = [folder / f"{whole.name}.index.json", *folder.glob(f"{whole.name}.index.*.json")]
+        there = [path for path in indices if path.is_file()]
+        if len(there) == 1:  # or of a variant
+            return Stored(_shards(folder, json_file(there[0]), kind))
+        variants = sorted(folder.glob(f"{stem}.*.{kind}"))
+        if len(variants) == 1:
+            return Stored((variants[0],))
+        if variants:
+            raise InputError(
+                f"{folder.name}: has no {stem}.{kind}, but {len(variants)} variants; keep one"
+            )
+    raise InputError(f"{folder.name}: {_without(folder, stem)}")
+
+
+def _without(folder: Path, stem: str) -> str:
+    """What a folder has in the place of weights, and what to do."""
     if (folder / "pytorch_model.bin").is_file():
-        raise InputError(
-            f"{folder.name}: pytorch_model.bin is a pickle, which is not run; where you trust it, "
-            "open the pipeline by diffusers' from_pretrained and write it by save_pretrained"
+        return (
+            "pytorch_model.bin is a pickle, which is not run; where you trust it, open the "
+            "pipeline by diffusers' from_pretrained and write it by save_pretrained"
         )
     if (folder / f"{stem}.safetensors").is_symlink():
-        raise InputError(
-            f"{folder.name}: {stem}.safetensors is a link to a file that is gone; fetch it again"
+        return f"{stem}.safetensors is a link to a file that is gone; fetch it again"
+    if any(folder.glob("*.msgpack")):
+        return (
+            f"has no {stem}.safetensors, but weights of Flax; write them by diffusers' "
+            "from_pretrained(PATH, from_flax=True).save_pretrained(FOLDER), and give that"
         )
-    raise InputError(
-        f"{folder.name}: has no {stem}.safetensors, no shards of it and no .bin"
-        + (f", but {len(variants)} variants; keep one" if variants else "")
-    )
+    others = sorted(folder.glob("*.safetensors"))
+    if len(others) == 1:
+        return f"has no {stem}.safetensors; call {others[0].name} so, if it has its weights"
+    return f"has no {stem}.safetensors, no shards of it and no .bin; fetch them too"
 
 
 def check_not_quantised(paths: Iterable[Path], part: str) -> None:
-    """InputError for files of safetensors whose weights are whole numbers; places are no weights.
+    """InputError for files of safetensors whose weights are no floats; places are no weights.
 
     Args:
         part: what a message calls the files.
@@ -95,14 +108,14 @@ def check_not_quantised(paths: Iterable[Path], part: str) -> None:
         with _opened(path) as file:
             for name in file.keys():  # noqa: SIM118
                 dtype = str(file.get_slice(name).get_dtype())
-                if dtype.startswith(("I", "U")) and "position_ids" not in name:
+                if not dtype.startswith(FLOATS) and "position_ids" not in name:
                     raise InputError(
-                        f"{part}: {path.name}: {name[:80]} holds whole numbers ({dtype}): "
-                        "quantised, which is not read; give the weights as they were before"
+                        f"{part}: {path.name}: {name[:80]} is of {dtype}, no floats: quantised, or "
+                        "no weights, which is not read; give the weights as they were before"
                     )
 
 
-def _shards(folder: Path, index: dict[str, Any]) -> tuple[Path, ...]:
+def _shards(folder: Path, index: dict[str, Any], kind: str) -> tuple[Path, ...]:
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
         raise InputError("index of the shards: weight_map is no map of names")
@@ -110,14 +123,15 @@ def _shards(folder: Path, index: dict[str, Any]) -> tuple[Path, ...]:
     if len(names) > MAX_SHARDS:
         raise InputError(f"index of the shards: {len(names)} files; at most {MAX_SHARDS} are read")
     for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
+        if Path(name).name != name or not name.endswith(f".{kind}"):
             raise InputError(f"index of the shards: {name[:60]!r} is no file of the folder")
         if not (folder / name).is_file():
             raise InputError(f"index of the shards: {name[:60]} is not there")
     return tuple(folder / name for name in names)
 
 
-def _safe(path: Path) -> dict[str, Tensor]:
+def safetensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors by name; InputError for what is none, or torn."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
@@ -139,6 +153,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _pickled(path: Path) -> dict[str, Tensor]:
     """The tensors of a torch file; whatever else is pickled in it is refused, not run."""
+    if not zipfile.is_zipfile(path):  # from before zip, or torn
+        return _named(path, inert.read(path))
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -153,6 +169,13 @@ def _pickled(path: Path) -> dict[str, Tensor]:
             f"{path.name}: is not read: it holds more than tensors, or is torn ({reason}); "
             "convert it to safetensors where you trust it"
         ) from None
+    return _named(path, held)
+
+
+def _named(path: Path, held: Any) -> dict[str, Tensor]:
+    """The tensors of a torch file by name; InputError for what is more."""
+    inner = held.get("state_dict") if isinstance(held, dict) else None
+    held = inner if isinstance(inner, dict) else held
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise InputError(f"{path.name}: holds more than tensors by name")
-    return {str(name): value for name, value in held.items()}
+        raise InputError(f"{path.name}: holds more than tensors by name; write them as safetensors")
+    return {str(name): value.detach() for name, value in held.items()}

@@ -32,7 +32,7 @@ def choice(key: str, value: str, allowed: Iterable[str]) -> str:
 
 
 def seed_list(seeds: Any, n: int | None) -> list[int]:
-    """``0-63``, ``5``, or a list of whole numbers; null means 0 .. n - 1, n being 64 if it is null.
+    """``0-63``, ``5``, or a list of both; null means 0 .. n - 1, n being 64 if it is null.
 
     InputError for anything else, and for more than ``MOST_SEEDS``.
     """
@@ -40,21 +40,31 @@ def seed_list(seeds: Any, n: int | None) -> list[int]:
         raise InputError(f"n={n}: give a number of images from 1 to {MOST_SEEDS}")
     if seeds is None:
         return list(range(64 if n is None else n))
-    span = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", seeds) if isinstance(seeds, str) else None
-    if span is not None:
-        low, high = int(span[1]), int(span[2] or span[1])
-        if high - low >= MOST_SEEDS:
-            raise InputError(f"seeds={seeds}: give at most {MOST_SEEDS} in one command")
-        numbers = list(range(low, high + 1))
-    else:
-        numbers = list(seeds) if isinstance(seeds, list) else [seeds]
-    if any(type(seed) is not int for seed in numbers):
-        raise InputError(f"seeds={seeds}: give 0-63, or a list of whole numbers, [3,14,15]")
-    if not numbers or min(numbers) < 0:
+    listed = seeds if isinstance(seeds, list) else [seeds]
+    if listed is seeds and any(isinstance(each, str) and "-" not in each for each in listed):
+        listed = [None]  # a number in quotes, which is a text
+    spans = [_span(each, seeds) for each in listed]
+    if sum(map(len, spans)) > MOST_SEEDS:
+        raise InputError(f"seeds={seeds}: give at most {MOST_SEEDS} in one command")
+    numbers = [seed for span in spans for seed in span]
+    if not numbers or min(numbers) < 0 or not all(spans):
         raise InputError(f"seeds={seeds}: give at least one seed, none negative")
     if n is not None and n != len(numbers):
         raise InputError(f"n={n}: seeds={seeds} are {len(numbers)}; leave one of the two out")
     return numbers
+
+
+def _span(each: Any, seeds: Any) -> Sequence[int]:
+    """The seeds of ``5`` or of ``0-63``, an entry of ``seeds``."""
+    if type(each) is int:
+        return [each]
+    span = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", each) if isinstance(each, str) else None
+    if span is None:
+        raise InputError(f"seeds={seeds}: give 0-63, or a list of whole numbers, [3,14,15]")
+    low, high = int(span[1]), int(span[2] or span[1])
+    if high - low >= MOST_SEEDS:  # of which the length is not asked: it may be beyond len()
+        raise InputError(f"seeds={seeds}: give at most {MOST_SEEDS} in one command")
+    return range(low, high + 1)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,21 @@ def choice_of(group: str, item: Component | type[Component]) -> str:
     return name
 
 
+def part_group(group: str, field: str) -> str | None:
+    """The group whose components a field of a group's components holds, as their yamls say."""
+    if group not in BASES:
+        return None
+    for name in names(group):
+        value = node(group, name).get(field)
+        if isinstance(value, Mapping) and TARGET in value:
+            return next((one for one in BASES if value[TARGET] in _targets(one)), None)
+    return None
+
+
+def _targets(group: str) -> list[Any]:
+    return [node(group, name).get(TARGET) for name in names(group)]
+
+
 def make(group: str, choice: str, beside: Mapping[str, Any] | None = None, /, **fields: Any) -> Any:
     """The component ``choice`` of a group, with ``fields`` in the place of those of its yaml.
 

@@ -9,6 +9,7 @@ from typing import Any
 from sde_diffusion.config import groups, renamed, samplers
 from sde_diffusion.config.synonyms import SCALE, key_meant
 from sde_diffusion.errors import InputError
+from sde_diffusion.system.identity import TARGET
 
 EXAMPLES = {"solver": "solver__order=3", "guidance": "guidance__cfg__scale=3"}
 IN_PYTHON = 'guidance="cfg", guidance__cfg__scale=3'  # SCALE
@@ -67,9 +68,11 @@ class Options:
         for word, value in self.fields.get(key, {}).items():
             name, _, field = word.partition(".")
             if name not in choices or not field:
+                known = name in groups.names(group)
                 raise InputError(
                     f"{key}__{word.replace('.', '__')}: {name} is not among {key}={choices}, so "
-                    "it would change nothing; leave it out"
+                    f"it would change nothing; {f'give {name} there, or ' if known else ''}leave "
+                    "it out"
                 )
             own.setdefault(name, {})[field] = value
         return [
@@ -80,9 +83,30 @@ class Options:
 
 def _with(group: str, choice: Any, fields: Mapping[str, Any], key: str) -> Any:
     if fields and not isinstance(choice, str):
-        names = ", ".join(f"{group}__{name}" for name in fields)
+        names = ", ".join(f"{key.replace('.', '__')}__{name}" for name in fields)
         raise InputError(f"{names}: {key} is an object already; give it its fields")
-    return groups.resolve(group, {choice: fields} if isinstance(choice, str) else choice, key)
+    if not isinstance(choice, str):
+        return groups.resolve(group, choice, key)
+    return groups.resolve(group, {choice: _nested(group, choice, fields, key)}, key)
+
+
+def _nested(group: str, choice: str, fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Fields of which those of a part, ``inner.order``, have become the part."""
+    whole = {name: value for name, value in fields.items() if "." not in name}
+    below: dict[str, dict[str, Any]] = {}
+    for word, value in fields.items():
+        part, _, field = word.partition(".")
+        if field and groups.part_group(group, part) is None:
+            whole[word] = value  # refused by its name
+        elif field:
+            below.setdefault(part, {})[field] = value
+    for part, own in below.items():
+        given = whole.get(part, groups.node(group, choice).get(part))
+        if isinstance(given, Mapping) and TARGET in given:  # what the yaml has there
+            whole[part] = {**given, **own}
+        else:
+            whole[part] = _with(str(groups.part_group(group, part)), given, own, f"{key}.{part}")
+    return whole
 
 
 def unknown_keyword(

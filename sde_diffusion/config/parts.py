@@ -31,7 +31,7 @@ def whole(words: Sequence[str]) -> list[str]:
     written: list[str] = []
     for word in words:
         match = PART.fullmatch(word)
-        group = None if match is None else group_of(match[1], match[2])
+        group = None if match is None else groups.part_group(match[1], match[2])
         if match is None or group is None:
             written.append(word)
             continue
@@ -42,21 +42,6 @@ def whole(words: Sequence[str]) -> list[str]:
         at = first[0] if first else len(written)
         written[at:at] = [word] if node is None else [f"~{key}", f"+{key}={_literal(node)}"]
     return written
-
-
-def group_of(group: str, field: str) -> str | None:
-    """The group whose components a field of a group's components holds, as their yamls say."""
-    if group not in groups.BASES:
-        return None
-    for name in groups.names(group):
-        value = groups.node(group, name).get(field)
-        if isinstance(value, Mapping) and TARGET in value:
-            return next((one for one in groups.BASES if value[TARGET] in _targets(one)), None)
-    return None
-
-
-def _targets(group: str) -> list[Any]:
-    return [groups.node(group, name).get(TARGET) for name in groups.names(group)]
 
 
 def _chosen(value: str, group: str, key: str) -> dict[str, Any] | None:

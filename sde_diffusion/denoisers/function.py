@@ -25,8 +25,10 @@ class FunctionDenoiser(CountedDenoiser):
     """D = c_skip(sigma) x + c_out(sigma) F(x, sigma, *extra) for a callable F.
 
     The callable is given a copy of x = x_0 + sigma n [N, *shape] and sigma [N] of the dtype of x,
-    by every solver, and answers with the shape of x. Outside of modules ``sigma`` stands for its
-    row in arithmetic with x, so that ``x / (1 + sigma**2)`` means what it says for any N.
+    by every solver, and answers with the shape of x; a module is asked in the dtype of its weights,
+    and what cannot work in float64, the state of a likelihood, in float32. Outside of modules
+    ``sigma`` stands for its row in arithmetic with x, so that ``x / (1 + sigma**2)`` means what it
+    says for any N.
 
     Args:
         model: F. space: of x, a shape or a ``Space``.
@@ -62,6 +64,7 @@ class FunctionDenoiser(CountedDenoiser):
         self._ends = ends
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
         self._identity = f"function-{uuid.uuid4().hex[:16]}"
+        self._dtype: torch.dtype | None = None  # that F was found to work in
 
     @property
     def ends(self) -> str:
@@ -77,8 +80,7 @@ class FunctionDenoiser(CountedDenoiser):
             levels = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
         else:
             levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
-        given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
-        answer = self._checked(self.model(x.clone(), given, *self.extra(cond, x)), x)
+        answer = self._checked(self._answer(x, levels, self.extra(cond, x)), x).to(x.dtype)
         if x.requires_grad and torch.is_grad_enabled() and not answer.requires_grad:
             raise InputError(
                 "model: its answer carries no gradient, which a likelihood takes; leave "
@@ -89,6 +91,27 @@ class FunctionDenoiser(CountedDenoiser):
         column = levels.reshape(-1, *[1] * (x.ndim - 1))
         p = self._prediction
         return p.c_skip(column) * x + p.c_out(column) * answer
+
+    def _answer(self, x: Tensor, levels: Tensor, extra: tuple[Any, ...]) -> Any:
+        """F of copies, in the dtype of x or of a module's weights, or in float32 where it cannot
+        work in float64."""
+        dtype = self._dtype or _weights_dtype(self.model) or x.dtype
+        try:
+            return self._called(x, levels, extra, dtype)
+        except RuntimeError as error:
+            if dtype is not torch.float64:
+                raise
+            try:
+                answer = self._called(x, levels, extra, torch.float32)
+            except Exception:
+                raise error from None  # it was not the dtype
+            self._dtype = torch.float32
+            return answer
+
+    def _called(self, x: Tensor, levels: Tensor, extra: tuple[Any, ...], dtype: torch.dtype) -> Any:
+        levels = levels.to(dtype)
+        given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
+        return self.model(x.to(dtype, copy=True), given, *extra)
 
     @staticmethod
     def _checked(answer: Any, x: Tensor) -> Tensor:
@@ -128,6 +151,12 @@ def null_label(classes: int) -> Extra:
 def whole_condition(cond: Condition | None, x: Tensor) -> tuple[Condition | None]:
     """The condition itself."""
     return (cond,)
+
+
+def _weights_dtype(model: Any) -> torch.dtype | None:
+    """Of a module's first weights in floating point; None of what is no module, or has none."""
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    return next((w.dtype for w in weights if w.is_floating_point()), None)
 
 
 class RowLevels(Tensor):

@@ -9,6 +9,8 @@ from typing import ParamSpec, TypeVar
 
 from sde_diffusion.config import renamed
 from sde_diffusion.config.options import unknown_keyword
+from sde_diffusion.errors import InputError
+from sde_diffusion.face.spelling import in_python
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +35,11 @@ def keywords(
                 old = renamed.now(keyword.replace("__", ".")) is not None
                 if not (keyword in words or old or (field and group in groups)):
                     raise unknown_keyword(keyword, group if field else keyword, groups, words)
-            return function(*args, **options)
+            try:
+                return function(*args, **options)
+            except InputError as error:
+                error.args = (in_python(str(error)), *error.args[1:])
+                raise
 
         return call
 

@@ -22,6 +22,7 @@ from sde_diffusion.denoisers.function import (
 from sde_diffusion.denoisers.space import Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.model import Model
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.process.few_steps import FewSteps
@@ -60,6 +61,7 @@ def load(
     return Model(**vars(opened))
 
 
+@keywords()
 def wrap(
     model: Callable[..., Tensor],
     shape: Sequence[int] | Space,

@@ -128,9 +128,10 @@ class Model(OpenedModel):
         """One image a seed. Image k is a function of its seed, whatever its batch.
 
         Args:
-            n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16 unless ``seeds`` are given.
-            nfe: network evaluations a sample; None: 20 calls of a fixed-step solver's denoiser, and
-                what an adaptive one takes.
+            n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16, or as many as ``x_T`` has rows,
+                unless ``seeds`` are given.
+            nfe: network evaluations a sample; None: what a list of levels makes of it, else 20
+                calls of a fixed-step solver's denoiser, and what an adaptive one takes.
             seeds: whole numbers 0 .. 2^64 - 1, one an image.
             label: a class by number or name, one for each image, ``"all"`` (seed mod classes), or
                 None for no condition.
@@ -146,7 +147,8 @@ class Model(OpenedModel):
                 its own. device: where both live.
             trajectory: keep the states and the denoiser's calls, for ``save_animation``.
             progress: draw a bar.
-            callback: hears (marginal, x_t [n, *shape]) after each step of each batch.
+            callback: hears (marginal, x_t [n, *shape]) at the start and after each step of each
+                batch.
             options: as for ``sampler``.
         """
         model = self
@@ -158,14 +160,16 @@ class Model(OpenedModel):
             raise InputError(
                 f'negative={negative}: nothing leads away from it; give guidance="cfg"'
             )
-        chosen = values.chosen_seeds(n, seeds, seed)
+        own = x_T is not None and n is None and values.is_several(x_T)
+        chosen = values.chosen_seeds(n, seeds, seed, max(1, len(x_T)) if own else 16)
         where = usable_device(str(device))
         model.denoiser.to(where)
         model.codec.to(where)
-        budget = sampler.budget(None if nfe is None else values.whole("nfe", nfe, 1))
+        asked = None if nfe is None else values.whole("nfe", nfe, 1)
+        begin = start_of(model, sampler, x_T, start, strength, chosen)
         request = Request(
             chosen,
-            budget,
+            sampler.budget(asked, begin),
             self.condition(
                 {
                     "label": label,
@@ -178,7 +182,7 @@ class Model(OpenedModel):
                 chosen,
                 sampler.denoiser.classes_of_guidance,
             ),
-            start_of(model, sampler, x_T, start, strength, chosen),
+            begin,
         ).distinct()
         run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
         kept = values.truth("trajectory", trajectory)

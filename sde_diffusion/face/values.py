@@ -107,7 +107,8 @@ def levels_as_grid(grid: Any) -> Any:
     """A list of noise levels as the grid that holds it; anything else as it is."""
     plain = getattr(grid, "tolist", lambda: grid)()
     if isinstance(plain, list | tuple) and plain and not isinstance(plain[0], Mapping | str):
-        return {"explicit": {"levels": [number("grid", level) for level in plain]}}
+        levels = [each if each == math.inf else number("grid", each) for each in plain]
+        return {"explicit": {"levels": levels}}
     return grid
 
 

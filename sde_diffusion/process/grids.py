@@ -35,6 +35,7 @@ class TimeGrid(Component, ABC, known_as="grid"):
             one evaluation, leads to the first of the times.
         to_image: the last step of a walk leads to an image, not to a state at the last level.
         to_zero: a walk ends with a denoising, one evaluation, at the last of the times.
+        own_steps: how many steps its levels make, if they are given one by one; else None.
         unit_variance: states at both ends are those of a process of variance 1, as in most of
             diffusers' schedulers: the first is the noise itself, not sigma / sqrt(1 + sigma^2) of
             it, and the last is taken as it stands where the walk ends above zero.
@@ -43,6 +44,7 @@ class TimeGrid(Component, ABC, known_as="grid"):
     from_infinity: bool = False
     to_image: bool = False
     to_zero: bool = False
+    own_steps: int | None = None
     unit_variance: bool = False
 
     def __init__(self, sigma_min: SigmaMin = 0.002, sigma_max: SigmaMax = 80.0) -> None:
@@ -247,6 +249,7 @@ class Explicit(TimeGrid):
         super().__init__(walked[-1], walked[0])
         self.levels, self.walked = list(levels), walked
         self.from_infinity, self.to_zero = levels[0] == math.inf, levels[-1] == 0
+        self.own_steps = len(walked) - 1
         self.sigma_max = math.inf if self.from_infinity else walked[0]
 
     def within(self, low: float, high: float) -> str:
@@ -257,9 +260,9 @@ class Explicit(TimeGrid):
         return Explicit([level, *(known for known in self.levels if known < level)])
 
     def _times(self, sde: SDE, n: int) -> Tensor:
-        if n != len(self.walked) - 1:
+        if n != self.own_steps:
             raise InputError(
-                f"grid.levels: {len(self.walked)} levels make {len(self.walked) - 1} steps, "
-                f"the solver takes {n}; change nfe or the list"
+                f"grid.levels: {len(self.walked)} levels above 0 make {self.own_steps} steps, nfe "
+                f"makes {n}; give an nfe that makes {self.own_steps}, or another list"
             )
         return sde.time_at(torch.tensor(self.walked, dtype=torch.float64))

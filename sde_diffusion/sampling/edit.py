@@ -22,7 +22,7 @@ from sde_diffusion.sampling.damaged import Damaged, check_pictures
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
-from sde_diffusion.sampling.start import image_start
+from sde_diffusion.sampling.start import PRIOR, Start, image_start
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.storage import write_atomically
 
@@ -179,19 +179,21 @@ class Editor:
         """The sampler, and the request with what was measured; InputError for what cannot be."""
         sampler, n = self.sampler(damaged.shape), len(request.seeds)
         y = damaged.y.expand(n, *damaged.y.shape)
+        start: Start = PRIOR
+        if strength != 1:
+            x_0 = self.picture(damaged).expand(n, *damaged.shape)
+            start = image_start(x_0, strength, sampler.grid)
         wanted = replace(
             request,
             cond=with_measurement(y, request.cond, **damaged.rows(n)),
-            nfe=sampler.budget(request.nfe),
+            nfe=sampler.budget(request.nfe, start),
             size=damaged.shape,
+            start=start,
         )
         sampler.steps(wanted.nfe)
         sampler.solver.check_condition(wanted.cond)
         sampler.denoiser.check_condition(wanted.cond)
-        if strength == 1:
-            return sampler, wanted
-        x_0 = self.picture(damaged).expand(n, *damaged.shape)
-        return sampler, replace(wanted, start=image_start(x_0, strength, sampler.grid))
+        return sampler, wanted
 
     def picture(self, damaged: Damaged) -> Tensor:
         """The picture [C, H, W] that a strength below 1 starts from; InputError if y is none."""

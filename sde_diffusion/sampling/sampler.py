@@ -156,12 +156,17 @@ class Sampler:
             terms += f", a guided call costs {cost}" * (cost > 1)
             raise BudgetError(nfe, terms, [(n + last) * cost for n in error.near]) from None
 
-    def budget(self, nfe: int | None) -> int | None:
-        """``nfe``; where it is not said, ``NFE`` calls of a fixed-step solver's denoiser, and of a
-        posterior solver that calls it several times a step ``NFE`` steps."""
+    def budget(self, nfe: int | None, start: Start = PRIOR) -> int | None:
+        """``nfe``; where it is not said, what the levels of a list from ``start`` on take, else
+        ``NFE`` calls of a fixed-step solver's denoiser, and of a posterior solver that calls it
+        several times a step ``NFE`` steps."""
         if nfe is not None or self.solver.adaptive:
             return nfe
-        ends = self.denoise_last + self.grid.from_infinity
+        grid = self._from(start)
+        ends = self.denoise_last + grid.from_infinity
+        spent = None if grid.own_steps is None else self.solver.spent(grid.own_steps)
+        if spent is not None:
+            return (spent + ends) * self.denoiser.cost
         calls = NFE if self.solver.calls == 1 else NFE * self.solver.calls + ends
         return calls * self.denoiser.cost
 
@@ -200,8 +205,12 @@ class Sampler:
     def _walking(self, request: Request) -> Sampler:
         """The same on the grid for the size and the start of a request."""
         shape = request.size or self.denoiser.space.shape
-        grid, level = self.grid.sized(shape), request.start.level
-        return replace(self, grid=grid if level is None else grid.starting_at(level))
+        return replace(self, grid=self._from(request.start, self.grid.sized(shape)))
+
+    def _from(self, start: Start, grid: TimeGrid | None = None) -> TimeGrid:
+        """The grid, of the sampler unless another is given, from where a start stands."""
+        grid, level = grid or self.grid, start.level
+        return grid if level is None else grid.starting_at(level)
 
     @torch.no_grad()
     def _batch(

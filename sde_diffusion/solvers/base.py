@@ -67,6 +67,10 @@ class Solver(Component, ABC, known_as="solver"):
         """Fingerprint of the file that it was read from; empty if it is all in its fields."""
         return ""
 
+    def spent(self, steps: int) -> int | None:
+        """Evaluations a sample of so many steps; None where steps do not fix them."""
+        return None
+
     @property
     def calls(self) -> int:
         """Evaluations a step for which a budget that nobody has said makes room: of a solver that
@@ -160,6 +164,9 @@ class StepSolver(Solver, Generic[State]):
             terms = f"{type(self).__name__} spends {self.evaluations} evaluations a step{others}"
             raise BudgetError(nfe, terms, near)
         return n
+
+    def spent(self, steps: int) -> int | None:
+        return steps * self.evaluations - self.saved
 
     @final
     def flows(self, step: Step) -> bool:

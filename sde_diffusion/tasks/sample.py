@@ -109,7 +109,7 @@ def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
     sampler = sampler_of(job.config, model.denoiser, model.grid).decoded_by(model.codec)
     cond = job.condition(seeds, sampler.denoiser.classes_of_guidance)
     start = start_at(x_0, task, sampler, seeds)
-    request = Request(seeds, sampler.budget(task.nfe), cond, start).distinct()
+    request = Request(seeds, sampler.budget(task.nfe, start), cond, start).distinct()
     if task.animation:
         check_animation(sampler)
     check_negative(task, sampler)

@@ -19,6 +19,7 @@ from sde_diffusion.errors import InputError
         ("5", 1, [5]),
         (7, None, [7]),
         ([3, 14, 3], 3, [3, 14, 3]),
+        (["0-2", 7, "9-9"], None, [0, 1, 2, 7, 9]),
         (str(2**64 - 1), None, [2**64 - 1]),
     ],
 )
@@ -31,6 +32,7 @@ def test_seeds(seeds: Any, n: int | None, numbers: list[int]) -> None:
     [
         (1.5, None), ([1.7], None), ("1.5", None), (True, None), ([True], None), ([[1]], None),
         ("5-", None), ("-5", None), (-5, None), ("9-5", None), ([], None), ([1, "2"], None),
+        (["3-1", 4], None), (["0-9999999", 4], None),
         ({"a": 1}, None), ("0-3", 5), ("0-99999999999", None), (float("inf"), None),
         (None, 0), (None, -1), (None, MOST_SEEDS + 1), (None, 10**11), ("9" * 100, None),
     ],

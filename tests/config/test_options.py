@@ -56,15 +56,15 @@ def test_an_old_keyword_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
         ({"checkpoint": "x"}, "checkpoint: unknown keyword"),
         ({"precision": "bfloat16"}, "precision: unknown keyword"),
         ({"solvr__order": 3}, "solvr__order: unknown keyword; did you mean solver?"),
-        ({"solver__ordr": 3}, "solver.ordr: unknown key; did you mean order?"),
+        ({"solver__ordr": 3}, "solver__ordr: unknown key; did you mean order?"),
         ({"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among"),
         ({"guidance": "cfg", "guidance__clip__low": 0}, "guidance__clip__low: clip is not among"),
         ({"solver": UniPC(), "solver__order": 3}, "solver__order: solver is an object already"),
         ({"solver": UniPC}, "solver=UniPC: a class; give an object"),
-        ({"guidance": ["c", "f", "g"]}, "guidance=c: no such choice"),
+        ({"guidance": ["c", "f", "g"]}, 'guidance="c": no such choice'),
         ({"grid": 3}, "grid=3: give one of"),
-        ({"sde": "vpp"}, "sde=vpp: no such choice; did you mean vp?"),
-        ({"solver__order": "x"}, "solver.order=x: give a whole number"),
+        ({"sde": "vpp"}, 'sde="vpp": no such choice; did you mean vp?'),
+        ({"solver__order": "x"}, "solver__order=x: give a whole number"),
     ],
 )
 def test_a_keyword_that_is_wrong_or_unused_is_refused(options: Any, says: str) -> None:
@@ -116,3 +116,32 @@ def test_entries_that_are_none_are_one_line(given: list[Any], says: str) -> None
     with pytest.raises(InputError) as caught:
         list(entries(given, "solver"))
     assert str(caught.value).startswith(says)
+
+
+UNIPC3 = {"component": "UniPC", "order": 3, "lower_order_final": False}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"solver__inner": "unipc", "solver__inner__order": 3},
+        {"solver__inner__order": 3, "solver__inner": "unipc"},
+        {"solver__inner": {"unipc": {"order": 3}}},
+        {"solver__inner": UniPC(order=3)},
+    ],
+)
+def test_fields_of_a_part_are_given_as_on_the_command_line(given: dict[str, Any]) -> None:
+    assert MODEL.sampler("restart", **given).solver.identity()["inner"] == UNIPC3
+
+
+def test_fields_of_the_part_that_stands_there_and_those_that_it_has_not() -> None:
+    inner = MODEL.sampler("restart", solver__inner__s_noise=1.25).solver.fields()["inner"]
+    assert inner.fields()["s_noise"] == 1.25
+    for options, says in (
+        ({"solver__inner__ordr": 3}, r"solver__inner__ordr: .*s_churn"),
+        ({"solver__inner": "unipc", "solver__inner__ordr": 3}, r"solver__inner__ordr: .*order"),
+        ({"solver__low__order": 3}, r"solver__low__order: "),
+        ({"solver__inner": UniPC(), "solver__inner__order": 3}, "solver__inner__order: .*already"),
+    ):
+        with pytest.raises(InputError, match=says):
+            MODEL.sampler("restart", **options)

@@ -12,7 +12,8 @@ from sde_diffusion.cli import with_task
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import entries
 from sde_diffusion.config.compose import build, compose_task
-from sde_diffusion.config.parts import group_of, whole
+from sde_diffusion.config.groups import part_group
+from sde_diffusion.config.parts import whole
 from sde_diffusion.errors import InputError
 from sde_diffusion.solvers.base import Solver
 from tests.conftest import Run
@@ -88,6 +89,6 @@ def test_only_parts_are_written_out() -> None:
     words += ["solver.inner={_target_:x.y}", "guidance.cfg.scale=2", "solver.inner=heun,dpm2"]
     words += ["solver.inner={s_noise:1.0}"]
     assert whole(words) == words
-    assert group_of("solver", "inner") == "solver"
-    assert group_of("solver", "order") is None
-    assert group_of("solvers", "inner") is None
+    assert part_group("solver", "inner") == "solver"
+    assert part_group("solver", "order") is None
+    assert part_group("solvers", "inner") is None

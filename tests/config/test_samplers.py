@@ -75,13 +75,13 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "none": (lambda: MODEL.sampler(sampler="nonsense"), "they are Euler, Euler a"),
     "no text": (lambda: MODEL.sampler(sampler=3), "give a name"),  # type: ignore[arg-type]
     "solver too": (
-        lambda: MODEL.sampler("unipc", sampler="Euler a"), "solver=unipc: sampler=Euler a chooses"
+        lambda: MODEL.sampler("unipc", sampler="Euler a"), 'solver="unipc": sampler=Euler a chooses'
     ),
     "grid too": (
-        lambda: MODEL.sampler(sampler="Euler Karras", grid="karras"), "grid=karras: sampler="
+        lambda: MODEL.sampler(sampler="Euler Karras", grid="karras"), 'grid="karras": sampler='
     ),
     "numbers": (
-        lambda: sd.load("mnist").sampler(sampler="Euler Simple"), "grid.betas: this model brings no"
+        lambda: sd.load("mnist").sampler(sampler="Euler Simple"), "grid__betas: this model"
     ),
     "compare": (
         lambda: sd.compare(MODEL, ["Euler Karras"], grid="karras", n=2, extractor="pixel"),

@@ -121,8 +121,8 @@ def test_numbers_and_names_of_any_library_are_taken(options: dict[str, Any]) -> 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"slover": "heun"}, "slover.*solver"),
-    ({"solver__ordr": 2}, "solver.ordr.*order"),
-    ({"solver": "unipcc"}, "solver=unipcc.*unipc"),
+    ({"solver__ordr": 2}, "solver__ordr.*order"),
+    ({"solver": "unipcc"}, 'solver="unipcc".*unipc'),
     ({"solver": UniPC}, r"solver=UniPC: a class; give an object, UniPC\(\)"),
     ({"solver": Karras()}, "solver="),
     ({"solver": 3}, "solver=3"),

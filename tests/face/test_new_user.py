@@ -29,6 +29,7 @@ from sde_diffusion import (
     wrap,
 )
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.face.spelling import in_python
 from sde_diffusion.sampling.sampler import Request
 from tests.refusals import refused
 
@@ -296,17 +297,17 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"x_T": [[1], [2, 3]]}, "x_T: a list;", "give noise"),
     (draw, {"solver": Heun}, "solver=Heun: a class;", "give an object, Heun()"),
     (draw, {"solver": Karras()}, "solver=Karras(", "give one of"),
-    (draw, {"solver": "unipcc"}, "solver=unipcc:", "did you mean unipc?"),
-    (draw, {"solver": {"unipc": {"oder": 3}}}, "solver.oder:", "did you mean order?"),
-    (draw, {"solver": "unipc", "solver__order": NAN}, "solver.order=nan:", "a whole number"),
+    (draw, {"solver": "unipcc"}, 'solver="unipcc":', "did you mean unipc?"),
+    (draw, {"solver": {"unipc": {"oder": 3}}}, "solver__oder:", "did you mean order?"),
+    (draw, {"solver": "unipc", "solver__order": NAN}, "solver__order=nan:", "a whole number"),
     (draw, {"solver": UniPC(), "solver__order": 3}, "solver__order: solver is an object", "fields"),
     (draw, {"sde": None}, "sde=None:", "give one of cosine"),
     (draw, {"sde": "VP"}, "sde=VP:", "choose one of cosine"),
     (draw, {"grid": []}, "grid=[]:", "give one of ays"),
-    (draw, {"grid": [80]}, "grid.levels:", "at least two strictly decreasing"),
-    (draw, {"grid": [80, NAN]}, "grid=nan:", "give a finite number"),
+    (draw, {"grid": [80]}, "grid__levels:", "at least two strictly decreasing"),
+    (draw, {"grid": [80, NAN]}, "grid=nan", "give a finite number"),
     (draw, {"grid": [80, None]}, "grid=None:", "give a finite number"),
-    (draw, {"grid": [800, 10, 1, 0.1]}, "grid.sigma_min=0.1, grid.sigma_max=800:", "within it"),
+    (draw, {"grid": [800, 10, 1, 0.1]}, "grid__sigma_min=0.1, grid__sigma_max=800:", "within it"),
     (MNIST.sample, {"solver": "calibrated", "grid": Karras()}, "grid: Calibrated has", "leave it"),
     (MNIST.sample, {"solver": Calibrated(), "grid__rho": 5}, "grid: Calibrated has", "leave it"),
     (draw, {"noise": X}, "noise=tensor(", "give one of brownian, seeds"),
@@ -320,11 +321,11 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (tell, {"label": [1, None]}, "label=None:", "a list of one for each image"),
     (tell, {"label": torch.tensor([1.0, 2.0])}, "label=1.0:", "give a class"),
     (tell, {"label": [0, 1, 2]}, "label: 3 labels for 2 images;", "one for each image"),
-    (tell, {"label": None, "guidance": "cfg"}, "guidance=cfg: needs a condition;", "guidance=[]"),
+    (tell, {"label": None, "guidance": "cfg"}, 'guidance="cfg": needs a condition;', "guidance=[]"),
     (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of "),
     (tell, {"guidance": ClassifierFree}, "guidance=ClassifierFree: a class;", "ClassifierFree()"),
     (tell, {"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among", "leave it out"),
-    (tell, {"guidance": {"cfg": {"scale": NAN}}}, "guidance.scale=nan:", "give -1000 <= scale"),
+    (tell, {"guidance": {"cfg": {"scale": NAN}}}, "guidance__scale=nan:", "give -1000 <= scale"),
     (tell, {"guidance": "cfg", "nfe": 5}, "nfe=5:", "multiple of 2"),
     (wrapped, {"model": 3}, "model=3:", "give a callable model(x, sigma)"),
     (wrapped, {"model": lambda x: x}, "model:", "it is called as model(x, sigma)"),
@@ -393,3 +394,29 @@ def test_what_means_the_same_draws_the_same(given: dict[str, Any], plain: dict[s
 
 def test_a_space_is_a_shape_too() -> None:
     same(wrap(gaussian, Space.of((1, 8, 8))).sample(n=1, nfe=4), TOY.sample(n=1, nfe=4))
+
+
+def test_a_list_of_levels_and_noise_of_ones_own_say_how_many() -> None:
+    """Neither nfe nor n is needed beside them, whatever a step costs."""
+    levels = [80, 10, 1, 0.1]
+    listed = TOY.sample(n=2, solver="ddim", grid=levels)
+    assert listed.nfe == 3
+    same(listed, TOY.sample(n=2, nfe=3, solver="ddim", grid=levels))
+    assert TOY.sample(n=2, solver="heun", grid=levels).nfe == 6
+    assert TOY.sample(n=2, solver="ddim", grid=[*levels, 0]).nfe == 4
+    assert CLASSES.sample(n=2, solver="ddim", label=1, guidance="cfg", grid=levels).nfe == 6
+    half = FromImage(torch.zeros(2, *TOY.denoiser.shape), level=5.0)  # walks 5, 1, .1
+    assert TOY.sample(n=2, solver="ddim", grid=levels, start=half).nfe == 2
+    noise = torch.randn(3, *TOY.denoiser.shape)
+    same(TOY.sample(nfe=4, x_T=noise), TOY.sample(n=3, nfe=4, x_T=noise))
+
+
+def test_messages_are_in_the_words_of_python() -> None:
+    said = in_python(
+        "label=null: set solver.inner.order=3 or solver=unipc, all, or null; see 'sde-diffusion "
+        "sample solver=ddim label=null'"
+    )
+    assert said == (
+        'label=None: set solver__inner__order=3 or solver="unipc", all, or None; see '
+        "'sde-diffusion sample solver=ddim label=null'"
+    )

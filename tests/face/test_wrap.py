@@ -171,3 +171,51 @@ def test_labels_reach_the_model_with_their_empty_side() -> None:
 def test_wrong_arguments_are_named(options: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError, match=f"^{key}"):
         wrap(gaussian, **{"shape": SHAPE, **options})
+
+
+class Convolved(nn.Module):
+    """A module of float32, which torch lets nothing of another dtype into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.mix = nn.Linear(1, 1), nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        answer: Tensor = self.mix(x / (1 + column(sigma) ** 2))
+        return answer + 0 * column(self.scale(sigma[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("inside_a_function", [False, True])
+def test_a_network_of_float32_is_encoded_and_measured_too(inside_a_function: bool) -> None:
+    """Their states are float64, which the network is not to see."""
+    torch.manual_seed(0)
+    network = Convolved().eval()
+    model = wrap((lambda x, s: network(x, s)) if inside_a_function else network, shape=SHAPE)
+    images = torch.rand(2, *SHAPE) * 2 - 1
+    latents = model.encode(images, error=0.01)
+    assert latents.dtype == torch.float64
+    assert (model.decode(latents, error=0.01) - images).abs().max() < 0.2
+    assert len(model.likelihood(images, label=None, error=0.1)) == 2
+    assert model.sample(n=2, nfe=4, dtype="float64").x.dtype == torch.float64
+
+
+def test_what_works_in_float64_is_asked_in_it_and_other_errors_are_its_own() -> None:
+    seen = set()
+
+    def look(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.add(x.dtype)
+        return gaussian(x, sigma)
+
+    wrap(look, shape=SHAPE).encode(torch.zeros(1, *SHAPE), error=0.1)
+    assert seen == {torch.float64}
+
+    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+        raise RuntimeError(f"asked in {x.dtype}")
+
+    with pytest.raises(RuntimeError, match=r"asked in .*float64"):
+        wrap(broken, shape=SHAPE).encode(torch.zeros(1, *SHAPE), error=0.1)
+
+
+def test_a_keyword_of_wrap_that_is_misspelt_is_one_line() -> None:
+    with refused("clases: unknown keyword", "did you mean classes?"):
+        wrap(gaussian, SHAPE, clases=3)  # type: ignore[call-arg]

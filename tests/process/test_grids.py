@@ -97,7 +97,7 @@ def test_an_explicit_list_is_kept() -> None:
         (lambda: Explicit([1.0, 0.0]), r"grid\.levels"),
         (lambda: Explicit([2.0, 1.0, -1.0]), r"grid\.levels="),
         (lambda: Explicit([1e10, 1.0]), r"grid\.levels="),
-        (lambda: Explicit([10.0, 1.0, 0.1]).times(VP(), 3), r"3 levels make 2 steps.*takes 3"),
+        (lambda: Explicit([10.0, 1.0, 0.1]).times(VP(), 3), r"levels above 0 make 2 steps"),
         (lambda: Karras().times(VP(), 0), r"grid: 0 steps"),
         (lambda: Karras(sigma_max=500.0).times(VE(), 5), r"reaches noise level 100, not 500"),
     ],

@@ -12,6 +12,13 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.system.ranges import Within
 
+POOL = 4
+
+
+def largest_pool(height: int, width: int) -> int:
+    """The largest side of squares, ``POOL`` at most, that fill a picture."""
+    return next(p for p in range(POOL, 0, -1) if height % p == width % p == 0)
+
 
 class PixelExtractor(Extractor):
     """Pixels in 0 .. 1, averaged over ``pool`` x ``pool`` squares: a distance with no network.
@@ -23,13 +30,16 @@ class PixelExtractor(Extractor):
 
     def __init__(
         self,
-        pool: Annotated[int, Within("1 <= pool <= 65536")] = 4,
+        pool: Annotated[int, Within("1 <= pool <= 65536")] = POOL,
         channels: Annotated[int, Within("1 <= channels <= 4096")] = 1,
         height: Annotated[int, Within("1 <= height <= 65536")] = 28,
         width: Annotated[int, Within("1 <= width <= 65536")] = 28,
     ) -> None:
         if pool < 1 or height % pool or width % pool:
-            raise InputError(f"extractor.pool={pool}: give a divisor of {height} and {width}")
+            raise InputError(
+                f"extractor.pool={pool}: give a divisor of {height} and {width}, extractor.pool="
+                f"{largest_pool(height, width)}"
+            )
         self.pool, self.shape = pool, (channels, height, width)
         self.dim = channels * (height // pool) * (width // pool)
         self.name = f"pixel{pool}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
+from sde_diffusion.metrics.extractors.pixel import POOL, largest_pool
 from sde_diffusion.metrics.extractors.weights import content_hash
 from sde_diffusion.system.ranges import Within
 
@@ -55,8 +56,10 @@ class RandomConvExtractor(Extractor):
     def extract(self, images: Tensor) -> Tensor:
         where = f"extractor=random-conv: images {tuple(images.shape[1:])}"
         if min(images.shape[2:]) < MIN_SIDE:
+            pool = largest_pool(*images.shape[2:])
             raise InputError(
                 f"{where}: it takes {MIN_SIDE} pixels a side or more; set extractor=pixel"
+                + f" extractor.pool={pool}" * (pool != POOL)
             )
         if images.shape[1] != self.channels:
             channels = images.shape[1]

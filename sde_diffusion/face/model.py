@@ -128,8 +128,7 @@ class Model(OpenedModel):
         """One image a seed. Image k is a function of its seed, whatever its batch.
 
         Args:
-            n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16, or as many as ``x_T`` has rows,
-                unless ``seeds`` are given.
+            n: images of seeds ``seed`` (0), ``seed`` + 1, ...; 16, or one a row of ``x_T``.
             nfe: network evaluations a sample; None: what a list of levels makes of it, else 20
                 calls of a fixed-step solver's denoiser, and what an adaptive one takes.
             seeds: whole numbers 0 .. 2^64 - 1, one an image.
@@ -147,8 +146,7 @@ class Model(OpenedModel):
                 its own. device: where both live.
             trajectory: keep the states and the denoiser's calls, for ``save_animation``.
             progress: draw a bar.
-            callback: hears (marginal, x_t [n, *shape]) at the start and after each step of each
-                batch.
+            callback: hears (marginal, x_t [n, *shape]) at the start and after each step.
             options: as for ``sampler``.
         """
         model = self
@@ -160,8 +158,7 @@ class Model(OpenedModel):
             raise InputError(
                 f'negative={negative}: nothing leads away from it; give guidance="cfg"'
             )
-        own = x_T is not None and n is None and values.is_several(x_T)
-        chosen = values.chosen_seeds(n, seeds, seed, max(1, len(x_T)) if own else 16)
+        chosen = values.chosen_seeds(n, seeds, seed, values.rows_of(x_T) or 16)
         where = usable_device(str(device))
         model.denoiser.to(where)
         model.codec.to(where)

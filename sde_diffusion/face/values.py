@@ -103,6 +103,11 @@ def chosen_seeds(n: Any, seeds: Any, seed: Any, default: int = 16) -> list[int]:
     return chosen
 
 
+def rows_of(value: Any) -> int:
+    """How many rows an array or a list has; 0 of what is none."""
+    return len(value) if is_several(value) and hasattr(value, "__len__") else 0
+
+
 def levels_as_grid(grid: Any) -> Any:
     """A list of noise levels as the grid that holds it; anything else as it is."""
     plain = getattr(grid, "tolist", lambda: grid)()

@@ -57,7 +57,7 @@ def test_a_scale_of_guidance_is_named_as_it_is_typed(word: str) -> None:
 def test_fields_are_named_too() -> None:
     with refused("guidance.cfg.w: unknown key here", "did you mean scale?"):
         compose_task(["task=sample", "guidance=cfg", "guidance.cfg.w=3"])
-    with refused("guidance.w: unknown key", "did you mean scale?"):
+    with refused("guidance__w: unknown key", "did you mean scale?"):
         MODEL.sample(guidance="cfg", guidance__cfg__w=3)
 
 

@@ -293,7 +293,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"x_T": "noise"}, "x_T: a str;", "give noise [2, *shape]"),
     (draw, {"x_T": torch.zeros(3, 1, 8, 8)}, "x_T: 3 rows for 2 images;", "give one each"),
     (draw, {"x_T": ZEROS * NAN}, "x_T: 2 rows", "all values finite"),
-    (draw, {"x_T": ZEROS.to(torch.complex64)}, "x_T: torch.complex64;", "give noise"),
+    (draw, {"x_T": ZEROS.to(torch.complex64)}, "x_T: torch.complex64", "give noise"),
     (draw, {"x_T": [[1], [2, 3]]}, "x_T: a list;", "give noise"),
     (draw, {"solver": Heun}, "solver=Heun: a class;", "give an object, Heun()"),
     (draw, {"solver": Karras()}, "solver=Karras(", "give one of"),

@@ -80,7 +80,7 @@ class FunctionDenoiser(CountedDenoiser):
             levels = torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
         else:
             levels = sigma.reshape(-1).to(x).expand(len(x)).contiguous()
-        answer = self._checked(self._answer(x, levels, self.extra(cond, x)), x).to(x.dtype)
+        answer = checked_answer(self._answer(x, levels, self.extra(cond, x)), x).to(x.dtype)
         if x.requires_grad and torch.is_grad_enabled() and not answer.requires_grad:
             raise InputError(
                 "model: its answer carries no gradient, which a likelihood takes; leave "
@@ -109,26 +109,37 @@ class FunctionDenoiser(CountedDenoiser):
             return answer
 
     def _called(self, x: Tensor, levels: Tensor, extra: tuple[Any, ...], dtype: torch.dtype) -> Any:
-        levels = levels.to(dtype)
+        levels = levels.to(dtype, copy=True)  # which may be written to, as x may
         given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
         return self.model(x.to(dtype, copy=True), given, *extra)
 
-    @staticmethod
-    def _checked(answer: Any, x: Tensor) -> Tensor:
-        if not isinstance(answer, Tensor):
-            raise InputError(
-                f"model: it answered a {type(answer).__name__}; return a tensor "
-                f"{tuple(x.shape)}, the shape of x"
-            )
-        if answer.shape != x.shape or not answer.is_floating_point():
-            raise InputError(
-                f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
-                f"{tuple(x.shape)}, the shape of x, in floating point"
-            )
-        if answer.layout is not torch.strided or (answer.is_meta and not x.is_meta):
-            kind = "a meta tensor, without numbers" if answer.is_meta else str(answer.layout)
-            raise InputError(f"model: it answered {kind}; return a dense tensor on {x.device}")
-        return answer.as_subclass(Tensor) if isinstance(answer, RowLevels) else answer
+
+def checked_answer(answer: Any, x: Tensor) -> Tensor:
+    """What a callable answered to x; InputError unless dense floats of its shape and device."""
+    if not isinstance(answer, Tensor):
+        raise InputError(
+            f"model: it answered a {type(answer).__name__}; return a tensor "
+            f"{tuple(x.shape)}, the shape of x"
+        )
+    if answer.shape != x.shape or not answer.is_floating_point():
+        raise InputError(
+            f"model: it answered {tuple(answer.shape)} of {answer.dtype}; return "
+            f"{tuple(x.shape)}, the shape of x, in floating point{_half(answer, x)}"
+        )
+    if answer.layout is not torch.strided or answer.device != x.device:
+        kind = f"on {answer.device}, {answer.layout}"
+        if answer.is_meta:
+            kind = "a meta tensor, without numbers"
+        raise InputError(f"model: it answered {kind}; return a dense tensor on {x.device}")
+    return answer.as_subclass(Tensor) if isinstance(answer, RowLevels) else answer
+
+
+def _half(answer: Tensor, x: Tensor) -> str:
+    """What to return of twice as many channels."""
+    shape = list(x.shape)
+    if list(answer.shape) != [shape[0], 2 * shape[1], *shape[2:]]:
+        return ""
+    return f"; of one that learns its variance the first half, answer[:, :{shape[1]}]"
 
 
 def nothing(cond: Condition | None, x: Tensor) -> tuple[()]:
@@ -163,7 +174,7 @@ class RowLevels(Tensor):
     """One number a row, [N], which in arithmetic with [N, ...] multiplies its own row.
 
     Plain broadcasting aligns the last sides: [N] against [N, C, W] would pair rows with columns
-    where N = W, without a word, or be an error.
+    where N = W, without a word, or be an error. What is made of it alone and is [N] is so too.
     """
 
     @classmethod
@@ -174,25 +185,41 @@ class RowLevels(Tensor):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        aligned = ALIGNED.fullmatch(getattr(func, "__name__", "")) is not None
+        name, given = getattr(func, "__name__", ""), dict(kwargs or {})
         with torch._C.DisableTorchFunctionSubclass():
-            rank = max((a.ndim for a in args if isinstance(a, Tensor)), default=0)
-            if aligned and rank > 1:
-                args = [_column(a, rank) if isinstance(a, RowLevels) else a for a in args]
-            answer = func(*args, **(kwargs or {}))
+            operands = [a for a in (*args, *given.values()) if isinstance(a, Tensor)]
+            if name in OF_ONE and operands[0].numel() > 1:
+                raise InputError(
+                    f"model: one number was asked of sigma, which is [{operands[0].numel()}], a "
+                    "level a row; reckon with it as a tensor, or take sigma[0] where all are equal"
+                )
+            rank = max((a.ndim for a in operands), default=0)
+            if rank > 1 and ALIGNED.fullmatch(name):
+                args = [_column(a, rank) for a in args]
+                given = {key: _column(a, rank) for key, a in given.items()}
+            answer = func(*args, **given)
             if not isinstance(answer, Tensor):
                 return answer
-            one_a_row = aligned and rank == 1 and answer.ndim == 1
+            rows = {len(a) for a in operands if isinstance(a, RowLevels) and a.ndim}
+            alone = rank <= 1 or name in ALIKE
+            one_a_row = alone and answer.ndim == 1 and (not rows or len(answer) in rows)
             return answer.as_subclass(cls if one_a_row else Tensor)
 
 
-# Operations of one and two operands, after which one number a row is still that.
+# What makes a plain number of a tensor of one.
+OF_ONE = ("__float__", "__int__", "__bool__", "__index__", "item")
+ALIKE = ("to", "type_as")  # of one operand, and of another one's type
+# Operations of several operands, each number with each.
 ALIGNED = re.compile(
-    r"(__[ir]?)?(add|sub|mul|(true)?div|true_divide|pow|neg|lt|gt|le|ge|eq|ne)_{0,2}|rsub|exp|log|"
-    r"log1p|expm1|sqrt|rsqrt|square|reciprocal|abs|clamp|maximum|minimum|where|tanh|atan|sigmoid|"
-    r"to|float|double|half"
+    r"(__[ir]?)?(add|sub|mul|(true)?div|floordiv|mod|true_divide|pow|lt|gt|le|ge|eq|ne)_{0,2}|rsub|"
+    r"(multipl|div|floor_div|subtract)[yide]*_?|float_power_?|(clamp|clip)(_min|_max)?_?|f?(max|min)|"
+    r"(max|min)imum|where|lerp_?|addc(mul|div)_?|hypot_?|a(rc)?tan2_?|copysign_?|fmod_?|remainder_?|"
+    r"xlogy_?|logaddexp2?|heaviside_?|greater(_equal)?|less(_equal)?|not_equal"
 )
 
 
-def _column(levels: Tensor, rank: int) -> Tensor:
-    return levels.as_subclass(Tensor).reshape(-1, *[1] * (rank - 1))
+def _column(given: Any, rank: int) -> Any:
+    """Levels as [N, 1, ...] of that rank; anything else as it is."""
+    if not isinstance(given, RowLevels):
+        return given
+    return given.as_subclass(Tensor).reshape(-1, *[1] * (rank - 1))

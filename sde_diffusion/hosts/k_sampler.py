@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config import groups, samplers
 from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.function import checked_answer
 from sde_diffusion.errors import InputError
 from sde_diffusion.hosts.noise import HostNoise, drawn_by, seeds_of
 from sde_diffusion.hosts.walk import guides_not
@@ -21,6 +22,7 @@ from sde_diffusion.process.noise import Noise, NoiseSource, Seeds
 from sde_diffusion.process.sde import EDM, Marginal
 from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.annotations import shown
 
 Callback = Callable[[dict[str, Any]], None]
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
@@ -84,6 +86,7 @@ class KSampler:
             callback: hears ``{"x", "i", "sigma", "sigma_hat", "denoised"}`` at each level.
             disable: no progress bar. noise_sampler(sigma, next): normals of a step.
         """
+        _check_given(x, sigmas, extra_args, callback)
         told = [float(sigma) for sigma in sigmas]
         levels = [_of_flow(t) for t in told] if self.flow else told
         scale = 1 / (1 + levels[0]) if self.flow and levels[0] < math.inf else 1.0
@@ -120,6 +123,22 @@ class KSampler:
         if sampler is None:
             return HostNoise(drawn_by(None, x), len(x))
         return HostNoise(lambda t, s: sampler(torch.tensor(t), torch.tensor(s)).to(x), len(x))
+
+
+def _check_given(x: Any, sigmas: Any, extra_args: Any, callback: Any) -> None:
+    """InputError for what no host of k-diffusion gives."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"x: {kind}; give a tensor [N, *shape] of floats")
+    if torch.as_tensor(sigmas).ndim != 1:
+        raise InputError(f"sigmas: shape {tuple(torch.as_tensor(sigmas).shape)}; give levels [n]")
+    for key, given, right in (
+        ("callback", callback, callback is None or callable(callback)),
+        ("extra_args", extra_args, extra_args is None or isinstance(extra_args, Mapping)),
+    ):
+        if not right:
+            words = "a function of one dictionary" if key == "callback" else "keywords by name"
+            raise InputError(f"{key}={shown(repr(given))}: give {words}, or None")
 
 
 class _Hears:
@@ -166,8 +185,10 @@ class HostDenoiser(CountedDenoiser):
             t = 1.0 if math.isinf(level) else level / (1 + level)
             x = x if math.isinf(level) else x / (1 + level)
         told = torch.full((len(x),), t, dtype=x.dtype, device=x.device)
-        answer = self.model(x, told, **self.extra_args)
-        self.hears(x, told[0], answer)
+        level_told = told[0].clone()
+        # Of a copy, which may be written to; of a buffer that is filled anew, solvers keep earlier.
+        answer = checked_answer(self.model(x.clone(), told, **self.extra_args), x).clone()
+        self.hears(x, level_told, answer)
         return answer
 
 

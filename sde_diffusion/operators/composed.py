@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.operators.base import Aside, LinearMap, Map, Operator, checked_noise
@@ -76,13 +77,63 @@ class Composed(Operator):
         return ComposedMap(linear) if len(linear) == len(maps) else NonlinearChain(maps)
 
 
-def _answered(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """What a user's function makes of states; InputError unless a tensor of as many rows."""
-    with torch.no_grad():
-        out = function(x)
-    if not isinstance(out, Tensor) or not out.ndim or len(out) != len(x):
-        raise InputError("operator.function: it must answer a tensor of as many rows as x")
-    return out
+class Asked:
+    """A user's function A of states [N, *shape], under a contract that is checked.
+
+    It is given a copy of x, a module one of its own dtype, and answers floats [N, *out], each row
+    of its own row of x.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+        held = function.parameters() if isinstance(function, nn.Module) else iter(())
+        self.own = next((each.dtype for each in held if each.is_floating_point()), None)
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError as error:
+            raise InputError(f"operator.function: {error}; it is called as A(x)") from error
+        except ValueError:  # of a builtin nothing is known
+            return
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.own is None or self.own == x.dtype:
+            return self.function(x.clone())
+        return self.function(x.to(self.own)).to(x.dtype)
+
+    @property
+    def tolerance(self) -> float:
+        """Of two answers in float64 that should be equal, relative."""
+        return 1e-6 if self.own in (None, torch.float64) else 1e-3
+
+    @torch.no_grad()
+    def checked(self, x: Tensor) -> Tensor:
+        """A(x); InputError for an answer that breaks the contract."""
+        out = self(x)
+        if not isinstance(out, Tensor) or not out.ndim or len(out) != len(x):
+            raise InputError("operator.function: it must answer a tensor of as many rows as x")
+        shape = tuple(out.shape)
+        if out.ndim == 1 or not out.numel():
+            raise InputError(
+                f"operator.function: it answered {shape}; return [N, ...], answer[:, None]"
+            )
+        if out.layout is not torch.strided or out.device != x.device:
+            kind = f"{out.layout} on {out.device}"
+            raise InputError(f"operator.function: it answered {kind}; return a dense tensor")
+        if not out.is_floating_point():
+            raise InputError(
+                f"operator.function: it answered {out.dtype}; return floats, of complex numbers "
+                "torch.view_as_real(answer)"
+            )
+        alone = torch.cat([self(row[None]) for row in x])
+        same = alone.shape == out.shape and torch.allclose(
+            alone.double(), out.double(), rtol=self.tolerance, atol=self.tolerance, equal_nan=True
+        )
+        if not same:
+            raise InputError(
+                "operator.function: what it answers to a row is another thing where the row stands "
+                "alone; keep rows apart, and leave noise to operator.noise"
+            )
+        return out
 
 
 @final
@@ -90,12 +141,18 @@ class FunctionMap(Map):
     """A(x) by a differentiable function of [N, *shape]."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], shape: Sequence[int]) -> None:
-        out = _answered(function, torch.zeros(2, *shape))
+        self.function = Asked(function)
+        out = self.function.checked(_some(shape, torch.float32))
         super().__init__(shape, out.shape[1:])
-        self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
+
+
+def _some(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Two states, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, *shape, generator=generator, dtype=dtype)
 
 
 @final
@@ -108,18 +165,24 @@ class LinearFunctionMap(LinearMap):
         adjoint: Callable[[Tensor], Tensor] | None,
         shape: Sequence[int],
     ) -> None:
-        self.function, self.given = function, adjoint
-        generator = torch.Generator().manual_seed(0)
-        a, b = torch.randn(2, 2, *shape, generator=generator, dtype=torch.float64)
-        one, other, sum_of = (_answered(function, x) for x in (a, b, 2 * a - 3 * b))
-        if not torch.allclose(sum_of, 2 * one - 3 * other, rtol=1e-6, atol=1e-8):
+        self.function, self.given = Asked(function), adjoint
+        near = self.function.tolerance
+        a, b = _some((2, *shape), torch.float64)
+        one, other, sum_of = (self.function.checked(x) for x in (a, b, 2 * a - 3 * b))
+        if not torch.allclose(sum_of, 2 * one - 3 * other, rtol=near, atol=near / 100):
             raise InputError(
                 "operator.function: A(2 a - 3 b) is not 2 A(a) - 3 A(b); give linear=False"
             )
         super().__init__(shape, one.shape[1:])
+        generator = torch.Generator().manual_seed(1)
         y = torch.randn(2, *self.out, generator=generator, dtype=torch.float64)
         left, right = (one * y).sum(), (a * self.adjoint(y)).sum()
-        if not torch.allclose(left, right, rtol=1e-6, atol=1e-8):
+        if not torch.allclose(left, right, rtol=near, atol=near / 100):
+            if adjoint is None:
+                raise InputError(
+                    "operator.function: its derivative is not itself; leave detach, no_grad and "
+                    "numpy out of it, or give its adjoint="
+                )
             raise InputError(
                 "operator.adjoint: <A x, y> is not <x, A^T y>; leave it out, and it is derived"
             )

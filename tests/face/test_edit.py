@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from sde_diffusion import DDRM, DPS, Box, Downsample, GaussianBlur, Heun, Mask, PiGDM, load, wrap
 from sde_diffusion.config.words import with_method
@@ -263,3 +263,36 @@ def test_a_mask_whose_white_is_none_is_told_so(tmp_path: Path) -> None:
     Image.fromarray(ANEW.numpy().astype(np.uint8)).save(tmp_path / "m.png")
     with refused(f"mask={tmp_path / 'm.png'}: m is black", "level 1 of 255", "save it with 255"):
         MODEL.edit(GREY, mask=tmp_path / "m.png")
+
+
+FUNCTIONS: dict[str, tuple[Callable[[Tensor], object], str]] = {
+    # These drew another picture without a word.
+    "the mean of all rows": (lambda x: x - x.mean(), "keep rows apart"),
+    "other rows": (lambda x: x.flip(0), "keep rows apart"),
+    "one answer for all": (lambda x: x.mean(0, keepdim=True).expand_as(x), "keep rows apart"),
+    # And these ended in an error of torch.
+    "chance": (lambda x: x + torch.randn_like(x), "leave noise to operator.noise"),
+    "truth": (lambda x: x > 0, "torch.bool; return floats"),
+    "complex": (lambda x: torch.fft.fft2(x), "torch.view_as_real(answer)"),
+    "a number a row": (lambda x: x.flatten(1).sum(1), "answer[:, None]"),
+    "nothing": (lambda x: x[..., :0], "it answered (2, 1, 8, 0)"),
+    "sparse": (lambda x: x.to_sparse(), "return a dense tensor"),
+    "detached": (lambda x: 0.5 * x.detach(), "leave detach"),
+    "of two": (lambda x, s: x, "it is called as A(x)"),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_that_is_no_operator_is_one_line(name: str) -> None:
+    function, says = FUNCTIONS[name]
+    with refused("operator.function: ", says):
+        MODEL.edit(GREY, operator=function, simulate=True, n=1, nfe=2)
+
+
+def test_a_function_may_write_to_its_argument_and_be_a_module() -> None:
+    given = {"simulate": True, "n": 2, "nfe": 4}
+    plain = MODEL.edit(GREY, operator=lambda x: 0.5 * x, **given)
+    assert torch.equal(MODEL.edit(GREY, operator=lambda x: x.mul_(0.5), **given).x, plain.x)
+    layer = nn.Conv2d(1, 1, 1, bias=False).requires_grad_(False)
+    layer.weight.fill_(0.5)
+    assert torch.allclose(MODEL.edit(GREY, operator=layer, **given).x, plain.x, atol=1e-5)

@@ -56,6 +56,64 @@ def test_work_in_place_does_no_harm(solver: str, nfe: int | None) -> None:
     assert torch.equal(drawn(in_place, solver, nfe), drawn(gaussian, solver, nfe))
 
 
+# x / (1 + sigma^2) in the words of others; after some of them a level was a plain [N] again, which
+# for four rows of four columns stands for the columns.
+SAID: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "clone": lambda x, s: x / (1 + s.clone() ** 2),
+    "detach": lambda x, s: x / (1 + s.detach() ** 2),
+    "type_as": lambda x, s: x / (1 + s.type_as(x) ** 2),
+    "to": lambda x, s: x / (1 + s.to(x) ** 2),
+    "expand": lambda x, s: x / (1 + s.expand(len(x)) ** 2),
+    "clamp_min": lambda x, s: x / (1 + s.clamp_min(0) ** 2),
+    "log2": lambda x, s: x / (1 + torch.exp2(2 * torch.log2(s))),
+    "cos": lambda x, s: x * torch.cos(torch.atan(s)) ** 2,
+    "hypot": lambda x, s: x / torch.hypot(s, torch.ones_like(s)) ** 2,
+    "max": lambda x, s: x / (1 + torch.max(s, 0 * s) ** 2),
+    "cat": lambda x, s: x / (1 + torch.cat([s]) ** 2),
+    "where": lambda x, s: torch.where(s > 0, x / (1 + s**2), x),
+    "addcmul": lambda x, s: torch.addcmul(0 * x, x, 1 / (1 + s**2)),
+    "addcmul by name": lambda x, s: torch.addcmul(0 * x, tensor1=x, tensor2=1 / (1 + s**2)),
+    "lerp": lambda x, s: torch.lerp(0 * x, x, 1 / (1 + s**2)),
+    "multiply": lambda x, s: torch.multiply(x, 1 / (1 + s**2)),
+    "in place": lambda x, s: x.divide_(1 + s.square_()),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_level_stays_that_of_its_row_whatever_is_made_of_it(name: str) -> None:
+    x, sigma = torch.ones(4, 1, 4, 4), torch.arange(1.0, 5.0)
+    found = wrap(SAID[name], SHAPE).denoiser(x, sigma)
+    assert torch.allclose(found, x / (1 + column(sigma) ** 2), atol=1e-6)
+
+
+def test_levels_may_be_written_to() -> None:
+    """They were the solver's own: what a model had made of them became its level."""
+
+    def noise(x: Tensor, sigma: Tensor) -> Tensor:
+        n = (x - gaussian(x, sigma)) / column(sigma)
+        sigma.zero_()
+        return n
+
+    for solver, nfe in SOLVERS:
+        found = drawn(noise, solver, nfe, predicts="epsilon")
+        assert torch.allclose(found, drawn(gaussian, solver, nfe), atol=1e-3)
+    x, sigma = torch.ones(4, *SHAPE), torch.arange(1.0, 5.0)
+    wrap(noise, SHAPE).denoiser(x, sigma)
+    assert torch.equal(sigma, torch.arange(1.0, 5.0))
+
+
+def test_one_number_of_several_rows_is_one_line() -> None:
+    for model in (lambda x, s: x / float(s), lambda x, s: x if s > 1 else 0 * x):
+        with refused("model", "[4]", "take sigma[0]"):
+            drawn(model)
+        wrap(model, SHAPE).sample(n=1, nfe=4)  # of one row it is plain
+
+
+def test_a_variance_that_was_learned_is_told_how_to_be_left_out() -> None:
+    with refused("model", "the first half, answer[:, :1]"):
+        drawn(lambda x, s: torch.cat([gaussian(x, s), x], 1))
+
+
 def test_plain_broadcasting_would_pair_rows_with_columns() -> None:
     """The twin: four rows of four columns, each row at a level of its own."""
     x, sigma = torch.ones(4, 1, 4, 4), torch.arange(1.0, 5.0)

@@ -140,7 +140,31 @@ def test_wrong_inputs_are_one_line() -> None:
         (lambda: KSampler("unipc", flow=True)(model, x, torch.tensor([14.0, 0.0])), "sigmas=14"),
         (lambda: KSampler("unipc", seeds=[1])(model, x, torch.tensor([2.0, 1, 0])), "seeds: 1 for"),
         (lambda: KSampler("unipc")(model, x, torch.tensor([1.0, 2, 0])), "strictly decreasing"),
+        (lambda: KSampler("unipc")(model, x.numpy(), torch.ones(2)), "^x: ndarray; give"),
+        (lambda: KSampler("unipc")(model, x, torch.ones(2, 2)), r"^sigmas: shape \(2, 2\); give"),
+        (lambda: KSampler("unipc")(model, x, torch.ones(2), "seed=1"), "^extra_args='seed=1': giv"),
+        (lambda: KSampler("unipc")(model, x, torch.ones(2), {}, 3), "^callback=3: give"),
     ):
         with pytest.raises(InputError, match=words) as refusal:
             run()
         assert "\n" not in str(refusal.value)
+
+
+def test_what_a_host_writes_to_and_answers_in_does_no_harm() -> None:
+    """It had the solver's own state, and its last answer stood in the place of the earlier."""
+    x, sigmas = LEVELS[0] * sd.Seeds().start([1, 2], SHAPE), torch.tensor(LEVELS)
+    buffer = torch.empty_like(x)
+
+    def careless(x: Tensor, sigma: Tensor) -> Tensor:
+        buffer.copy_(network(x, sigma))
+        x.zero_(), sigma.zero_()
+        return buffer
+
+    for solver in (sd.UniPC(3), sd.Heun(), sd.DPMpp2M()):
+        plain, written = (
+            KSampler(solver)(each, x.clone(), sigmas, disable=True) for each in (model, careless)
+        )
+        assert torch.equal(plain, written)
+    for answer in (lambda x, s: (x,), lambda x, s: x[:, :1], lambda x, s: {"sample": x}):
+        with pytest.raises(InputError, match=r"model: it answered .*the shape of x"):
+            KSampler("unipc")(answer, x, sigmas, disable=True)

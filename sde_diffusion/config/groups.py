@@ -34,6 +34,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import TARGET, Component, parameters
 from sde_diffusion.system.names import OURS
+from sde_diffusion.system.names import component as component_name
 from sde_diffusion.system.ranges import FieldError
 from sde_diffusion.system.spelling import did_you_mean
 
@@ -189,6 +190,15 @@ def named(group: str, item: Component | type[Component]) -> str | None:
     cls = item if isinstance(item, type) else type(item)
     path = f"{cls.__module__}.{cls.__qualname__}"
     return next((name for name in names(group) if node(group, name).get(TARGET) == path), None)
+
+
+def typed(group: str, component: str) -> str:
+    """The choice whose class has that name; the name itself where there is none, or several."""
+    if group not in BASES:
+        return component
+    targets = {name: str(node(group, name).get(TARGET)) for name in names(group)}
+    found = [name for name, path in targets.items() if component_name(path) == component]
+    return found[0] if len(found) == 1 else component
 
 
 def choice_of(group: str, item: Component | type[Component]) -> str:

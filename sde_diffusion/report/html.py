@@ -32,6 +32,11 @@ def show(value: Any, digits: int = 3) -> str:
     return "0" if value == 0.0 and type(value) is float else str(value)
 
 
+def brief(value: Any) -> str:
+    """A number in four digits at most, a dash for nothing."""
+    return f"{value:.4g}".replace("-", "−") if type(value) is float else show(value)
+
+
 def uri(content: bytes, kind: str = "png") -> str:
     """A picture within the page."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
@@ -151,7 +156,11 @@ def templates() -> Environment:
         autoescape=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters |= {"show": show, "plain": lambda x: x if isinstance(x, str) else plain(x)}
+    environment.filters |= {
+        "show": show,
+        "brief": brief,
+        "plain": lambda x: x if isinstance(x, str) else plain(x),
+    }
     return environment
 
 
@@ -177,7 +186,7 @@ def page(
         picture = uri(png_bytes(image_grid(images, len(images), scale=2)))
         strips.setdefault(nfe, []).append((solver, picture))
     ranked = cards(comparison)
-    notes = list(dict.fromkeys(r.note for r in comparison.rankings if len(r.standings) > 1))
+    notes = _notes(comparison.rankings)
     return environment.get_template("page.html.j2").render(
         metric=comparison.metric,
         samples=comparison.largest,
@@ -205,3 +214,14 @@ def page(
         light=variables(),
         dark={f"c{i}": PALETTE[c] for i, c in enumerate(COLOURS)},
     )
+
+
+def _notes(rankings: Sequence[Ranking]) -> list[tuple[str, str]]:
+    """Where, and what is said of the differences there: each once."""
+    places: dict[str, list[str]] = {}
+    for ranking in rankings:
+        if len(ranking.standings) > 1:
+            places.setdefault(ranking.note, []).append(f"{ranking.nfe:g}")
+    if len(places) == 1:
+        return [("each number of evaluations", note) for note in places]
+    return [(f"{' and '.join(nfe)} evaluations", note) for note, nfe in places.items()]

@@ -247,13 +247,23 @@ def described(config: Mapping[str, Any]) -> dict[str, str]:
         words["model"] = path.parent.name if path.stem in ("model", "checkpoint") else path.stem
     for group in ("data", "network", "solver"):
         if (node := config.get(group)) and TARGET in node:
-            words[group] = component(str(node[TARGET]))
+            words[group] = groups.typed(group, component(str(node[TARGET])))
     if config.get("solvers"):
         names = (each if isinstance(each, str) else "+".join(each) for each in config["solvers"])
         words["solver"] = ",".join(names)
-    if config.get("nfe") is not None:
-        words["nfe"] = "nfe" + str(config["nfe"]).strip("[]").replace(" ", "")
+    if numbers := _budgets(config):
+        words["nfe"] = "nfe" + ",".join(map(str, numbers))
     return words
+
+
+def _budgets(config: Mapping[str, Any]) -> list[int]:
+    """Numbers of evaluations of a job, those that entries of its solvers have of their own too."""
+    asked = [config.get("nfe")]
+    for entry in config.get("solvers") or ():
+        own = entry.values() if isinstance(entry, Mapping) else ()
+        asked += [each.get("nfe") for each in own if isinstance(each, Mapping)]
+    lists = (each if isinstance(each, list) else [each] for each in asked if each is not None)
+    return list(dict.fromkeys(nfe for each in lists for nfe in each))
 
 
 def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -383,3 +383,16 @@ def test_the_ticks_of_the_widths_differ() -> None:
     axes.figure.canvas.draw()
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert len(set(labels)) == len(labels) > 3
+
+
+def test_notes_of_differences_say_at_which_evaluations_they_hold() -> None:
+    same = page(COMPARISON, [], {})
+    assert "At each number of evaluations: two at once. " in same
+    other = dataclasses.replace(RANKINGS[1], note="three at once")
+    apart = page(dataclasses.replace(COMPARISON, rankings=[RANKINGS[0], other]), [], {})
+    assert "At 4 evaluations: two at once. At 8 evaluations: three at once. " in apart
+
+
+def test_whole_numbers_of_jobs_have_no_decimals() -> None:
+    made = jobs_page("sample", [{"job": "0", "nfe": 8.0, "fd": 3.43895, "note": None}], "fd", {})
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", made) == ["0", "8", "3.439", "–"]

@@ -10,6 +10,8 @@ import pytest
 
 from sde_diffusion.report import write
 from sde_diffusion.report.ranking import rank_unpaired
+from sde_diffusion.tasks.join.finished import Finished, differences
+from sde_diffusion.tasks.run import described
 from tests.conftest import Run
 
 SMALL = ["nfe=[2]", "animation=false", "metric=[]"]
@@ -145,3 +147,32 @@ def test_what_cannot_be_joined_is_one_line(
     done = quick_cli("join", *folders.split(), ok=False)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_components_are_named_as_they_are_typed(tmp_path: Path) -> None:
+    solvers = [
+        {"_target_": "sde_diffusion.solvers.unipc.UniPC", "order": 2},
+        {
+            "_target_": "sde_diffusion.solvers.wrappers.restart.Restart",
+            "inner": {"_target_": "sde_diffusion.solvers.dpm2.DPM2"},
+        },
+    ]
+    jobs = [
+        Finished(str(k), tmp_path, {}, {"config": {"solver": solver}}, False)
+        for k, solver in enumerate(solvers)
+    ]
+    apart = differences(jobs)
+    assert apart["solver"] == ["unipc", "restart"]
+    assert apart["solver.inner"] == [None, "dpm2"]
+
+
+def test_a_run_is_named_by_what_was_typed_with_every_number_of_evaluations() -> None:
+    target = {"_target_": "sde_diffusion.solvers.unipc.UniPC"}
+    assert described({"checkpoint": "mnist", "solver": target, "nfe": 8}) == {
+        "model": "mnist", "solver": "unipc", "nfe": "nfe8",
+    }  # fmt: skip
+    solvers = ["ddim", {"h": {"solver": "heun", "nfe": [4, 8]}}, {"u": {"solver": "unipc"}}]
+    said = described({"solvers": solvers, "nfe": [4, 6]})
+    assert said == {"solver": "ddim,h,u", "nfe": "nfe4,6,8"}
+    own = {"_target_": "strangers.Midpoint"}  # of a package that is not here
+    assert described({"solver": own}) == {"solver": "strangers:Midpoint"}

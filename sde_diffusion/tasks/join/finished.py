@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import COMPONENT, identity
@@ -101,8 +102,18 @@ def differences(jobs: Sequence[Finished], *without: str) -> dict[str, list[Any]]
     for key in keys:
         values = [each.get(key) for each in flat]
         if key.partition(".")[0] not in (*APART, *without) and values.count(values[0]) < len(jobs):
-            found[key.removesuffix(f".{COMPONENT}")] = values
+            found[key.removesuffix(f".{COMPONENT}")] = [_typed(key, value) for value in values]
     return found
+
+
+def _typed(key: str, value: Any) -> Any:
+    """What is typed at a key: of the name of a component, the choice that makes it."""
+    names = key.split(".")
+    group: str | None = names[0]
+    for part in names[1:-1]:
+        group = None if group is None else groups.part_group(group, part)
+    known = group is not None and value is not None and names[-1] == COMPONENT
+    return groups.typed(str(group), str(value)) if known else value
 
 
 def _flat(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -50,7 +50,7 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
     would flatter the solver. InputError if nothing is left.
     """
     rows: dict[Plan, list[Row]] = {}
-    first: dict[Plan, Cell] = {}
+    first: dict[Plan, Cell] = {}  # without features, which are what a comparison would hold most of
     diverged: dict[Budget, str] = {}
     with _bar(study, progress) as bar:
 
@@ -67,7 +67,7 @@ def score(study: Study, floors: Mapping[int, Row], output: Output, progress: boo
                 continue
             rows[plan] = _judged(study, plan, cell, floors)
             if plan.block == 0:
-                first[plan] = cell
+                first[plan] = replace(cell, features=cell.features[:0].clone(), fits=None)
             last = rows[plan][-1]
             _say(bar, cell_line(last), progress)
             figures = {name: last[name] for name in ("fd", "nfe", "seconds")}

@@ -29,10 +29,7 @@ def verdict(
     points: dict[str, list[Row]] = {}
     rankings = []
     for solvers in budgets.values():
-        features = {
-            label: torch.stack([cells.read(plan).features for plan in blocks])
-            for label, blocks in solvers.items()
-        }
+        features = {label: _features(cells, blocks) for label, blocks in solvers.items()}
         strata = strata_of(next(iter(solvers.values())))
         last = []
         for label, blocks in solvers.items():
@@ -45,6 +42,13 @@ def verdict(
     return [row for of_label in points.values() for row in of_label], sorted(
         rankings, key=lambda ranking: ranking.nfe
     )
+
+
+def _features(cells: Cells, blocks: Sequence[Plan]) -> Tensor:
+    """Of all blocks [B, N, d]; of a single one as they were read, in no second copy."""
+    if len(blocks) == 1:
+        return cells.read(blocks[0]).features[None]
+    return torch.stack([cells.read(plan).features for plan in blocks])
 
 
 def strata_of(blocks: Sequence[Plan]) -> Tensor | None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import render
 import torch
 
@@ -68,19 +69,23 @@ def memory(folder: Path) -> list[list[object]]:
     """A row a task: MiB at both numbers of images, and how much more the second needs."""
     tiny(folder / "tiny.safetensors")
     model = ["checkpoint=tiny.safetensors", "batch_size=125"]
-    rows: list[list[object]] = []
-    for few, many in ((2_000, 20_000),):
-        peaks = {
-            name: [measured(folder, words(n))[0] for n in (few, many)]
-            for name, words in {
-                "sample": lambda n: ["sample", *model, f"n={n}", "nfe=2", f"hydra.run.dir=s{n}"],
-                "evaluate": lambda n: ["evaluate", f"images=s{n}", "metric=[]",
-                                       f"hydra.run.dir=e{n}"],
-                "compare": lambda n: ["compare", *model, "solvers=[ddim]", "nfe=[2]", "metric=[]",
-                                      f"samples=[{n}]", "animation=false", f"hydra.run.dir=c{n}"],
-            }.items()
-        }  # fmt: skip
-        rows += [[name, few, a, many, b, b / a - 1] for name, (a, b) in peaks.items()]
+    commands = {
+        "sample": lambda n: ["sample", *model, f"n={n}", "nfe=2", f"hydra.run.dir=s{n}"],
+        "evaluate": lambda n: ["evaluate", f"images=s{n}", "metric=[]", f"hydra.run.dir=e{n}"],
+        "compare": lambda n: ["compare", *model, "solvers=[ddim]", "nfe=[2]", "metric=[]",
+                              f"samples=[{n}]", "animation=false", f"hydra.run.dir=c{n}"],
+        "reference": lambda n: ["reference", "data=npz", f"data.path=r{n}.npz",
+                                f"hydra.run.dir=r{n}"],
+    }  # fmt: skip
+    drawn, rows = np.random.default_rng(0), []
+    for name, words in commands.items():
+        few, many = (1_000, 50_000) if name == "reference" else (2_000, 20_000)
+        if name == "reference":
+            for n in (few, many):
+                pixels = drawn.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
+                np.savez(folder / f"r{n}.npz", images=pixels)
+        a, b = (measured(folder, words(n))[0] for n in (few, many))
+        rows.append([name, few, a, many, b, b / a - 1])
     return rows
 
 

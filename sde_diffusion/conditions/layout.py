@@ -79,8 +79,12 @@ def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
     """uint8 [H, W, 3] of a picture of that size; InputError names ``key``."""
     if isinstance(path, np.ndarray | Tensor):
         pixels = np.asarray(path)
+    elif isinstance(path, Image.Image):
+        pixels = np.asarray(path.convert("RGB"))
     else:
-        if not Path(str(path)).is_file():
+        if not isinstance(path, str | Path):
+            raise InputError(f"{key}: a {type(path).__name__}; give one picture, or its path")
+        if not Path(path).is_file():
             raise InputError(f"{key}={path}: no such file; give a picture, {key}=map.png")
         try:
             read = decode(Path(str(path)).read_bytes(), None, "RGB")
@@ -97,6 +101,7 @@ def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.shape != (*side, 3):
         raise InputError(
             f"{key}: a picture of {pixels.dtype} {pixels.shape}; this model takes uint8 "
-            f"{(*side, 3)}, make it {side[1]} x {side[0]} pixels"
+            f"{(*side, 3)}, height, width and three colours; make it {side[1]} x {side[0]} pixels "
+            "of them"
         )
     return pixels

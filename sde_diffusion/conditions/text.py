@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -19,8 +20,16 @@ SHOWN = 60  # letters of a prompt, or words of a vocabulary, that a message repe
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a sentence, small letters, without punctuation."""
-    return WORD.findall(text.lower())
+    """The words of a sentence, small letters, without punctuation.
+
+    A letter and its marks are one, in whichever of the two ways of Unicode they are written.
+    """
+    if text.isascii():
+        return WORD.findall(text.lower())
+    told = unicodedata.normalize("NFC", text.lower())
+    # Marks are no letters to a pattern: of many scripts they are the vowels.
+    letters = "".join("a" if unicodedata.category(each)[0] == "M" else each for each in told)
+    return [told[slice(*found.span())] for found in WORD.finditer(letters)]
 
 
 def vocabulary(texts: Sequence[str]) -> tuple[list[str], int]:

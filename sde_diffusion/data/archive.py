@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -48,6 +49,8 @@ def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _opened(path: str, key: str) -> zipfile.ZipFile:
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would never end
+            raise ValueError("no plain file")
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise InputError(f"{key}={path}: no such file; give the path of an .npz archive") from None

@@ -102,6 +102,8 @@ def _of_folder(root: Path, where: str, also: Set[str]) -> Members:
         path = root / name
         if _is_broken_link(path):
             raise ValueError(_leads_nowhere(path))
+        if path.exists() and not path.is_file():
+            raise OSError("no plain file")
         with open(path, "rb") as file:
             return _at_most(file.read(MAX_BYTES + 1))
 

@@ -70,6 +70,8 @@ def is_npz(path: str) -> bool:
     """Whether a path is to be read as a numpy archive: by its name, or by what a zip holds."""
     if path.lower().endswith(".npz"):
         return True
+    if not Path(path).is_file():
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())

@@ -115,7 +115,7 @@ def anew_of(where: str, mask: Photo) -> Tensor:
 
 def measurement(path: str) -> Tensor | None:
     """The array of a .npy file, float32; None where the path is none."""
-    if not path.lower().endswith(ARRAYS):
+    if not path.lower().endswith(ARRAYS) or not Path(path).is_file():
         return None
     try:
         # Mapped, so that a header that lies asks for no memory.

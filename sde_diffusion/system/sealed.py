@@ -130,6 +130,8 @@ class SealedKind:
 
 def check_header(path: Path) -> None:
     """ValueError unless the header of a safetensors file is sound and agrees with its size."""
+    if not path.is_file():  # a pipe would never end
+        raise ValueError("no plain file")
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")

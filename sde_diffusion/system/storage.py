@@ -99,10 +99,14 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+LONGEST = 200  # name of a shipped file; of longer ones the system makes an error
+
+
 def asset(name: str) -> Path:
     """A shipped safetensors file by its name, else the path that ``name`` is."""
     shipped = ASSETS / f"{name}.safetensors"
-    alone = Path(name).name == name  # joined to another, a path would be that of its neighbour
+    # Joined to another, a path would be that of its neighbour.
+    alone = Path(name).name == name and len(name) < LONGEST
     return shipped if alone and shipped.is_file() else Path(name)
 
 

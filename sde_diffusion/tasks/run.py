@@ -278,9 +278,12 @@ def prompt_lines(path: Any) -> list[str]:
     """The sentences of a text file, one a line; InputError if there are none."""
     try:
         text = Path(str(path)).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"prompts={path}: no text in UTF-8; write it so") from error
+    except (OSError, ValueError) as error:
         raise InputError(f"prompts={path}: no text file that can be read; give one") from error
-    lines = [line.strip() for line in text.rstrip().splitlines()]
+    # As files have them: other separators of Unicode may stand in a sentence.
+    lines = [line.strip() for line in text.rstrip().split("\n")]
     if not lines:
         raise InputError(f"prompts={path}: has no sentence; write one a line")
     if "" in lines:  # left out, image k would get the sentence of another line

@@ -17,7 +17,9 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
+from sde_diffusion import load
 from sde_diffusion.data import image_folder, image_npz, load_images
+from sde_diffusion.data.photos import measurement, photos
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.decode import decode
 from sde_diffusion.images.photo import photo
@@ -162,6 +164,32 @@ def test_archives_within_archives_and_of_other_things(tmp_path: Path) -> None:
         archive.writestr(link, "0.png")
     with pytest.raises(InputError, match=r"1\.png is broken \(a link; pack the file itself\)"):
         image_folder(str(tmp_path / "d.zip"))
+
+
+@pytest.mark.parametrize("name", ["a", "a.npz", "a.zip", "a.npy", "a.safetensors", "run"])
+def test_a_pipe_is_waited_for_by_nobody(name: str, tmp_path: Path) -> None:
+    """Each of these opened it, and stood still."""
+    path = tmp_path / name
+    if name == "run":
+        path.mkdir()
+    os.mkfifo(path / "model.safetensors" if name == "run" else path)
+    readers: list[Callable[[], object]] = [lambda: load(path)]
+    if name != "run":
+        readers += [lambda: load_images(str(path), "images"), lambda: photos(str(path), "i", 1)]
+        readers += [lambda: image_npz(str(path))]
+    for read in readers[:4]:
+        with pytest.raises(InputError) as caught:
+            read()
+        assert str(caught.value).isprintable()
+    assert measurement(str(path)) is None
+
+
+def test_captions_in_a_pipe_are_none(tmp_path: Path) -> None:
+    path = folder(tmp_path, "a.png")
+    for name in ("a.txt", "m.csv"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=r"not there|no such file"):
+            image_folder(path, captions="txt" if name == "a.txt" else name)
 
 
 ARRAYS: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {

@@ -122,6 +122,23 @@ def test_a_name_of_the_hub_is_told_how_to_be_typed(name: str) -> None:
         sd.load(name)
 
 
+def test_a_path_that_nothing_stands_at_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The empty one of a variable that was never set was the folder one is in."""
+    write_tiny(tmp_path / "model.safetensors", 0)
+    monkeypatch.chdir(tmp_path)
+    assert sd.load(".").classes == 0
+    for given, says in (
+        ("", "checkpoint=: an empty path; give"),
+        ("a" * 5000, "no such file or folder; give"),
+        ("MNIST", "did you mean mnist"),
+        ("/dev/null", "no plain file; give"),
+    ):
+        with pytest.raises(InputError, match=says):
+            sd.load(given)
+
+
 STATE = {"stem.weight": ONE + 1, "head.weight": ONE + 2}
 OTHER = dict.fromkeys(STATE, ONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+import sde_diffusion as sd
 from sde_diffusion.conditions.condition import TEXT
+from sde_diffusion.conditions.text import words_of
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import Shapes
 from sde_diffusion.errors import InputError
@@ -111,3 +114,31 @@ def test_a_mark_of_byte_order_is_no_word_of_a_prompt(tmp_path: Path) -> None:
     """As editors on Windows write it, before the first sentence."""
     (tmp_path / "lines.txt").write_text("a red circle\na blue square\n", "utf-8-sig")
     assert prompt_lines(tmp_path / "lines.txt") == ["a red circle", "a blue square"]
+
+
+def test_a_line_ends_where_files_end_it(tmp_path: Path) -> None:
+    """A separator of Unicode within a sentence made two of it, and moved those of later images."""
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes("a red\u2028circle\r\na blue\x0bsquare\n".encode())
+    assert prompt_lines(lines) == ["a red\u2028circle", "a blue\x0bsquare"]
+    lines.write_text("a red circle\n", "utf-16")
+    with pytest.raises(InputError, match="no text in UTF-8; write it so"):
+        prompt_lines(lines)
+
+
+@pytest.mark.parametrize("text", ["un café noir", "हिन्दी में", "naïve 3-way l'été"])
+def test_a_letter_and_its_marks_are_one_however_they_are_written(text: str) -> None:
+    """Words of decomposed letters, and of scripts whose vowels are marks, fell apart."""
+    told = [words_of(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")]
+    assert told[0] == told[1] == unicodedata.normalize("NFC", text).split()
+
+
+def test_a_layout_is_taken_from_pillow_and_no_list(checkpoint: Path) -> None:
+    model = sd.load(checkpoint)
+    shown = Image.new("RGB", (32, 32))
+    drawn = [
+        model.sample(1, 2, solver="ddim", layout=each).x for each in (shown, np.asarray(shown))
+    ]
+    assert torch.equal(*drawn)
+    with pytest.raises(InputError, match="layout: a list; give one picture, or its path"):
+        model.sample(1, 2, layout=[shown])

@@ -90,13 +90,7 @@ def open_model(
         options: what only some kinds of source take.
     """
     named = checked(precision)
-    given = str(checkpoint)
-    path = fetched(given) if given.startswith(HUB) else asset(given)
-    if not path.exists():
-        raise InputError(
-            f"checkpoint={checkpoint}: no such file or folder; give a file of 'sde-diffusion "
-            f"train', the folder of its run, or one of {shipped()}{_on_the_hub(given)}"
-        )
+    path = _found(str(checkpoint))
     for source in SOURCES:
         if source.recognised(path):
             model = replace(source.opened(path, dtype, **options), name=str(checkpoint))
@@ -106,6 +100,27 @@ def open_model(
         raise InputError(f"checkpoint={checkpoint}: {said}")
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
+
+
+def _found(given: str) -> Path:
+    """What there is of that name; InputError for nothing, and for what has no content to read."""
+    what = f"a file of 'sde-diffusion train', the folder of its run, or one of {shipped()}"
+    if not given.strip():
+        raise InputError(f"checkpoint=: an empty path; give {what}")
+    path = fetched(given) if given.startswith(HUB) else asset(given)
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # longer than any name, say
+        there = False
+    if not there:
+        near = did_you_mean(given, shipped(), 0.8)
+        raise InputError(
+            f"checkpoint={shown(given, 200)}: no such file or folder; {near}give {what}"
+            f"{_on_the_hub(given)}"
+        )
+    if not path.is_dir() and not path.is_file():  # a pipe would never end
+        raise InputError(f"checkpoint={given}: no plain file; give {what}")
+    return path
 
 
 def _on_the_hub(given: str) -> str:

@@ -108,6 +108,8 @@ def _of_file(path: Path) -> str | None:
 
 def by_magic(path: Path) -> str | None:
     """What the first bytes of a file say that it is, if it is none of torch's."""
+    if not path.is_file():
+        return "is no plain file"
     with path.open("rb") as file:
         head = file.read(64)
     if not head:

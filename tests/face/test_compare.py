@@ -253,3 +253,13 @@ def test_nothing_is_printed_without_progress(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert "ddim" in printed.out
     assert printed.err == ""  # no bar in what is no terminal
+
+
+def test_a_budget_that_one_of_several_cannot_spend_leaves_the_others_theirs() -> None:
+    """What the refusal says can be typed."""
+    alone = "{heun:{solver:heun,nfe:[4,6]}} in solvers"
+    with refused("nfe=5: Heun spends 2 evaluations a step", "[4, 6]", alone):
+        compare(TOY, ["heun", "ddim"], nfe=[4, 5], n=4)
+    with pytest.raises(InputError) as caught:  # the others are none
+        compare(TOY, ["heun"], nfe=[5], n=4)
+    assert "alone" not in str(caught.value)

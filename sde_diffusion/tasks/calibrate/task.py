@@ -179,6 +179,6 @@ def line(nfe: int, fitted: Fitted) -> str:
     name = best(fitted)
     least = fitted.standard[name]
     return (
-        f"NFE {nfe:<3} error {fitted.error:.4f} (at first {fitted.start_error:.4f}), best standard "
-        f"{least:.4f} ({name}), ratio {fitted.error / least:.2f}"
+        f"NFE {nfe:<3} error {fitted.error:.4g} (at first {fitted.start_error:.4g}), best standard "
+        f"{least:.4g} ({name}), ratio {fitted.error / least:.2g}"
     )

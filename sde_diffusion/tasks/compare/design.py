@@ -176,8 +176,23 @@ def entered(
             sampler = setting.sampler(choice, model, design.denoise_last)
             identities = setting.identities(sampler)
             budgets = () if sampler.solver.adaptive else tuple(dict.fromkeys(_own(choice, nfe)))
+            if len(choices) > 1 and choice.nfe is None and not isinstance(nfe, Mapping):
+                _check_shared(choice, sampler, budgets)
             found.append(Entry(choice.label + mark, sampler, identities, model, budgets))
     return found
+
+
+def _check_shared(choice: Choice, sampler: Sampler, budgets: Sequence[int]) -> None:
+    """InputError, with a way to leave the other entries theirs, for budgets that buy no steps."""
+    for number in budgets:
+        try:
+            sampler.steps(number)
+        except BudgetError as error:
+            if choice.name is None:
+                raise
+            near = ",".join(map(str, error.near))
+            own = f"{{{choice.label}:{{solver:{choice.name},nfe:[{near}]}}}}"
+            raise InputError(f"{error}, or, for it alone, {own} in solvers") from None
 
 
 def _own(choice: Choice, nfe: Budgets) -> Sequence[int]:

@@ -81,9 +81,8 @@ def run(config: DictConfig, folder: Path) -> float:
         )
         job.output.log({"error": worst})
         job.output.picture("grid.png", lambda: sheet(pixels))
-    print(
-        f"{task.pairs} pair{'s' * (task.pairs > 1)}, RMS error there and back at most {worst:.2g}: {folder}"
-    )
+    several = f"{task.pairs} pair{'s' * (task.pairs > 1)}"
+    print(f"{several}, RMS error there and back at most {worst:.2g}: {folder}")
     return worst
 
 

@@ -27,6 +27,7 @@ from sde_diffusion import (
     load,
     wrap,
 )
+from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.process.noise import Noise

@@ -49,7 +49,7 @@ def arrays(path: str, key: str, wanted: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _opened(path: str, key: str) -> zipfile.ZipFile:
     try:
-        if Path(path).exists() and not Path(path).is_file():  # a pipe would never end
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a pipe
             raise ValueError("no plain file")
         return zipfile.ZipFile(path)
     except FileNotFoundError:

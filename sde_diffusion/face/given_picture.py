@@ -20,7 +20,6 @@ from sde_diffusion.system.notice import notice
 
 PICTURE = "a path, or a picture [C, H, W] or [H, W], uint8 or floats in -1 .. 1"
 MASK_WORDS = "a path, or an array [H, W] of true and false, 0 and 1, or 0 .. 255"
-DARK = 0.5  # below this a picture of 0 .. 1 has a level, one of -1 .. 1 levels below 0 too
 COLOUR_AXES, COLOURS = 3, (1, 3, 4)  # of pictures [C, H, W], and how large C is
 
 
@@ -38,7 +37,7 @@ def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
         one = next(iter(read.values()))
         return one.x, one.white
     if isinstance(image, Image.Image):
-        return _shown(image, seen)
+        return of_pillow("image", image, seen, PICTURE)
     x = values.tensor("image", image, PICTURE).cpu()
     if x.dtype == torch.bool:
         raise InputError(f"image: true and false; give {PICTURE}")
@@ -55,15 +54,15 @@ def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
     return values.pixels("image", x, PICTURE), WHITE_8
 
 
-def _shown(image: Image.Image, channels: int) -> tuple[Tensor, int]:
-    """An image of Pillow, as a file of it would be read."""
+def of_pillow(key: str, image: Image.Image, channels: int, like: str) -> tuple[Tensor, int]:
+    """A picture [C, H, W] and the white of its grey levels, as a file of it would be read."""
     try:
         one = photo_of(image).in_channels(channels)
     except (ValueError, OSError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"image: {why}" + ("" if ";" in why else f"; give {PICTURE}")) from error
+        raise InputError(f"{key}: {why}" + ("" if ";" in why else f"; give {like}")) from error
     for note in one.notes:
-        notice(f"image: {note}")
+        notice(f"{key}: {note}")
     return one.x, one.white
 
 
@@ -88,7 +87,7 @@ def _of_floats(x: Tensor, picture: bool) -> Tensor:
     if not bool(x.isfinite().all()):
         raise InputError("image: holds values that are not finite; put 0 where nothing is known")
     low, high = (float(x.min()), float(x.max())) if x.numel() else (0.0, 0.0)
-    if picture and 0 <= low < DARK and 0 < high <= 1:
+    if picture and 0 <= low < values.DARK and 0 < high <= 1:
         raise InputError(
             f"image: floats {low:g} .. {high:g}, none negative; give 2 * x - 1, which is in "
             "-1 .. 1, or uint8"

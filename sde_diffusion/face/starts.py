@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sde_diffusion.data.photos import photos
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.given_picture import of_pillow
 from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.sampling.start import (
     PRIOR,
@@ -59,6 +61,8 @@ def pictures(model: Model, start: Any) -> Tensor:
     if isinstance(start, str | Path):
         read = photos(str(start), "start", model.channels)
         return torch.stack([one.x for one in read.values()])
+    if isinstance(start, Image.Image):
+        return of_pillow("start", start, model.channels, PICTURE)[0][None]
     x = values.pixels("start", start, PICTURE).float()
     return x[None] if x.ndim == 3 else x
 

@@ -21,6 +21,8 @@ from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.spelling import none_of
 
 MOST_ROWS = 10_000_000  # images of one call
+SIDES_OF_PICTURE = 3
+DARK = 0.5  # below this a picture of 0 .. 1 has a level, one of -1 .. 1 levels below 0 too
 FAR = 16  # above this no image is meant for -1 .. 1
 
 
@@ -120,12 +122,20 @@ def levels_as_grid(grid: Any) -> Any:
 def pixels(key: str, value: Any, like: str) -> Tensor:
     """Images in -1 .. 1 from uint8 or floats of about that range; InputError for other ranges."""
     x = tensor(key, value, like)
+    if x.dtype == torch.bool:
+        raise InputError(f"{key}: true and false; give {like}")
+    low, high = (float(x.min()), float(x.max())) if x.numel() else (0.0, 0.0)
     if not x.is_floating_point():
-        if x.numel() and not 0 <= int(x.min()) <= int(x.max()) <= 255:
-            raise InputError(f"{key}: whole numbers {int(x.min())} .. {int(x.max())}; give {like}")
+        if not 0 <= low <= high <= 255 or high == 1:
+            raise InputError(f"{key}: whole numbers {low:g} .. {high:g}; give {like}")
         return to_float(x)
-    if x.numel() and float(x.abs().max()) > FAR:
-        raise InputError(f"{key}: values up to {float(x.abs().max()):g}; give {like}")
+    if max(-low, high) > FAR:
+        raise InputError(f"{key}: values up to {max(-low, high):g}; give {like}")
+    if x.ndim >= SIDES_OF_PICTURE and 0 <= low < DARK and 0 < high <= 1:
+        raise InputError(
+            f"{key}: floats {low:g} .. {high:g}, none negative; give 2 * x - 1, which is in "
+            "-1 .. 1, or uint8"
+        )
     return x
 
 

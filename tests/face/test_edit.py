@@ -271,7 +271,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], object], str]] = {
     "other rows": (lambda x: x.flip(0), "keep rows apart"),
     "one answer for all": (lambda x: x.mean(0, keepdim=True).expand_as(x), "keep rows apart"),
     # And these ended in an error of torch.
-    "chance": (lambda x: x + torch.randn_like(x), "leave noise to operator.noise"),
+    "chance": (lambda x: x + torch.randn_like(x), "leave noise to operator__noise"),
     "truth": (lambda x: x > 0, "torch.bool; return floats"),
     "complex": (lambda x: torch.fft.fft2(x), "torch.view_as_real(answer)"),
     "a number a row": (lambda x: x.flatten(1).sum(1), "answer[:, None]"),
@@ -285,7 +285,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], object], str]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_that_is_no_operator_is_one_line(name: str) -> None:
     function, says = FUNCTIONS[name]
-    with refused("operator.function: ", says):
+    with refused("operator__function: ", says):
         MODEL.edit(GREY, operator=function, simulate=True, n=1, nfe=2)
 
 
@@ -296,3 +296,24 @@ def test_a_function_may_write_to_its_argument_and_be_a_module() -> None:
     layer = nn.Conv2d(1, 1, 1, bias=False).requires_grad_(False)
     layer.weight.fill_(0.5)
     assert torch.allclose(MODEL.edit(GREY, operator=layer, **given).x, plain.x, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (GREY.float() / 255, "none negative; give 2 * x - 1"),
+        ((GREY > 9).int(), "whole numbers 0 .. 1; give"),
+        (GREY > 9, "true and false; give"),
+    ],
+)
+def test_a_start_and_an_image_to_encode_are_of_the_same_scale(given: Tensor, says: str) -> None:
+    """Of 0 to 1, floats were grey to white, and whole numbers all black."""
+    with refused("start: ", says):
+        MODEL.sample(1, 4, start=given, strength=0.5)
+    with refused("images: ", says):
+        MODEL.encode(given[None])
+    begun = [
+        MODEL.sample(1, 4, start=each, strength=0.5).x
+        for each in (GREY, Image.fromarray(GREY[0].numpy()).convert("RGBA"))
+    ]
+    assert torch.allclose(*begun, atol=1e-5)

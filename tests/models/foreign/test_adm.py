@@ -120,5 +120,5 @@ def test_a_consistency_model_of_the_same_authors(tmp_path: Path) -> None:
     assert not torch.allclose(legacy.denoiser(x, level, labels), expected, atol=1e-3)
     with refused("schedule=linear", "leave one of the two out"):
         sde_diffusion.load(path, size=8, consistency=True, schedule="linear")
-    with refused("solver:", "solver=consistency"):
+    with refused("solver:", 'solver="consistency"'):
         model.sample(2, 4, label=0 if model.classes else None)

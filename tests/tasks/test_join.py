@@ -176,3 +176,28 @@ def test_a_run_is_named_by_what_was_typed_with_every_number_of_evaluations() -> 
     assert said == {"solver": "ddim,h,u", "nfe": "nfe4,6,8"}
     own = {"_target_": "strangers.Midpoint"}  # of a package that is not here
     assert described({"solver": own}) == {"solver": "strangers:Midpoint"}
+
+
+def test_jobs_before_noise_had_a_version_are_joined_among_themselves(
+    quick_cli: Run, tmp_path: Path
+) -> None:
+    """Their seeds are other images than those of today: no pairs of both."""
+    for solver in ("ddim", "unipc"):
+        job(quick_cli, solver, f"solvers=[{solver}]", "samples=[4]")
+
+    def age(name: str) -> None:
+        old = results(tmp_path / name)
+        for each in (*old["rows"], *old["points"], *old["provenance"]["cells"]):
+            each.pop("noise_version", None)
+        (tmp_path / name / "results.json").write_text(json.dumps(old))
+
+    age("ddim")
+    refusal = quick_cli("join", "ddim", "unipc", "hydra.run.dir=both", ok=False)
+    assert "folders: of versions 1 and 2 of the noise" in refusal.stderr
+    assert "run the older jobs again" in refusal.stderr
+    age("unipc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "_draw", lambda output, comparison: None)
+        quick_cli("join", "ddim", "unipc", "hydra.run.dir=both")
+    assert {row["noise_version"] for row in results(tmp_path / "both")["rows"]} == {1}
+    assert (tmp_path / "both" / "results.csv").read_text().count("\n") == 3

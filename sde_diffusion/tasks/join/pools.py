@@ -13,9 +13,11 @@ from torch import Tensor
 from sde_diffusion.config.command import value
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.identity import digest
+from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.compare.cell import CELL
 from sde_diffusion.tasks.join.finished import COMPARED, Finished, differences
 
+FIRST = 1  # the version of the noise of results that name none
 # Of what a cell depends on, what does not make it another sampler.
 BESIDE = ("seeds", "filmed", "nfe")
 # Keys of a comparison that choose cells: they tell no samplers of one name apart.
@@ -80,7 +82,7 @@ def pools(jobs: Sequence[Finished]) -> list[Pool]:
 
 
 def _cells(number: int, job: Finished) -> list[Drawn]:
-    rows = {row["cell"]: row for row in job.content["rows"]}
+    rows = {row["cell"]: {NOISE: FIRST, **row} for row in job.content["rows"]}
     drawn = []
     for cell in job.facts["cells"]:
         depends = {k: v for k, v in cell.items() if k not in ("solver", "file", "steps")}
@@ -146,6 +148,12 @@ def compared(jobs: Sequence[Finished]) -> None:
         if len({job.facts[key] for job in jobs}) > 1:
             pairs = ", ".join(f"{job.name}: {name}" for job, name in zip(jobs, names, strict=True))
             raise InputError(f"folders: {why} ({pairs}); join those of one kind")
+    versions = {str(cell.get(NOISE, FIRST)) for job in jobs for cell in job.facts["cells"]}
+    if len(versions) > 1:
+        raise InputError(
+            f"folders: of versions {' and '.join(sorted(versions))} of the noise, of which a seed "
+            "is several images; run the older jobs again, or join those of one version"
+        )
     for job in jobs:
         if "_target_" not in job.config.get("extractor", {}):
             raise InputError(

@@ -114,7 +114,8 @@ def job_folder(config: DictConfig) -> str:
 def _forget(folder: Path) -> None:
     """Remove the folder of a refused job, if nothing but Hydra's copy of the config is in it."""
     if {path.name for path in folder.iterdir()} <= {".hydra"}:
-        shutil.rmtree(folder)
+        here = folder.absolute().resolve() == Path.cwd()  # which stays
+        shutil.rmtree(folder / ".hydra" if here else folder, ignore_errors=here)
 
 
 def processes() -> int:
@@ -153,7 +154,7 @@ def with_task(argv: list[str]) -> list[str]:
     yaml_files.check_folders(words.config_folders(flags))
     named = [word for word in typed if word.isidentifier()]
     if len(named) > 1:
-        raise InputError(f"{named[1]}: {named[0]} is the task already; give one, and KEY=VALUE")
+        raise InputError(words.second_task(typed, named))
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
     overrides = words.with_sampler(words.with_method(overrides))

@@ -187,3 +187,24 @@ def test_a_folder_that_cannot_be_made_is_one_line(quick_cli: Run, tmp_path: Path
         done.stderr
     )
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_refused_job_leaves_the_folder_that_one_is_in(quick_cli: Run, tmp_path: Path) -> None:
+    here = tmp_path / "empty"
+    here.mkdir()
+    done = quick_cli("sample", "n=-3", f"hydra.run.dir={here}", ok=False)
+    assert done.returncode == 2
+    assert not here.exists()
+    done = quick_cli("sample", "n=-3", "hydra.run.dir=.", ok=False)
+    assert done.returncode == 2
+    assert tmp_path.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_may_be_one_number(quick_cli: Run, tmp_path: Path, tiny_model: str) -> None:
+    words = ("sample", f"checkpoint={tiny_model}", "n=2", "nfe=2", "hydra.run.dir=out")
+    quick_cli(*words, "size=12")
+    both = np.load(tmp_path / "out" / "samples.npz")["images"]
+    quick_cli(*words, "size=[12,12]")
+    assert np.array_equal(np.load(tmp_path / "out" / "samples.npz")["images"], both)
+    assert both.shape[1:3] == (12, 12)

@@ -32,6 +32,7 @@ PLUGINS = {
     "hydra/launcher/ray": "hydra-ray-launcher",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
+FRECHET = "the Frechet distance is always measured, FID's by extractor=inception; "
 FOLDER = "hydra.run.dir"  # of results
 T = TypeVar("T")
 
@@ -75,7 +76,8 @@ def _no_such_choice(group: str, name: str, listed: str) -> str:
     if (package := PLUGINS.get(f"{group}/{name}")) is not None:
         return f"{group}={name}: not installed; pip install {package}"
     options = [word.strip() for word in listed.split(";") if word.strip()]
-    near = did_you_mean(name, options)
+    near = FRECHET if group == "metric" and name.lower() in ("fid", "fd") else ""
+    near = near or did_you_mean(name, options)
     choices = ", ".join(options) or "those that --help lists"
     return f"{group}={name}: no such choice; {near}choose one of {choices}"
 

@@ -6,6 +6,7 @@ is left to ``groups``; anywhere else a mapping with a ``_target_`` is refused.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -109,7 +110,12 @@ def converted(value: Any, annotation: Any, key: str) -> Any:
     try:
         return _converted(value, annotation)
     except Unfit:
-        raise InputError(f"{key}={shown(value)}: give {wanted(annotation)}") from None
+        give = wanted(annotation)
+        with contextlib.suppress(Unfit):
+            if not isinstance(value, list | tuple | Mapping) and value is not None:
+                _converted([value], annotation)
+                give = give.replace("[A,B]", f"[{shown(value)}] or [A,B]")
+        raise InputError(f"{key}={shown(value)}: give {give}") from None
 
 
 def _converted(value: Any, annotation: Any) -> Any:

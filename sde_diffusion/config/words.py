@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ from hydra.errors import HydraException
 from sde_diffusion.config import samplers
 from sde_diffusion.config.choices import INPAINTING
 from sde_diffusion.config.command import value
-from sde_diffusion.config.groups import BASES, names
+from sde_diffusion.config.groups import BASES, names, node
+from sde_diffusion.config.help import keys
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.spelling import did_you_mean, folded
+from sde_diffusion.system.storage import shipped
 
 # Flags of the composer; those of the first row are followed by a value.
 VALUE_FLAGS = (
@@ -73,6 +76,22 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(word)
     return flags, overrides
+
+
+def second_task(typed: Sequence[str], named: Sequence[str]) -> str:
+    """What to say of words without ``=``, of which one alone is a task: a value with spaces that
+    lost its quotes, ``prompt=a red circle``, or a second task."""
+    if named[1] in shipped():
+        return f"{named[1]}: no override; give checkpoint={named[1]}"
+    at = typed.index(named[1])
+    before = typed[at - 1]
+    if named[1] in names("task") or "=" not in before:
+        return f"{named[1]}: {named[0]} is the task already; give one, and KEY=VALUE"
+    rest = itertools.takewhile(lambda word: "=" not in word, typed[at:])
+    return (
+        f"{named[1]}: no override; a value with spaces is quoted as a whole, "
+        f"'{' '.join([before, *rest])}'"
+    )
 
 
 def with_folders(words: Sequence[str]) -> list[str]:
@@ -148,10 +167,12 @@ def readable(words: Sequence[str], several: bool = False) -> list[str]:
 
     ``several``: a comma stands between values of which each makes a job.
     """
-    return [_readable(word, several) for word in words]
+    chosen = [word.removeprefix("task=") for word in words if word.startswith("task=")]
+    task = chosen[0] if chosen else "compare"
+    return [_readable(word, several, task) for word in words]
 
 
-def _readable(word: str, several: bool) -> str:
+def _readable(word: str, several: bool, task: str) -> str:
     match = KEY.fullmatch(word)
     if match is None:
         if "=" in word or word.startswith("~"):  # ~KEY takes one away
@@ -162,6 +183,8 @@ def _readable(word: str, several: bool) -> str:
         with contextlib.suppress(RuntimeError):  # of a user without one
             value = str(Path(value).expanduser())
             word = f"{key}={value}"
+    if key in FOLDERS and not value.strip("'\""):
+        raise InputError(f"{key}=: an empty path; give a folder, {key}=. for this one")
     nothing = NULL if key in LISTS else (*NULL, "[]", "{}")
     if key in (*BASES, *RECIPES) and value.lower() in nothing:
         chosen = f"{key}=[]" if key in LISTS else f"one of {', '.join(names(key))}"
@@ -173,7 +196,7 @@ def _readable(word: str, several: bool) -> str:
             if several or not parsed.is_sweep_override():
                 return read
             if key not in FOLDERS and not Path(value).exists():
-                raise InputError(_one_of_several(key, value))
+                raise InputError(_one_of_several(key, value, takes_list(key, task)))
             break
     if value[:1] in ("[", "{"):
         raise InputError(
@@ -210,10 +233,29 @@ def _check_choice(group: str, value: str, several: bool) -> None:
         raise InputError(f"{typed}: several, of which one is chosen; give {group}={listed[0]}")
 
 
-def _one_of_several(key: str, value: str) -> str:
+def takes_list(key: str, task: str) -> bool:
+    """Whether a key may have several values in one job, as the task's file or a component's says:
+    by its default, or by what stands beside it."""
+    if key in LISTS:
+        return True
+    group, _, field = key.partition(".")
+    if field:
+        return group in BASES and any(
+            isinstance(node(group, name).get(field), list) for name in names(group)
+        )
+    for line in keys(task).splitlines():
+        named, colon, rest = line.strip().partition(":")
+        if colon and named.strip('"') == key:
+            default, _, about = (part.strip() for part in rest.partition("#"))
+            unsaid = default == "null" and not about
+            return unsaid or default.startswith("[") or "[" in about or "list" in about
+    return False
+
+
+def _one_of_several(key: str, value: str, listed: bool) -> str:
     """What to say of values that make a job each, where one job is asked for."""
     sweep = f"-m runs a job for each ('{key}={value}' -m)"
-    if "," not in value or "(" in value:
+    if "," not in value or "(" in value or not listed:
         return f"{key}={shown(value)}: several values; {sweep}"
     return f"{key}={shown(value)}: several values; give a list, '{key}=[{value}]'; or {sweep}"
 

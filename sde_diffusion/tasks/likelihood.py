@@ -69,7 +69,7 @@ class LikelihoodTask:
         """InputError if these images are fewer than ``n``."""
         if not 1 <= self.n <= len(test):
             raise InputError(
-                f"n={self.n}: {test.name} has {len(test)} images; give 1 .. {len(test)}"
+                f"n={self.n}: {len(test)} images of {test.name} are held out; give 1 .. {len(test)}"
             )
 
 
@@ -163,7 +163,11 @@ def likelihood_of(
     """
     shape = tuple(images.images.shape[1:])
     if shape != denoiser.shape:
-        raise InputError(f"{key}: images {shape} are not the model's {denoiser.shape}")
+        resized = ", a folder's by data.size= and data.grey=" if key == "data" else ""
+        raise InputError(
+            f"{key}: images {shape} are not the model's {denoiser.shape}; give images of that "
+            f"shape{resized}, or another model"
+        )
     low, high = ends
     return Likelihood.build(
         sde,
@@ -244,10 +248,10 @@ def errors(bits: Tensor, of_probes: Tensor) -> dict[str, float | None]:
 
 def summary(facts: dict[str, float | None], n: int) -> str:
     """The mean with its errors, as a line."""
-    band = "" if facts["standard_error"] is None else f" +- {facts['standard_error']:.4f}"
+    mean = f"{n} image{'s' * (n > 1)}: {facts['bits_per_dim']:.4f}"
     one = facts["hutchinson_standard_error"]
+    if facts["standard_error"] is None:
+        return f"{mean} bits/dim" + (f" (standard error of the probes {one:.4f})" if one else "")
     probes = f", of which probes {one:.4f}" if one else ""
-    return (
-        f"{n} image{'s' * (n > 1)}: {facts['bits_per_dim']:.4f}{band} bits/dim "
-        f"(standard error over images{probes})"
-    )
+    band = f"{facts['standard_error']:.4f}"
+    return f"{mean} +- {band} bits/dim (standard error over images{probes})"

@@ -50,7 +50,7 @@ class SampleTask:
     statistics: str | None
     start: str | None
     strength: Annotated[float, Within("0 < strength <= 1")] | None
-    size: list[int] | None
+    size: list[int] | int | None
     seamless: bool
     denoise_last: bool
     trajectory: bool
@@ -162,9 +162,10 @@ def count(task: SampleTask, x_0: Tensor | None) -> int | None:
 def sized(task: SampleTask, model: OpenedModel, x_0: Tensor | None) -> OpenedModel:
     """The model of pictures of the size that was asked for, or that they begin at."""
     own = None if x_0 is None else list(x_0.shape[2:])
-    if own is not None and task.size not in (None, own):
+    asked = [task.size, task.size] if isinstance(task.size, int) else task.size
+    if own is not None and asked not in (None, own):
         raise InputError(f"size={task.size}: the pictures of start have {own}; leave size out")
-    return model.sized(task.size or own, task.seamless, "size" if own is None else "start")
+    return model.sized(asked or own, task.seamless, "size" if own is None else "start")
 
 
 def check_negative(task: SampleTask, sampler: Sampler) -> None:

@@ -92,7 +92,12 @@ def test_lists_of_numbers_are_taken(levels: Any) -> None:
         ("grid", "karras", {"rho": "x"}, "grid.rho=x: give a number"),
         ("grid", "karras", {"rho": [7]}, "grid.rho=[7]: give a number"),
         ("grid", "explicit", {}, "grid.levels: required"),
-        ("grid", "explicit", {"levels": "80"}, "grid.levels=80: give a list of numbers, [A,B]"),
+        (
+            "grid",
+            "explicit",
+            {"levels": "80"},
+            "grid.levels=80: give a list of numbers, [80] or [A,B]",
+        ),
         ("grid", "explicit", {"levels": [80, "x"]}, "grid.levels=[80, 'x']: give a list of"),
         ("solver", "dopri", {"rtol": "x"}, "solver.rtol=x: give a number, or null"),
         ("data", "mnist", {"root": 3.5, "download": "maybe"}, "data.download=maybe: give true or"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from sde_diffusion.cli import with_task
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.config.groups import names
-from sde_diffusion.config.words import readable, split
+from sde_diffusion.config.schema import hints, items_of
+from sde_diffusion.config.words import readable, split, takes_list
 from sde_diffusion.errors import InputError
 from tests.conftest import Run
 
@@ -173,7 +176,19 @@ def test_a_folder_of_configs_takes_neither_memory_nor_time(
     [
         (["sample", "label=3,4"], "label=3,4: several values; give a list, 'label=[3,4]'; or -m"),
         (["sample", "n=range(1,3)"], "n=range(1,3): several values; -m runs a job for each"),
+        (["sample", "nfe=4,8"], "nfe=4,8: several values; -m runs a job for each"),
+        (["sample", "device=cpu,cuda"], "device=cpu,cuda: several values; -m runs"),
+        (["sample", "guidance.cfg.scale=1,2"], "guidance.cfg.scale=1,2: several values; -m runs"),
+        (["nfe=4,8"], "nfe=4,8: several values; give a list, 'nfe=[4,8]'; or -m"),
+        (["solvers=ddim,heun"], "solvers=ddim,heun: several values; give a list, 'solvers=[ddim,"),
+        (["evaluate", "samples=9,8"], "samples=9,8: several values; give a list, 'samples=[9,8]'"),
+        (["train", "network.widths=8,9"], "network.widths=8,9: several values; give a list"),
+        (["sample", "prompt=a", "red", "ring", "n=2"],
+         "red: no override; a value with spaces is quoted as a whole, 'prompt=a red ring'"),
+        (["sample", "hydra.run.dir="], "hydra.run.dir=: an empty path; give a folder"),
+        (["inspect", "mnist"], "mnist: no override; give checkpoint=mnist"),
         (["sample", "compare"], "compare: sample is the task already"),
+        (["sample", "n=2", "compare"], "compare: sample is the task already"),
         (["sample", "solver", "=", "ddim"], "=: no override; a key is given as solver=VALUE"),
         (["sample", "=3"], "=3: no override"),
         (["sample", "n:1"], "n:1: no override; a key is given as KEY=VALUE"),
@@ -187,6 +202,21 @@ def test_what_the_composer_would_answer_for_is_answered_here(words: list[str], l
     with pytest.raises(InputError) as caught:
         with_task(words)
     assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize("task", names("task"))
+def test_a_list_is_named_where_the_task_takes_one(task: str) -> None:
+    module = importlib.import_module(f"sde_diffusion.tasks.{task}")
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"sde_diffusion.tasks.{task}.task")
+    (schema,) = [
+        kind
+        for name, kind in vars(module).items()
+        if name in (f"{task.capitalize()}Task", "TrainConfig") and dataclasses.is_dataclass(kind)
+    ]
+    for key, annotation in hints(schema).items():
+        if annotation is not Any:  # of which the task itself says what may stand there
+            assert takes_list(key, task) == (items_of(annotation) is not None), key
 
 
 def test_what_those_lines_say_to_type_is_read() -> None:

@@ -15,7 +15,7 @@ import sde_diffusion
 from sde_diffusion import VP, Calibrated, ClassifierFree, Clip, Heun, Karras, UniPC, load, wrap
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.model import Model
-from sde_diffusion.system.storage import shipped
+from sde_diffusion.system.storage import assets, shipped
 from tests.refusals import refused
 from tests.tiny_model import write_tiny
 
@@ -214,6 +214,15 @@ def test_a_model_says_what_it_may_be_conditioned_on(name: str) -> None:
         if word not in model.conditioner.words:
             with refused(f"{word}=7", f"it takes: {words}"):
                 model.sample(1, **{word: 7})
+
+
+def test_a_name_that_is_no_model_has_those_that_are() -> None:
+    for name in assets(""):
+        if name not in shipped():
+            with refused(f"checkpoint={name}: shipped, and no model", *shipped()):
+                load(name)
+    with refused("checkpoint=shaps", "did you mean shapes?"):
+        load("shaps")
 
 
 @pytest.mark.parametrize("name", ["mnist", "mnist-large"])

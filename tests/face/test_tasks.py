@@ -39,6 +39,7 @@ from sde_diffusion.face.calibrate import calibrate
 from sde_diffusion.face.model import Model
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.reference import ReferenceSet
+from sde_diffusion.tasks.likelihood import errors, summary
 from tests.calibration.conftest import mixture
 from tests.conftest import Run
 from tests.refusals import refused
@@ -177,6 +178,14 @@ def test_bits_of_a_gaussian_are_known() -> None:
     # The dequantisation moves a pixel by half a grey level, 1/256: 64 of them by about 1e-3.
     assert [row["bits_per_dim"] for row in bits] == pytest.approx(expected.tolist(), abs=5e-3)
     assert str(bits).startswith("4 images: 8.")
+
+
+def test_what_has_no_error_says_none() -> None:
+    bits, unknown, known = torch.full((1,), 2.0), torch.full((1,), NAN), torch.full((1,), 0.1)
+    assert summary(errors(bits, unknown), 1) == "1 image: 2.0000 bits/dim"
+    said = summary(errors(bits, known), 1)
+    assert said == "1 image: 2.0000 bits/dim (standard error of the probes 0.1000)"
+    assert "+- " in summary(errors(torch.tensor([2.0, 3.0]), known.expand(2)), 2)
 
 
 def test_distances_are_those_of_the_command(quick_cli: Run, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_another_seed_does_not_reuse_cells(quick_cli: Run, tmp_path: Path) -> No
         ("extractor=pixel", "reference: none is shipped for extractor pixel4"),
         ("seed=-1", "seed=-1"),
         ("batch_size=0", "batch_size=0"),
-        ("nfe=8", "nfe=8: give a list of whole numbers, [A,B]"),
+        ("nfe=8", "nfe=8: give a list of whole numbers, [8] or [A,B]"),
         ("nfe=[4.5]", "nfe=[4.5]: give a list of whole numbers"),
         ("nfe=[0]", "nfe=[0]: give 1 <= nfe"),
         ("solvers=[{ddim:{eta:1}}]", "eta"),

@@ -23,7 +23,7 @@ from sde_diffusion.models.sources.hub import PREFIX as HUB
 from sde_diffusion.models.sources.strangers import told
 from sde_diffusion.system.annotations import fits, shown, wanted
 from sde_diffusion.system.spelling import did_you_mean
-from sde_diffusion.system.storage import asset, shipped
+from sde_diffusion.system.storage import NO_MODEL, asset, shipped
 
 Open = Callable[..., OpenedModel]
 
@@ -118,6 +118,8 @@ def _found(given: str) -> Path:
             f"checkpoint={shown(given, 200)}: no such file or folder; {near}give {what}"
             f"{_on_the_hub(given)}"
         )
+    if NO_MODEL.fullmatch(given) and path != Path(given):
+        raise InputError(f"checkpoint={given}: shipped, and no model; give one of {shipped()}")
     if not path.is_dir() and not path.is_file():  # a pipe would never end
         raise InputError(f"checkpoint={given}: no plain file; give {what}")
     return path

@@ -55,8 +55,8 @@ class Study:
             if model.codec is PIXELS and reference.shape and space.shape != reference.shape:
                 raise InputError(
                     f"reference={reference.name}: images {reference.shape}, those of "
-                    f"{model.name} are {space.shape}; give images as they are, or a reference of "
-                    f"theirs, {resized(*space.shape[1:])}"
+                    f"{model.name} are {space.shape}; choose another extractor= or reference=, "
+                    f"such as {resized(*space.shape[1:])} makes"
                 )
         judge = Judge(reference.reference, reference.features, metrics)
         return cls(

@@ -162,7 +162,8 @@ def test_a_generator_a_row_is_a_picture_a_generator(pipe: Any) -> None:
             num_inference_steps=4, generator=rows,
         ).images  # fmt: skip
 
-    assert torch.allclose(drawn(3, 4)[1], drawn(4)[0], atol=1e-5)
+    alone = drawn(4)[0]  # products of two rows round otherwise than those of one
+    assert (drawn(3, 4)[1] - alone).abs().max() < 1e-5 * alone.abs().max()
 
 
 def test_the_config_is_the_models_own() -> None:

@@ -1,7 +1,8 @@
 """Does a word know which object it is said of? The text encoder of the shipped shapes model.
 
-``python benchmarks/binding.py [CHECKPOINT]`` asks the encoder, teaches it, and writes
-``outputs/benchmark-binding/taught.safetensors``, from which a training goes on by ``init=``.
+``python benchmarks/binding.py BEFORE [AFTER]`` asks the encoder of a checkpoint, teaches it, and
+writes ``outputs/benchmark-binding/taught.safetensors``, from which a training goes on by ``init=``;
+the weights after that training are asked the same.
 """
 
 from __future__ import annotations
@@ -9,22 +10,19 @@ from __future__ import annotations
 import math
 import sys
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
 
+import binding_swap
 import page
 import render
 import torch
 import torch.nn.functional as F
+from binding_facts import FACTS, NO_WORD, Sentences, sentences
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import TEXT
-from sde_diffusion.conditions.text import Text, words_of
-from sde_diffusion.data.shapes import vocabulary as v
-from sde_diffusion.data.shapes.scenes import scenes
-from sde_diffusion.data.shapes.source import worded
-from sde_diffusion.data.shapes.wording import Description, Thing, parsed
+from sde_diffusion.conditions.text import Text
 from sde_diffusion.models.file import read_checkpoint, save_checkpoint
+from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.layers.side import TextEncoder
 from sde_diffusion.system.storage import asset
 
@@ -33,57 +31,7 @@ SENTENCES, HELD_OUT = 40000, 2000
 STEPS, WARMUP, BATCH, LR = 1500, 100, 128, 1e-3
 NEAR = 3.0  # weight of the square distance from the tokens that the network reads today
 PREFIX = "side.text."
-OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-REGIONS = [(row, column) for row in v.ROWS for column in v.COLUMNS]
-# What a word is asked of the object that it is said of, and the answers; None where unsaid.
-FACTS: dict[str, list[Any]] = {
-    "shape": [*v.SHAPES, None],
-    "colour": [*v.COLOUR_NAMES, None],
-    "size": [*v.SIZES, None],
-    "texture": [*v.TEXTURES, v.PATTERNED, None],
-    "relation to the first other": [*v.RELATIONS, None],
-    "relation to the third": [*v.RELATIONS, None],
-    "place": [*REGIONS, None],
-    "which of them": [0, 1, 2],
-    "how many": [1, 2, 3],
-}
-NOUNS = {*v.SHAPES, *v.ANY}
-CHANCE = -100  # the target of no word, which cross_entropy passes over
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Words int64 [N, L], and of each what it belongs to, int64 [N, L, len(FACTS)]."""
-
-    words: Tensor
-    facts: Tensor
-
-
-def sentences(seed: int, count: int, all_pairs: bool, text: Text) -> Sentences:
-    """Captions of scenes, read by the grammar that they were made with."""
-    captions = worded(scenes(seed, range(count), all_pairs))[1]
-    words = text.tokens(captions)
-    facts = torch.full((*words.shape, len(FACTS)), CHANCE)
-    for row, caption in enumerate(captions):
-        said = parsed(caption)
-        assert said is not None
-        of_things = [answers(said, i) for i in range(len(said.things))]
-        thing = 0
-        for place, word in enumerate(words_of(caption)):
-            facts[row, place] = of_things[min(thing, len(of_things) - 1)]
-            thing += word in NOUNS  # the noun ends what is said of one
-    return Sentences(words, facts)
-
-
-def answers(said: Description, i: int) -> Tensor:
-    """The number of each fact's answer, of object i."""
-    thing: Thing = said.things[i]
-    relations = {(a, b): way for a, way, b in said.relations}
-    relations |= {(b, a): OPPOSITE[way] for (a, b), way in relations.items()}
-    values = [thing.shape, thing.colour, thing.size, thing.texture]
-    values += [relations.get((i, 0 if i else 1)), None if i else relations.get((0, 2))]
-    values += [said.region, i, len(said.things)]
-    return torch.tensor([known.index(x) for known, x in zip(FACTS.values(), values, strict=True)])
+SWAPPED = ("error,", "more with shapes exchanged,")
 
 
 def answered(head: nn.Linear, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -109,7 +57,7 @@ def learn(encoder: TextEncoder, taught: bool, known: Sentences) -> nn.Linear:
         tokens = encoder(words)["tokens"]
         parts = zip(answered(head, tokens), facts.unbind(-1), strict=True)
         loss = sum(
-            (F.cross_entropy(x.flatten(0, 1), y.flatten(), ignore_index=CHANCE) for x, y in parts),
+            (F.cross_entropy(x.flatten(0, 1), y.flatten(), ignore_index=NO_WORD) for x, y in parts),
             torch.zeros(()),
         )
         if taught:
@@ -144,8 +92,8 @@ def guessed(known: Sentences, asked: Sentences) -> dict[str, float]:
     }
 
 
-def asked_and_taught(checkpoint: str) -> dict[str, Any]:
-    """The shares before and after, and the file with the encoder that was taught."""
+def encoder_of(checkpoint: str) -> tuple[TextEncoder, Text, Spec, dict[str, Tensor]]:
+    """The text encoder of a checkpoint, the words that it reads, and all that the file holds."""
     spec, tensors = read_checkpoint(asset(checkpoint), prefix="model.")
     arguments = spec.network_args
     count, length = arguments["text"]
@@ -154,37 +102,57 @@ def asked_and_taught(checkpoint: str) -> dict[str, Any]:
     )
     own = {k.removeprefix(PREFIX): x for k, x in tensors.items() if k.startswith(PREFIX)}
     encoder.load_state_dict({name: x.float() for name, x in own.items()})
-    text = Text(spec.conditions[TEXT]["words"], length)
-    known = sentences(14, SENTENCES, False, text)
-    asked = sentences(15, HELD_OUT, True, text)
-    found = {"guess": guessed(known, asked)}
-    for name, taught in (("before", False), ("after", True)):
-        head = learn(encoder, taught, known)
-        found[name] = told(encoder, head, asked)
-    tensors |= {PREFIX + name: x for name, x in encoder.state_dict().items()}
-    path = OUTPUTS / "taught.safetensors"
-    save_checkpoint(path, spec, {f"model.{name}": x for name, x in tensors.items()})
-    return found
+    return encoder, Text(spec.conditions[TEXT]["words"], length), spec, tensors
+
+
+def heard(checkpoint: str, taught: bool = False) -> dict[str, dict[str, float]]:
+    """What the words of a checkpoint tell, and what a guess is worth; ``taught``: of the encoder
+    after its lesson, which is kept in a file."""
+    encoder, text, spec, tensors = encoder_of(checkpoint)
+    known, asked = sentences(14, SENTENCES, False, text), sentences(15, HELD_OUT, True, text)
+    head = learn(encoder, taught, known)
+    if taught:
+        tensors |= {PREFIX + name: x for name, x in encoder.state_dict().items()}
+        weights = {f"model.{name}": x for name, x in tensors.items()}
+        save_checkpoint(OUTPUTS / "taught.safetensors", spec, weights)
+    return {"words": told(encoder, head, asked), "guess": guessed(known, asked)}
 
 
 def main() -> None:
     """Ask, teach, ask again, write binding.md."""
-    checkpoint = sys.argv[1] if len(sys.argv) > 1 else "shapes"
     torch.set_num_threads(1)
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    found = page.once(OUTPUTS, "told", lambda: asked_and_taught(checkpoint))
-    lines = [
-        [name, *(f"{100 * found[who][name]:.1f}" for who in ("guess", "before", "after"))]
-        for name in FACTS
+    before, *after = sys.argv[1:3] or ["shapes"]
+    told_by = {
+        "before": page.once(OUTPUTS, "before", lambda: heard(before)),
+        "taught": page.once(OUTPUTS, "taught", lambda: heard(before, taught=True)),
+    }
+    if after:
+        told_by["after"] = page.once(OUTPUTS, "after", lambda: heard(*after))
+    shares = {"commonest answer": told_by["before"]["guess"]}
+    shares |= {who: found["words"] for who, found in told_by.items()}
+    lines = [[name, *(f"{100 * each[name]:.1f}" for each in shares.values())] for name in FACTS]
+    errors = [
+        page.once(OUTPUTS, f"exchanged-{i}", lambda path=path: binding_swap.exchanged(path))
+        for i, path in enumerate([before, *after])
     ]
-    page.plain(
+    levels = [
+        [row[0][0], *(text for each in row for text in shown(each))]
+        for row in zip(*errors, strict=True)
+    ]
+    heads = [f"{what} {who}" for who in ("before", "after")[: len(errors)] for what in SWAPPED]
+    render.page(
         "binding",
-        "Does a word know which object it is said of?",
-        [
-            (page.HERE / "text" / "binding.md").read_text().strip(),
-            render.markdown(["asked of each word", "commonest answer", "before", "after"], lines),
-        ],
+        {
+            "words": render.table(["asked of each word", *shares], lines),
+            "levels": render.table(["level", *heads], levels),
+        },
     )
+
+
+def shown(row: list[float]) -> tuple[str, str]:
+    """The error, and what an exchange of shapes adds."""
+    return f"{row[1]:.1f}", f"{row[2]:.2f} ± {row[3]:.2f}"
 
 
 if __name__ == "__main__":

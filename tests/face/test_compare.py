@@ -90,7 +90,7 @@ def test_a_reference_of_other_channels_or_size_is_refused_with_what_to_give() ->
         small(reference=torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8))
     held = ReferenceSet.of(PixelExtractor(4, 3, 8, 8), ImageSet(PIXELS.expand(-1, 3, -1, -1),
                            None, 0, "colours"))  # fmt: skip
-    with refused("reference=colours", "give images as they are", "data.size=8"):
+    with refused("reference=colours", "choose another extractor=", "data.size=8"):
         compare(wrap(gaussian, (1, 8, 8)), ["ddim"], 2, 4, reference=held,
                 extractor=PixelExtractor(4, 3, 8, 8))  # fmt: skip
 

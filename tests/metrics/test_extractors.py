@@ -202,3 +202,8 @@ def test_truncated_pixels_are_seen_by_the_distance() -> None:
     half_level = 16 * (0.5 / 255) ** 2
     assert distance(truncating(x)) == pytest.approx(half_level, rel=0.05)
     assert distance(to_uint8(x)) < 0.01 * half_level
+
+
+def test_images_of_another_shape_are_told_an_extractor_that_takes_them() -> None:
+    with pytest.raises(InputError, match=r"not \(3, 20, 20\); .*extractor=random-conv"):
+        CnnExtractor()(torch.zeros(2, 3, 20, 20, dtype=torch.uint8))

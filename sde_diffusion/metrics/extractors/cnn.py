@@ -85,7 +85,8 @@ class CnnExtractor(Extractor):
     def extract(self, images: Tensor) -> Tensor:
         if tuple(images.shape[1:]) != self.shape:
             raise InputError(
-                f"extractor={self.name}: takes images {self.shape}, not {tuple(images.shape[1:])}"
+                f"extractor={self.name}: takes images {self.shape}, not {tuple(images.shape[1:])}; "
+                "choose one for any size, extractor=random-conv, say"
             )
         return self.network.features(to_float(images))
 

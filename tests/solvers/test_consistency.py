@@ -66,11 +66,11 @@ def test_one_step_is_the_function_of_the_start() -> None:
 def test_solvers_of_the_flow_and_denoisers_are_kept_apart() -> None:
     model = wrap(ends, (4,), consistency=True)
     for solver in ("unipc", "heun", "dopri", "ancestral"):
-        with refused("solver:", "no denoiser", "solver=consistency"):
+        with refused("solver:", "no denoiser", 'solver="consistency"'):
             model.sample(2, None, solver=solver)
-    with refused("solver:", "is a denoiser", "solver=unipc"):
+    with refused("solver:", "is a denoiser", 'solver="unipc"'):
         wrap(lambda x, sigma: x, (4,)).sample(2, 2, solver="consistency")
-    with refused("solver:", "solver=consistency"):
+    with refused("solver:", 'solver="consistency"'):
         model.flow()
 
 

@@ -68,13 +68,13 @@ def test_more_noise_is_put_back_the_further_down_a_step_goes() -> None:
 
 
 def test_a_model_is_drawn_by_the_solver_that_it_was_distilled_for() -> None:
-    with refused("solver:", "solver=tcd nfe=4"):
+    with refused("solver:", 'solver="tcd", nfe=4'):
         model(TrajectoryConsistency).sample(1, 4, solver="unipc")
-    with refused("solver: consistency", "of another kind", "solver=tcd"):
+    with refused("solver: consistency", "of another kind", 'solver="tcd"'):
         model(TrajectoryConsistency).sample(1, 4, solver="consistency")
-    with refused("solver: tcd", "of another kind", "solver=consistency"):
+    with refused("solver: tcd", "of another kind", 'solver="consistency"'):
         model(DiscreteConsistency).sample(1, 4, solver="tcd")
-    with refused("solver: tcd", "is a denoiser", "solver=unipc"):
+    with refused("solver: tcd", "is a denoiser", 'solver="unipc"'):
         wrap(lambda x, sigma: x, (4,)).sample(2, 2, solver="tcd")
     with refused("solver: tcd steps between", "solver=consistency"):
         KSampler(TCD())(lambda x, sigma: x, torch.zeros(1, 3, 4, 4), torch.tensor([2.0, 1.0, 0.0]))

@@ -148,5 +148,5 @@ def test_large_images_are_refused_with_the_remedy() -> None:
 def test_a_solver_that_was_fitted_to_a_network_is_refused(quick_cli: Run) -> None:
     done = quick_cli(*QUICK, "solvers=[calibrated]", ok=False)
     assert "calibrated was fitted to one network" in done.stderr
-    with pytest.raises(InputError, match="solver=calibrated: fitted to one network"):
+    with pytest.raises(InputError, match='solver="calibrated": fitted to one network'):
         exact_error("calibrated", 5, torch.eye(4))

@@ -70,7 +70,7 @@ def test_solvers_of_the_flow_and_denoisers_are_kept_apart() -> None:
             model.sample(2, None, solver=solver)
     with refused("solver:", "is a denoiser", 'solver="unipc"'):
         wrap(lambda x, sigma: x, (4,)).sample(2, 2, solver="consistency")
-    with refused("solver:", 'solver="consistency"'):
+    with refused("solver:", "solver=consistency"):
         model.flow()
 
 

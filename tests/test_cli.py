@@ -8,7 +8,9 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,15 +25,24 @@ from tests.conftest import Run
 QUICK = ["sample", "n=2", "nfe=2", "solver=ddim", "hydra.run.dir=out"]
 
 
+def processor_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Of the processes that ``work`` starts; other work on the machine is not counted."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done
+
+
 def test_help_names_tasks_and_groups_in_a_second(cli: Run) -> None:
-    """Processor seconds, the least of three: neither other work nor bytecode is counted."""
-    spent = []
+    """Alone it takes .8 s, 5 times as long as to import the composer; beside other work both take
+    longer. The least of three of each."""
+    importing = [sys.executable, "-c", "import hydra.main, hydra._internal.hydra"]
+    helped, imported = [], []
     for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = cli("--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 1.0
+        imported.append(processor_seconds(lambda: subprocess.run(importing, check=True))[0])
+        spent, done = processor_seconds(lambda: cli("--help"))
+        helped.append(spent)
+    assert min(helped) < 7 * min(imported)
     for word in ("compare", "sample", "train", "evaluate", "solver", "guidance"):
         assert word in done.stdout
 

@@ -282,10 +282,10 @@ def prompt_lines(path: Any) -> list[str]:
         raise InputError(f"prompts={path}: no text in UTF-8; write it so") from error
     except (OSError, ValueError) as error:
         raise InputError(f"prompts={path}: no text file that can be read; give one") from error
+    if not text.strip():
+        raise InputError(f"prompts={path}: has no sentence; write one a line")
     # As files have them: other separators of Unicode may stand in a sentence.
     lines = [line.strip() for line in text.rstrip().split("\n")]
-    if not lines:
-        raise InputError(f"prompts={path}: has no sentence; write one a line")
     if "" in lines:  # left out, image k would get the sentence of another line
         raise InputError(
             f"prompts={path}: line {lines.index('') + 1} is empty; remove it, or write a sentence"

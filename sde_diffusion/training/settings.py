@@ -31,6 +31,8 @@ class TrainConfig:
         steps: optimizer steps in all.
         batch_size: images a step, over all processes. accumulate: parts of a process's share that
             go through the network one after the other, for batches that memory does not hold.
+        frozen: names of weights, or beginnings of them, that stay as they start: ``side.text`` is
+            the text encoder.
         lr: peak learning rate, reached after ``warmup`` steps; ``schedule`` says what follows.
         weight_decay, betas: of AdamW; 0 is Adam.
         clip: largest gradient norm.
@@ -54,6 +56,7 @@ class TrainConfig:
     steps: Annotated[int, Within("1 <= steps <= 1e12")] = 10000
     batch_size: Batch = 128
     accumulate: Annotated[int, Within("1 <= accumulate <= 1000000")] = 1
+    frozen: list[str] = field(default_factory=list)
     lr: Annotated[float, Within("0 < lr <= 1000")] = 1e-3
     warmup: Annotated[int, Within("0 <= warmup <= 1e12")] = 300
     weight_decay: Annotated[float, Within("0 <= weight_decay <= 1000")] = 0.0

@@ -39,6 +39,7 @@ from sde_diffusion.training.checkpoints import (
 from sde_diffusion.training.clip import clip
 from sde_diffusion.training.compatible import check_fit, start_from
 from sde_diffusion.training.ema import EMA, PowerEMA
+from sde_diffusion.training.frozen import freeze
 from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.objective import Objective
 from sde_diffusion.training.precision import prepare
@@ -107,6 +108,7 @@ class Trainer:
         found = self.checkpoints.read()
         if found is None and config.init is not None:
             start_from(config.init, spec, network)
+        freeze(network, config.frozen)
         self.state = State(self.denoiser, weighting, parts.ema, config.patience, config.widths)
         self._run = {
             "train": config.identity(),
@@ -122,7 +124,7 @@ class Trainer:
         # What one call gives, on this process's rows, and the gradients of all rows.
         self.objective = Objective(self.denoiser, weighting)
         self.replica = self._spread()
-        self._parameters = list(self.objective.parameters())
+        self._parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.state.optimizer = torch.optim.AdamW(
             self._parameters,
             config.lr,

@@ -105,7 +105,7 @@ def test_a_latent_consistency_pipeline_draws_as_itself(
         embedded_guidance=guidance,
     )  # fmt: skip
     assert float((drawn.x - theirs).abs().max() / theirs.abs().max()) < 1e-4
-    with refused("solver:", "solver=consistency"):
+    with refused("solver:", 'solver="consistency"'):
         model.sample(2, 4, prompt="a red cube")
     with refused("negative=blue", "nothing leads away from it"):
         model.sample(2, 3, solver="consistency", prompt="a red cube", negative="blue")
@@ -138,7 +138,7 @@ def test_what_its_files_say_and_what_is_refused(tmp_path: Path) -> None:
         lambda: model.calibrate(nfe=[4], label=None),
         lambda: model.encode(torch.zeros(1, 1, 8, 8)),
     ):
-        with refused("solver:", "solver=consistency"):
+        with refused("solver:", 'solver="consistency"'):
             draw()
     again = tmp_path / "ours.safetensors"
     model.save(again)

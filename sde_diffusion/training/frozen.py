@@ -9,7 +9,6 @@ from torch import nn
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.spelling import none_of
 
-
 MOST = 20  # names that a line can hold
 
 

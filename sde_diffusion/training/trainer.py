@@ -125,13 +125,7 @@ class Trainer:
         self.objective = Objective(self.denoiser, weighting)
         self.replica = self._spread()
         self._parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        self.state.optimizer = torch.optim.AdamW(
-            self._parameters,
-            config.lr,
-            betas=(config.betas[0], config.betas[1]),
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.state.optimizer = self._optimizer()
         if found is not None:
             with self._resumable():
                 self.state.restore_optimizer(found[1])
@@ -169,6 +163,17 @@ class Trainer:
                 f"hydra.run.dir={self.folder}: its checkpoint holds no training state of this "
                 "network; choose another folder or remove it"
             ) from error
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Of all that learns."""
+        config = self.config
+        return torch.optim.AdamW(
+            self._parameters,
+            config.lr,
+            betas=(config.betas[0], config.betas[1]),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
 
     def _spread(self) -> torch.nn.Module:
         """The objective as several processes train it together."""

@@ -5,8 +5,10 @@ Every key is honoured, or stands in a ``Finding`` that says so and what to give 
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +48,9 @@ FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
 # Their network answers with an end of the path, not with the mean of the images.
 ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency", "TCD": "tcd"}
 SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **ENDS}
+# What a class does where a config does not say it, and none of ours does unasked.
+CLIPPED = dict.fromkeys(("DDIM", "DDIMParallel", "DDPM", "DDPMParallel"), "clip_sample")
+UNSAID = {**CLIPPED, "CMStochasticIterative": "clip_denoised"}
 CONSISTENCY = ("SCM", "FlowMatchLCM", "FlowMapEulerDiscrete")  # likewise, and not read
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 BETAS = {
@@ -54,6 +59,9 @@ BETAS = {
     "squaredcos_cap_v2": "squaredcos",
     "sigmoid": "sigmoid",
 }
+SPACINGS = ("leading", "trailing", "linspace")
+FINALS = ("zero", "sigma_min")
+KINDS = {bool: "true or false", int: "a whole number", str: "a text", list: "a list of numbers"}
 FLOW_MIN = 1e-6  # a flow's network takes any t > 0
 # Keys that say how a step is made. Here solver= says that.
 OF_THE_SOLVER = (
@@ -103,6 +111,7 @@ REMEDY = {
     "use_exponential_sigmas": "give the levels: grid=explicit",
     "invert_sigmas": "give the levels: grid=explicit",
     "interpolation_type": "levels between two numbers are interpolated in log sigma",
+    "prediction_type": "its class takes each network for that of a flow, n - x_0, as in diffusers",
 }
 
 
@@ -133,18 +142,33 @@ class ReadSchedule:
 class Reader:
     """The keys of a config, of which it remembers those that were read."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], unsaid: str | None = None) -> None:
         self.config = {key: value for key, value in config.items() if not key.startswith("_")}
         self.read: set[str] = set()
+        self.unsaid = unsaid  # what is done in diffusers where the key is not there
 
-    def get(self, key: str, default: Any, kind: type | tuple[type, ...] = object) -> Any:
+    def get(self, key: str, default: Any, kind: type | tuple[type, ...]) -> Any:
         """The value of a key, honoured by whoever asks; InputError for one of another kind."""
         self.read.add(key)
+        return self.value(key, default, kind)
+
+    def value(self, key: str, default: Any, kind: type | tuple[type, ...]) -> Any:
+        """The same, of a key that is not honoured yet."""
         value = self.config.get(key)
         if value is None:
             return default
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise InputError(f"{FILE}: {key}={str(value)[:40]} is no {default!r} or the like")
+            noun = "a number" if isinstance(kind, tuple) else KINDS[kind]
+            usual = "" if default is None else f", such as {json.dumps(default)}"
+            shown = json.dumps(value, default=str)[:40]
+            raise InputError(f"{FILE}: {key}={shown}: write {noun}{usual}")
+        return value
+
+    def choice(self, key: str, default: str, known: Sequence[str]) -> str:
+        """One of the words that diffusers has for a key that is not honoured yet."""
+        value: str = self.value(key, default, str)
+        if value not in known:
+            raise InputError(f"{FILE}: {key}={value[:40]} is none of {', '.join(known)}")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -160,7 +184,11 @@ class Reader:
 
     def findings(self) -> list[Finding]:
         """All keys, each honoured or not."""
-        return [self._finding(key, value) for key, value in sorted(self.config.items())]
+        found = [self._finding(key, value) for key, value in sorted(self.config.items())]
+        if self.unsaid is not None and self.unsaid not in {*self.config, *self.read}:
+            said = f"{FILE}: not there, and done in diffusers then; {REMEDY[self.unsaid]}"
+            found.append(Finding(self.unsaid, "True", said, False))
+        return found
 
     def _finding(self, key: str, value: Any) -> Finding:
         shown = str(value)[:60]
@@ -196,7 +224,7 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: _class_name={name[:40]}Scheduler is not read; it may be one of "
             f"{', '.join(SOLVERS)}"
         )
-    keys = Reader(config)
+    keys = Reader(config, UNSAID.get(name))
     if keys.get("predict_epsilon", True, bool) is False and not config.get("prediction_type"):
         raise InputError(
             f"{FILE}: predict_epsilon=false is an old key, which diffusers passes over by now; "
@@ -208,21 +236,37 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: timestep_type={keys.config['timestep_type'][:40]}: its network is told "
             "log(sigma) / 4 and no number of a level, which is not read"
         )
-    flow = name in FLOW or prediction == "flow_prediction"
-    if not flow and prediction not in PREDICTIONS:
+    known = (*PREDICTIONS, *(["flow_prediction"] if name in (*BEYOND, *FLOW) else []))
+    if name not in FLOW and prediction not in known:
         raise InputError(
-            f"{FILE}: prediction_type={prediction[:40]} is none of {', '.join(PREDICTIONS)}, "
-            "flow_prediction"
+            f"{FILE}: prediction_type={prediction[:40]} is none of those of {name}Scheduler, "
+            f"{', '.join(known)}"
         )
-    if name == "CMStochasticIterative":
-        schedule = _consistency(keys)
-    elif name in ENDS:
-        schedule = _latent_consistency(keys, name, PREDICTIONS[prediction])
-    else:
-        schedule = _flow(keys, name) if flow else _discrete(keys, name, PREDICTIONS[prediction])
+    try:
+        schedule = _of_class(keys, name, prediction)
+    except InputError as error:  # in the words of this file, which is where it is mended
+        said = re.sub(r"^(grid|parameterization)\.", "", str(error))
+        said = re.sub("^offset", "steps_offset", said)
+        raise InputError(said if said.startswith(FILE) else f"{FILE}: {said}") from error
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
     schedule.findings = [method, *keys.findings()]
     return schedule
+
+
+def _of_class(keys: Reader, name: str, prediction: str) -> ReadSchedule:
+    """What a class makes of its keys."""
+    if name == "CMStochasticIterative":
+        return _consistency(keys)
+    if name in ENDS:
+        return _latent_consistency(keys, name, PREDICTIONS[prediction])
+    if name in FLOW or prediction == "flow_prediction":
+        return _flow(keys, name)
+    if name in BEYOND and keys.value("use_flow_sigmas", False, bool):
+        raise InputError(
+            f"{FILE}: use_flow_sigmas=true are levels of a flow, and prediction_type={prediction} "
+            "is none; write prediction_type=flow_prediction, or use_flow_sigmas=false"
+        )
+    return _discrete(keys, name, PREDICTIONS[prediction])
 
 
 def in_pipeline(schedule: ReadSchedule, config: Mapping[str, Any]) -> TimeGrid:
@@ -237,6 +281,11 @@ def in_pipeline(schedule: ReadSchedule, config: Mapping[str, Any]) -> TimeGrid:
 
 def _discrete(keys: Reader, name: str, prediction: str) -> ReadSchedule:
     betas, table = _betas(keys, name)
+    if prediction == "epsilon" and betas["zero_terminal_snr"]:
+        raise InputError(
+            f"{FILE}: rescale_betas_zero_snr=true and prediction_type=epsilon: at zero terminal "
+            "SNR the noise says nothing of the image; write v_prediction or sample, or false"
+        )
     return ReadSchedule(
         "discrete",
         {"predicts": prediction, **betas},
@@ -304,7 +353,8 @@ def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:
 def _laid(keys: Reader, name: str) -> dict[str, Any]:
     """Arguments of ``ByTimestep``."""
     usual = "leading" if name in PLAIN else "linspace"
-    spacing = keys.get("timestep_spacing", usual, str)
+    keys.read.add("timestep_spacing")
+    spacing = keys.choice("timestep_spacing", usual, SPACINGS)
     offset = keys.count("steps_offset", 0)
     spreads = [word for word in SPREADS[1:] if keys.flag(f"use_{word}_sigmas")]
     if len(spreads) > 1:
@@ -317,10 +367,10 @@ def _laid(keys: Reader, name: str) -> dict[str, Any]:
     above = spacing == "trailing" or (spacing == "leading" and offset > 0) or name in BEYOND
     # Others are handed that key by ``from_config`` and do not look at it.
     if name in PLAIN and ("set_alpha_to_one" in keys.config or name == "PNDM"):
-        to_zero = bool(keys.config.get("set_alpha_to_one", name != "PNDM"))
+        to_zero = bool(keys.value("set_alpha_to_one", name != "PNDM", bool))
         key = "set_alpha_to_one"
     else:
-        to_zero = keys.config.get("final_sigmas_type", "zero") == "zero"
+        to_zero = keys.choice("final_sigmas_type", "zero", FINALS) == "zero"
         key = "final_sigmas_type"
         keys.read.add("set_alpha_to_one")
     if to_zero or above:
@@ -340,8 +390,10 @@ def _flow(keys: Reader, name: str) -> ReadSchedule:
     key = "shift" if name in FLOW else "flow_shift"
     shift = keys.number(key, 1.0)
     lay = "euler" if name in FLOW else "unipc" if name == "UniPCMultistep" else "dpm"
-    if keys.config.get("final_sigmas_type", "zero") == "zero":
+    if keys.choice("final_sigmas_type", "zero", FINALS) == "zero":
         keys.read.add("final_sigmas_type")
+    if name in FLOW and keys.config.get("prediction_type") not in (None, "flow_prediction"):
+        keys.read.discard("prediction_type")
     # diffusers does not look at them either, where the levels are those of a flow.
     keys.read |= {"beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset"}
     grid = FlowShift(shift, steps, lay)

@@ -160,7 +160,10 @@ def check_arguments(cls: Any, name: str, arguments: dict[str, Any], channels: in
     takes = set(inspect.signature(cls.__init__).parameters) - {"self"}
     unknown = sorted(set(arguments) - takes)
     if unknown:
-        raise InputError(f"network.config.{unknown[0]}: {name} takes no such argument")
+        raise InputError(
+            f"network.config.{unknown[0]}: {name} takes no such argument; leave it out, or update "
+            "diffusers"
+        )
     beside = [key for key in BESIDE if arguments.get(key) is not None]
     if beside:
         raise InputError(

@@ -24,7 +24,7 @@ from sde_diffusion.system.notice import printable
 from sde_diffusion.system.ranges import OneOf, Within
 
 SPACINGS = ("leading", "trailing", "linspace", "simple", "sgm_uniform", "beta")
-LAYS = ("euler", "unipc", "dpm", "even")
+LAYS = ("euler", "unipc", "dpm", "even", "once")
 BETA = (0.6, 0.6)
 SPREADS = ("none", "karras", "exponential", "beta")
 
@@ -203,10 +203,11 @@ class FlowShift(TimeGrid):
 
     Args:
         shift: s, 1 for none; in log sigma it is a shift by log s.
-        timesteps: T. lay: the values t, as three families of diffusers' schedulers lay them:
-            ``euler`` from the noise itself, t = 1, down to 1 / T, shifted; ``unipc`` from 1 down to
-            1 / T, without the last of N + 1; ``dpm`` from 1 - 1 / T down to 0, without the last;
-            ``even`` from 1 down to 1 / N, as Flux lays them.
+        timesteps: T. lay: the values t, as families of diffusers' schedulers lay them:
+            ``euler`` from the noise itself, t = 1, down to 1 / T, shifted; ``once`` down to 1 / T,
+            as ``euler`` where the shift is that of a size; ``unipc`` from 1 down to 1 / T, without
+            the last of N + 1; ``dpm`` from 1 - 1 / T down to 0, without the last; ``even`` from 1
+            down to 1 / N, as Flux lays them.
         by_tokens: [a, u, b, v]: the shift is e^mu, mu on the line through (a, u) and (b, v) at the
             number of tokens of a state, patches of 2 x 2: (256, 0.5, 4096, 1.15), say; ``shift`` is
             where no size is known.
@@ -251,7 +252,7 @@ class FlowShift(TimeGrid):
             t = torch.linspace(self._top(1 - 1 / self.timesteps), 0, count + 1, dtype=torch.float64)
             return self._level(self._shifted(t[:-1]))
         least = self._value([1 / count if self.lay == "even" else 1 / self.timesteps])
-        if self.lay == "even":
+        if self.lay in ("even", "once"):
             t = torch.linspace(self._top(1.0), float(least), count, dtype=torch.float64)
         elif self.lay == "euler":
             t = torch.linspace(

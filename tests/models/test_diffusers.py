@@ -183,7 +183,25 @@ def nested(folder: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({"state_dict": state, "epoch": 3}, folder / f"{WEIGHTS}.bin")
 
 
+def averaged(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    raw = {name: 2 * value for name, value in state.items()}
+    torch.save({"state_dict": raw, "ema_state_dict": state}, folder / f"{WEIGHTS}.bin")
+
+
+def inner(mark: str) -> Callable[[Path, dict[str, torch.Tensor]], None]:
+    """Parts that were wrapped by themselves, as FSDP does with each block."""
+    return lambda folder, state: save_file(
+        {name.replace("mid_block.", f"mid_block.{mark}."): value for name, value in state.items()},
+        folder / f"{WEIGHTS}.safetensors",
+    )
+
+
 SAME: dict[str, Callable[[Path, dict[str, torch.Tensor]], None]] = {
+    "an average beside": averaged,
+    "of DeepSpeed": lambda folder, state: torch.save({"module": state}, folder / f"{WEIGHTS}.bin"),
+    "a part of FSDP": inner("_fsdp_wrapped_module"),
+    "a part compiled": inner("_orig_mod"),
+    "a part of checkpoints": inner("_checkpoint_wrapped_module"),
     "compiled": moved("_orig_mod."),
     "parallel": moved("module."),
     "of before zip": pickled(f"{WEIGHTS}.bin", _use_new_zipfile_serialization=False),
@@ -209,6 +227,7 @@ def test_weights_as_others_write_them_are_the_same(name: str, tmp_path: Path) ->
     [
         ("unet/config", {"sample_size": 7}, "halve multiples of 2 alone"),
         ("unet/config", {"sample_size": None}, "no size of an image; write that"),
+        ("unet/config", {"in_channels": None}, "in_channels=None is no number of channels"),
         ("scheduler/scheduler_config", {"trained_betas": [0.1, 0.2, 0.3]},
          "num_train_timesteps=1000, and trained_betas has 3"),
         ("scheduler/scheduler_config", {"use_karras_sigmas": True, "use_beta_sigmas": True},
@@ -221,6 +240,60 @@ def test_entries_that_contradict_are_one_line(
     path = written(tmp_path, unet())
     file = path / f"{part}.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(InputError, match=says) as caught:
+        sd.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def whole_and_shards(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file({name: 0 * value for name, value in state.items()}, folder / "part.safetensors")
+    names = dict.fromkeys(state, "part.safetensors")
+    index = json.dumps({"weight_map": names})
+    (folder / f"{WEIGHTS}.safetensors.index.json").write_text(index)
+    save_file(state, folder / f"{WEIGHTS}.safetensors")
+
+
+def without_one(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    state.pop("conv_in.bias")
+    save_file(state, folder / f"{WEIGHTS}.safetensors")
+
+
+def shards_without_index(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file(state, folder / f"{WEIGHTS}-00001-of-00001.safetensors")
+
+
+UNFIT: dict[str, tuple[Callable[[Path, dict[str, torch.Tensor]], None], str]] = {
+    # diffusers takes the shards, and the whole file was drawn.
+    "whole and in shards": (whole_and_shards, "shards of it too .* keep one of the two"),
+    "shards alone": (shards_without_index, f"but no {WEIGHTS}.safetensors.index.json; fetch that"),
+    "one missing": (without_one, "conv_in.bias is not there; fetch weights and config of one"),
+    "one more": (
+        lambda folder, state: save_file(
+            {**state, "logvar": torch.zeros(1)}, folder / f"{WEIGHTS}.safetensors"
+        ), "logvar is of no layer",
+    ),
+    "another shape": (
+        lambda folder, state: save_file(
+            {**state, "conv_in.bias": torch.zeros(3)}, folder / f"{WEIGHTS}.safetensors"
+        ), r"conv_in.bias is \[3\], not \[8\]",
+    ),
+    "another ending": (pickled(f"{WEIGHTS}.pt"), f"call {WEIGHTS}.pt so, if"),
+    "two averages": (
+        lambda folder, state: torch.save(
+            {"a_ema": state, "b_ema": state}, folder / f"{WEIGHTS}.bin"
+        ), "by several names, a_ema, b_ema",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_weights_that_do_not_fit_say_which_and_why(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, unet())
+    file = path / "unet" / f"{WEIGHTS}.safetensors"
+    state = load_file(file)
+    file.unlink()
+    change, says = UNFIT[name]
+    change(path / "unet", state)
     with pytest.raises(InputError, match=says) as caught:
         sd.load(path)
     assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ import torch
 from sde_diffusion.denoisers.convention import DiscreteTime, StraightPath
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.schedulers import SOLVERS, read_schedule
+from sde_diffusion.models.schedulers import FILE, SOLVERS, read_schedule
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.process.timesteps import ByTimestep, FlowShift
 
@@ -166,6 +166,15 @@ def test_a_network_told_the_logarithm_is_refused() -> None:
         ({"num_train_timesteps": 10**12}, "timesteps"),
         ({"trained_betas": [0.1, 2.0]}, "do not rise"),
         ({"beta_schedule": "secret"}, "beta_schedule"),
+        ({"timestep_spacing": "simple"}, "none of leading, trailing, linspace"),
+        ({"set_alpha_to_one": "false"}, 'set_alpha_to_one="false": write true or false'),
+        ({"num_train_timesteps": "1000"}, '="1000": write a whole number, such as 1000'),
+        ({"_class_name": "EulerDiscreteScheduler", "final_sigmas_type": "none"}, "zero, sigma_min"),
+        ({"prediction_type": "flow_prediction"}, "none of those of DDIMScheduler"),
+        ({"_class_name": "DEISMultistepScheduler", "use_flow_sigmas": True}, "or use_flow_sigmas="),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 0}, f"{FILE}: shift=0.0"),
+        ({"steps_offset": -1}, f"{FILE}: steps_offset=-1"),
+        ({"rescale_betas_zero_snr": True, "prediction_type": None}, "write v_prediction or sample"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_a_line(change: dict[str, Any], says: str) -> None:
@@ -181,3 +190,34 @@ def test_a_value_that_changes_nothing_is_not_named() -> None:
     (left,) = (f for f in read_schedule({**config, "lambda_min_clipped": -5.1}).findings
                if not f.honoured)  # fmt: skip
     assert "grid=logsnr grid.sigma_max" in left.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("DDPMScheduler", "clip_sample"), ("CMStochasticIterativeScheduler", "clip_denoised")],
+)
+def test_what_a_class_does_unasked_is_named_where_a_config_is_silent(name: str, key: str) -> None:
+    """Old configs leave keys out, and diffusers clips then; nothing was said of it."""
+
+    def undone(**more: Any) -> set[str]:
+        read = read_schedule({"_class_name": name, **more})
+        return {found.key for found in read.findings if not found.honoured}
+
+    assert undone() == undone(**{key: True}) == {key}
+    assert undone(**{key: False}) == undone(**{key: None}) == set()
+
+
+def test_a_prediction_that_a_flow_does_not_look_at_is_named() -> None:
+    name = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+    for word, left in (("epsilon", ["prediction_type"]), ("flow_prediction", [])):
+        read = read_schedule({**name, "prediction_type": word})
+        assert [found.key for found in read.findings if not found.honoured] == left
+
+
+@pytest.mark.parametrize("n", [4, 28])
+def test_a_shift_of_the_size_is_taken_once(n: int) -> None:
+    """t = 1 .. 1 / T evenly, then s t / (1 + (s - 1) t), s = e^mu; the least was shifted twice."""
+    s, t = math.exp(0.8), torch.linspace(1, 1e-3, n, dtype=F64)
+    levels = FlowShift(s, lay="once").levels(n)
+    assert torch.allclose(1 / (1 + 1 / levels), s * t / (1 + (s - 1) * t), rtol=1e-12)
+    assert not torch.allclose(levels[1:], FlowShift(s, lay="euler").levels(n)[1:], rtol=1e-2)

@@ -28,7 +28,7 @@ from sde_diffusion.models.schedulers import (
 )
 from sde_diffusion.models.sources import latents
 from sde_diffusion.models.sources.class_labels import CONFIG, labels_of, names_of
-from sde_diffusion.models.sources.layout import unwrapped
+from sde_diffusion.models.sources.layout import drawn_of
 from sde_diffusion.models.sources.scheduled import of_two_classes, scheduler_of
 from sde_diffusion.models.sources.weights import check_not_quantised, json_file, stored
 from sde_diffusion.models.spec import Spec
@@ -141,18 +141,26 @@ def read(
     files = stored(folder, WEIGHTS)
     check_not_quantised(files.paths, folder.name)
     tensors = _tensors(files.tensors(), folder.name)
-    expected = shapes(spec)
-    strange = sorted(set(expected) ^ set(tensors)) or [
-        name for name, shape in expected.items() if tensors[name].shape != shape
-    ]
-    if strange:
+    if (strange := misfit(shapes(spec), tensors)) is not None:
         raise InputError(
-            f"weights do not fit {class_name} of {CONFIG}: {strange[0].removeprefix('network.')} "
-            "is missing, strange or of another shape"
+            f"weights do not fit {class_name} of {CONFIG}: {strange.removeprefix('network.')}; "
+            "fetch weights and config of one model"
         )
     files_read = [p for p in (path / INDEX, folder / CONFIG, where) if p.is_file()]
     two = of_two_classes(path, index) if scheduler is None else []
     return spec, tensors, [*findings, *schedule.findings, *two], [*files_read, *files.paths]
+
+
+def misfit(expected: Mapping[str, torch.Size], held: Mapping[str, Tensor]) -> str | None:
+    """The first weight that is not as expected, and in which way; None where all are."""
+    for name in sorted(set(expected) | set(held)):
+        if name not in held:
+            return f"{name} is not there"
+        if name not in expected:
+            return f"{name[:100]} is of no layer"
+        if held[name].shape != expected[name]:
+            return f"{name} is {list(held[name].shape)}, not {list(expected[name])}"
+    return None
 
 
 def _tensors(held: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -162,7 +170,8 @@ def _tensors(held: dict[str, Tensor], part: str) -> dict[str, Tensor]:
             f"{part}: {whole[0][:80]} is no float: quantised, or no weight, which is not read; "
             "give the weights as they were before"
         )
-    return {f"network.{_renamed(name)}": value for name, value in unwrapped(held).items()}
+    weights, _ = drawn_of(held)
+    return {f"network.{_renamed(name)}": value for name, value in weights.items()}
 
 
 def _check_torch(index: Mapping[str, Any]) -> None:
@@ -219,6 +228,10 @@ def _is_pair(value: Any) -> bool:
 def _shape(class_name: str, config: Mapping[str, Any]) -> list[int]:
     """Of a picture (C, H, W) by the config of its network; InputError for one that is none."""
     size, channels = config.get("sample_size"), config.get("in_channels", 3)
+    if type(channels) is not int or not 0 < channels <= 8192:
+        raise InputError(
+            f"{CONFIG}: in_channels={str(channels)[:40]} is no number of channels; write 3, say"
+        )
     sides = [size, size] if isinstance(size, int) else size
     shape = [channels, *sides] if isinstance(sides, list) and len(sides) == 2 else []
     if not shape or any(type(side) is not int or not 0 < side <= 8192 for side in shape):

@@ -30,6 +30,8 @@ HOLDERS = (
 )
 AVERAGE = re.compile(r"(^|_)(ema|averaged?|swa)(_|\d|$)", re.IGNORECASE)
 WITHIN = ("state_dict", "shadow", "params", "module", "model")  # what a holder may hold them by
+# What FSDP, a compiler and checkpoints of activations put before the names of a part of a network.
+WRAPPERS = re.compile(r"(^|\.)(_fsdp_wrapped_module|_orig_mod|_checkpoint_wrapped_module)(?=\.)")
 COUNTERS = ("n_averaged", "initted", "step", "decay", "num_updates")
 UPWARD = 1000  # added to the place of a block on the way up
 
@@ -90,17 +92,30 @@ def weights_of(content: Any, whose: str) -> tuple[State, str]:
     compiler, Lightning and the like put before every name is left out. InputError, which names
     ``whose`` file to give, for anything else, and for an average that is not by name.
     """
-    key, state = "", content
-    if not _is_state(content):
-        held = dict(content) if isinstance(content, Mapping) else {}
-        inside = {str(name): _state_in(value) for name, value in held.items()}
-        key = _chosen({name: found for name, found in inside.items() if found}, held)
-        state = inside.get(key)
-    if not _is_state(state):
+    state, key = state_of(content)
+    if state is None:
         raise InputError(f"is no dictionary of weights; give a file of {whose}")
+    weights, mark = drawn_of(state)
+    return weights, mark or key or "all"
+
+
+def state_of(content: Any) -> tuple[State | None, str]:
+    """The dictionary of tensors that a torch file is, or of those in it the one that is drawn, and
+    what it calls that; None where there is none."""
+    if _is_state(content):
+        return dict(content), ""
+    held = dict(content) if isinstance(content, Mapping) else {}
+    inside = {str(name): _state_in(value) for name, value in held.items()}
+    key = _chosen({name: found for name, found in inside.items() if found}, held)
+    return inside.get(key), key
+
+
+def drawn_of(state: State) -> tuple[State, str]:
+    """Of a dictionary of tensors the weights that are drawn, without what was put before their
+    names, and what stood before those of an average."""
     named = {str(name): value for name, value in state.items() if name not in COUNTERS}
     averaged, mark = _averaged(named)
-    return unwrapped(averaged), mark or key or "all"
+    return unwrapped(averaged), mark
 
 
 def _is_state(value: Any) -> bool:
@@ -158,7 +173,9 @@ def _averaged(named: State) -> tuple[State, str]:
 
 
 def unwrapped(named: State) -> State:
-    """The same without what stands before every name: no network has one layer that holds all."""
+    """The same without what stands before every name: no network has one layer that holds all; and
+    without what is put before a part of a network that is sharded or compiled by itself."""
+    named = {WRAPPERS.sub("", name).removeprefix("."): value for name, value in named.items()}
     while len({name.split(".")[0] for name in named}) == 1 and all("." in name for name in named):
         named = {name.split(".", 1)[1]: value for name, value in named.items()}
     return named
@@ -194,9 +211,10 @@ class Taker:
     def finish(self, shapes: Mapping[str, torch.Size]) -> State:
         """What was taken, if it fits our network and nothing is left; InputError names what not."""
         if self.left:
+            more = f" and {len(self.left) - 1} more are" if len(self.left) > 1 else " is"
             raise InputError(
-                f"weights {next(iter(self.left))} and {len(self.left) - 1} more are of no layer "
-                "that the file's arguments name; is the file of another network?"
+                f"weight {next(iter(self.left))}{more} of no layer that the file's arguments name; "
+                "is the file of another network?"
             )
         for name, shape in shapes.items():
             value = self.taken.get(name)

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.models import inert
+from sde_diffusion.models.sources.layout import state_of
 from sde_diffusion.models.sources.strangers import by_magic
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.sealed import check_header
 
 MAX_JSON = 16 * 2**20
 MAX_SHARDS = 1000
+TORCH = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # as safetensors call them
 
 
@@ -60,7 +62,13 @@ class Stored:
 def stored(folder: Path, stem: str) -> Stored:
     """The weights called ``stem`` in a folder: safetensors before ``.bin``, whole or in shards."""
     for kind in ("safetensors", "bin"):
-        if (whole := folder / f"{stem}.{kind}").is_file():
+        whole = folder / f"{stem}.{kind}"
+        if whole.is_file() and (folder / f"{whole.name}.index.json").is_file():
+            raise InputError(
+                f"{folder.name}: has {whole.name}, and shards of it too ({whole.name}.index.json), "
+                "which may be others; keep one of the two"
+            )
+        if whole.is_file():
             return Stored((whole,))
         indices = [folder / f"{whole.name}.index.json", *folder.glob(f"{whole.name}.index.*.json")]
         there = [path for path in indices if path.is_file()]
@@ -90,9 +98,13 @@ def _without(folder: Path, stem: str) -> str:
             f"has no {stem}.safetensors, but weights of Flax; write them by diffusers' "
             "from_pretrained(PATH, from_flax=True).save_pretrained(FOLDER), and give that"
         )
-    others = sorted(folder.glob("*.safetensors"))
+    if shards := sorted(folder.glob(f"{stem}*-of-*")):
+        kind = shards[0].suffix
+        return f"has {shards[0].name}, but no {stem}{kind}.index.json; fetch that too"
+    others = sorted(each for each in folder.glob("*") if each.suffix in TORCH)
     if len(others) == 1:
-        return f"has no {stem}.safetensors; call {others[0].name} so, if it has its weights"
+        kind = ".safetensors" if others[0].suffix == ".safetensors" else ".bin"
+        return f"has no {stem}{kind}; call {others[0].name} so, if it has its weights"
     return f"has no {stem}.safetensors, no shards of it and no .bin; fetch them too"
 
 
@@ -173,9 +185,11 @@ def _pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _named(path: Path, held: Any) -> dict[str, Tensor]:
-    """The tensors of a torch file by name; InputError for what is more."""
-    inner = held.get("state_dict") if isinstance(held, dict) else None
-    held = inner if isinstance(inner, dict) else held
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+    """The tensors of a torch file by name, averages before others; InputError for what is more."""
+    try:
+        state, _ = state_of(held)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
+    if state is None:
         raise InputError(f"{path.name}: holds more than tensors by name; write them as safetensors")
-    return {str(name): value.detach() for name, value in held.items()}
+    return {str(name): value.detach() for name, value in state.items()}

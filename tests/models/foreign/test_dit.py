@@ -141,7 +141,7 @@ def test_latents_are_refused_in_one_line(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     state = pixels("dit")
     path = torch_file(tmp_path / "net.pt", {**state, "side.weight": torch.ones(1)})
-    with pytest.raises(InputError, match=r"weights side\.weight"):
+    with pytest.raises(InputError, match=r"weight side\.weight is of no layer"):
         sde_diffusion.load(path, family="dit", heads=HEADS)
     path = torch_file(tmp_path / "net.pt", {**state, "pos_embed": torch.ones(1, 15, 64)})
     with pytest.raises(InputError, match=r"weight positions is of shape"):

@@ -252,6 +252,7 @@ def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> 
         config.get("max_image_seq_len", 4096),
         config.get("max_shift", 1.15),
     ]
+    lay = "once" if lay == "euler" else lay  # its least t is not shifted beforehand
     return FlowShift(1.0, grid.timesteps, lay, by_tokens)
 
 

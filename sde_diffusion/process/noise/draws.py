@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sde_diffusion.process.noise.box_muller import box_muller
-from sde_diffusion.process.noise.engines import Array, engine_for
+from sde_diffusion.process.noise.engines import Array, Lanes, engine_for
 from sde_diffusion.process.noise.philox import philox, round_keys
 from sde_diffusion.process.noise.seeds import checked_seed, checked_seeds
 from sde_diffusion.process.noise.streams import Law, Stream, stream_word
@@ -95,7 +95,7 @@ class Draws:
         """
         word, column = stream_word(stream, Law.NORMAL, part), self._index(index)
 
-        def values(rows: slice, columns: range) -> Array:
+        def values(rows: slice, columns: range) -> Sequence[Array]:
             return self._normals(word, column, rows, columns)
 
         return self._gathered(values, 4, shape, dtype).to(self.device)
@@ -107,16 +107,16 @@ class Draws:
 
         A draw costs a hundred operations however small it is: of few numbers, several cost as much.
         """
-        size = math.prod(shape)
-        counters = -(-size // 4)
-        if AHEAD * self.count * counters > self.engine.block:
+        counters = -(-math.prod(shape) // 4)
+        if AHEAD * self.count * counters > self.engine.small:
             return None
         index = self.engine.arange(first, first + AHEAD)[:, None, None]
         word = stream_word(stream, Law.NORMAL)
-        out = torch.empty(AHEAD, self.count, size, dtype=dtype, device=self.place)
-        block = self._normals(word, index, slice(None), range(counters))
-        self.engine.store(block[..., :size], out)
-        return out.reshape(AHEAD, self.count, *shape).to(self.device)
+        out = self._empty((AHEAD, self.count, counters, 4), dtype)
+        into = self.engine.array(out)
+        for lane, z in enumerate(self._normals(word, index, slice(None), range(counters))):
+            into[..., lane] = z
+        return _cut(out, shape, dtype).to(self.device)
 
     def uniform(
         self,
@@ -130,10 +130,12 @@ class Draws:
         word, column = stream_word(stream, Law.UNIFORM, part), self._index(index)
 
         def values(rows: slice, columns: range) -> Array:
-            n = self.engine.real((self._words(word, column, rows, columns) >> 12) & (2**52 - 1))
-            n += 0.5
-            n *= 2.0**-52
-            return n
+            words, *_ = self._words(word, column, rows, columns)
+            words.whole >>= self.engine.number(12)
+            words.whole &= self.engine.number(2**52 - 1)
+            words.whole |= self.engine.number(0x3FF << 52)  # 1 + n / 2^52 as float64
+            words.real -= self.engine.number(1 - 2.0**-53)
+            return words.real
 
         return self._gathered(values, 2, shape, dtype).to(self.device)
 
@@ -144,7 +146,15 @@ class Draws:
         word, column = stream_word(stream, Law.WHOLE, part), self._index(index)
 
         def values(rows: slice, columns: range) -> Array:
-            return ((self._words(word, column, rows, columns) >> 1) & (2**63 - 1)) % high
+            words, *_ = self._words(word, column, rows, columns)
+            n = words.whole
+            n >>= self.engine.number(1)
+            if high & (high - 1):
+                n &= self.engine.number(2**63 - 1)
+                n %= self.engine.number(high)
+            else:  # a power of two needs no division
+                n &= self.engine.number(high - 1)
+            return n
 
         return self._gathered(values, 2, shape, torch.int64).to(self.device)
 
@@ -162,13 +172,13 @@ class Draws:
         word = stream_word(stream, Law.NORMAL)
         index, weights = (self.engine.array(v[:, :, None]) for v in (index, weights))
 
-        def values(rows: slice, columns: range) -> Array:
-            z = self._normals(word, _part(index, rows), rows, columns)
-            z *= _part(weights, rows)
-            total = z[0]
-            for term in z[1:]:  # one after the other: a sum's order is torch's own affair
-                total += term
-            return total
+        def values(rows: slice, columns: range) -> Sequence[Array]:
+            lanes = self._normals(word, _part(index, rows), rows, columns)
+            for z in lanes:
+                z *= _part(weights, rows)
+                for term in z[1:]:  # one after the other: a sum's order is torch's own affair
+                    z[0] += term
+            return [z[0] for z in lanes]
 
         return self._gathered(values, 4, shape, torch.float64, len(index))
 
@@ -176,47 +186,63 @@ class Draws:
         _check(index)
         return self.engine.filled(index)
 
-    def _normals(self, word: int, index: Array, rows: slice, columns: range) -> Array:
-        """float64 [..., n, 4 c] of n rows and c counters."""
-        words = self._words(word, index, rows, columns)
-        z = self.engine.empty(*words.shape, 2)
-        box_muller(self.engine, words, z)
-        return z.reshape(*words.shape[:-1], -1)
+    def _normals(self, word: int, index: Array, rows: slice, columns: range) -> Sequence[Array]:
+        """float64 [..., n, c] of n rows and c counters: the first of each counter, ... the fourth.
 
-    def _words(self, word: int, index: Array, rows: slice, columns: range) -> Array:
-        """int64 [n, 2 c], all 64 bits random."""
-        pair = self._philox(word, index, rows, columns)
-        out = self.engine.bits(self.engine.empty(*pair[0].shape, 2))
-        out[..., 0], out[..., 1] = pair
-        return out.reshape(*out.shape[:-2], -1)
+        To be used before the next block is made, as are ``_words``.
+        """
+        cos, sin = box_muller(self.engine, *self._words(word, index, rows, columns, 5))
+        return cos[0], sin[0], cos[1], sin[1]
 
-    def _philox(self, word: int, index: Array, rows: slice, columns: range) -> tuple[Array, Array]:
+    def _words(
+        self, word: int, index: Array, rows: slice, columns: range, count: int = 2
+    ) -> Sequence[Lanes]:
+        """int64 [2, ..., n, c], all 64 bits random: the first of each counter, and the second.
+
+        After them memory for more of that shape: ``count`` in all.
+        """
         index = index + _part(self.rows, rows)
-        position = self.engine.arange(columns.start, columns.stop)
-        keys = _part(self.keys, rows)
-        return philox(position, index & (2**32 - 1), index >> 32, self.engine.filled(word), keys)
+        low, high, last = index & (2**32 - 1), index >> 32, self.engine.filled(word)
+        position, keys = self.engine.arange(columns.start, columns.stop), _part(self.keys, rows)
+        shape = np.broadcast_shapes(index.shape, position.shape, keys.shape[2:])
+        lanes = self.engine.lanes(count, (2, *shape))
+        with self.engine.broadcasting():
+            philox(self.engine, position, low, high, last, keys, *lanes[:2])
+        return lanes
 
     def _gathered(
         self,
-        values: Callable[[slice, range], Array],
+        values: Callable[[slice, range], Sequence[Array]],
         lanes: int,
         shape: Sequence[int],
         dtype: torch.dtype,
         levels: int = 1,
     ) -> Tensor:
         """[N, *shape] by blocks: ``values(rows, columns)`` has ``lanes`` numbers a counter."""
-        size = math.prod(shape)
-        out = torch.empty(self.count, size, dtype=dtype, device=self.place)
-        for rows, columns in _blocks(self.count, -(-size // lanes), self.engine.block // levels):
-            first, last = lanes * columns.start, min(lanes * columns.stop, size)
-            block = values(rows, columns)[:, : last - first]
-            self.engine.store(block, out[rows, first:last])
-        return out.reshape(self.count, *shape)
+        counters = -(-math.prod(shape) // lanes)
+        out = self._empty((self.count, counters, lanes), dtype)
+        into = self.engine.array(out)
+        for rows, columns in _blocks(self.count, counters, self.engine.block // levels):
+            block = into[rows, columns.start : columns.stop]
+            for lane, numbers in enumerate(values(rows, columns)):
+                block[..., lane] = numbers
+        return _cut(out, shape, dtype)
+
+    def _empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Where numbers of ``dtype`` are made: in float64 if need be."""
+        made = dtype if self.engine.writes(dtype) else torch.float64
+        return torch.empty(shape, dtype=made, device=self.place)
 
 
 def _check(index: int) -> None:
     if not 0 <= index < 2**32:
         raise ValueError(f"index={index}: 0 .. 2^32 - 1")
+
+
+def _cut(made: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """[..., counters, lanes] -> [..., *shape]: the last counter may have more than is asked for."""
+    rows = made.flatten(-2)[..., : math.prod(shape)].to(dtype)
+    return rows.reshape(*made.shape[:-2], *shape).contiguous()
 
 
 def _part(array: Array, rows: slice) -> Array:

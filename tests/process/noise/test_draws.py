@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -93,6 +95,36 @@ def test_the_number_of_threads_does_not_show() -> None:
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_threads_do_not_meet() -> None:
+    """Each has memory of its own for what comes between."""
+    seeds = [[k, k + 1] for k in range(8)]
+    alone = [list(numbers(Draws.of_seeds(s), (20_011,))) for s in seeds]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda s: list(numbers(Draws.of_seeds(s), (20_011,))), seeds))
+    assert all(
+        torch.equal(a, b)
+        for one, other in zip(alone, together, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_a_draw_leaves_no_trace() -> None:
+    """What was drawn is not changed by the next draw, nor is numpy as the caller has set it."""
+    buffer, draws = np.getbufsize(), Draws.of_seeds(SEEDS)
+    first = list(numbers(draws, (3, 8)))
+    kept = [values.clone() for values in first]
+    list(numbers(draws, (3, 8), index=6))
+    assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
+    assert np.getbufsize() == buffer
+
+
+@pytest.mark.parametrize("high", [1, 2, 2**31, 2**62, 3, 10**6, 2**63 - 1])
+def test_whole_numbers_are_the_bits_modulo_their_bound(high: int) -> None:
+    n = Draws.of_seeds([7]).whole(Stream.FRESH, 1, (9,), high)
+    word = stream_word(Stream.FRESH, Law.WHOLE)
+    assert n[0].tolist() == [twin.word(7, word, 1, p) // 2 % high for p in range(9)]
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)

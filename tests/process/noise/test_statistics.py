@@ -16,7 +16,8 @@ from torch import Tensor
 
 from sde_diffusion.process.noise import Draws, Stream
 from sde_diffusion.process.noise import philox as module
-from sde_diffusion.process.noise.philox import philox, round_keys
+from sde_diffusion.process.noise.engines import HostEngine
+from tests.process.noise.words import drawn
 
 P = 1e-5
 
@@ -25,8 +26,9 @@ def bits_of(n: int, seed: int = 0) -> np.ndarray:
     """n output words of 64 bits: 64 seeds, positions from 0."""
     position = np.arange(n // 128)
     zero = np.zeros((1, 1), dtype=np.int64)
-    pair = philox(position, zero + 3, zero, zero + 1, round_keys(range(seed, seed + 64)))
-    return np.stack(pair, -1).reshape(-1)
+    counter = (position, zero + 3, zero, zero + 1)
+    pair = drawn(HostEngine(), counter, range(seed, seed + 64))
+    return np.stack(list(pair), -1).reshape(-1)
 
 
 def fair(counts: np.ndarray) -> bool:
@@ -66,8 +68,8 @@ def avalanche(rounds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[float, floa
         given[bit + 1, :, bit // 32] ^= 1 << bit % 32
     flat = given.reshape(-1, 6)
     seeds = flat[:, 4].astype(np.uint64) + (flat[:, 5].astype(np.uint64) << np.uint64(32))
-    counter = (flat[:, k : k + 1] for k in range(4))
-    words = np.concatenate(philox(*counter, round_keys(seeds.tolist())), 1)
+    counter = [flat[:, k : k + 1] for k in range(4)]
+    words = np.concatenate(list(drawn(HostEngine(), counter, seeds.tolist())), 1)
     flips = (words.reshape(193, 64, 2) ^ words.reshape(193, 64, 2)[:1])[1:]
     share = ((flips[..., None] >> np.arange(64)) & 1).mean(1)
     count = share.size

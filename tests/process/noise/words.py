@@ -1,0 +1,21 @@
+"""Philox's words, drawn without the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sde_diffusion.process.noise import philox as module
+from sde_diffusion.process.noise.engines import Array, Engine
+from sde_diffusion.process.noise.philox import philox, round_keys
+
+
+def drawn(engine: Engine, counter: Sequence[np.ndarray], seeds: Sequence[int]) -> Array:
+    """Both words [2, ...] of a counter of four arrays and the keys of ``seeds``."""
+    keys = round_keys(seeds)
+    shape = np.broadcast_shapes(*(c.shape for c in counter), keys.shape[2:])
+    lanes = engine.lanes(2, (2, *shape))
+    philox(engine, *map(engine.array, (*counter, keys)), *lanes)
+    # A test has three rounds instead of ten; then they are left in the other one.
+    return lanes[int(module.ROUNDS == 3)].whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, final
 
@@ -9,7 +11,10 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.codecs.base import Codec
+from sde_diffusion.errors import InputError
 
+# What a config may say of latents beside their scale.
+KEYS = ("shift_factor", "latents_mean", "latents_std")
 # Pixels that are encoded at once, of several pictures.
 AT_ONCE = 2**18
 
@@ -30,6 +35,7 @@ class Autoencoder(Codec):
         identity: fingerprint of its weights.
         tiling: decode large pictures in overlapping tiles: less memory, and faint seams.
         batch: pictures at once. files: that its weights are in.
+        undone: which of ``KEYS`` its pipeline undoes, beside the scale; the rest has no bearing.
     """
 
     def __init__(
@@ -39,16 +45,20 @@ class Autoencoder(Codec):
         tiling: bool = False,
         batch: int = 1,
         files: tuple[Path, ...] = (),
+        undone: Collection[str] = KEYS,
     ) -> None:
         config = vae.config
         self.vae, self.identity, self.batch, self.files = vae, identity, batch, files
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.latents, self.channels = int(config.latent_channels), int(config.out_channels)
-        scale = config.get("scaling_factor")
-        self.scale = 1.0 if scale is None else float(scale)
-        shift = config.get("shift_factor")
-        self.mean = _column(config.get("latents_mean"), 0.0 if shift is None else shift)
-        self.std = _column(config.get("latents_std"), 1.0)
+        scale, known = config.get("scaling_factor"), {key: config.get(key) for key in undone}
+        self.scale = 1.0 if scale is None else _numbers("scaling_factor", scale, 1, True)[0]
+        shift = _numbers("shift_factor", known.get("shift_factor") or 0.0, 1)
+        mean, std = known.get("latents_mean"), known.get("latents_std")
+        self.mean = _column(shift if mean is None else _numbers("latents_mean", mean, self.latents))
+        self.std = _column(
+            [1.0] if std is None else _numbers("latents_std", std, self.latents, True)
+        )
         self.shifted = bool((self.mean != 0).any() or (self.std != 1).any())
         sides = f"{self.factor} pixels a side of a latent's"
         self.described = f"{type(vae).__name__}, scaling {self.scale:g}, {sides}"
@@ -81,7 +91,19 @@ class Autoencoder(Codec):
         return torch.cat(parts)
 
 
-def _column(values: Any, usual: float) -> Tensor:
-    """One number a channel [1, C, 1, 1], or ``usual`` for all."""
-    listed = [usual] if values is None else values
-    return torch.tensor(listed, dtype=torch.float32).reshape(1, -1, 1, 1)
+def _numbers(key: str, value: Any, count: int, divides: bool = False) -> list[float]:
+    """One number or ``count`` of them, none 0 where it divides; InputError for anything else."""
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    plain = all(type(each) in (int, float) and math.isfinite(each) for each in listed)
+    if not plain or len(listed) != count or (divides and 0 in listed):
+        noun = "a number" if count == 1 else f"{count} numbers, one a channel of its latents"
+        zero = ", none of them 0" if divides else ""
+        raise InputError(
+            f"config.json of the autoencoder: {key}={str(value)[:40]}: write {noun}{zero}"
+        )
+    return [float(each) for each in listed]
+
+
+def _column(values: list[float]) -> Tensor:
+    """One number a channel, or one for all, as [1, C, 1, 1]."""
+    return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)

@@ -53,6 +53,9 @@ class Labels(Conditioner):
         """The class that ``value`` names or numbers; InputError with the choices."""
         if isinstance(value, str):
             name = unicodedata.normalize("NFC", value)  # as folders are read
+            if self.names.count(name) > 1:
+                same = " and ".join(str(k) for k, each in enumerate(self.names) if each == name)
+                raise InputError(f"label={name}: is the name of classes {same}; give the number")
             if name in self.names:
                 return self.names.index(name)
             if name.isdecimal() and not self.names:

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
+from sde_diffusion.denoisers.evaluating import evaluating, modules_of
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS, Parameterization
 from sde_diffusion.denoisers.space import Space
 from sde_diffusion.errors import InputError
 from sde_diffusion.system.spelling import none_of
 
 PREDICTS = ("x0", "epsilon", "v", "flow", "score")
+COMPILED = "_torchdynamo_orig_callable"  # of a function that torch.compile made
 Extra = Callable[[Condition | None, Tensor], tuple[Any, ...]]
 
 
@@ -26,7 +28,8 @@ class FunctionDenoiser(CountedDenoiser):
 
     The callable is given a copy of x = x_0 + sigma n [N, *shape] and sigma [N] of the dtype of x,
     by every solver, and answers with the shape of x; a module is asked in the dtype of its weights,
-    and what cannot work in float64, the state of a likelihood, in float32. Outside of modules
+    and what cannot work in float64, the state of a likelihood, in float32. Modules that it is, or
+    names, are in evaluation mode while it is asked. Outside of modules and of compiled functions
     ``sigma`` stands for its row in arithmetic with x, so that ``x / (1 + sigma**2)`` means what it
     says for any N.
 
@@ -65,6 +68,8 @@ class FunctionDenoiser(CountedDenoiser):
         self._prediction: Parameterization = PARAMETERIZATIONS[predicts]()
         self._identity = f"function-{uuid.uuid4().hex[:16]}"
         self._dtype: torch.dtype | None = None  # that F was found to work in
+        self._named = modules_of(model)
+        self._compiled = isinstance(model, nn.Module) or hasattr(model, COMPILED)
 
     @property
     def ends(self) -> str:
@@ -110,8 +115,9 @@ class FunctionDenoiser(CountedDenoiser):
 
     def _called(self, x: Tensor, levels: Tensor, extra: tuple[Any, ...], dtype: torch.dtype) -> Any:
         levels = levels.to(dtype, copy=True)  # which may be written to, as x may
-        given = levels if isinstance(self.model, nn.Module) else levels.as_subclass(RowLevels)
-        return self.model(x.to(dtype, copy=True), given, *extra)
+        given = levels if self._compiled else levels.as_subclass(RowLevels)
+        with evaluating(self._named):
+            return self.model(x.to(dtype, copy=True), given, *extra)
 
 
 def checked_answer(answer: Any, x: Tensor) -> Tensor:

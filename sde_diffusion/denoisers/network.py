@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
 from sde_diffusion.denoisers.parameterization import Parameterization
 from sde_diffusion.denoisers.precision import autocast, checked
 from sde_diffusion.denoisers.space import Space
 from sde_diffusion.denoisers.timesteps import Timesteps
+from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers.around import wrapped_around
 from sde_diffusion.networks.registry import Network
 
@@ -99,6 +100,12 @@ class NetworkDenoiser(CountedDenoiser):
         return answer
 
     def check_condition(self, cond: Condition | None) -> None:
+        classes = getattr(self.network, "classes", 0)
+        part = None if cond is None else cond.parts.get(LABEL)
+        if classes and part is not None:
+            most = int(part.value[part.keep].max()) if bool(part.keep.any()) else 0
+            if most >= classes:
+                raise InputError(f"label={most}: its network knows 0 .. {classes - 1}; give one")
         check = getattr(self.network, "check_condition", None)
         if check is not None:
             check(cond)

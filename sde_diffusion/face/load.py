@@ -27,6 +27,9 @@ from sde_diffusion.face.model import Model
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.process.few_steps import FewSteps
 
+# What others call a level and a state.
+LEVELS = {"t", "time", "times", "timestep", "timesteps", "sigma", "sigmas", "noise_level"}
+STATES = {"x", "x_t", "xt", "y", "z", "sample", "latents", "image", "images", "input", "inputs"}
 WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -80,7 +83,7 @@ def wrap(
     every solver. The answer has the shape of x.
 
     Args:
-        model: F(x, sigma), a function or a module in evaluation mode.
+        model: F(x, sigma), a function or a module, asked in evaluation mode.
         shape: of one x, (3, 32, 32), say.
         predicts: ``"x0"`` the denoised image, ``"epsilon"`` the noise n, ``"v"`` alpha n - s x_0
             (s / alpha = sigma, s^2 + alpha^2 = 1), ``"flow"`` n - x_0, ``"score"`` of x.
@@ -129,6 +132,12 @@ def _check_arguments(model: Any, count: int) -> None:
         signature = inspect.signature(model.forward if isinstance(model, nn.Module) else model)
     except (TypeError, ValueError):  # built in, or no callable, which is refused by its denoiser
         return
+    first, second = [*signature.parameters, "", ""][:2]
+    if first in LEVELS and second in STATES:
+        raise InputError(
+            f"model: takes ({first}, {second}), and is called as {given}; give "
+            f"lambda x, sigma: model(sigma, x)"
+        )
     try:
         signature.bind(*range(count))
     except TypeError as error:

@@ -48,7 +48,19 @@ class Auto(Guidance, known_as="guidance.auto"):
         if not self.model:
             raise InputError("guidance.auto.model: give the checkpoint of a worse model")
         self.worse = opener(self.model).requires_grad_(False)
+        if self.worse.ends:
+            raise InputError(
+                f"guidance.auto.model={self.model}: a consistency or distilled model, whose "
+                "answers are no means of images; give a denoiser of the same data"
+            )
         return self
+
+    def check_condition(self, cond: Condition | None) -> None:
+        if self.worse is not None:
+            try:
+                self.worse.check_condition(None if cond is None else cond.raw())
+            except InputError as error:
+                raise InputError(f"guidance.auto.model={self.model}: {error}") from error
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         if self.worse is None:

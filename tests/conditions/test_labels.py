@@ -81,3 +81,11 @@ def test_a_number_in_quotes_is_told_to_lose_them() -> None:
 
 def test_a_name_is_the_same_in_both_spellings() -> None:
     assert numbers("cafe\u0301", labels=Labels(2, ("bar", "caf\u00e9"))) == [1, 1]
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    """ImageNet has two of cranes: the first was drawn."""
+    labels = Labels(3, ("crane", "owl", "crane"))
+    with refused("label=crane", "of classes 0 and 2; give the number"):
+        numbers("crane", labels=labels)
+    assert numbers(["owl", 2], labels=labels) == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -277,3 +278,74 @@ def test_what_works_in_float64_is_asked_in_it_and_other_errors_are_its_own() -> 
 def test_a_keyword_of_wrap_that_is_misspelt_is_one_line() -> None:
     with refused("clases: unknown keyword", "did you mean classes?"):
         wrap(gaussian, SHAPE, clases=3)  # type: ignore[call-arg]
+
+
+class Trained(nn.Module):
+    """D of N(0, I) as a training leaves it: dropout draws, and its statistics are the batch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5))
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        answer: Tensor = self.layers(x) / (1 + column(sigma) ** 2)
+        return answer
+
+
+class Held:
+    """A plain object that holds a network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Any:
+        return self.network(x, sigma)
+
+
+NETWORK = Trained()
+
+
+def named(x: Tensor, sigma: Tensor) -> Any:
+    return NETWORK(x, sigma)
+
+
+HOLDING: dict[str, Callable[[Trained], Callable[..., Any]]] = {
+    "itself": lambda network: network,
+    "a method": lambda network: network.forward,
+    "a partial": lambda network: functools.partial(Held.__call__, Held(network)),
+    "a closure": lambda network: lambda x, sigma: network(x, sigma),
+    "a name": lambda network: named,
+    "a function of a function": lambda network: lambda x, sigma: named(x, sigma),
+    "an object": Held,
+    "an object's method": lambda network: Held(network).__call__,
+}
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_modules_are_asked_in_evaluation_mode(name: str) -> None:
+    """Dropout and batch norm were drawn with as they had been trained, without a word."""
+    network = NETWORK if "name" in name or "function" in name else Trained()
+    network.train()
+    model, before = HOLDING[name](network), str(network.state_dict())
+    x = drawn(model)
+    assert all(layer.training for layer in network.modules())  # as it was
+    assert str(network.state_dict()) == before
+    assert torch.equal(x, drawn(network.eval()))
+    if name == "itself":  # the twin: in the mode that it was in an image is another each time
+        noise = torch.randn(4, *SHAPE), torch.ones(4)
+        network.train()
+        assert not torch.equal(network(*noise), network(*noise))
+
+
+@pytest.mark.parametrize("first", ["t", "sigma", "timesteps"])
+def test_a_level_before_the_state_is_one_line(first: str) -> None:
+    """As those of flow matching are called: each was taken for the other, of one shape or not."""
+    model = eval(f"lambda {first}, x: x / (1 + {first} ** 2)")
+    with refused("model", f"({first}, x)", "give lambda x, sigma: model(sigma, x)"):
+        wrap(model, SHAPE)
+
+
+def test_a_compiled_function_is_given_a_plain_level() -> None:
+    """Of the level that stands for its row the compiler made an endless recursion."""
+    model = torch.compile(lambda x, sigma: x / (1 + column(sigma) ** 2), backend="eager")
+    assert torch.allclose(drawn(model), drawn(gaussian), atol=1e-6)

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sde_diffusion import networks
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser, Denoiser
+from sde_diffusion.denoisers.network import NetworkDenoiser
+from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.errors import InputError
-from sde_diffusion.guidance import ClassifierFree, Clip, Guidance, Guided, guided
+from sde_diffusion.guidance import Auto, ClassifierFree, Clip, Guidance, Guided, guided
 
 
 class Labelled(CountedDenoiser):
@@ -106,3 +109,27 @@ def test_guidance_without_a_label_is_known_by_its_fields() -> None:
     assert one.startswith("network ")
     assert one != two
     assert Guided(Labelled(), Halved()).identity == ""
+
+
+class Ends(Labelled):
+    """As a consistency model answers."""
+
+    @property
+    def ends(self) -> str:
+        return "consistency"
+
+
+def test_a_worse_model_that_is_no_denoiser_is_refused() -> None:
+    """Its answers were taken for means, and led away from."""
+    with pytest.raises(InputError, match=r"distilled model, .* give a denoiser"):
+        Auto(2.0, "worse").opened(lambda name: Ends())
+
+
+def test_a_worse_model_is_asked_whether_it_knows_the_label() -> None:
+    """A network of fewer classes ended in a traceback of its embedding."""
+    network = networks.build("unet", {"channels": 1, "widths": [8], "attention": [], "classes": 3})
+    worse = NetworkDenoiser(network, PARAMETERIZATIONS["karras"](), (1, 8, 8))
+    both = Guided(worse, Auto(2.0, "worse").opened(lambda name: worse))
+    both.check_condition(Condition.label([0, 2, -1]))
+    with pytest.raises(InputError, match=r"label=4: its network knows 0 \.\. 2"):
+        both.check_condition(Condition.label([0, 4, -1]))

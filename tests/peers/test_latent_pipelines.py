@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import sde_diffusion as sd
+from sde_diffusion.errors import InputError
 from sde_diffusion.networks.latent import packed, unpacked
 from sde_diffusion.solvers.base import Solver
 from tests.conftest import Run
@@ -249,3 +250,35 @@ def test_a_pipeline_in_shards_is_the_whole_one(tmp_path: Path, variant: str) -> 
     asked = {"seeds": [1], "nfe": 3, "prompt": "a", "size": 16}
     whole, shards = (sd.load(tmp_path / each).sample(**asked) for each in ("whole", "shards"))
     assert torch.equal(whole.x, shards.x)
+
+
+STATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "sd15 shift": ("sd15", {"shift_factor": 0.5}),
+    "sd15 mean": ("sd15", {"latents_mean": [0.1, 0.2, 0.3, 0.4], "latents_std": [1, 2, 3, 4]}),
+    "sdxl mean alone": ("sdxl", {"latents_mean": [0.1, 0.2, 0.3, 0.4]}),
+    "sdxl shift": ("sdxl", {"shift_factor": 0.5}),
+    "sd3 deviation": ("sd3", {"latents_std": [1, 2, 3, 4]}),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", STATED)
+def test_what_a_pipeline_does_not_undo_is_named_and_not_undone(tmp_path: Path, name: str) -> None:
+    """An entry of the autoencoder that its pipeline passes over changed the pictures here."""
+    kind, entries = STATED[name]
+    tiny.KINDS[kind]().save_pretrained(tmp_path)
+    z = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    before = sd.load(tmp_path).codec.decode(z)
+    edited("vae/config.json", **entries)(tmp_path)
+    model = sd.load(tmp_path)
+    assert torch.equal(model.codec.decode(z), before)
+    left = {finding.key for finding in model.findings if not finding.honoured}
+    assert set(entries) <= left
+
+
+def test_means_of_latents_are_one_a_channel(tmp_path: Path) -> None:
+    tiny.sdxl().save_pretrained(tmp_path)
+    three = {"latents_mean": [0.1, 0.2, 0.3], "latents_std": [1, 2, 3]}
+    edited("vae/config.json", **three)(tmp_path)
+    with pytest.raises(InputError, match=r"latents_mean=.*: write 4 numbers"):
+        sd.load(tmp_path)

@@ -46,6 +46,10 @@ FOLDERS: dict[str, tuple[Change, str]] = {
         part("text_encoder", lambda: tiny.clip_text(width=32)), "makes features of width 32",
     ),
     "vae of other latents": (part("vae", lambda: tiny.vae(channels=8)), "takes 4 channels"),
+    "a scale of 0": (edited("vae/config.json", scaling_factor=0), "scaling_factor=0: write a num"),
+    "a scale in quotes": (
+        edited("vae/config.json", scaling_factor="0.18215"), "scaling_factor=0.18215: write",
+    ),
     "words of another encoder": (
         part("text_encoder", lambda: tiny.clip_text(vocabulary=20)), "knows 20",
     ),

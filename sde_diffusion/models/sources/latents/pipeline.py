@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sde_diffusion.codecs.autoencoder import Autoencoder
+from sde_diffusion.codecs.autoencoder import KEYS, Autoencoder
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.encoded import Encoded, SentenceEncoder
 from sde_diffusion.conditions.labels import Labels
@@ -66,7 +66,8 @@ class Family:
         network: how its network is called; None: with a label. part: what the folder calls it.
         text: joins its encoders. packs: latents a side of a token of its input.
         width: entry of the network's config that the features of a text must fit.
-        codec: what the folder calls its autoencoder.
+        codec: what the folder calls its autoencoder. undone: of ``KEYS``, those that its pipeline
+            undoes.
     """
 
     network: type[LatentNetwork] | None
@@ -75,6 +76,7 @@ class Family:
     packs: int = 1
     width: str = ""
     codec: str = "vae"
+    undone: tuple[str, ...] = ()
 
 
 def _sdxl(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
@@ -102,9 +104,9 @@ def _flux(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
 
 
 STABLE = Family(TextUNet, "unet", _stable, 1, "cross_attention_dim")
-XL = Family(TextUNet, "unet", _sdxl, 1, "cross_attention_dim")
-THREE = Family(SD3, "transformer", _sd3, 1, "joint_attention_dim")
-FLUX = Family(Flux, "transformer", _flux, 2, "joint_attention_dim")
+XL = Family(TextUNet, "unet", _sdxl, 1, "cross_attention_dim", undone=KEYS[1:])
+THREE = Family(SD3, "transformer", _sd3, 1, "joint_attention_dim", undone=KEYS[:1])
+FLUX = Family(Flux, "transformer", _flux, 2, "joint_attention_dim", undone=KEYS[:1])
 PIXART = Family(PixArt, "transformer", _pixart, 1, "caption_channels")
 DIT = Family(None, "transformer", None)
 LDM = Family(None, "unet", None, codec="vqvae")
@@ -143,7 +145,8 @@ def opened(
     entries = scheduler_of(path, index) if scheduler is None else scheduler
     schedule = read_schedule(entries)
     config = parts.config(family.part)
-    codec = Autoencoder(parts.model(family.codec), "", tiling)
+    stated = _stated(parts, family)
+    codec = Autoencoder(parts.model(family.codec), "", tiling, undone=stated)
     _check_channels(config, codec, family)
     network = parts.model(family.part, dtype)
     conditioner: Conditioner
@@ -166,7 +169,7 @@ def opened(
     )
     told = [_dynamic(each) for each in schedule.findings]
     told += of_two_classes(path, index) if scheduler is None else []
-    found = [*_findings(index, schedule, codec, denoiser.space), *told]
+    found = [*_findings(index, schedule, codec, denoiser.space), *_left(codec, stated), *told]
     _notice(path, found)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
@@ -269,6 +272,24 @@ def _findings(
         Finding("codec", codec.described, "vae/config.json"),
         Finding("size", size, "config.json: sample_size"),
         *_distilled(index),
+    ]
+
+
+def _stated(parts: PipelineParts, family: Family) -> tuple[str, ...]:
+    """Of ``KEYS`` those that the pipeline looks at: mean and deviation only where both stand."""
+    config = parts.config(family.codec)
+    both = all(config.get(key) is not None for key in KEYS[1:])
+    return tuple(key for key in family.undone if key not in KEYS[1:] or both)
+
+
+def _left(codec: Autoencoder, stated: Sequence[str]) -> list[Finding]:
+    """What the autoencoder says of its latents and its pipeline, as here, passes over."""
+    config = codec.vae.config
+    evidence = "vae/config.json: its pipeline does not look at it, as in diffusers"
+    return [
+        Finding(key, str(config.get(key))[:60], evidence, False)
+        for key in KEYS
+        if key not in stated and config.get(key)
     ]
 
 

@@ -12,7 +12,7 @@ from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.shapes import vocabulary as v
 from sde_diffusion.data.shapes.render import patches, pictures
 from sde_diffusion.data.shapes.scenes import Scenes, scenes
-from sde_diffusion.data.shapes.wording import Choices, described, sentence
+from sde_diffusion.data.shapes.wording import SAID, Choices, described, sentence
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.system.spelling import none_of
@@ -40,6 +40,7 @@ class Shapes(DataSource):
             three of it (object); null.
         given: what comes with the pictures: text, layout, reference.
         held_out: pictures of the split ``test``.
+        said: how often the size of an object is said, and how often its texture.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Shapes(DataSource):
         label: str | None = None,
         given: Sequence[str] = GIVEN,
         held_out: int = 2000,
+        said: float = SAID,
     ) -> None:
         if split not in SPLITS:
             raise InputError(f"data.split={split}: choose train or test")
@@ -66,7 +68,9 @@ class Shapes(DataSource):
             raise InputError(f"data.held_out={held_out}: give 2 to {MOST}")
         self.n, self.split, self.seed = n, split, seed
         self.objects, self.label = objects, label
-        self.given, self.held_out = tuple(given), held_out
+        if not 0 <= said <= 1:
+            raise InputError(f"data.said={said}: give a rate from 0 to 1")
+        self.given, self.held_out, self.said = tuple(given), held_out, said
 
     def scenes(self) -> Scenes:
         """What the pictures show."""
@@ -77,7 +81,7 @@ class Shapes(DataSource):
     def load(self) -> ImageSet:
         held = self.scenes()
         images, layout = pictures(held)
-        reference, captions = worded(held)
+        reference, captions = worded(held, self.said)
         labels, names = self._labels(held)
         values = {"layout": layout, "reference": reference}
         return ImageSet(
@@ -109,7 +113,7 @@ class Shapes(DataSource):
         return getattr(held, self.label)[:, 0].clone(), names
 
 
-def worded(held: Scenes) -> tuple[Tensor, tuple[str, ...]]:
+def worded(held: Scenes, said: float = SAID) -> tuple[Tensor, tuple[str, ...]]:
     """Reference patches [N, 3, 16, 16], zeros where there is none, and captions."""
     u = held.choices
     object_ = (u[:, 1] * held.count).long()
@@ -124,5 +128,5 @@ def worded(held: Scenes) -> tuple[Tensor, tuple[str, ...]]:
     for row, values in enumerate(u[:, 5:].tolist()):
         choices = Choices(values)
         wearing = int(object_[row]) if worn[row] else None
-        captions.append(sentence(described(held, row, choices, wearing), choices))
+        captions.append(sentence(described(held, row, choices, wearing, said), choices))
     return torch.where(worn[:, None, None, None], patch, 0), tuple(captions)

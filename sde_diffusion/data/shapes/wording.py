@@ -12,6 +12,9 @@ from sde_diffusion.data.shapes import vocabulary as v
 from sde_diffusion.data.shapes.scenes import Scenes
 
 
+SAID = 0.5  # how often a size is said, and how often a texture
+
+
 @final
 @dataclass(frozen=True)
 class Thing:
@@ -56,18 +59,21 @@ class Choices:
         return values[int(next(self._left) * len(values))]
 
 
-def described(scenes: Scenes, row: int, choices: Choices, wearing: int | None) -> Description:
+def described(
+    scenes: Scenes, row: int, choices: Choices, wearing: int | None, said: float = SAID
+) -> Description:
     """Something that is true of a scene: attributes are left out by chance.
 
-    ``wearing`` is the object whose texture is that of the reference patch.
+    ``wearing`` is the object whose texture is that of the reference patch. Sizes and textures are
+    told at the rate ``said``.
     """
     things = []
     for i in range(int(scenes.count[row])):
         thing = Thing(
             v.SHAPES[int(scenes.shape[row, i])],
             v.COLOUR_NAMES[int(scenes.colour[row, i])],
-            v.SIZES[int(scenes.large[row, i])] if choices.whether(0.5) else None,
-            v.TEXTURES[int(scenes.texture[row, i])] if choices.whether(0.5) else None,
+            v.SIZES[int(scenes.large[row, i])] if choices.whether(said) else None,
+            v.TEXTURES[int(scenes.texture[row, i])] if choices.whether(said) else None,
         )
         kept = choices.whether(0.9), choices.whether(0.9)
         if wearing == i:
@@ -78,10 +84,10 @@ def described(scenes: Scenes, row: int, choices: Choices, wearing: int | None) -
             thing = replace(thing, shape=None)
         things.append(thing)
     x, y = scenes.x[row].tolist(), scenes.y[row].tolist()
-    said = choices.whether(0.6 if len(things) < v.OBJECTS else 0.5)
+    placed = choices.whether(0.6 if len(things) < v.OBJECTS else 0.5)
     if len(things) == 1:
-        return Description(tuple(things), region(x[0], y[0]) if said else None)
-    pairs = [(0, relation(x[0] - x[j], y[0] - y[j]), j) for j in range(1, len(things)) if said]
+        return Description(tuple(things), region(x[0], y[0]) if placed else None)
+    pairs = [(0, relation(x[0] - x[j], y[0] - y[j]), j) for j in range(1, len(things)) if placed]
     return Description(tuple(things), None, tuple(pairs))
 
 

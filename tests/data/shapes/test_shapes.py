@@ -42,6 +42,25 @@ def test_picture_i_is_a_function_of_seed_and_i() -> None:
     assert few.fingerprint != more.fingerprint
 
 
+@pytest.mark.parametrize("said", [0.0, 0.3, 1.0])
+def test_sizes_and_textures_are_said_as_often_as_asked_and_pictures_stay(said: float) -> None:
+    """Within four standard errors of a share, of about 300 objects that wear no patch."""
+    data, usual = Shapes(200, seed=3, said=said).load(), Shapes(200, seed=3).load()
+    assert torch.equal(data.images, usual.images)
+    told = [thing for text in data.captions for thing in _read(text).things]
+    own = [thing for thing in told if thing.texture != v.PATTERNED]
+    assert len(own) > 250
+    for values in ([t.size for t in told], [t.texture for t in own]):
+        share = sum(value is not None for value in values) / len(values)
+        assert abs(share - said) <= 4 * (said * (1 - said) / len(values)) ** 0.5
+
+
+def _read(text: str) -> Description:
+    description = parsed(text)
+    assert description is not None, text
+    return description
+
+
 def test_the_label_object_names_texture_colour_and_shape_of_the_first() -> None:
     labelled = Shapes(20, label="object")
     data, held = labelled.load(), labelled.scenes()
@@ -198,6 +217,8 @@ def test_the_verifier_tells_what_is_wrong(data: ImageSet) -> None:
         ({"label": "size"}, "label"),
         ({"given": ["pose"]}, "given"),
         ({"held_out": 1}, "held_out"),
+        ({"said": 1.5}, "said"),
+        ({"said": float("nan")}, "said"),
     ],
 )
 def test_what_there_is_not_is_refused(fields: dict[str, object], key: str) -> None:

@@ -1,8 +1,8 @@
 """Does a word know which object it is said of? The text encoder of the shipped shapes model.
 
-``python benchmarks/binding.py BEFORE [AFTER]`` asks the encoder of a checkpoint, teaches it, and
-writes ``outputs/benchmark-binding/taught.safetensors``, from which a training goes on by ``init=``;
-the weights after that training are asked the same.
+``python benchmarks/binding.py NAME=CHECKPOINT [NAME=CHECKPOINT ...]`` asks the encoders of
+checkpoints, each called NAME on the page, teaches the first, and writes
+``outputs/benchmark-binding/taught.safetensors``, from which a training goes on by ``init=``.
 """
 
 from __future__ import annotations
@@ -122,25 +122,25 @@ def main() -> None:
     """Ask, teach, ask again, write binding.md."""
     torch.set_num_threads(1)
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    before, *after = sys.argv[1:3] or ["shapes"]
+    given = dict(each.split("=", 1) for each in sys.argv[1:])
+    first, *_ = given.values()
     told_by = {
-        "before": page.once(OUTPUTS, "before", lambda: heard(before)),
-        "taught": page.once(OUTPUTS, "taught", lambda: heard(before, taught=True)),
+        name: page.once(OUTPUTS, name, lambda path=path: heard(path))
+        for name, path in given.items()
     }
-    if after:
-        told_by["after"] = page.once(OUTPUTS, "after", lambda: heard(*after))
-    shares = {"commonest answer": told_by["before"]["guess"]}
-    shares |= {who: found["words"] for who, found in told_by.items()}
-    lines = [[name, *(f"{100 * each[name]:.1f}" for each in shares.values())] for name in FACTS]
+    taught = page.once(OUTPUTS, "taught", lambda: heard(first, taught=True))
+    shares = {"commonest answer": taught["guess"], "taught": taught["words"]}
+    shares |= {name: found["words"] for name, found in told_by.items()}
+    lines = [[fact, *(f"{100 * each[fact]:.1f}" for each in shares.values())] for fact in FACTS]
     errors = [
-        page.once(OUTPUTS, f"exchanged-{i}", lambda path=path: binding_swap.exchanged(path))
-        for i, path in enumerate([before, *after])
+        page.once(OUTPUTS, f"exchanged-{name}", lambda path=path: binding_swap.exchanged(path))
+        for name, path in given.items()
     ]
     levels = [
         [row[0][0], *(text for each in row for text in shown(each))]
         for row in zip(*errors, strict=True)
     ]
-    heads = [f"{what} {who}" for who in ("before", "after")[: len(errors)] for what in SWAPPED]
+    heads = [f"{what} {name}" for name in given for what in SWAPPED]
     render.page(
         "binding",
         {

@@ -9,18 +9,24 @@ import pytest
 import torch
 
 from tests.refusals import refused
-from tests.training.small import CONFIG, trainer
+from tests.training.small import ARGS, CONFIG, SPEC, trainer
 
 FROZEN = replace(CONFIG, frozen=["embed_noise", "stem.weight"])
 
 
-def test_frozen_weights_stay_and_all_others_learn(tmp_path: Path) -> None:
-    run = trainer(tmp_path / "a", FROZEN)
+@pytest.mark.parametrize("magnitude_preserving", [False, True])
+def test_frozen_weights_stay_and_all_others_learn(
+    tmp_path: Path, magnitude_preserving: bool
+) -> None:
+    """Those too that are put back to one norm after each step."""
+    arguments = {**ARGS, "magnitude_preserving": magnitude_preserving}
+    config = replace(FROZEN, frozen=["embed_noise", "embed_class"])
+    run = trainer(tmp_path, config, replace(SPEC, network_args=arguments))
     before = {k: v.clone() for k, v in run.denoiser.network.named_parameters()}
     list(run.run())
     averages = dict(run.state.ema.network.named_parameters())
     for name, weight in run.denoiser.network.named_parameters():
-        stays = name.startswith("embed_noise.") or name == "stem.weight"
+        stays = name.startswith(("embed_noise.", "embed_class."))
         assert torch.equal(weight, before[name]) == stays, name
         assert torch.equal(averages[name], before[name]) == stays, name
 

@@ -81,8 +81,9 @@ class UnitRows(nn.Module, ABC):
 
 
 def unit_layers(network: nn.Module) -> list[UnitRows]:
-    """The layers whose ``force`` is due after an optimizer step."""
-    return [module for module in network.modules() if isinstance(module, UnitRows)]
+    """The layers whose ``force`` is due after an optimizer step: those that learn."""
+    layers = (module for module in network.modules() if isinstance(module, UnitRows))
+    return [layer for layer in layers if layer.weight.requires_grad]
 
 
 class MPConv(UnitRows):

@@ -11,7 +11,6 @@ import numpy as np
 from sde_diffusion.data.shapes import vocabulary as v
 from sde_diffusion.data.shapes.scenes import Scenes
 
-
 SAID = 0.5  # how often a size is said, and how often a texture
 
 

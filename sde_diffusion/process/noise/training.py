@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import final
@@ -12,8 +13,9 @@ from torch import Tensor
 from sde_diffusion.process.noise.draws import Draws
 from sde_diffusion.process.noise.streams import Stream
 
-# Steps whose numbers are drawn at once, where each row has one: the calls cost, not the numbers.
+# Steps whose numbers are drawn at once, where they are few: the calls cost, not the numbers.
 AHEAD = 8
+FEW = 2**15  # of all these steps
 
 
 @final
@@ -42,7 +44,11 @@ class BatchDraws:
         part: int = 0,
     ) -> Tensor:
         """Standard normals [B, *shape]; ``part`` tells users of one stream apart."""
-        return self.draws.normal(stream, self.step, shape, dtype, part)
+        if AHEAD * len(self.rows) * math.prod(shape) > FEW:
+            return self.draws.normal(stream, self.step, shape, dtype, part)
+        block, place = divmod(self.step, AHEAD)
+        own = (self.seed, block, self.rows, self.device)
+        return _normals(*own, stream, tuple(shape), dtype, part)[place].clone()
 
     def uniform(
         self,
@@ -78,6 +84,23 @@ class BatchDraws:
 @lru_cache(maxsize=4)
 def _draws(seed: int, rows: range, device: torch.device) -> Draws:
     return Draws.of_rows(seed, rows, device)
+
+
+@lru_cache(maxsize=8)
+def _normals(
+    seed: int,
+    block: int,
+    rows: range,
+    device: torch.device,
+    stream: Stream,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    part: int,
+) -> Tensor:
+    """Normals of the steps of a block, [AHEAD, B, *shape]."""
+    draws = Draws.of_rows(seed, rows, device, _steps(block))
+    found = draws.normal(stream, 0, shape, dtype, part)
+    return found.reshape(AHEAD, len(rows), *shape)
 
 
 @lru_cache(maxsize=16)

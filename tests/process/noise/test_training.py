@@ -99,6 +99,9 @@ def test_what_is_drawn_ahead_is_what_a_step_draws() -> None:
         batch, alone = BatchDraws(5, step, range(2, 6)), Draws.of_rows(5, range(2, 6))
         within = alone.uniform(Stream.LEVELS, step, ())
         assert torch.equal(batch.uniform(Stream.LEVELS, ()), within)
+        for shape in ((), (3, 5), (2000,)):  # the last is too large to be drawn ahead
+            normal = alone.normal(Stream.NOISE, step, shape, torch.float32, 3)
+            assert torch.equal(batch.normal(Stream.NOISE, shape, part=3), normal)
         coins = alone.uniform(Stream.LABELS, step, (), torch.float32, 3)
         assert torch.equal(batch.uniform(Stream.LABELS, (), torch.float32, 3), coins)
         strata = permutation(5, Stream.LEVELS, step, 9)[2:6]
@@ -108,11 +111,17 @@ def test_what_is_drawn_ahead_is_what_a_step_draws() -> None:
 
 
 def test_what_a_caller_does_to_its_numbers_is_nobody_elses() -> None:
-    drawn = [BatchDraws(5, 1, range(4)).stratified(Stream.LEVELS, 4) for _ in range(2)]
-    kept = drawn[1].clone()
-    drawn[0].zero_()
-    assert torch.equal(drawn[1], kept)
-    assert torch.equal(BatchDraws(5, 1, range(4)).stratified(Stream.LEVELS, 4), kept)
+    draws = BatchDraws(5, 1, range(4))
+    for draw in (
+        lambda: draws.stratified(Stream.LEVELS, 4),
+        lambda: draws.normal(Stream.NOISE, (3,)),
+        lambda: draws.uniform(Stream.LABELS, ()),
+    ):
+        drawn = [draw() for _ in range(2)]
+        kept = drawn[1].clone()
+        drawn[0].zero_()
+        assert torch.equal(drawn[1], kept)
+        assert torch.equal(draw(), kept)
 
 
 def test_a_wrong_seed_is_one_line() -> None:

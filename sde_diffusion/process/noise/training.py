@@ -86,6 +86,12 @@ def _draws(seed: int, rows: range, device: torch.device) -> Draws:
     return Draws.of_rows(seed, rows, device)
 
 
+@lru_cache(maxsize=4)
+def _ahead(seed: int, block: int, rows: range, device: torch.device) -> Draws:
+    """Of the rows of all steps of a block."""
+    return Draws.of_rows(seed, rows, device, _steps(block))
+
+
 @lru_cache(maxsize=8)
 def _normals(
     seed: int,
@@ -98,8 +104,7 @@ def _normals(
     part: int,
 ) -> Tensor:
     """Normals of the steps of a block, [AHEAD, B, *shape]."""
-    draws = Draws.of_rows(seed, rows, device, _steps(block))
-    found = draws.normal(stream, 0, shape, dtype, part)
+    found = _ahead(seed, block, rows, device).normal(stream, 0, shape, dtype, part)
     return found.reshape(AHEAD, len(rows), *shape)
 
 
@@ -114,7 +119,7 @@ def _uniforms(
     part: int,
 ) -> Tensor:
     """Uniform numbers of the steps of a block, [AHEAD, B]."""
-    draws = Draws.of_rows(seed, rows, device, _steps(block))
+    draws = _ahead(seed, block, rows, device)
     return draws.uniform(stream, 0, (), dtype, part).reshape(AHEAD, -1)
 
 

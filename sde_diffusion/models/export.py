@@ -14,12 +14,13 @@ from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.opened import OpenedModel
-from sde_diffusion.models.schedulers import BETAS, FILE, PREDICTIONS
+from sde_diffusion.models.schedulers import FILE
 from sde_diffusion.models.sources.class_labels import CONFIG, MARK
 from sde_diffusion.models.sources.diffusers import INDEX
 from sde_diffusion.models.sources.latents.autoencoder import copy_files, keep_beside
 from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.models.spec import Spec
+from sde_diffusion.models.written_schedulers import scheduler_config
 from sde_diffusion.system.spelling import none_of
 from sde_diffusion.system.storage import fingerprint, write_atomically
 
@@ -94,7 +95,7 @@ def _save_folder(spec: Spec, denoiser: NetworkDenoiser, codec: Codec, path: Path
     if part:
         copy_files(codec, path / part)
         index[part] = ["diffusers", json_file(path / part / CONFIG)["_class_name"]]
-    if part and spec.class_names:
+    if spec.class_names:
         index["id2label"] = {str(k): label for k, label in enumerate(spec.class_names)}
     _write(path / INDEX, index)
 
@@ -119,33 +120,6 @@ def _pipeline(spec: Spec, network: Any, codec: Codec) -> tuple[str, str]:
         f"format=diffusers: no pipeline draws latents by a {network.class_name} of "
         f"{spec.classes} classes; give format=safetensors"
     )
-
-
-def scheduler_config(spec: Spec) -> dict[str, Any]:
-    """The scheduler_config.json that says what the model is."""
-    given: Mapping[str, Any] = spec.parameterization_args
-    if spec.parameterization == "straight":
-        grid = (spec.config.get("grid") or {}).get("flow_shift", {})
-        return {
-            "_class_name": "FlowMatchEulerDiscreteScheduler",
-            "num_train_timesteps": int(given.get("scale", 1000)),
-            "shift": grid.get("shift", 1.0),
-        }
-    betas = {ours: theirs for theirs, ours in BETAS.items()}
-    predictions = {ours: theirs for theirs, ours in PREDICTIONS.items()}
-    trained = given.get("trained_betas")
-    return {
-        "_class_name": "DDPMScheduler",
-        "num_train_timesteps": len(trained) if trained else given.get("timesteps", 1000),
-        "beta_schedule": betas[given.get("betas", "linear")],
-        "beta_start": given.get("beta_start", 1e-4),
-        "beta_end": given.get("beta_end", 0.02),
-        "trained_betas": trained,
-        "rescale_betas_zero_snr": given.get("zero_terminal_snr", False),
-        "prediction_type": predictions[given.get("predicts", "epsilon")],
-        "timestep_spacing": "trailing",
-        "clip_sample": False,
-    }
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def test_a_converted_model_draws_the_same_bits(classes: int | None, tmp_path: Pa
     again.save(tmp_path / "back", format="diffusers")
     same = sd.load(tmp_path / "back")
     nfe = {"solver": "dpmpp_2m", "label": None if classes is None else "all"}
-    assert torch.equal(same.sample(2, 5, grid=model.grid, **nfe).x, expected)
+    assert torch.equal(same.sample(2, 5, **nfe).x, expected)
 
 
 def test_a_flow_goes_through_a_file_with_its_infinity(tmp_path: Path) -> None:
@@ -52,6 +54,71 @@ def test_a_flow_goes_through_a_file_with_its_infinity(tmp_path: Path) -> None:
     sd.load(path).save(tmp_path / "flow.safetensors")
     assert sd.load(tmp_path / "flow.safetensors").denoiser.sigma_max == float("inf")
     assert torch.equal(drawn(tmp_path / "flow.safetensors"), drawn(path))
+
+
+FLOWS = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+V = {"prediction_type": "v_prediction", "clip_sample": False}
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "leading": ("DDIMScheduler", {"steps_offset": 1, "clip_sample": False}),
+    "not to one": ("DDIMScheduler", {"set_alpha_to_one": False, "clip_sample": False}),
+    "betas": ("DDPMScheduler", {"beta_schedule": "squaredcos_cap_v2", **V}),
+    "zero SNR": (
+        "DDIMScheduler", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", **V}
+    ),
+    "karras beyond": ("UniPCMultistepScheduler", {"use_karras_sigmas": True}),
+    "linspace": ("EulerDiscreteScheduler", {}),
+    "flow": ("FlowMatchEulerDiscreteScheduler", {"shift": 0.5}),
+    "flow of unipc": ("UniPCMultistepScheduler", FLOWS),
+    "flow of dpm": ("DPMSolverMultistepScheduler", FLOWS),
+}  # fmt: skip
+
+
+def of_scheduler(path: Path, name: str, **entries: Any) -> sd.Model:
+    """A model of three named classes under a scheduler."""
+    written(path, unet(num_class_embeds=3))
+    getattr(diffusers, name)(**entries).save_pretrained(path / "scheduler")
+    index = json.loads((path / "model_index.json").read_text())
+    names = {"id2label": {"0": "cat", "1": "dog", "2": "owl"}, "scheduler": ["diffusers", name]}
+    (path / "model_index.json").write_text(json.dumps({**index, **names}))
+    return sd.load(path)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_folder_that_is_written_has_grid_and_names(name: str, tmp_path: Path) -> None:
+    """The grid of every model was written as trailing, or of a flow as Euler's: other images."""
+    scheduler, entries = SCHEDULERS[name]
+    model = of_scheduler(tmp_path / "theirs", scheduler, **entries)
+    model.save(tmp_path / "back", format="diffusers")
+    same = sd.load(tmp_path / "back")
+    one, other = (each.sample(3, 5, solver="ddim", label="dog").x for each in (model, same))
+    assert torch.equal(one, other)
+    assert same.conditioner.encode({"label": "owl"}, [0]) is not None
+    diffusers.DDPMPipeline.from_pretrained(tmp_path / "back")  # which passes the names over
+
+
+def test_a_grid_that_no_scheduler_of_the_pipeline_lays_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    karras = {"use_karras_sigmas": True}
+    model = of_scheduler(tmp_path / "theirs", "EulerDiscreteScheduler", **karras)
+    model.save(tmp_path / "back", format="diffusers")
+    assert "evenly spread ones are written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [({"from_data": True}, "the other way; give format"), ({"scale": 1.0}, r"told 1 t, .* whole")],
+)
+def test_a_flow_that_diffusers_does_not_know_is_refused(
+    path: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    """One told the time of the data was written as its opposite, and drew noise."""
+    model = of_scheduler(tmp_path / "theirs", "FlowMatchEulerDiscreteScheduler")
+    assert model.spec is not None
+    spec = dataclasses.replace(model.spec, parameterization_args=path)
+    with pytest.raises(InputError, match=says):
+        dataclasses.replace(model, spec=spec).save(tmp_path / "back", format="diffusers")
+    assert not (tmp_path / "back").exists()
 
 
 @torch.no_grad()

@@ -109,6 +109,12 @@ def not_a_grid(grid: Any) -> None:
 def _config(model: Any) -> Mapping[str, Any]:
     """The entries of a scheduler's config, of itself or of its pipeline."""
     if (config := _read(model)) is None:
+        held = _scheduler(model)
+        if isinstance(getattr(held, "config", held), Mapping):
+            raise InputError(
+                "model: a config without its _class_name, which says how its levels are laid; give "
+                "the scheduler itself, SolverScheduler(UniPC(3), grid, pipe.scheduler)"
+            )
         raise InputError(
             f"model={type(model).__name__}: no pipeline, scheduler or its config; {GIVE}"
         )

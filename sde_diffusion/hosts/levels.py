@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -39,6 +40,7 @@ def asked(
             the shift of a flow for its resolution. A pipeline of a flow hands sigmas and mu on by
             itself: they give way to a chosen grid. Those of others are the user's.
     """
+    count = None if count is None else _count(count)
     key, given = ("sigmas", sigmas) if timesteps is None else ("timesteps", timesteps)
     if timesteps is not None and sigmas is not None:
         raise InputError("timesteps: are given beside sigmas; leave one of the two out")
@@ -77,7 +79,8 @@ def _of_flow(
     """A flow's own grid, at the shift and the values t that the pipeline asks for."""
     shift = own.shift if mu is None else math.exp(mu)
     if given is None:
-        grid = own if mu is None else FlowShift(shift, own.timesteps, own.lay)
+        lay = "once" if own.lay == "euler" else own.lay  # the least t is not shifted beforehand
+        grid = own if mu is None else FlowShift(shift, own.timesteps, lay)
         return grid, count or NFE
     t = torch.tensor(_falling(key, given), dtype=torch.float64)
     t = t / own.timesteps if key == "timesteps" else t
@@ -88,6 +91,17 @@ def _of_flow(
         return FlowShift(shift, own.timesteps, "even"), len(t)
     t = shift * t.clamp(max=1) / (1 + (shift - 1) * t.clamp(max=1))
     return _listed(solver, (t / (1 - t)).tolist(), own)
+
+
+def _count(given: Any) -> int:
+    """A number of evaluations; InputError for what is none, 0 among it."""
+    try:
+        count = 0 if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"num_inference_steps={shown(repr(given))}: give a whole number >= 1")
+    return count
 
 
 def _falling(key: str, given: Sequence[float]) -> list[float]:

@@ -19,6 +19,7 @@ from sde_diffusion.models.scheduler_keys import SWITCHED, Reader
 from sde_diffusion.process.few_steps import FewSteps, Skipped
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import SPREADS, ByTimestep, FlowShift
+from sde_diffusion.system.spelling import did_you_mean
 
 # Classes by the way they lay their levels, without the word Scheduler; the method of each here.
 PLAIN = {
@@ -103,9 +104,11 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             "pipeline of diffusers"
         )
     if name not in SOLVERS:
+        said = str(config.get("_class_name"))
+        near = did_you_mean(said, [f"{known}Scheduler" for known in SOLVERS])
         raise InputError(
-            f"{FILE}: _class_name={name[:40]}Scheduler is not read; it may be one of "
-            f"{', '.join(SOLVERS)}"
+            f"{FILE}: _class_name={said[:60]} is not read; {near}it may be one of "
+            f"{', '.join(SOLVERS)}, each with the word Scheduler"
         )
     keys = Reader(config, UNSAID.get(name))
     if keys.get("predict_epsilon", True, bool) is False and not config.get("prediction_type"):

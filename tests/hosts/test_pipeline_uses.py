@@ -257,3 +257,29 @@ def test_a_grid_that_was_chosen_goes_before_what_a_flow_hands_on() -> None:
     scheduler = SolverScheduler(sd.DDIM(), FlowShift(3.0), tiny.flux().scheduler)
     scheduler.set_timesteps(sigmas=torch.linspace(1, 0.25, 4).tolist(), mu=0.5)
     assert torch.allclose(scheduler.sigmas, FlowShift(3.0).levels(4), equal_nan=True, rtol=1e-6)
+
+
+def test_a_shift_of_the_size_is_the_schedulers() -> None:
+    """Its least t was shifted twice, where the pipeline hands on mu and no sigmas."""
+    pipe = quiet(tiny.sd3())
+    cls = tiny.diffusers.FlowMatchEulerDiscreteScheduler
+    pipe.scheduler = cls(use_dynamic_shifting=True)
+    expected = latents(pipe, num_inference_steps=5)
+    pipe.scheduler = SolverScheduler(sd.DDIM(), None, pipe.scheduler)
+    found = latents(pipe, num_inference_steps=5)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True, "5"])
+def test_a_number_of_steps_that_is_none_is_one_line(count: Any, pipe: Any) -> None:
+    """0 was taken for the usual 20."""
+    scheduler = SolverScheduler(sd.DDIM(), None, pipe.scheduler)
+    with pytest.raises(InputError, match=r"num_inference_steps=.*: give a whole number >= 1"):
+        scheduler.set_timesteps(count)
+
+
+def test_what_says_nothing_of_a_network_is_told_what_would(pipe: Any) -> None:
+    with pytest.raises(InputError, match="config without its _class_name"):
+        SolverScheduler(sd.DDIM(), None, dict(pipe.scheduler.config))
+    with pytest.raises(InputError, match="_class_name=UNet2DConditionModel is not read"):
+        SolverScheduler(sd.DDIM(), None, pipe.unet)

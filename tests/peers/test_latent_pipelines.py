@@ -64,12 +64,15 @@ CASES = {
     "sdxl euler": Case("sdxl", sd.DDIM()),
     "sdxl unipc": Case("sdxl", sd.UniPC(2, True), "UniPCMultistepScheduler"),
     "sd3 flow euler": Case("sd3", sd.DDIM()),
+    "sd3 shift of the size": Case(
+        "sd3", sd.DDIM(), "FlowMatchEulerDiscreteScheduler", {"use_dynamic_shifting": True}
+    ),
     "flux flow euler": Case("flux", sd.DDIM()),
     "flux wide": Case("flux", sd.DDIM(), size=(16, 24)),
     "pixart dpm++ 2m": Case("pixart", sd.DPMpp2M(**LAST)),
 }
 QUICK = ("sd15 ddim", "sd15 dpm++ 2m", "sd21 ddim", "sdxl euler", "sd3 flow euler",
-         "flux wide", "pixart dpm++ 2m")  # fmt: skip
+         "sd3 shift of the size", "flux wide", "pixart dpm++ 2m")  # fmt: skip
 
 
 def with_numbers_between(pipe: Any) -> None:

@@ -104,12 +104,7 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             "pipeline of diffusers"
         )
     if name not in SOLVERS:
-        said = str(config.get("_class_name"))
-        near = did_you_mean(said, [f"{known}Scheduler" for known in SOLVERS])
-        raise InputError(
-            f"{FILE}: _class_name={said[:60]} is not read; {near}it may be one of "
-            f"{', '.join(SOLVERS)}, each with the word Scheduler"
-        )
+        raise _not_read(str(config["_class_name"]))
     keys = Reader(config, UNSAID.get(name))
     if keys.get("predict_epsilon", True, bool) is False and not config.get("prediction_type"):
         raise InputError(
@@ -137,6 +132,15 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
     schedule.findings = [method, *keys.findings()]
     return schedule
+
+
+def _not_read(said: str) -> InputError:
+    """The refusal of a class, as it is written."""
+    near = did_you_mean(said, [f"{known}Scheduler" for known in SOLVERS])
+    return InputError(
+        f"{FILE}: _class_name={said[:60]} is not read; {near}it may be one of "
+        f"{', '.join(SOLVERS)}, each with the word Scheduler"
+    )
 
 
 def _of_class(keys: Reader, name: str, prediction: str) -> ReadSchedule:

@@ -43,6 +43,7 @@ SWITCHED = {
     "max_image_seq_len": "use_dynamic_shifting",
     "time_shift_type": "use_dynamic_shifting",
 }
+ENDS_EARLY = "set_alpha_to_one"  # of which false is no switch that is off
 # Values of keys that change nothing.
 OFF = {"lambda_min_clipped": -math.inf, "interpolation_type": "linear"}
 REMEDY = {
@@ -59,6 +60,7 @@ REMEDY = {
     "use_karras_sigmas": "give the levels: grid=explicit",
     "use_exponential_sigmas": "give the levels: grid=explicit",
     "invert_sigmas": "give the levels: grid=explicit",
+    ENDS_EARLY: "its walk would end by an evaluation that changes nothing; it ends at zero",
     "interpolation_type": "levels between two numbers are interpolated in log sigma",
     "prediction_type": "its class takes each network for that of a flow, n - x_0, as in diffusers",
 }
@@ -120,7 +122,7 @@ class Reader:
         switch = SWITCHED.get(key)
         if key in self.read:
             return Finding(key, shown, FILE)
-        off = value is None or value is False or value == OFF.get(key)
+        off = value is None or (value is False and key != ENDS_EARLY) or value == OFF.get(key)
         if off or (switch and not self.config.get(switch)):
             return Finding(key, shown, f"{FILE}: switched off")
         if switch:

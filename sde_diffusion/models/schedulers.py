@@ -191,6 +191,7 @@ def _consistency(keys: Reader) -> ReadSchedule:
     count = keys.count("num_train_timesteps", 40)
     low, high = keys.number("sigma_min", 0.002), keys.number("sigma_max", 80.0)
     grid = FewSteps(count, keys.number("rho", 7.0), low, high)
+    keys.read.add("set_alpha_to_one")
     if keys.config.get("s_noise", 1.0) == 1:
         keys.read.add("s_noise")
     own = {"sigma_data": keys.number("sigma_data", 0.5), "sigma_min": low}
@@ -286,6 +287,7 @@ def _flow(keys: Reader, name: str) -> ReadSchedule:
         keys.read.discard("prediction_type")
     # diffusers does not look at them either, where the levels are those of a flow.
     keys.read |= {"beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset"}
+    keys.read.add("set_alpha_to_one")
     grid = FlowShift(shift, steps, lay)
     return ReadSchedule(
         "straight",

@@ -221,3 +221,11 @@ def test_a_shift_of_the_size_is_taken_once(n: int) -> None:
     levels = FlowShift(s, lay="once").levels(n)
     assert torch.allclose(1 / (1 + 1 / levels), s * t / (1 + (s - 1) * t), rtol=1e-12)
     assert not torch.allclose(levels[1:], FlowShift(s, lay="euler").levels(n)[1:], rtol=1e-2)
+
+
+def test_an_end_at_the_least_level_that_is_not_walked_to_is_named() -> None:
+    """DDIM's last evaluation at number 0 changes nothing then; here the walk ends at zero."""
+    config = {**KNOWN, "clip_sample": False, "set_alpha_to_one": False, "strange": None}
+    for offset, left in ((0, {"set_alpha_to_one"}), (1, set())):
+        read = read_schedule({**config, "steps_offset": offset})
+        assert {found.key for found in read.findings if not found.honoured} == left

@@ -111,17 +111,18 @@ def test_a_latent_consistency_pipeline_draws_as_itself(
         model.sample(2, 3, solver="consistency", prompt="a red cube", negative="blue")
 
 
+@pytest.mark.parametrize("named", ["somebody/sd-turbo", "FLUX.1-schnell", "Dreamshaper_LCM"])
 def test_a_name_says_that_a_model_is_distilled(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny.sd15().save_pretrained(tmp_path)
     assert "distilled" not in {row["key"] for row in sd.inspect(tmp_path)}
     index = json.loads((tmp_path / "model_index.json").read_text())
-    index["_name_or_path"] = "somebody/sd-turbo"
+    index["_name_or_path"] = named
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     new_job()
     assert "distilled" in sd.inspect(tmp_path).undone
-    assert "somebody/sd-turbo: its own few steps alone" in capsys.readouterr().err
+    assert f"{named}: its own few steps alone" in capsys.readouterr().err
 
 
 def test_what_its_files_say_and_what_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.networks.latent import packed, unpacked
 from sde_diffusion.solvers.base import Solver
 from tests.conftest import Run
-from tests.peers.spoiling import edited
+from tests.peers.spoiling import edited, spoiled
 
 tiny = pytest.importorskip("tests.tiny_pipelines", reason="needs [peers]", exc_type=ImportError)
 pytestmark = [
@@ -285,3 +285,20 @@ def test_means_of_latents_are_one_a_channel(tmp_path: Path) -> None:
     edited("vae/config.json", **three)(tmp_path)
     with pytest.raises(InputError, match=r"latents_mean=.*: write 4 numbers"):
         sd.load(tmp_path)
+
+
+PASSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "an argument of the network": ("unet", {"newer": 3}, "unet.newer"),
+    "an argument of the autoencoder": ("vae", {"newer": [1]}, "vae.newer"),
+    "layers of the text": ("text_encoder", {"num_hidden_layers": 2}, "text_encoder.layers"),
+    "nothing": ("unet", {"newer": None}, ""),
+}
+
+
+@pytest.mark.parametrize("name", PASSED)
+def test_what_a_library_passes_over_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    """diffusers says so in its log, which nobody sees here."""
+    part, entries, key = PASSED[name]
+    path = spoiled(folder, tmp_path / "spoiled", edited(f"{part}/config.json", **entries))
+    left = [finding.key for finding in sd.load(path).findings if not finding.honoured]
+    assert left == [key] * bool(key)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.sources.weights import Stored, check_not_quantised, stored
 from sde_diffusion.networks.diffusers import INSTALL
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+LAYERS = ("num_hidden_layers", "num_layers")  # of CLIP, of T5
 # Files of a tokenizer's words, each of these alone.
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
 
@@ -46,15 +49,45 @@ def network(
     except Exception as error:  # whatever a library finds wrong with a folder
         raise InputError(f"{name}: {class_name} does not open ({_reason(error)})") from None
     missing = [key for key in notes.get("missing_keys", ()) if "position_ids" not in key]
-    strange = sorted(map(str, [*missing, *notes.get("mismatched_keys", ())]))
+    ways = {"is not there": missing, "is of another shape": notes.get("mismatched_keys", ())}
     if library == "diffusers":  # a text encoder's file may hold the rest of its model
-        strange += sorted(map(str, notes.get("unexpected_keys", ())))
-    if strange:
-        raise InputError(
-            f"{name}: weights do not fit {class_name} of config.json: {strange[0][:80]} is "
-            "missing, strange or of another shape"
-        )
+        ways["is of no layer"] = notes.get("unexpected_keys", ())
+    for way, keys in ways.items():
+        if keys:
+            raise InputError(
+                f"{name}: weights do not fit {class_name} of config.json: "
+                f"{min(map(str, keys))[:80]} {way}; fetch weights and config of one model"
+            )
     return model.eval().requires_grad_(False), [folder / "config.json", *files]
+
+
+def passed_over(model: Any, config: Mapping[str, Any], files: Iterable[Path]) -> dict[str, str]:
+    """What a folder says of a network and its library looks past: entry -> why.
+
+    Arguments that a class of diffusers has not, and layers of a text that a config leaves out.
+    """
+    if hasattr(model, "register_to_config"):
+        takes = inspect.signature(type(model).__init__).parameters
+        return {
+            f"{key}={str(value)[:40]}": f"no argument of {type(model).__name__}"
+            for key, value in config.items()
+            if key not in takes and not key.startswith("_") and value not in (None, False)
+        }
+    used = next((config[key] for key in LAYERS if type(config.get(key)) is int), None)
+    held = [number for file in files for number in _layers_in(file)]
+    if used is None or not held or max(held) < used:
+        return {}
+    return {f"layers={used}": f"its weights have {max(held) + 1}, and its config takes the first"}
+
+
+def _layers_in(file: Path) -> list[int]:
+    """Numbers of the layers of a text that a file of safetensors has."""
+    if file.suffix != ".safetensors":
+        return []
+    with safe_open(file, framework="pt") as held:
+        names = [str(name) for name in held.keys()]  # noqa: SIM118
+    found = (re.match(r"(?:text_model\.)?encoder\.(?:layers|block)\.(\d+)\.", n) for n in names)
+    return [int(match[1]) for match in found if match]
 
 
 def tokenizer(library: str, class_name: str, folder: Path) -> tuple[Any, list[Path]]:

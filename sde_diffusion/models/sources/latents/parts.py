@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.opened import Finding
 from sde_diffusion.models.sources.latents.texts import TextReader
-from sde_diffusion.models.sources.pretrained import network, tokenizer
+from sde_diffusion.models.sources.pretrained import network, passed_over, tokenizer
 from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.system.storage import fingerprint
 
@@ -45,6 +46,7 @@ class PipelineParts:
     def __init__(self, path: Path, index: Mapping[str, Any]) -> None:
         self.path, self.index = path, index
         self.files: list[Path] = [path / "model_index.json"]
+        self.passed_over: list[Finding] = []
 
     def has(self, name: str) -> bool:
         entry = self.index.get(name)
@@ -73,9 +75,13 @@ class PipelineParts:
     def model(self, name: str, dtype: torch.dtype = torch.float32) -> Any:
         """A network with its weights, all of them and no others."""
         library, class_name = self.class_of(name)
-        self.config(name)
+        config = self.config(name)
         model, files = network(library, class_name, self.path / name, dtype)
         self.files += files
+        for entry, why in passed_over(model, config, files).items():
+            key, value = entry.split("=", 1)
+            evidence = f"{name}/config.json: {why}; passed over, as in {library}"
+            self.passed_over.append(Finding(f"{name}.{key}", value, evidence, False))
         return model
 
     def reader(self, number: str, length: int | None = None) -> TextReader:

@@ -46,7 +46,9 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.system.notice import once
 
-DISTILLED = re.compile(r"turbo|lightning|hyper-?sd", re.IGNORECASE)
+DISTILLED = re.compile(
+    r"turbo|lightning|hyper-?sd|schnell|(^|[-_/])(lcm|tcd|pcm|dmd2?)([-_/]|$)", re.IGNORECASE
+)
 TOKENS = (
     "use_dynamic_shifting",
     "base_shift",
@@ -170,6 +172,7 @@ def opened(
     told = [_dynamic(each) for each in schedule.findings]
     told += of_two_classes(path, index) if scheduler is None else []
     found = [*_findings(index, schedule, codec, denoiser.space), *_left(codec, stated), *told]
+    found += parts.passed_over
     _notice(path, found)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
@@ -271,7 +274,7 @@ def _findings(
         Finding("prediction", str(predicts), f"{FILE}: prediction_type, _class_name"),
         Finding("codec", codec.described, "vae/config.json"),
         Finding("size", size, "config.json: sample_size"),
-        *_distilled(index),
+        *([] if schedule.solver in ENDS.values() else _distilled(index)),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from sde_diffusion.process.few_steps import FewSteps
 # What others call a level and a state.
 LEVELS = {"t", "time", "times", "timestep", "timesteps", "sigma", "sigmas", "noise_level"}
 STATES = {"x", "x_t", "xt", "y", "z", "sample", "latents", "image", "images", "input", "inputs"}
+MOST_VALUES = 2**30
 WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -122,7 +124,12 @@ def _space(shape: Any) -> Any:
         return shape
     if not values.is_several(shape):
         raise InputError(f"shape={shape!r}: give the sides of one x, (3, 32, 32), say")
-    return [values.whole("shape", side, 1, 2**20) for side in shape]
+    sides = [values.whole("shape", side, 1, 2**20) for side in shape]
+    if math.prod(sides) > MOST_VALUES:
+        raise InputError(
+            f"shape={tuple(sides)}: {math.prod(sides)} numbers a state; give at most {MOST_VALUES}"
+        )
+    return sides
 
 
 def _check_arguments(model: Any, count: int) -> None:

@@ -349,3 +349,8 @@ def test_a_compiled_function_is_given_a_plain_level() -> None:
     """Of the level that stands for its row the compiler made an endless recursion."""
     model = torch.compile(lambda x, sigma: x / (1 + column(sigma) ** 2), backend="eager")
     assert torch.allclose(drawn(model), drawn(gaussian), atol=1e-6)
+
+
+def test_a_state_that_no_memory_holds_is_one_line() -> None:
+    with refused("shape=(1048576, 1048576)", "give at most"):
+        wrap(gaussian, (2**20, 2**20))

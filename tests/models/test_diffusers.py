@@ -340,3 +340,11 @@ def test_a_flow_shifted_towards_the_image_is_drawn(tmp_path: Path) -> None:
              "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}  # fmt: skip
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     assert sd.load(tmp_path).sample(1, 5, solver="ddim").x.isfinite().all()
+
+
+def test_pixels_are_not_decoded_in_tiles(tmp_path: Path) -> None:
+    """The option was taken, and nothing came of it."""
+    path = written(tmp_path, unet())
+    with pytest.raises(InputError, match=r"tiling=true: a model of pixels .* leave it out"):
+        sd.load(path, tiling=True)
+    assert sd.load(path, tiling=False).classes == 0

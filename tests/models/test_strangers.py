@@ -255,3 +255,14 @@ def test_shards_of_a_variant_are_read(tmp_path: Path) -> None:
     index = {"weight_map": {name: file for file, name in files.items()}}
     (tmp_path / "own.safetensors.index.fp16.json").write_text(json.dumps(index))
     assert sorted(stored(tmp_path, "own").tensors()) == ["a", "b"]
+
+
+def test_a_home_is_found_whatever_the_shell_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind an equals sign some shells leave the tilde as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sd.load("mnist").save(tmp_path / "mine.safetensors")
+    assert sd.load("~/mine.safetensors").classes == 10
+    with pytest.raises(InputError, match="checkpoint=~/gone: no such file"):
+        sd.load("~/gone")

@@ -71,6 +71,8 @@ def opened(
     try:
         if (index := latent_index(path)) is not None:
             return latents.opened(path, dtype, index, scheduler, tiling)
+        if tiling:
+            raise InputError("tiling=true: a model of pixels decodes nothing; leave it out")
         spec, tensors, findings, names = read(path, scheduler)
     except InputError as error:
         raise InputError(f"checkpoint={path}: {error}") from error

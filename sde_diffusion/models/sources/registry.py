@@ -6,6 +6,7 @@ Each kind of source is a module that is imported when a path is of its kind.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -107,7 +108,8 @@ def _found(given: str) -> Path:
     what = f"a file of 'sde-diffusion train', the folder of its run, or one of {shipped()}"
     if not given.strip():
         raise InputError(f"checkpoint=: an empty path; give {what}")
-    path = fetched(given) if given.startswith(HUB) else asset(given)
+    # Not every shell does so behind an equals sign.
+    path = fetched(given) if given.startswith(HUB) else asset(os.path.expanduser(given))
     try:
         there = path.exists()
     except (OSError, ValueError):  # longer than any name, say

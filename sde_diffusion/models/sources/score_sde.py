@@ -20,6 +20,7 @@ from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.sources.foreign import build, check_size, shapes_of, unsaid
 from sde_diffusion.models.sources.layout import State, Taker, Unit, units
 from sde_diffusion.models.spec import Spec
+from sde_diffusion.system.notice import once
 
 BLOCK = {
     "norm_in": "GroupNorm_0",
@@ -28,6 +29,7 @@ BLOCK = {
     "norm_out": "GroupNorm_1",
     "conv_out": "Conv_1",
 }
+CIFAR = 32
 FAMILIES = ("vp", "subvp", "ve")
 # Whether a time is told by drawn frequencies, and how its inputs come in at every level.
 PUBLISHED = {"vp": (False, "standard"), "subvp": (False, "standard"), "ve": (True, "residual")}
@@ -42,18 +44,24 @@ def recognised(path: Path) -> bool:
 
 
 def opened(
-    path: Path, dtype: torch.dtype, family: str | None = None, size: int = 32
+    path: Path, dtype: torch.dtype, family: str | None = None, size: int | None = None
 ) -> OpenedModel:
     """The averaged network of a score_sde checkpoint.
 
     Args:
         family: of its process, which the file does not say: vp, subvp or ve.
-        size: side of its images.
+        size: side of its images, which the file does not say either; left out, 32 of CIFAR-10.
     """
     if family not in FAMILIES:
         given = "" if family is None else f" and family={family} is none of its"
         what = f"checkpoint={path}: a file of score_sde, which does not say its process{given}"
         raise unsaid(what, "family", " or ".join(FAMILIES))
+    if size is None:
+        size = CIFAR
+        once(
+            f"checkpoint={path}: its file does not say the side of its images; {CIFAR} is taken, "
+            "as of CIFAR-10; give size=64, say, for another"
+        )
     content = inert.read(path)
     try:
         spec, weights, findings = converted(averaged(content), family, size)

@@ -11,6 +11,7 @@ import sde_diffusion
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import VP, SubVP
+from sde_diffusion.system.notice import new_job
 from sde_diffusion.tasks import convert
 from tests.models.foreign.files import torch_file
 from tests.models.foreign.records import image, record
@@ -113,3 +114,13 @@ def test_the_command_line_says_it_to_convert(tmp_path: Path) -> None:
     x, level = image()[:1].double(), torch.tensor(1.0, dtype=torch.float64)
     ours = sde_diffusion.load(path, family="vp", size=8).denoiser(x, level)
     assert torch.equal(sde_diffusion.load(mine).denoiser(x, level), ours)
+
+
+def test_a_size_that_is_not_given_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network of 64 x 64 was drawn at 32 x 32, without a word."""
+    new_job()
+    model = sde_diffusion.load(file_of(tmp_path / "c.pth", "score_vp"), family="vp")
+    assert model.denoiser.shape == (3, 32, 32)
+    assert "give size=64, say" in capsys.readouterr().err

@@ -145,3 +145,12 @@ def test_what_its_files_say_and_what_is_refused(tmp_path: Path) -> None:
     model.save(again)
     x = model.sample(2, 2, solver="consistency").x
     assert torch.equal(sd.load(again).sample(2, 2, solver="consistency").x, x)
+
+
+def test_a_pipeline_of_latent_consistency_under_another_scheduler_is_named(tmp_path: Path) -> None:
+    """Its network is distilled whatever its scheduler is said to be."""
+    tiny.sd15().save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    index["_class_name"] = "LatentConsistencyModelPipeline"
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert "distilled" in sd.inspect(tmp_path).undone

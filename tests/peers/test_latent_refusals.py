@@ -50,6 +50,12 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "a scale in quotes": (
         edited("vae/config.json", scaling_factor="0.18215"), "scaling_factor=0.18215: write",
     ),
+    "a switch in quotes": (
+        edited(INDEX, force_zeros_for_empty_prompt="false", _class_name="StableDiffusionXLPipeline",
+               text_encoder_2=["transformers", "CLIPTextModel"],
+               tokenizer_2=["transformers", "CLIPTokenizer"]),
+        "force_zeros_for_empty_prompt=false: write true or false",
+    ),
     "words of another encoder": (
         part("text_encoder", lambda: tiny.clip_text(vocabulary=20)), "knows 20",
     ),
@@ -149,3 +155,13 @@ def test_a_distilled_model_hears_no_negative_prompt(tmp_path: Path) -> None:
     tiny.flux().save_pretrained(tmp_path)
     with pytest.raises(InputError, match="distilled with its guidance"):
         sd.load(tmp_path).sample(1, 4, prompt="a", negative="blue", guidance="cfg")
+
+
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_a_flow_under_a_scheduler_of_noise_is_refused(kind: str, tmp_path: Path) -> None:
+    """Its velocity was taken for noise."""
+    tiny.KINDS[kind]().save_pretrained(tmp_path)
+    tiny.scheduler().save_pretrained(tmp_path / "scheduler")
+    edited(INDEX, scheduler=["diffusers", "DDIMScheduler"])(tmp_path)
+    with pytest.raises(InputError, match=r"DDIMScheduler is of no flow, .* write the model's own"):
+        sd.load(tmp_path)

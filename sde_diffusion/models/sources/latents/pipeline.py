@@ -47,7 +47,8 @@ from sde_diffusion.process.timesteps import FlowShift
 from sde_diffusion.system.notice import once
 
 DISTILLED = re.compile(
-    r"turbo|lightning|hyper-?sd|schnell|(^|[-_/])(lcm|tcd|pcm|dmd2?)([-_/]|$)", re.IGNORECASE
+    r"turbo|lightning|hyper-?sd|schnell|(^|[-_/])(lcm|tcd|pcm|dmd2?)([-_/]|$)|^LatentConsistency",
+    re.IGNORECASE,
 )
 TOKENS = (
     "use_dynamic_shifting",
@@ -82,7 +83,11 @@ class Family:
 
 
 def _sdxl(parts: PipelineParts, index: Mapping[str, Any]) -> SentenceEncoder:
-    zeros = bool(index.get("force_zeros_for_empty_prompt", True))
+    zeros = index.get("force_zeros_for_empty_prompt", True)
+    if not isinstance(zeros, bool):
+        raise InputError(
+            f"model_index.json: force_zeros_for_empty_prompt={str(zeros)[:40]}: write true or false"
+        )
     return TwoEncoders(parts.reader(""), parts.reader("_2"), zeros)
 
 
@@ -146,6 +151,7 @@ def opened(
     parts = PipelineParts(path, index)
     entries = scheduler_of(path, index) if scheduler is None else scheduler
     schedule = read_schedule(entries)
+    _check_path(schedule, entries, family)
     config = parts.config(family.part)
     stated = _stated(parts, family)
     codec = Autoencoder(parts.model(family.codec), "", tiling, undone=stated)
@@ -218,6 +224,16 @@ def _class_network(network: Any, config: Mapping[str, Any]) -> Diffusers:
         if type(module).__name__ == "LabelEmbedding":
             module.dropout_prob = 0.0
     return called
+
+
+def _check_path(schedule: ReadSchedule, entries: Mapping[str, Any], family: Family) -> None:
+    """InputError for a scheduler of noise with a network that is known to predict a flow."""
+    if family in (THREE, FLUX) and schedule.parameterization != "straight":
+        raise InputError(
+            f"{FILE}: {str(entries.get('_class_name'))[:60]} is of no flow, which a network of "
+            "this pipeline predicts; write the model's own, FlowMatchEulerDiscreteScheduler, or "
+            "prediction_type=flow_prediction and use_flow_sigmas=true of one that has them"
+        )
 
 
 def _check_channels(config: Mapping[str, Any], codec: Autoencoder, family: Family) -> None:
@@ -298,11 +314,12 @@ def _left(codec: Autoencoder, stated: Sequence[str]) -> list[Finding]:
 
 def _distilled(index: Mapping[str, Any]) -> list[Finding]:
     """What the name says of a model whose scheduler says nothing."""
-    name = str(index.get("_name_or_path") or "")
-    if not DISTILLED.search(name):
-        return []
-    said = f"{name[:60]}: its own few steps alone; inspect self_test=true asks it"
-    return [Finding("distilled", said, "model_index.json: _name_or_path", False)]
+    for key in ("_name_or_path", "_class_name"):
+        name = str(index.get(key) or "")
+        if DISTILLED.search(name):
+            said = f"{name[:60]}: its own few steps alone; inspect self_test=true asks it"
+            return [Finding("distilled", said, f"model_index.json: {key}", False)]
+    return []
 
 
 def _dynamic(finding: Finding) -> Finding:

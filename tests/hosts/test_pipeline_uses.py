@@ -271,15 +271,15 @@ def test_a_shift_of_the_size_is_the_schedulers() -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "5"])
-def test_a_number_of_steps_that_is_none_is_one_line(count: Any, pipe: Any) -> None:
+def test_a_number_of_steps_that_is_none_is_one_line(count: Any) -> None:
     """0 was taken for the usual 20."""
-    scheduler = SolverScheduler(sd.DDIM(), None, pipe.scheduler)
+    scheduler = SolverScheduler(sd.DDIM(), None, tiny.scheduler())
     with pytest.raises(InputError, match=r"num_inference_steps=.*: give a whole number >= 1"):
         scheduler.set_timesteps(count)
 
 
-def test_what_says_nothing_of_a_network_is_told_what_would(pipe: Any) -> None:
+def test_what_says_nothing_of_a_network_is_told_what_would() -> None:
     with pytest.raises(InputError, match="config without its _class_name"):
-        SolverScheduler(sd.DDIM(), None, dict(pipe.scheduler.config))
+        SolverScheduler(sd.DDIM(), None, dict(tiny.scheduler().config))
     with pytest.raises(InputError, match="_class_name=UNet2DConditionModel is not read"):
-        SolverScheduler(sd.DDIM(), None, pipe.unet)
+        SolverScheduler(sd.DDIM(), None, tiny.unet(16))

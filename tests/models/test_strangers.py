@@ -266,3 +266,9 @@ def test_a_home_is_found_whatever_the_shell_does(
     assert sd.load("~/mine.safetensors").classes == 10
     with pytest.raises(InputError, match="checkpoint=~/gone: no such file"):
         sd.load("~/gone")
+
+
+def test_an_absolute_path_is_no_name_of_the_hub() -> None:
+    with pytest.raises(InputError, match="no such file or folder") as refusal:
+        sd.load("/nowhere/model")
+    assert "hub:" not in str(refusal.value)

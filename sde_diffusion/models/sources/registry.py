@@ -129,7 +129,7 @@ def _found(given: str) -> Path:
 
 def _on_the_hub(given: str) -> str:
     """What to type of a name of the Hub, or its address."""
-    name = given.removeprefix("https://huggingface.co/").strip("/")
+    name = given.removeprefix("https://huggingface.co/").rstrip("/")
     return f", or {HUB}{name} of the Hub" if NAME.fullmatch(name) else ""
 
 

@@ -76,6 +76,8 @@ def on_post_build(config: MkDocsConfig) -> None:
         raise PluginError(f"on no page of docs/api: {', '.join(missing)}")
 
 
-def on_page_content(html: str, **kept: Any) -> str:
-    """The page with links to the papers that it names."""
+def on_page_content(html: str, page: Any, **kept: Any) -> str:
+    """The page with links to the papers that it names; signatures have plain types."""
+    if page.file.src_uri.startswith("api/") and "Annotated" in html:
+        raise PluginError(f"{page.file.src_uri}: a signature shows Annotated[...]")
     return PAPER.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', html)

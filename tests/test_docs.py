@@ -137,3 +137,23 @@ def test_every_block_is_typed_or_says_why_not() -> None:
     left_out = [path for path in PAGES if path not in pages and path.parent != ROOT / "benchmarks"]
     fenced = [path for path in left_out if re.search(r"^```(bash|python)", path.read_text(), re.M)]
     assert {path.name for path in fenced} <= {"index.md", "trust.md", "scale.md", "hosts.md"}
+
+
+def test_signatures_have_plain_types(tmp_path: Path) -> None:
+    griffe = pytest.importorskip("griffe")
+    code = (
+        "from typing import Annotated, Mapping\n"
+        "Rate = Annotated[float, 'a rule']\n"
+        "class Thing:\n"
+        "    size: Annotated[int, 'two'] = 2\n"
+        "    def f(self, a: Mapping[str, Annotated[int, 'one']], b: Rate | None = None) -> Rate:\n"
+        "        ...\n"
+    )
+    (tmp_path / "thing.py").write_text(code)
+    extension = str(ROOT / "docs" / "plain_types.py")
+    package = griffe.load(
+        "thing", search_paths=[tmp_path], extensions=griffe.load_extensions(extension)
+    )
+    f = package["Thing.f"]
+    assert [str(p.annotation) for p in f.parameters][1:] == ["Mapping[str, int]", "float | None"]
+    assert [str(f.returns), str(package["Thing.size"].annotation)] == ["float", "int"]

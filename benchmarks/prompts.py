@@ -20,7 +20,7 @@ from sde_diffusion.data.shapes.vocabulary import HELD_OUT, PATTERNED
 from sde_diffusion.data.shapes.wording import parsed
 
 MANY, FEW = 1000, 200
-MAIN = ("unipc", 40, 2.0)
+MAIN = [("unipc", 40, scale) for scale in (2.0, 3.0)]
 SCALES = [("unipc", 40, scale) for scale in (1.5, 2.0, 3.0, 5.0)]
 SOLVERS = [
     *((s, nfe, 2.0) for s in ("ddim", "heun", "dpmpp_2m", "unipc") for nfe in (8, 12, 20, 32)),
@@ -97,7 +97,7 @@ def main() -> None:
     checkpoint = sys.argv[1] if len(sys.argv) > 1 else "shapes"
     many = int(sys.argv[2]) if len(sys.argv) > 2 else MANY
     few = min(FEW, many)
-    unguided = (MAIN[0], MAIN[1] // 2, 0.0)
+    unguided = ("unipc", 20, 0.0)
     page.plain(
         "prompts",
         "Pictures that show what they were asked for",
@@ -108,7 +108,7 @@ def main() -> None:
             "hold it to 98.5 % of true pictures. Per cent, with Wilson's 95 % intervals. *Pairs "
             "never seen*: shape and colour of one object never met in training. *Colours*, "
             "*shapes*: every one that is named is seen; *count*: as many objects as are named.",
-            rows(checkpoint, many, [MAIN]),
+            rows(checkpoint, many, MAIN),
             (page.HERE / "text" / "prompts.md").read_text().strip(),
             f"## Against guidance\n\nThe first {few} of them.",
             rows(checkpoint, few, [unguided, *SCALES]),

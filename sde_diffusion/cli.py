@@ -192,7 +192,7 @@ def _quoted(word: str) -> str:
 
 
 def main() -> None:
-    """Entry point of the console script and of ``python -m sde_diffusion.cli``."""
+    """The executable: of the console script, and of ``python -m sde_diffusion.cli``."""
     with forgiving(), heard():
         try:
             _interruptible()

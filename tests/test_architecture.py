@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "sde_diffusion"
 ORDER = [
     "errors", "system", "config", "images", "conditions", "networks", "denoisers", "operators",
     "guidance", "codecs", "process", "solvers", "sampling", "exact", "models", "hosts", "data",
-    "metrics", "training", "calibration", "report", "tasks", "face", "cli",
+    "metrics", "training", "calibration", "report", "tasks", "face", "cli", "console",
 ]  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 MODULES = sorted(PACKAGE.rglob("*.py"))

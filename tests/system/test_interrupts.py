@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sde_diffusion import cli
+from sde_diffusion import cli, console
 from sde_diffusion.data import load_images
 from sde_diffusion.errors import InputError
 from sde_diffusion.system import interrupts
@@ -168,3 +168,21 @@ def test_no_job_begins_after_an_interrupt_that_the_composer_swallowed(
     assert stop.value.code == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(tmp_path.rglob("result.json"))
+
+
+def test_an_interrupt_while_the_executable_is_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        """A finder of modules at which Ctrl-C is pressed."""
+
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "sde_diffusion.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "sde_diffusion.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        console.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "sde-diffusion: interrupted before it began\n"

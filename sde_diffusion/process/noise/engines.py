@@ -31,7 +31,7 @@ class Lanes:
         whole: int64 [*shape].
         real: float64 [*shape].
         low, high: int32, flat: every other one is the lower, or the upper, half of a number, in
-            the order of bytes of every machine that torch is built for.
+            the order of bytes of little-endian machines.
     """
 
     def __init__(self, library: Any, flat: Array, shape: Sequence[int]) -> None:

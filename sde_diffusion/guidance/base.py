@@ -45,6 +45,9 @@ class Guidance(Component, ABC, known_as="guidance"):
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that it has no use for."""
 
+    def check_levels(self, sigma_min: float, sigma_max: float) -> None:
+        """InputError, with the remedy, where it does nothing at any noise level of a model."""
+
     def passed_on(self, cond: Condition | None) -> Condition | None:
         """What it asks the inner denoiser under, in the place of ``cond``; here, the same."""
         return cond
@@ -74,6 +77,7 @@ class Guided(Wrapper):
 
     def __init__(self, inner: Denoiser, guidance: Guidance) -> None:
         super().__init__(inner)
+        guidance.check_levels(inner.sigma_min, inner.sigma_max)
         self.guidance = guidance
 
     @property

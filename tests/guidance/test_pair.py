@@ -82,6 +82,19 @@ def test_an_interval_saves_the_second_call_outside() -> None:
         Interval(low=2.0, high=1.0)
 
 
+@pytest.mark.parametrize(("low", "high"), [(90.0, None), (1e-4, 1e-3), (80.0, 100.0)])
+def test_an_interval_without_a_level_of_the_model_is_refused(
+    low: float, high: float | None
+) -> None:
+    inner = Labelled()
+    inner.sigma_min, inner.sigma_max = 0.002, 80.0
+    with pytest.raises(
+        InputError, match=r"^guidance\.interval\.low=.* 0\.002 to 80, of which none"
+    ):
+        Guided(inner, Interval(2.0, low=low, high=high))
+    Guided(inner, Interval(2.0, low=0.0, high=0.002))
+
+
 def test_rescaled_noise_has_the_spread_of_the_conditional_one() -> None:
     given, empty = answers()
     whole = Rescaled(4.0, share=1.0)(Labelled(), X, SIGMA, COND)

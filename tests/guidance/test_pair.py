@@ -88,9 +88,7 @@ def test_an_interval_without_a_level_of_the_model_is_refused(
 ) -> None:
     inner = Labelled()
     inner.sigma_min, inner.sigma_max = 0.002, 80.0
-    with pytest.raises(
-        InputError, match=r"^guidance\.interval\.low=.* 0\.002 to 80, of which none"
-    ):
+    with pytest.raises(InputError, match=r"^guidance\.interval\.low=.* 0\.002 to 80, none of them"):
         Guided(inner, Interval(2.0, low=low, high=high))
     Guided(inner, Interval(2.0, low=0.0, high=0.002))
 

@@ -79,8 +79,7 @@ def _of_flow(
     """A flow's own grid, at the shift and the values t that the pipeline asks for."""
     shift = own.shift if mu is None else math.exp(mu)
     if given is None:
-        lay = "once" if own.lay == "euler" else own.lay  # the least t is not shifted beforehand
-        grid = own if mu is None else FlowShift(shift, own.timesteps, lay)
+        grid = own if mu is None else FlowShift(shift, own.timesteps, own.lay_by_size)
         return grid, count or NFE
     t = torch.tensor(_falling(key, given), dtype=torch.float64)
     t = t / own.timesteps if key == "timesteps" else t

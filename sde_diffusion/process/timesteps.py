@@ -230,6 +230,11 @@ class FlowShift(TimeGrid):
         least, most = self._level(self._shifted(self._value([1e-3 / timesteps, 1 - 1 / timesteps])))
         super().__init__(float(least), math.inf if self.from_infinity else float(most))
 
+    @property
+    def lay_by_size(self) -> str:
+        """How t lie where the shift is that of a size: the least is not shifted beforehand."""
+        return "once" if self.lay == "euler" else self.lay
+
     def sized(self, shape: Sequence[int]) -> TimeGrid:
         if self.by_tokens is None or len(shape) != 3:
             return self

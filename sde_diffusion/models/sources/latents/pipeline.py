@@ -265,7 +265,7 @@ def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> 
     if not isinstance(grid, FlowShift):
         return grid
     dynamic = bool(config.get("use_dynamic_shifting"))
-    lay = "even" if family is FLUX else grid.lay
+    lay = "even" if family is FLUX else grid.lay_by_size if dynamic else grid.lay
     if not dynamic:
         return FlowShift(grid.shift, grid.timesteps, lay)
     by_tokens = [
@@ -274,7 +274,6 @@ def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> 
         config.get("max_image_seq_len", 4096),
         config.get("max_shift", 1.15),
     ]
-    lay = "once" if lay == "euler" else lay  # its least t is not shifted beforehand
     return FlowShift(1.0, grid.timesteps, lay, by_tokens)
 
 

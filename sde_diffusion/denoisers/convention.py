@@ -48,8 +48,12 @@ PREDICTIONS: dict[str, Prediction] = {
     # u = n - x_0 (rectified flow), or x_0 - n (SiT).
     "flow": Prediction(lambda s, _: 1 / (1 + s), lambda s, _: -s / (1 + s), 1, -1),
     "minus_flow": Prediction(lambda s, _: 1 / (1 + s), lambda s, _: s / (1 + s), 1, 1),
+    # EDM's preconditioning (arXiv:2206.00364, table 1), or F with its sign turned, as v has it.
     "karras": Prediction(
         lambda s, d: d**2 / (s**2 + d**2), lambda s, d: s * d / (s**2 + d**2).sqrt(), 0, math.nan
+    ),
+    "minus_karras": Prediction(
+        lambda s, d: d**2 / (s**2 + d**2), lambda s, d: -s * d / (s**2 + d**2).sqrt(), 0, math.nan
     ),
 }
 
@@ -104,7 +108,8 @@ class Convention(Conventional):
     """D = c_skip x + c_out F(c_in x, c_noise) by the names of what its authors chose.
 
     Args:
-        prediction: what F is: epsilon, minus_epsilon, x0, v, flow, minus_flow or karras.
+        prediction: what F is: epsilon, minus_epsilon, x0, v, flow, minus_flow, karras or
+            minus_karras.
         scaling: of its input: variance 1/sqrt(1 + s^2), flow 1/(1 + s), none, karras, sub_vp.
         label: ``{"kind": "log" | "vp_time" | "flow_time" | "steps" | "nearest", ...}`` with the
             arguments of that label function.

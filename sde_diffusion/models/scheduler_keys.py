@@ -57,6 +57,7 @@ REMEDY = {
     "sigma_max": "grid=karras grid.sigma_max=S",
     "lambda_min_clipped": "its walk starts at sigma = e^-L: grid=logsnr grid.sigma_max=S",
     "use_lu_lambdas": "give the levels: grid=explicit",
+    "final_sigmas_type": "its walk would stand still at the last level; it ends at zero",
     "use_karras_sigmas": "give the levels: grid=explicit",
     "use_exponential_sigmas": "give the levels: grid=explicit",
     "invert_sigmas": "give the levels: grid=explicit",

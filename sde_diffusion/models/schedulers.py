@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sde_diffusion.denoisers.convention import Convention
 from sde_diffusion.denoisers.timesteps import Timesteps
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import Finding
@@ -18,6 +19,7 @@ from sde_diffusion.models.scheduler_keys import FILE as FILE
 from sde_diffusion.models.scheduler_keys import SWITCHED, Reader
 from sde_diffusion.process.few_steps import FewSteps, Skipped
 from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.process.spread import Exponential, KarrasToZero
 from sde_diffusion.process.timesteps import SPREADS, ByTimestep, FlowShift
 from sde_diffusion.system.spelling import did_you_mean
 
@@ -46,9 +48,11 @@ BEYOND = {
     "SASolver": "sa_solver",
 }
 FLOW = {"FlowMatchEulerDiscrete": "ddim", "FlowMatchHeunDiscrete": "heun"}
+# Networks behind EDM's preconditioning, told log(sigma) / 4.
+EDM = {"EDMEuler": "ddim", "EDMDPMSolverMultistep": "dpmpp_2m"}
 # Their network answers with an end of the path, not with the mean of the images.
 ENDS = {"LCM": "consistency", "CMStochasticIterative": "consistency", "TCD": "tcd"}
-SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **ENDS}
+SOLVERS = {**PLAIN, **SIGMA, **BEYOND, **FLOW, **EDM, **ENDS}
 # What a class does where a config does not say it, and none of ours does unasked.
 CLIPPED = dict.fromkeys(("DDIM", "DDIMParallel", "DDPM", "DDPMParallel"), "clip_sample")
 UNSAID = {**CLIPPED, "CMStochasticIterative": "clip_denoised"}
@@ -61,6 +65,8 @@ BETAS = {
     "sigmoid": "sigmoid",
 }
 SPACINGS = ("leading", "trailing", "linspace")
+PRECONDITIONED = {"epsilon": "karras", "v_prediction": "minus_karras"}
+RISES = {"karras": KarrasToZero, "exponential": Exponential}
 FINALS = ("zero", "sigma_min")
 FLOW_MIN = 1e-6  # a flow's network takes any t > 0
 
@@ -68,6 +74,14 @@ FLOW_MIN = 1e-6  # a flow's network takes any t > 0
 def ends_said(solver: str) -> str:
     """What a distilled model answers with, and the solver that draws it."""
     return f"the end of the path: a distilled model, no denoiser; solver={solver}"
+
+
+def predicted(schedule: ReadSchedule) -> str:
+    """What the network of a schedule answers with, for a reader."""
+    if schedule.solver in ENDS.values():
+        return ends_said(schedule.solver)
+    arguments = schedule.arguments
+    return str(arguments.get("predicts") or arguments.get("prediction", "flow"))
 
 
 @dataclass
@@ -117,7 +131,8 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: timestep_type={keys.config['timestep_type'][:40]}: its network is told "
             "log(sigma) / 4 and no number of a level, which is not read"
         )
-    known = (*PREDICTIONS, *(["flow_prediction"] if name in (*BEYOND, *FLOW) else []))
+    known = tuple(PRECONDITIONED if name in EDM else PREDICTIONS)
+    known += ("flow_prediction",) if name in (*BEYOND, *FLOW) else ()
     if name not in FLOW and prediction not in known:
         raise InputError(
             f"{FILE}: prediction_type={prediction[:40]} is none of those of {name}Scheduler, "
@@ -147,6 +162,8 @@ def _of_class(keys: Reader, name: str, prediction: str) -> ReadSchedule:
     """What a class makes of its keys."""
     if name == "CMStochasticIterative":
         return _consistency(keys)
+    if name in EDM:
+        return _preconditioned(keys, name, PRECONDITIONED[prediction])
     if name in ENDS:
         return _latent_consistency(keys, name, PREDICTIONS[prediction])
     if name in FLOW or prediction == "flow_prediction":
@@ -196,6 +213,28 @@ def _consistency(keys: Reader) -> ReadSchedule:
         keys.read.add("s_noise")
     own = {"sigma_data": keys.number("sigma_data", 0.5), "sigma_min": low}
     return ReadSchedule("consistency", own, grid, low, high, "consistency")
+
+
+def _preconditioned(keys: Reader, name: str, prediction: str) -> ReadSchedule:
+    """EDMEuler and EDMDPMSolverMultistep: levels of sigma, D behind EDM's preconditioning."""
+    low, high = keys.number("sigma_min", 0.002), keys.number("sigma_max", 80.0)
+    rise = keys.get("sigma_schedule", "karras", str)
+    if rise not in RISES:
+        raise InputError(f"{FILE}: sigma_schedule={rise[:40]} is none of {', '.join(RISES)}")
+    ends = {"sigma_min": low, "sigma_max": high}
+    rho = keys.number("rho", 7.0)
+    grid = KarrasToZero(rho, **ends) if rise == "karras" else Exponential(**ends)
+    keys.read.add("num_train_timesteps")  # diffusers makes no use of it once levels are asked for
+    if keys.choice("final_sigmas_type", "zero", FINALS) == "zero":
+        keys.read.add("final_sigmas_type")
+    own: dict[str, Any] = {
+        "prediction": prediction,
+        "scaling": "karras",
+        "label": {"kind": "log", "factor": 0.25},
+        "sigma_data": keys.number("sigma_data", 0.5),
+    }
+    Convention(**own)  # refuses what is no deviation
+    return ReadSchedule("convention", own, grid, low, high, SOLVERS[name])
 
 
 def _latent_consistency(keys: Reader, name: str, prediction: str) -> ReadSchedule:

@@ -24,7 +24,7 @@ from sde_diffusion.system.sealed import Facts
 MAX_VALUES = 64 * 2**20
 MAX_COUNT = 2**53
 # Grids that a model may bring.
-GRIDS = {"timesteps", "flow_shift", "few_steps", "skipped"}
+GRIDS = {"timesteps", "flow_shift", "few_steps", "skipped", "karras_to_zero", "exponential"}
 
 
 @dataclass(frozen=True)

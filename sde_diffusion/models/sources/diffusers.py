@@ -20,10 +20,9 @@ from sde_diffusion.models.file import shapes
 from sde_diffusion.models.opened import Finding, OpenedModel
 from sde_diffusion.models.schedulers import (
     CONSISTENCY,
-    ENDS,
     FILE,
     ReadSchedule,
-    ends_said,
+    predicted,
     read_schedule,
 )
 from sde_diffusion.models.sources import latents
@@ -279,19 +278,22 @@ def described(
         class_names=names,
         config={"grid": {groups.named("grid", grid) or name_of(type(grid)): grid.fields()}},
     )
-    prediction = schedule.arguments.get("predicts", "flow")
-    if schedule.solver in ENDS.values():
-        prediction = ends_said(schedule.solver)
     label = "number of the level, a fraction between two"
     if schedule.parameterization == "straight":
         label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"
     if schedule.parameterization == "consistency":
         label = "250 log(sigma)"
+    if schedule.parameterization == "convention":
+        label = "log(sigma) / 4"
     return spec, [
         Finding("family", f"diffusers {class_name}", f"{CONFIG}: _class_name"),
-        Finding("prediction", str(prediction), f"{FILE}: prediction_type, _class_name"),
+        Finding("prediction", predicted(schedule), f"{FILE}: prediction_type, _class_name"),
         Finding("label", label, "the family"),
-        Finding("levels", f"{spec.sigma_min:.4g} .. {spec.sigma_max:.4g}", f"{FILE}: betas, shift"),
+        Finding(
+            "levels",
+            f"{spec.sigma_min:.4g} .. {spec.sigma_max:.4g}",
+            f"{FILE}: betas, shift, sigma",
+        ),
         Finding("classes", f"{classes}, no label: {null if dropped else 'no entry'}", CONFIG),
         Finding("codec", "pixels", f"{INDEX}: no autoencoder"),
         Finding("size", "x".join(map(str, shape)), f"{CONFIG}: in_channels, sample_size"),

@@ -24,8 +24,8 @@ from sde_diffusion.models.schedulers import (
     ENDS,
     FILE,
     ReadSchedule,
-    ends_said,
     in_pipeline,
+    predicted,
     read_schedule,
 )
 from sde_diffusion.models.sources.class_labels import labels_of, names_of
@@ -280,13 +280,10 @@ def _grid(schedule: ReadSchedule, config: Mapping[str, Any], family: Family) -> 
 def _findings(
     index: Mapping[str, Any], schedule: ReadSchedule, codec: Autoencoder, space: Space
 ) -> list[Finding]:
-    predicts = schedule.arguments.get("predicts", "flow")
-    if schedule.solver in ENDS.values():
-        predicts = ends_said(schedule.solver)
     size = "x".join(str(codec.factor * side) for side in space.shape[1:])
     return [
         Finding("family", str(index.get("_class_name")), "model_index.json: _class_name"),
-        Finding("prediction", str(predicts), f"{FILE}: prediction_type, _class_name"),
+        Finding("prediction", predicted(schedule), f"{FILE}: prediction_type, _class_name"),
         Finding("codec", codec.described, "vae/config.json"),
         Finding("size", size, "config.json: sample_size"),
         *([] if schedule.solver in ENDS.values() else _distilled(index)),

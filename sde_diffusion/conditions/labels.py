@@ -22,7 +22,8 @@ class Labels(Conditioner):
 
     Args:
         classes: how many there are; 0 for a model that knows none.
-        names: of classes 0, 1, ..., where the data had any.
+        names: of classes 0, 1, ..., where the data had any; of several with commas between, as
+            ImageNet's, each is one.
         model: what a message calls the model.
     """
 
@@ -53,11 +54,12 @@ class Labels(Conditioner):
         """The class that ``value`` names or numbers; InputError with the choices."""
         if isinstance(value, str):
             name = unicodedata.normalize("NFC", value)  # as folders are read
-            if self.names.count(name) > 1:
-                same = " and ".join(str(k) for k, each in enumerate(self.names) if each == name)
+            meant = self._called(name)
+            if len(meant) > 1:
+                same = " and ".join(map(str, meant))
                 raise InputError(f"label={name}: is the name of classes {same}; give the number")
-            if name in self.names:
-                return self.names.index(name)
+            if meant:
+                return meant[0]
             if name.isdecimal() and not self.names:
                 raise InputError(f"label='{name}': a text; give the number, label={int(name)}")
             raise self._refusal(value)
@@ -78,6 +80,15 @@ class Labels(Conditioner):
         if not 0 <= number < self.classes:
             raise self._refusal(value)
         return number
+
+    def _called(self, name: str) -> list[int]:
+        """The classes of that name; else those that have it among several, "cat, tom"."""
+        whole = [k for k, each in enumerate(self.names) if each == name]
+        return whole or [
+            k
+            for k, each in enumerate(self.names)
+            if name and name in map(str.strip, each.split(","))
+        ]
 
     def _refusal(self, value: Any) -> InputError:
         names = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")

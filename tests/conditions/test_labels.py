@@ -10,6 +10,7 @@ import torch
 
 from sde_diffusion.conditions.labels import Labels
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.sources.class_labels import names_of
 from tests.refusals import refused
 
 PETS = Labels(3, ("cat", "dog", "owl"))
@@ -89,3 +90,20 @@ def test_a_name_of_two_classes_is_refused() -> None:
     with refused("label=crane", "of classes 0 and 2; give the number"):
         numbers("crane", labels=labels)
     assert numbers(["owl", 2], labels=labels) == [1, 2]
+
+
+def test_each_of_several_names_is_one() -> None:
+    """As diffusers has ImageNet's; one that two classes share is asked about."""
+    labels = Labels(3, ("goldfish, Carassius auratus", "crane", "bird, crane, "))
+    assert numbers("Carassius auratus", labels=labels) == [0, 0]
+    assert numbers("goldfish, Carassius auratus", labels=labels) == [0, 0]
+    assert numbers("crane", labels=labels) == [1, 1]  # the whole name goes before
+    with refused("label=both", "1 and 2"):
+        numbers("both", labels=Labels(3, ("cat", "dog, both", "both, owl")))
+    with refused("label=", "give a class"):
+        numbers("", labels=labels)
+
+
+def test_classes_without_a_name_have_their_number() -> None:
+    assert names_of({"id2label": {"0": "cat", 2: "owl", "9": "none"}}, 3) == ("cat", "1", "owl")
+    assert names_of({"id2label": {"9": "none"}}, 3) == names_of({}, 3) == ()

@@ -27,8 +27,8 @@ def labels_of(class_name: str, config: Mapping[str, Any]) -> tuple[int, int | No
 
 
 def names_of(index: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    """Those of ``id2label`` in a pipeline's index, if it names each class."""
+    """Those of ``id2label`` in a pipeline's index, a number where it has none for a class."""
     held = index.get("id2label")
-    if not isinstance(held, Mapping) or {str(key) for key in held} != set(map(str, range(classes))):
-        return ()
-    return tuple(str(held.get(str(k), held.get(k))) for k in range(classes))
+    named = {str(k): str(name) for k, name in held.items()} if isinstance(held, Mapping) else {}
+    numbers = [str(k) for k in range(classes)]
+    return tuple(named.get(k, k) for k in numbers) if named.keys() & set(numbers) else ()

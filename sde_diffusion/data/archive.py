@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import blocks, empty
 from sde_diffusion.system.memory import check_memory
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -87,7 +89,7 @@ def _array(archive: zipfile.ZipFile, name: str, stored: int, where: str) -> np.n
     if info.compress_type not in METHODS:
         raise ValueError(f"{name} is packed by method {info.compress_type}")
     with archive.open(info) as file:
-        shape, dtype = _header(file)
+        shape, columns, dtype = _header(file)
         start = file.tell()
     if dtype.hasobject or dtype.kind == "V":  # objects are pickled; fields may hold some
         raise InputError(
@@ -97,12 +99,21 @@ def _array(archive: zipfile.ZipFile, name: str, stored: int, where: str) -> np.n
     needed = math.prod(shape) * dtype.itemsize
     if start + needed != info.file_size:
         raise ValueError(f"{name} has {info.file_size - start} bytes, {shape} takes {needed}")
+    if dtype == np.uint8 and len(shape) > 2 and not columns:
+        array = empty(shape, stored, RATIO, where)
+        with archive.open(info) as file:
+            file.read(start)
+            for part in blocks(torch.from_numpy(array)):
+                content = np.frombuffer(file.read(part.nbytes), np.uint8)
+                part.numpy()[:] = content.reshape(part.shape)
+        return array
     check_memory(needed, stored, RATIO, where)
     with archive.open(info) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type."""
     version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -110,7 +121,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     }
     if version not in readers:  # 3.0 has names of fields alone in which others differ
         raise ValueError(f"npy format {version}")
-    shape, _, dtype = readers[version](file)
+    shape, columns, dtype = readers[version](file)
     if min(shape, default=0) < 0:
         raise ValueError(f"its shape is {shape}")
-    return shape, dtype
+    return shape, columns, dtype

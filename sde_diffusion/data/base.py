@@ -18,7 +18,7 @@ class DataSource(Component, ABC, known_as="data"):
 
     @abstractmethod
     def load(self) -> ImageSet:
-        """All of it in memory; InputError names the key ``data.FIELD`` that is wrong."""
+        """All of it; InputError names the key ``data.FIELD`` that is wrong."""
 
     @final
     def read(self) -> ImageSet:

@@ -16,10 +16,11 @@ from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.captions import BESIDE, captions_of
 from sde_diffusion.data.files import PACKED, SUFFIXES, Members, class_folders, members, splits_in
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import BLOCK, each, empty, release
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.system.interrupts import passed_on
-from sde_diffusion.system.memory import GIB, check_memory, check_ratio
+from sde_diffusion.system.memory import GIB, check_ratio
 from sde_diffusion.system.notice import notice
 
 # A flat picture is a thousandth of its pixels as PNG: more is packed to fill the memory.
@@ -126,7 +127,7 @@ def image_folder(
         reading.take(name, lambda name=name: read(name))  # type: ignore[misc]
     images = reading.images()
     if stored and reading.all_grey:
-        images = images[:, :1].contiguous()
+        images = each(images, lambda x: x[:, :1])
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
     notes = (*reading.notes(), *_merged(names), *there.left)
     said = tuple(texts[k] for k in reading.kept) if texts else ()
@@ -241,8 +242,8 @@ class Reading:
         check_ratio(self._decoded, self.stored, RATIO, self.where, UNPACKED)
         array = picture.array.transpose(2, 0, 1)
         if self._array is None:
-            check_memory(self.n * array.size, self.stored, RATIO, self.where)
-            self._array, self._first = np.empty((self.n, *array.shape), np.uint8), name
+            shape = (self.n, *array.shape)
+            self._array, self._first = empty(shape, self.stored, RATIO, self.where), name
         if array.shape != self._array.shape[1:]:
             raise InputError(
                 f"{self.where}: images of different sizes, {self._first} {_side(self._array[0])} "
@@ -250,6 +251,8 @@ class Reading:
                 + ("set data.size=32, say" if self.settable else "bring them to one size")
             )
         self._array[len(self.kept)] = array
+        if len(self.kept) % max(1, BLOCK // array.size) == 0:
+            release(torch.from_numpy(self._array))
         self.kept.append(self._tried - 1)
         self._grey &= picture.grey
         self.counted.update(picture.notes)

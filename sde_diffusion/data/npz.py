@@ -14,9 +14,9 @@ from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.base import DataSource
 from sde_diffusion.data.files import SUFFIXES
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import blocks, each
 from sde_diffusion.images.decode import SQUASHED, fit_choice, resized, size_choice
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.system.memory import check_memory
 from sde_diffusion.system.resume import NOISE
 
 NAMES = ("images", "samples", "arr_0")
@@ -55,10 +55,14 @@ class ImageNpz(DataSource):
         data = image_npz(self.path)
         if self.size is None:
             return data
-        n, c, height, width = data.images.shape
-        check_memory(n * c * self.size**2, data.images.numel(), LARGER, f"data.size={self.size}")
-        small = torch.from_numpy(resized(data.images.numpy(), self.size, self.fit))
-        squashed = (SQUASHED,) if height != width and self.fit == "squash" else ()
+        size, fit = self.size, self.fit
+        small = each(
+            data.images,
+            lambda x: torch.from_numpy(resized(x.numpy(), size, fit)),
+            bound=(data.images.numel(), LARGER, f"data.size={size}"),
+        )
+        height, width = data.images.shape[2:]
+        squashed = (SQUASHED,) if height != width and fit == "squash" else ()
         return replace(data, images=small, notes=(*data.notes, *squashed))
 
 
@@ -84,7 +88,7 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
     read = {name, SECOND} if name == "arr_0" else {name, LABELS}
     names = set(names_of(path, key))
     ours = names >= OURS
-    if not ours and int(images.max()) == 1:
+    if not ours and max(int(part.max()) for part in blocks(images)) == 1:
         raise InputError(f"{where}: {name} is uint8 from 0 to 1, all black; give array * 255")
     if (left := sorted(names - read)) and not ours:
         hint = "" if labels is not None else f"; labels are read by the name {LABELS}"
@@ -123,7 +127,8 @@ def _images(array: np.ndarray, where: str) -> Tensor:
     if array.dtype != np.uint8 or len(shape) not in (3, 4) or 0 in shape:
         raise InputError(f"{where} is {array.dtype} {shape}; give uint8 [N, H, W, C]")
     images = torch.from_numpy(array if array.ndim == 4 else array[..., None])
-    return images.permute(0, 3, 1, 2).contiguous()
+    first = images.permute(0, 3, 1, 2)
+    return first if first.is_contiguous() else each(images, lambda x: x.permute(0, 3, 1, 2))
 
 
 def _as_uint8(low: float, high: float, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""A set of images in memory."""
+"""A set of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import blocks, each, taken
 
 # Names of classes in a line.
 SHOWN_NAMES = 10
@@ -54,7 +55,7 @@ class ImageSet:
         given = {name: values[rows] for name, values in self.given.items()}
         return replace(
             self,
-            images=self.images[rows],
+            images=taken(self.images, rows),
             labels=labels,
             captions=captions,
             given=given,
@@ -83,9 +84,9 @@ class ImageSet:
         if c == channels:
             return self
         if c == 1:
-            return replace(self, images=self.images.expand(-1, channels, -1, -1).contiguous())
-        if channels == 1 and bool((self.images == self.images[:, :1]).all()):
-            return replace(self, images=self.images[:, :1].contiguous())
+            return replace(self, images=each(self.images, lambda x: x.expand(-1, channels, -1, -1)))
+        if channels == 1 and all(bool((x == x[:, :1]).all()) for x in blocks(self.images)):
+            return replace(self, images=each(self.images, lambda x: x[:, :1]))
         raise InputError(
             f"{where}: {c} channels, and {like} has {channels}; give "
             + ("grey images" if channels == 1 else f"images of {channels} channels")
@@ -98,7 +99,8 @@ class ImageSet:
         if self.made_of:
             return self.made_of
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images.contiguous().numpy().data)
+        for part in blocks(self.images):
+            digest.update(part.contiguous().numpy().data)
         for name, values in sorted(self.given.items()):
             digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
             digest.update(values.contiguous().numpy().data)

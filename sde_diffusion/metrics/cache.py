@@ -12,6 +12,7 @@ from typing import final
 
 from torch import Tensor
 
+from sde_diffusion.images.blocks import release
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.reference import KEEP, REFERENCE, ReferenceSet, drawn_of, labels_of
@@ -75,7 +76,8 @@ class Kept(Extractor):
         for _ in shared(
             batches, self._path, self.extract, lambda batch: self._is_kept(batch, reference)
         ):
-            continue
+            for images in sets:
+                release(images)
 
     def _is_kept(self, images: Tensor, reference: Path) -> bool:
         return self._path(images).is_file() or reference.is_file()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import taken
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.frechet import Reference, root_of
@@ -223,7 +224,7 @@ def _may_hold(stats: FeatureStats, part: Tensor) -> bool:
 
 def drawn_of(held_out: ImageSet, keep: int) -> Tensor:
     """Those held-out images whose features are kept, in a fixed random order."""
-    return held_out.images[fixed_order(len(held_out))[:keep]]
+    return taken(held_out.images, fixed_order(len(held_out))[:keep])
 
 
 def labels_of(held_out: ImageSet | None, keep: int) -> Tensor:

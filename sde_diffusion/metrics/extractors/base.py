@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.images.blocks import blocks
 from sde_diffusion.metrics.stats import checked
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import Component
@@ -52,7 +53,7 @@ class Extractor(Component, ABC, known_as="extractor"):
             )
         off = hidden(len(images) >= 20 * self.batch_size)
         with tqdm(total=len(images), desc="features", unit="image", disable=off) as bar:
-            for part in images.split(self.batch_size):
+            for part in blocks(images, self.batch_size):
                 with torch.no_grad():
                     features = self.extract(part).to("cpu", torch.float64)
                 yield checked(features, f"extractor={self.name}")

@@ -18,7 +18,8 @@ from torch import Tensor
 from sde_diffusion.conditions.condition import LAYOUT, Condition, Part
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.decode import CLEAR, decode
+from sde_diffusion.images.decode import CLEAR, Picture, decode, picture
+from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.notice import notice
 
 BITS = 7
@@ -44,7 +45,7 @@ class Layout(Conditioner):
         wish = wishes.get(LAYOUT)
         if wish is None:
             return None
-        planes = self.planes(opened(wish, LAYOUT, self.side), str(wish))
+        planes = self.planes(opened(wish, LAYOUT, self.side, colours=False), str(wish))
         return Condition({LAYOUT: Part.of(planes.expand(len(seeds), -1, -1, -1))})
 
     def planes(self, pixels: np.ndarray, name: str) -> Tensor:
@@ -75,28 +76,23 @@ class Layout(Conditioner):
         return Image.fromarray(pixels)
 
 
-def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
-    """uint8 [H, W, 3] of a picture of that size; InputError names ``key``."""
+def opened(path: Any, key: str, side: tuple[int, int], colours: bool = True) -> np.ndarray:
+    """uint8 [H, W, 3] of a picture of that size; InputError names ``key``.
+
+    Args:
+        colours: whether its numbers are colours, which a profile may change, or mere numbers.
+    """
     if isinstance(path, np.ndarray | Tensor):
         pixels = np.asarray(path)
-    elif isinstance(path, Image.Image):
-        pixels = np.asarray(path.convert("RGB"))
     else:
-        if not isinstance(path, str | Path):
-            raise InputError(f"{key}: a {type(path).__name__}; give one picture, or its path")
-        if not Path(path).is_file():
-            raise InputError(f"{key}={path}: no such file; give a picture, {key}=map.png")
-        try:
-            read = decode(Path(str(path)).read_bytes(), None, "RGB")
-        except Exception as error:  # every decoder has its own
-            raise InputError(f"{key}={path}: is no picture that can be read; give a PNG") from error
+        where, read = _read(path, key, colours)
         if CLEAR in read.notes:
             raise InputError(
-                f"{key}={path}: transparent in part; say in colours what is there, and save it "
+                f"{where}: transparent in part; say in colours what is there, and save it "
                 "without transparency"
             )
         for note in read.notes:
-            notice(f"{key}={path}: {note}")
+            notice(f"{where}: {note}")
         pixels = read.array
     if pixels.dtype != np.uint8 or pixels.shape != (*side, 3):
         raise InputError(
@@ -105,3 +101,26 @@ def opened(path: Any, key: str, side: tuple[int, int]) -> np.ndarray:
             "of them"
         )
     return pixels
+
+
+def _read(given: Any, key: str, colours: bool) -> tuple[str, Picture]:
+    """The picture of a file or of Pillow, and how messages call it; InputError for none."""
+    if isinstance(given, Image.Image):
+        try:
+            return key, picture(given, None, "RGB", colours=colours)
+        except (ValueError, OSError) as error:
+            why = " ".join(str(error).split())
+            raise InputError(f"{key}: {why}; give a picture of 8 bits") from error
+    if not isinstance(given, str | Path):
+        raise InputError(f"{key}: a {type(given).__name__}; give one picture, or its path")
+    where = f"{key}={given}"
+    if not Path(given).is_file():
+        raise InputError(f"{where}: no such file; give a picture, {key}=map.png")
+    try:
+        return where, decode(Path(str(given)).read_bytes(), None, "RGB", colours=colours)
+    except ValueError as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{where}: is no picture that can be read; give a PNG ({why})") from error
+    except Exception as error:  # every decoder has its own
+        passed_on(error)
+        raise InputError(f"{where}: is no picture that can be read; give a PNG") from error

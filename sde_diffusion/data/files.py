@@ -30,6 +30,7 @@ MAX_BYTES = 64 * 2**20
 MAX_FOLDERS = 100_000
 # Others unpack without a bound on what a piece becomes.
 TEXTS = {".txt", ".csv", ".jsonl", ".ndjson"}  # which may hold captions
+UTF8 = 0x800  # a flag of a member of a zip, by which its name is so written
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -160,7 +161,7 @@ def _of_zip(root: Path, where: str, also: Set[str]) -> Members:
     texts = dict[str, zipfile.ZipInfo]()
     for info in archive.infolist():
         # Some packers of Windows part folders so.
-        name = info.filename.replace("\\", "/").removeprefix("./")
+        name = _named(info).replace("\\", "/").removeprefix("./")
         if name.endswith("/"):
             continue
         if why := _why_not(name, also):
@@ -189,6 +190,16 @@ def _of_zip(root: Path, where: str, also: Set[str]) -> Members:
             return _at_most(member.read(MAX_BYTES + 1))
 
     return Members(sorted(held), read, skipped, root.stat().st_size)
+
+
+def _named(info: zipfile.ZipInfo) -> str:
+    """The name of a member; of packers that write UTF-8 and do not say so, as they mean it."""
+    if info.flag_bits & UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _at_most(content: bytes) -> bytes:

@@ -18,6 +18,7 @@ from sde_diffusion.data.files import PACKED, SUFFIXES, Members, class_folders, m
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.blocks import BLOCK, each, empty, release
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
+from sde_diffusion.images.depth import dark
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.memory import GIB, check_ratio
@@ -102,16 +103,16 @@ def image_folder(
     on_error_choice(on_error)
     size_choice(size)
     fit_choice(fit, size)
-    if isinstance(classes, str):
-        raise InputError(f"data.classes={classes}: give a list, [{classes}]")
-    if classes is not None and len(set(classes)) != len(classes):
-        raise InputError(f"data.classes={list(classes)}: give each class once")
+    classes = class_names(classes)
     there, where = members(path, key), f"{key}={path}"
     prefix = _folder_of(split, there.names) if split else ""
     names = _below(there, prefix, where, split, path)
     folders = class_folders([name.removeprefix(prefix) for name in names])
     if classes is not None and (foreign := sorted(set(folders) - set(classes))):
-        raise InputError(f"{where}: folders {foreign} are none of the classes {list(classes)}")
+        raise InputError(
+            f"{where}: folders {foreign} are none of the classes {list(classes)}; give each "
+            "folder in data.classes, or leave it out"
+        )
     reading = Reading(where, len(names), there.stored, on_error)
     if any(folders) and not all(folders):
         names, folders = _without_stray(names, folders, reading)
@@ -129,7 +130,7 @@ def image_folder(
     if stored and reading.all_grey:
         images = each(images, lambda x: x[:, :1])
     name = f"{Path(path).stem}{f'-{split}' if split else ''}"
-    notes = (*reading.notes(), *_merged(names), *there.left)
+    notes = (*reading.notes(), *_merged(names), *there.left, *dark(int(images.max())))
     said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
@@ -137,6 +138,19 @@ def image_folder(
     known = sorted(set(kept)) if classes is None else list(classes)
     labels = torch.tensor([known.index(folder) for folder in kept])
     return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
+
+
+def class_names(classes: Sequence[object] | None) -> list[str] | None:
+    """Names of class folders as they were given, whole numbers as they are written; InputError for
+    no list, or a name twice."""
+    if isinstance(classes, str):
+        raise InputError(f"data.classes={classes}: give a list, [{classes}]")
+    if classes is None:
+        return None
+    names = [str(name) for name in classes]
+    if len(set(names)) != len(names):
+        raise InputError(f"data.classes={names}: give each class once")
+    return names
 
 
 def _folder_of(split: str, names: Sequence[str]) -> str:
@@ -165,8 +179,12 @@ def _remedy(there: Members, where: str, split: str | None, path: str) -> str:
             return f"numpy's arrays are read by data=npz data.path={archive or 'FILE.npz'}"
         return "numpy's arrays are read one archive at a time: give one FILE.npz"
     deeper = sorted(name.split(f"/{split}/")[0] for name in there.names if f"/{split}/" in name)
+    if split and deeper and not Path(path).is_dir():
+        return f"unpack it, and give the folder {deeper[0]} in it, which has {split}"
     if split and deeper:
         return f"those of {deeper[0]}/{split} are read by {where}/{deeper[0]}"
+    if split and (others := splits_in({name.split("/")[0] for name in there.names})):
+        return f"choose {' or '.join(f'data.split={each}' for each in sorted(others))}"
     if split:
         return f"put those of the split {split} into a folder of that name"
     if packed := [kind for kind in PACKED if there.skipped[kind]]:

@@ -16,6 +16,7 @@ from sde_diffusion.data.files import SUFFIXES
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.blocks import blocks, each
 from sde_diffusion.images.decode import SQUASHED, fit_choice, resized, size_choice
+from sde_diffusion.images.depth import dark
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.system.resume import NOISE
 
@@ -97,6 +98,7 @@ def image_npz(path: str, key: str = "data.path") -> ImageSet:
     chosen = ours and numbers is not None
     if numbers is not None and not chosen and (empty := classes - len(numbers.unique())):
         notes.append(f"{empty} of the classes without an image")
+    notes += dark(int(images.max()))
     name = Path(path).name
     return ImageSet(images, numbers, classes, name, notes=tuple(notes), labels_set=chosen)
 

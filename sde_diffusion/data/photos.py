@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -34,7 +34,9 @@ def photos(
         size, fit: to what, and how, each is resized; None: as it is.
     """
     read: dict[str, Photo] = {}
-    for name, content in _contents(path, key).items():
+    contents = _contents(path, key)
+    above = _above(list(contents))
+    for name, content in contents.items():
         where = f"{key}={path}" + (f": {name}" if _is_set(path) else "")
         try:
             one = _read(name, content, size, fit)
@@ -45,13 +47,21 @@ def photos(
             why = " ".join(str(error).split()) or type(error).__name__
             remedy = "" if ";" in why else "; save it anew, as PNG say"
             raise InputError(f"{where}: {why}{remedy}") from error
-        stem = str(PurePosixPath(name).with_suffix("")).replace("/", "-")
+        stem = "-".join(PurePosixPath(name).with_suffix("").parts[above:])
         if stem in read:
             raise InputError(f"{where}: two pictures are called {stem}; rename one of them")
         for note in one.notes:
             notice(f"{where}: {note}")
         read[stem] = one
     return read
+
+
+def _above(names: Sequence[str]) -> int:
+    """How many folders all pictures lie in, which are no part of a name: a zip has often one."""
+    folders, above = [PurePosixPath(name).parts[:-1] for name in names], 0
+    while all(folders) and len({parts[0] for parts in folders}) == 1:
+        folders, above = [parts[1:] for parts in folders], above + 1
+    return above
 
 
 def _read(name: str, content: bytes, size: int | None, fit: str) -> Photo:

@@ -97,7 +97,7 @@ def evaluate(
     judge = extractor_for(fields, extractor, shape_seen(shown, named, real))
     measures = fields.several("metric", metrics, "metrics")
     against = reference_set(reference, judge, real)
-    shown = comparable(shown, against, "images")
+    shown = comparable(shown, against, "images", judge)
     if len(shown) < 2:
         raise InputError(f"images: {len(shown)} of them; give at least 2")
     counts = [len(shown)] if n is None else values.several("n", n, 2)
@@ -105,7 +105,7 @@ def evaluate(
         raise InputError(f"n={counts}: give numbers from 2 to the {len(shown)} images")
     known = None if train is None else image_set("train", train)
     if known is not None:
-        known = comparable(known, against, "train")
+        known = comparable(known, against, "train", judge)
         if not len(against.held_out):
             raise InputError(
                 f"train: reference {against.name} has no held-out images, which give the scale; "

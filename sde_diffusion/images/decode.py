@@ -15,10 +15,12 @@ from sde_diffusion.images.depth import (
     check_numbers,
     colours_of_16_bits,
     is_grey_and_alpha_of_16,
+    is_sixteen,
     notes_of,
     set_clear_level,
     sixteen_bits,
 )
+from sde_diffusion.images.profile import KEPT, changes, in_srgb
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.spelling import none_of
 
@@ -47,7 +49,21 @@ FOREIGN = (
     (4, b"ftyphei", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
     (4, b"jP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL ", "JPEG XL"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\0\0\x01\0", "ICO"),
     (0, b"8BPS", "Photoshop's own format"),
+)
+# What stands in the place of a picture that never came.
+POINTER = b"version https://git-lfs"
+LOST = (
+    (POINTER, "a pointer of Git LFS in the place of a picture; fetch it with 'git lfs pull'"),
+    (b"<!DOCTYPE", "a page of the web in the place of a picture; fetch it again"),
+    (b"<!doctype", "a page of the web in the place of a picture; fetch it again"),
+    (b"<html", "a page of the web in the place of a picture; fetch it again"),
 )
 SEVERAL, TURNED, CLEAR, SCALED, HALVED, SQUASHED = (
     "of several frames, of which the first was taken",
@@ -72,7 +88,12 @@ class Picture:
 
 
 def decode(
-    content: bytes, size: int | None, mode: str, fit: str = "squash", most: int = MAX_PIXELS
+    content: bytes,
+    size: int | None,
+    mode: str,
+    fit: str = "squash",
+    most: int = MAX_PIXELS,
+    colours: bool = True,
 ) -> Picture:
     """The picture in a file's content, as ``picture`` makes it of an open one.
 
@@ -82,7 +103,7 @@ def decode(
         warnings.simplefilter("ignore")  # what Pillow finds odd about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with opened(content) as image:
-            return picture(image, size, mode, fit, most)
+            return picture(image, size, mode, fit, most, colours)
 
 
 def opened(content: bytes, otherwise: str = "not an image") -> Image.Image:
@@ -90,6 +111,11 @@ def opened(content: bytes, otherwise: str = "not an image") -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:  # named by an address in memory
+        if not content:
+            raise ValueError("an empty file; fetch it again") from None
+        for mark, what in LOST:
+            if content.lstrip().startswith(mark):
+                raise ValueError(what) from None
         for at, mark, kind in FOREIGN:
             if content[at:].startswith(mark):
                 raise ValueError(f"{kind}, which is not read; save it as PNG") from None
@@ -103,20 +129,27 @@ def opened(content: bytes, otherwise: str = "not an image") -> Image.Image:
 
 
 def picture(
-    image: Image.Image, size: int | None, mode: str, fit: str = "squash", most: int = MAX_PIXELS
+    image: Image.Image,
+    size: int | None,
+    mode: str,
+    fit: str = "squash",
+    most: int = MAX_PIXELS,
+    colours: bool = True,
 ) -> Picture:
-    """An open image as viewers show it: its first frame, upright, on white where it is transparent.
+    """An open image as viewers show it: its first frame, upright, in the colours of its profile, on
+    white where it is transparent.
 
     Args:
         image: of at most ``most`` pixels of 8 bits a channel, or of 16 bits of grey.
         size: resize to size x size with Pillow's antialiased Lanczos filter, or None.
         mode: RGB or L. fit: what becomes of proportions, one of ``FITS``.
+        colours: whether its numbers are colours, which a profile may change, or mere numbers.
     """
     if image.width * image.height > most:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {most}")
     check_numbers(image)
     notes, decoded = notes_of(image), image.width * image.height
-    grey = image.mode in GREY or is_grey_and_alpha_of_16(image)
+    grey = image.mode in GREY or is_sixteen(image) or is_grey_and_alpha_of_16(image)
     if colours_of_16_bits(image):
         notes.append(HALVED)
     set_clear_level(image)
@@ -124,15 +157,11 @@ def picture(
     upright = turned(image)
     if upright is not image:
         notes.append(TURNED)
-    if upright.mode in SIXTEEN:
+    if is_sixteen(image):
         notes.append(SCALED)
         upright = _of_8_bits(upright, image)
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        if np.asarray(layer)[..., 3].min() < 255:
-            notes.append(CLEAR)
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer)
-    shown = upright.convert("RGB").convert(mode)
+    shown, said = _on_white(upright, image.info.get("icc_profile") or b"", grey, colours)
+    notes, shown = [*notes, *said], shown.convert(mode)
     stored = shown.height, shown.width
     if size is not None:
         if shown.width != shown.height and fit == "squash":
@@ -143,6 +172,26 @@ def picture(
         notes.append(SEVERAL)
     array = array if array.ndim == 3 else array[..., None]
     return Picture(array, grey, tuple(notes), decoded, stored)
+
+
+def _on_white(
+    upright: Image.Image, profile: bytes, grey: bool, colours: bool
+) -> tuple[Image.Image, list[str]]:
+    """An image of 8 bits a channel as RGB, in the colours of its profile, and what was done."""
+    notes: list[str] = []
+    clear = upright.has_transparency_data
+    if clear:
+        upright = (upright.convert("LA") if upright.mode == "La" else upright).convert("RGBA")
+    if colours:
+        upright, notes = in_srgb(upright, profile, grey)
+    elif changes(profile):
+        notes = [KEPT]
+    if not clear:
+        return upright.convert("RGB"), notes
+    layer = upright.convert("RGBA")
+    if np.asarray(layer)[..., 3].min() < 255:
+        notes = [*notes, CLEAR]
+    return Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer).convert("RGB"), notes
 
 
 def _of_8_bits(upright: Image.Image, image: Image.Image) -> Image.Image:
@@ -186,6 +235,9 @@ def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
     if fit == "crop":
         return ImageOps.fit(image, (size, size), filtered)
     if fit == "pad":
+        if 2 * size * min(image.size) <= max(image.size):  # Pillow would round it to no pixel
+            flat = image.width > image.height
+            image = image.resize((size, 1) if flat else (1, size), filtered)
         return ImageOps.pad(image, (size, size), filtered)
     return image.resize((size, size), filtered)
 

@@ -17,11 +17,10 @@ SAMPLES, SIGNED = 339, 2  # what kind of number a channel is, and one of them
 CUT_ALPHA = "LA;16B"  # Pillow's word for grey and alpha of 16 bits, which it reads as colours
 # What Pillow multiplies grey levels of fewer bits by, but not the one of them that is clear.
 FEW_BITS = {"L;2": 85, "L;4": 17}
-SRGB = (b"sRGB", "sRGB".encode("utf-16-be"))
-PROFILED = (
-    "with a colour profile that is not sRGB's, whose numbers were taken as they are (bring it to "
-    "sRGB to have its colours)"
-)
+# 1 / 2.2, in which sRGB's curve is written where no profile is.
+GAMMA, ABOUT = 0.45455, 0.01
+OTHER_GAMMA = "with a gamma that is not sRGB's, whose numbers were taken as they are"
+DARK = 64  # of 255
 LEFT_OUT = "of more channels than a picture has, the last of them left out"
 
 
@@ -30,8 +29,14 @@ def check_numbers(image: Image.Image) -> None:
     bits = max((each for each in _tag(image, BITS) if isinstance(each, int)), default=0)
     if SIGNED in _tag(image, SAMPLES) and bits < 32:
         raise ValueError(f"signed integers of {bits} bits; convert it to 8 bits, 0 .. 255")
-    if image.mode in DEEP:
+    if image.mode in DEEP and not is_sixteen(image):
         raise ValueError(f"mode {image.mode}, {DEEP[image.mode]}; convert it to 8 bits")
+
+
+def is_sixteen(image: Image.Image) -> bool:
+    """Whether it is grey of 16 bits: of PPM, Pillow brings 9 to 16 bits to these, under another
+    name."""
+    return image.mode in SIXTEEN or (image.mode, image.format) == ("I", "PPM")
 
 
 def notes_of(image: Image.Image) -> list[str]:
@@ -41,9 +46,9 @@ def notes_of(image: Image.Image) -> list[str]:
         image.getbands()
     ):
         notes.append(LEFT_OUT)
-    profile = image.info.get("icc_profile") or b""
-    if profile[16:20] in (b"RGB ", b"CMYK") and not any(name in profile for name in SRGB):
-        notes.append(PROFILED)
+    gamma, said = image.info.get("gamma"), {"srgb", "icc_profile"} & set(image.info)
+    if isinstance(gamma, float) and abs(gamma - GAMMA) > ABOUT and not said:
+        notes.append(OTHER_GAMMA)
     return notes
 
 
@@ -53,8 +58,10 @@ def is_grey_and_alpha_of_16(image: Image.Image) -> bool:
 
 
 def set_clear_level(image: Image.Image) -> None:
-    """Bring the grey level that is transparent to 8 bits, as Pillow brings the others."""
+    """Bring the level that is transparent to 8 bits, as Pillow brings the others."""
     clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and colours_of_16_bits(image):
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
     if image.mode == "L" and isinstance(clear, int):
         for word in _words(image):
             image.info["transparency"] = clear * FEW_BITS.get(str(word), 1)
@@ -73,7 +80,7 @@ def sixteen_bits(upright: Image.Image, image: Image.Image) -> np.ndarray:
 
 def colours_of_16_bits(image: Image.Image) -> bool:
     """Whether Pillow would drop the lower half of its numbers."""
-    if image.mode in SIXTEEN or image.mode in DEEP:
+    if is_sixteen(image) or image.mode in DEEP:
         return False
     for word in _words(image):
         if isinstance(word, str) and ";16" in word:
@@ -93,3 +100,11 @@ def _tag(image: Image.Image, number: int) -> tuple[object, ...]:
     """The values of a tag of TIFF, none where there is none."""
     value = getattr(image, "tag_v2", {}).get(number, ())
     return value if isinstance(value, tuple) else (value,)
+
+
+def dark(most: int, white: int = 255) -> list[str]:
+    """A note on pictures whose brightest level is so low that they are nearly black: of 12 bits in
+    16, or the numbers of a mask."""
+    if most * 255 >= DARK * white:
+        return []
+    return [f"no level above {most} of {white}: nearly black as they stand"]

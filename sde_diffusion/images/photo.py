@@ -22,14 +22,16 @@ from sde_diffusion.images.decode import (
     turned,
 )
 from sde_diffusion.images.depth import (
-    SIXTEEN,
     check_numbers,
     colours_of_16_bits,
+    dark,
     is_grey_and_alpha_of_16,
+    is_sixteen,
     notes_of,
     sixteen_bits,
 )
 from sde_diffusion.images.pixels import from_levels, to_levels
+from sde_diffusion.images.profile import KEPT, changes
 
 WHITE_8, WHITE_16 = 255, 65535
 NONE = "not an image; give a PNG, JPEG, TIFF or the like"
@@ -100,8 +102,8 @@ def photo_of(image: Image.Image, size: int | None = None, fit: str = "squash") -
             f"colours of 16 bits ({image.mode}), which would lose half of them; save it with 8 "
             "bits a channel, or as grey of 16"
         )
-    grey = image.mode in GREY
-    if size is None and image.mode in SIXTEEN and "transparency" not in image.info:
+    grey = image.mode in GREY or is_sixteen(image)
+    if size is None and is_sixteen(image) and "transparency" not in image.info:
         return _deep(image)
     read = picture(image, size, "L" if grey else "RGB", fit)
     levels = torch.from_numpy(read.array.astype(np.int32)).permute(2, 0, 1)
@@ -118,6 +120,9 @@ def _deep(image: Image.Image) -> Photo:
     upright = turned(image)
     levels = torch.from_numpy(sixteen_bits(upright, image).astype(np.int32))
     notes = [*notes_of(image), *([] if upright is image else [TURNED])]
+    notes += dark(int(levels.max()), WHITE_16)
+    if changes(image.info.get("icc_profile") or b""):
+        notes.append(KEPT)
     return Photo(levels[None], WHITE_16, (*notes, SEVERAL) if several(image) else tuple(notes))
 
 

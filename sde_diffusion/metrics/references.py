@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from sde_diffusion.config import groups
 from sde_diffusion.data import load_held_out, load_images
 from sde_diffusion.data.archive import arrays, names_of
 from sde_diffusion.data.npz import NAMES, STATISTICS
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.metrics.cache import cached_reference
-from sde_diffusion.metrics.extractors import Extractor
+from sde_diffusion.metrics.extractors import CnnExtractor, Extractor
+from sde_diffusion.metrics.extractors.fitting import usual
 from sde_diffusion.metrics.reference import PUBLISHED, REFERENCE, ReferenceSet
 from sde_diffusion.metrics.stats import LIMIT, FeatureStats
 from sde_diffusion.system.storage import asset
@@ -38,11 +40,35 @@ def judged_by(extractor: Extractor, reference: ReferenceSet) -> dict[str, Any]:
     }
 
 
-def resized(height: int, width: int) -> str:
-    """What makes a reference of images of that size."""
+def making(shape: Sequence[int], extractor: Extractor | None, more: str = "") -> str:
+    """The command that makes a reference of images of a shape (C, H, W), and what goes with it.
+
+    Args:
+        extractor: of the task that is to be given the reference; another one is named where it does
+            not take the shape, or has no name that a command would know it by; None: it does not.
+        more: keys of the command.
+    """
+    channels, height, width = shape
+    chosen = next(
+        " ".join([f"extractor={name}", *(f"extractor.{key}={v}" for key, v in fields.items())])
+        for name, fields in usual(shape).items()
+    )
+    mine = extractor is not None and _takes(extractor, shape)
+    named = f"extractor={extractor.name}" if extractor is not None and mine else chosen
+    words = ["sde-diffusion reference data=folder data.path=FOLDER"]
+    words += [f"data.size={height}"] if height == width else []
+    words += ["data.grey=true"] if channels == 1 else []
+    words += [named, *([more] if more else [])]
     fit = "" if height == width else " after resizing them"
-    size = f" data.size={height}" if height == width else ""
-    return f"'sde-diffusion reference data=folder data.path=FOLDER{size}'{fit}"
+    return f"'{' '.join(words)}'{fit}" + ("" if mine else f", with {named} here too")
+
+
+def _takes(extractor: Extractor, shape: Sequence[int]) -> bool:
+    """Whether it takes images of a shape (C, H, W), and has a name that a command knows it by."""
+    if isinstance(extractor, CnnExtractor):
+        named = extractor.name in groups.names("extractor")
+        return named and extractor.shape == tuple(shape)
+    return (extractor.name, {}) in usual(shape).items() or extractor.name == "inception"
 
 
 def as_drawn(images: ImageSet, shape: Sequence[int], extractor: Extractor, where: str) -> ImageSet:
@@ -56,7 +82,7 @@ def as_drawn(images: ImageSet, shape: Sequence[int], extractor: Extractor, where
         except InputError as error:
             raise InputError(
                 f"{where}: {size[0]} x {size[1]}, and the model draws {shape[1]} x {shape[2]}; "
-                f"give a reference of that size, {resized(*shape[1:])}"
+                f"give a reference of that size, {making(shape, extractor)}"
             ) from error
     return images
 

@@ -15,10 +15,11 @@ from sde_diffusion.data import ImageSet, load_images
 from sde_diffusion.data.splits import fixed_order
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import image_grid, png_bytes
+from sde_diffusion.metrics.extractors import Extractor
 from sde_diffusion.metrics.judge import Judge, Row, metrics, score_line
 from sde_diffusion.metrics.memorisation import Memorisation, memorisation
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import images_of, judged_by, resized, shape_seen
+from sde_diffusion.metrics.references import images_of, judged_by, making, shape_seen
 from sde_diffusion.report.comparison import measured
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Within
@@ -44,27 +45,35 @@ class EvaluateTask:
         """The images."""
         return load_images(self.images, key="images")
 
-    def counted(self, images: ImageSet, reference: ReferenceSet) -> ImageSet:
+    def comparable(
+        self, images: ImageSet, reference: ReferenceSet, by: Extractor
+    ) -> tuple[ImageSet, ImageSet | None]:
+        """The images, and those that the model was trained on, as the reference can judge them."""
+        return self.counted(images, reference, by), self.training(reference, by)
+
+    def counted(self, images: ImageSet, reference: ReferenceSet, by: Extractor) -> ImageSet:
         """The images in the channels of the reference; InputError unless it can judge them, and as
         many as are asked for."""
-        images = comparable(images, reference, f"images={self.images}")
+        images = comparable(images, reference, f"images={self.images}", by)
+        if len(images) < 2:
+            raise InputError(f"images={self.images}: 1 image; give at least 2")
         counts = self.samples or [len(images)]
         if min(counts) < 2 or max(counts) > len(images):
             raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
         return images
 
-    def training(self, reference: ReferenceSet) -> ImageSet | None:
+    def training(self, reference: ReferenceSet, by: Extractor) -> ImageSet | None:
         """The images that the model was trained on, if they are named; InputError where no check
         can be made of them."""
         if self.train is None:
             return None
         images = load_images(self.train, key="train")
-        images = comparable(images, reference, f"train={self.train}")
+        images = comparable(images, reference, f"train={self.train}", by)
         if not len(reference.held_out):
             raise InputError(
                 f"train={self.train}: reference {reference.name} has no held-out images, which "
-                "give the scale; name a data set as reference, or make one with 'sde-diffusion "
-                "reference'"
+                "give the scale; name a data set as reference, or make one with "
+                f"{making(images.images.shape[1:], by, 'held_out=100')}"
             )
         return images
 
@@ -80,7 +89,7 @@ def run(config: DictConfig, folder: Path) -> float:
         job.judging = images_of(task.reference)
         job.pictures = shape_seen(images, task.reference, job.judging)
         reference = job.reference
-        images, training = task.counted(images, reference), task.training(reference)
+        images, training = task.comparable(images, reference, job.extractor)
         judge = Judge(reference.reference, reference.features, metrics(config.get("metric")))
         job.begin()
         features = features_of(job, images)
@@ -128,7 +137,7 @@ def features_of(job: Run[EvaluateTask], images: ImageSet) -> Tensor:
     return in_parts(job.output.folder, depends, len(images), size, part, "features")["features"]
 
 
-def comparable(images: ImageSet, reference: ReferenceSet, where: str) -> ImageSet:
+def comparable(images: ImageSet, reference: ReferenceSet, where: str, by: Extractor) -> ImageSet:
     """The images in the channels of the reference; InputError if they are of another size.
 
     Published statistics say nothing of images: their extractor does.
@@ -140,7 +149,7 @@ def comparable(images: ImageSet, reference: ReferenceSet, where: str) -> ImageSe
     c, height, width = images.images.shape[1:]
     raise InputError(
         f"{where}: shape {(c, height, width)} is not the reference's {reference.shape}; give "
-        f"images of that size, or a reference of theirs, {resized(height, width)}"
+        f"images of that size, or a reference of theirs, {making((c, height, width), by)}"
     )
 
 

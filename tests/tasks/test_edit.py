@@ -179,7 +179,7 @@ BAD = {
     "image=large.png mask=band.png fit=crop": "mask=band.png: 8 x 20 pixels, and large has 20 x 20",
     "image=ink.tif mask=hole.png": "image=ink.tif: in colours",
     "image=cut.png mask=hole.png": "image=cut.png: image file is truncated",
-    "image=nothing.png mask=hole.png": "image=nothing.png: not an image; give",
+    "image=nothing.png mask=hole.png": "image=nothing.png: an empty file; fetch it",
     "image=loud.npy operator=gaussian_blur": "image: its numbers are",
     "image=a.png mask=hole.png method=": "method=: no choice; give one of daps, ddnm, ddrm",
     "image=a.png mask=hole.png method=null": "method=null: no choice; give one of daps",

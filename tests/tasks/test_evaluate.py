@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import Run
 
@@ -109,3 +111,61 @@ def test_wrong_input_is_one_line(quick_cli: Run, tmp_path: Path, words: str, nam
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+def remedied(cli: Run, folder: Path, refused: list[str], real: str) -> dict[str, Any]:
+    """The evaluation, once the command that its refusal names has made a reference of ``real``."""
+    line = cli("evaluate", *refused, ok=False).stderr.strip().splitlines()[-1]
+    named = re.search(r"'(sde-diffusion reference [^']*)'(.*)", line)
+    assert named, line
+    words = named[1].replace("FOLDER", real).split()
+    made = cli(*words[1:], "hydra.run.dir=made").stdout.split("reference=")[-1].strip()
+    here = [word for word in named[2].split() if word.startswith("extractor")]
+    other = ("reference=", "extractor=") if here else ("reference=",)
+    kept = [word for word in refused if not word.startswith(other)]
+    return evaluate(cli, folder, *kept, *here, f"reference={made}")
+
+
+def pictures(folder: Path, *shape: int) -> str:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{k}.png")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["extractor=random-conv", "reference=other"], ["extractor=pixel"]]
+)
+@pytest.mark.parametrize("shape", [(16, 16, 3), (16, 16), (12, 20, 3), (9, 9)])
+def test_the_command_that_makes_a_reference_works_as_it_stands(
+    quick_cli: Run, tmp_path: Path, shape: tuple[int, ...], words: list[str]
+) -> None:
+    """Without an extractor it made one of mnist-cnn, which takes none but MNIST's."""
+    pictures(tmp_path / "mine", *shape)
+    if words:
+        pictures(tmp_path / "other", 24, 24, 3)
+        words = [*words, "reference=other"] if len(words) == 1 else words
+    real = pictures(tmp_path / "real", *shape)
+    found = remedied(quick_cli, tmp_path, ["images=mine", "metric=[]", *words], real)
+    assert ("random-conv" if min(shape[:2]) >= 16 else "pixel") in found["metric"]
+    assert found["reference_n"] == 12
+
+
+def test_a_reference_for_training_images_holds_some_out(quick_cli: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "mine", 28, 28)
+    rng = np.random.default_rng(0)
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(110):
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(many / f"{k}.png")
+    words = ["images=mine", "train=mine", "reference=mine", "metric=[]"]
+    assert "memorisation" in remedied(quick_cli, tmp_path, words, str(many))
+
+
+def test_one_image_is_said_to_be_one(quick_cli: Run, tmp_path: Path) -> None:
+    images(tmp_path / "a.npz", 100, n=1)
+    assert (
+        "images=a.npz: 1 image; give at least 2"
+        in quick_cli("evaluate", "images=a.npz", ok=False).stderr
+    )

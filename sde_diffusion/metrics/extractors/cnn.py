@@ -41,6 +41,8 @@ EXTRACTOR = SealedKind(
     "give mnist-cnn, cifar-cnn, shapes-cnn or a file of 'sde-diffusion extractor'",
     _first_extractor,
 )
+# What makes three channels of grey pictures one.
+GREY = "give them in grey, by data.grey=true of data=folder"
 
 
 def _fit(network: Classifier, images: Tensor, labels: Tensor, epochs: int, precision: str) -> None:
@@ -86,9 +88,14 @@ class CnnExtractor(Extractor):
         if tuple(images.shape[1:]) != self.shape:
             raise InputError(
                 f"extractor={self.name}: takes images {self.shape}, not {tuple(images.shape[1:])}; "
-                "choose one for any size, extractor=random-conv, say"
+                + (f"{GREY}, or " if self._wants_grey(images) else "")
+                + "choose one for any size, extractor=random-conv, say"
             )
         return self.network.features(to_float(images))
+
+    def _wants_grey(self, images: Tensor) -> bool:
+        """Whether the images would do if they were grey."""
+        return self.shape == (1, *images.shape[2:])
 
     def accuracy(self, data: ImageSet) -> float:
         """Share of ``data`` whose class is recognised."""

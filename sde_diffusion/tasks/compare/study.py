@@ -11,7 +11,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric
 from sde_diffusion.metrics.judge import Judge
 from sde_diffusion.metrics.reference import ReferenceSet
-from sde_diffusion.metrics.references import judged_by, resized
+from sde_diffusion.metrics.references import judged_by, making
 from sde_diffusion.report import Comparison
 from sde_diffusion.system.output import Output
 from sde_diffusion.tasks.compare.cell import Cells
@@ -56,7 +56,7 @@ class Study:
                 raise InputError(
                     f"reference={reference.name}: images {reference.shape}, those of "
                     f"{model.name} are {space.shape}; choose another extractor= or reference=, "
-                    f"such as {resized(*space.shape[1:])} makes"
+                    f"by {making(space.shape, None)}"
                 )
         judge = Judge(reference.reference, reference.features, metrics)
         return cls(

@@ -167,14 +167,6 @@ def with_task(argv: list[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def _complete() -> None:
-    """Print the tasks that fit; the composer adds keys and choices of the line."""
-    line, fitting = completion.as_overrides(os.environ.get("COMP_LINE", ""))
-    os.environ["COMP_LINE"] = line
-    for name in fitting:
-        print(name, flush=True)
-
-
 def _helped() -> None:
     """``--help`` begins with the task that was typed, if one was."""
     typed = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
@@ -237,8 +229,6 @@ def _main() -> None:
     _running.clear()
     try:
         sys.argv[1:] = with_task(sys.argv[1:])
-        if completion.asked(sys.argv[1:]):
-            _complete()
         if "--version" in sys.argv[1:]:  # the composer would answer with its own
             from sde_diffusion.system.provenance import package_version
 
@@ -247,7 +237,10 @@ def _main() -> None:
         _helped()
         with together() as started:
             OmegaConf.register_new_resolver("started", started.strftime, replace=True)
-            _compose()
+            if completion.asked(sys.argv[1:]):
+                completion.answer(sys.argv[1:], _compose)
+            else:
+                _compose()
     except (HydraException, OmegaConfBaseException, InputError) as error:
         if wanted_traceback:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+import dark
 import page
 import render
 
@@ -42,8 +43,9 @@ def needed(settle: int | None) -> str:
 
 
 def main() -> None:
-    """Run, then write fd_vs_nfe.md, .png and .csv."""
+    """Run, then write fd_vs_nfe.md, .csv, .png and that for dark pages."""
     rows = page.run("fd_vs_nfe", OVERRIDES, ["fd_vs_nfe"])
+    dark.main()
     rankings = page.results("fd_vs_nfe")["rankings"]
     at = {(row["solver"], row["nfe_asked"]): row for row in rows}
     alike = {(s["solver"], r["nfe"]): s["alike"] for r in rankings for s in r["standings"]}

@@ -28,6 +28,11 @@ PAGES = (
     "benchmarks/README.md",
 )
 BESIDE = ("benchmarks/*.md", "benchmarks/*.png", "benchmarks/*.webp", "benchmarks/*.csv")
+# Of a picture for light pages and one for dark ones the site shows that of its own switch.
+PICTURE = re.compile(
+    r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="([^"]*)">'
+    r'<img alt="([^"]*)" src="([^"]*)"></picture>'
+)
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})(?![^<]*</(?:a|code|pre)>)")
 EVERY = re.compile(r"^<!-- every name of: (.*?) -->$", re.MULTILINE)
@@ -57,6 +62,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
             return found[0]
         return before + posixpath.relpath(place, posixpath.dirname(here) or ".") + after
 
+    markdown = PICTURE.sub(r"![\2](\3#only-light) ![\2](\1#only-dark)", markdown)
     return EVERY.sub(_every, LINK.sub(link, markdown))
 
 

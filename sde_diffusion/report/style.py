@@ -27,6 +27,8 @@ PALETTE = {
     "#8c6d1f": "#c9a94f",
 }
 COLOURS = list(PALETTE)
+# All colours of a figure on a dark page.
+DARK = PALETTE | {INK: "#e6e9ed", SOFT: "#9aa4af", LINE: "#333b44", PAPER: "#14181d"}
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 STYLES = ["-", "--", ":", "-."]
 FLOOR: dict[str, Any] = {"color": SOFT, "linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 1}
@@ -77,6 +79,16 @@ class Plot:
         return buffer.getvalue()
 
     @property
+    def dark(self) -> bytes:
+        """As PNG for a dark page; a figure's colours stay as they are."""
+        self.figure.draw_without_rendering()  # which makes the ticks
+        recolour(self.figure, DARK)
+        try:
+            return self.file("png")
+        finally:
+            recolour(self.figure, {dark: light for light, dark in DARK.items()})
+
+    @property
     def element(self) -> str:
         """An <svg> element without a background, its colours those of the page's style."""
         import matplotlib
@@ -105,6 +117,17 @@ def variables() -> Mapping[str, str]:
     """The colours of a figure, by the name that they have in the page's style."""
     fixed = {"ink": INK, "soft": SOFT, "line": LINE, "paper": PAPER}
     return fixed | {f"c{i}": c for i, c in enumerate(COLOURS)}
+
+
+def recolour(figure: Figure, colours: Mapping[str, str]) -> None:
+    """Give all that is drawn the colours that stand in the places of its own."""
+    from matplotlib.colors import to_hex
+
+    for artist in figure.findobj():
+        for name in ("color", "edgecolor", "facecolor"):
+            colour = getattr(artist, f"get_{name}", str)()
+            if isinstance(colour, (str, tuple)) and colour and to_hex(colour) in colours:
+                getattr(artist, f"set_{name}")(colours[to_hex(colour)])
 
 
 def look(i: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sde_diffusion.config import completion, groups, parts, renamed, words, yaml_files
+from sde_diffusion.config import completion, groups, marks, parts, renamed, words, yaml_files
 from sde_diffusion.config.compose import ROOT, folders, one_line
 from sde_diffusion.config.folders import folder_of
 from sde_diffusion.config.help import head
@@ -156,7 +156,9 @@ def with_task(argv: list[str]) -> list[str]:
     if len(named) > 1:
         raise InputError(words.second_task(typed, named))
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
-    overrides = renamed.modern(overrides, renamed.tell if process() == 0 else lambda line: None)
+    tell = renamed.tell if process() == 0 else lambda line: None
+    overrides = marks.unmarked(renamed.modern(overrides, tell))
+    marks.tell_repeated(overrides, tell)
     overrides = words.with_sampler(words.with_method(overrides))
     overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
     overrides = parts.whole(overrides)

@@ -69,6 +69,7 @@ def trajectories(
     ``heard`` is told of the evaluations of each batch. The first state is ``start`` sigma_max n.
     """
     denoiser.check_condition(cond)
+    denoiser.check_levels(sigma_min, sigma_max)
     sde = EDM()
     levels = VPTime(sigma_min=sigma_min, sigma_max=sigma_max).times(sde, nodes)
     half = (nodes + 1) * len(seeds) * torch.Size(denoiser.shape).numel() * 4 > LARGE

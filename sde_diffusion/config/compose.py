@@ -23,6 +23,7 @@ from sde_diffusion.system.identity import TARGET
 from sde_diffusion.system.spelling import did_you_mean
 
 ROOT = "config"
+RECIPE = "experiment="
 LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
 # What must be installed for a choice of Hydra's own groups: a launcher, who chooses the jobs.
 PLUGINS = {
@@ -61,7 +62,12 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
         return _no_such_choice(missing[1], missing[2], known[1] if known else "")
     if (unknown := UNKNOWN.search(message)) is not None:
         name = unknown[1] or key
+        if (recipe := _recipe_of_another(name, words)) is not None:
+            return recipe
         return f"{name}: unknown key here; {_hint(name, words)}"
+    for pattern, told in STUMBLES:
+        if (match := pattern.search(message)) is not None:
+            return match.expand(told)
     if "nterpolation key" in message:
         message += r"; where ${ is text, put a backslash before it: '\${'"
     if key and not message.startswith(key):
@@ -69,6 +75,21 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
     return message
 
 
+# What the composer says of marks before a key and of a yaml, and what to do about it.
+STUMBLES = (
+    (
+        re.compile(r"Could not delete from config.*?'([^']+)' does not exist"),
+        r"~\1: there is no such key to take away; leave ~\1 out",
+    ),
+    (
+        re.compile(r"Could not append to config.*?already at '([^']+)'"),
+        r"+\1: is there already; give \1=VALUE, without +",
+    ),
+    (
+        re.compile(r"Multiple values for ([\w/]+)\."),
+        r"\1: chosen twice; give \1=NAME, in a yaml's defaults '- override /\1: NAME'",
+    ),
+)
 UNKNOWN = re.compile(r"Could not override '([^']+)'|is not in struct")
 
 
@@ -80,6 +101,27 @@ def _no_such_choice(group: str, name: str, listed: str) -> str:
     near = near or did_you_mean(name, options)
     choices = ", ".join(options) or "those that --help lists"
     return f"{group}={name}: no such choice; {near}choose one of {choices}"
+
+
+def _recipe_of_another(name: str, words: Sequence[str]) -> str | None:
+    """What to say of a recipe that chooses ``name`` where nobody typed it and the task has none;
+    None if that is not so."""
+    recipe = next((word for word in words if word.startswith(RECIPE)), None)
+    if recipe is None or any(re.split(r"[=.]", word)[0] == name for word in words):
+        return None
+    others = [word for word in words if word.startswith("task=")]
+    task = others[0].removeprefix("task=") if others else "compare"
+    takes = [each for each in groups.names("task") if _composes([f"task={each}", recipe])]
+    remedy = f"'sde-diffusion {takes[-1]} {recipe}', say" if takes else "leave it out"
+    return f"{recipe}: sets {name}, which {task} has not; a recipe of another task, {remedy}"
+
+
+def _composes(words: Sequence[str]) -> bool:
+    try:
+        _composed(words)
+    except (HydraException, OmegaConfBaseException):
+        return False
+    return True
 
 
 def _hint(name: str, words: Sequence[str]) -> str:
@@ -99,11 +141,22 @@ def _hint(name: str, words: Sequence[str]) -> str:
     if parent == "grid" and parent not in keys and "solvers" in keys:
         return f"each solver has its own grid here; give one for all, grid=NAME {name}=VALUE"
     if parent in keys:
-        takes = {key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}.")}
-        return schema.known(parent, field, takes - {TARGET})
+        below = (key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}."))
+        takes = {key for key in below if "." not in key}
+        return schema.known(parent, field, takes - {TARGET}) + _of_others(parent, field)
     near = key_meant(name, [*keys, *_guided(name, keys, others), FOLDER])
     task = next((word[5:] for word in words if word.startswith("task=")), "compare")
     return f"{near}'sde-diffusion {task} --help' lists the keys of this task"
+
+
+def _of_others(parent: str, field: str) -> str:
+    """Which choices have a field that what was chosen for ``parent`` has not."""
+    group, _, part = parent.partition(".")
+    key = group if group in LISTS else parent
+    kind = groups.part_group(group, part) if part and key == parent else group
+    known = () if kind is None else groups.names(kind)
+    having = [name for name in known if field in groups.node(kind or "", name)]
+    return f"; {field} is of {key}={'|'.join(having)}" if having else ""
 
 
 def _guided(name: str, keys: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -46,6 +46,9 @@ WORDS = {
     "animation": "animate video gif film",
     "operator": "degradation measurement task forwardoperator",
     "lr": "learningrate",
+    "path": "file filename folder dir directory root",
+    "file": "path filename",
+    "root": "path folder dir directory",
     "steps": "iterations iters maxsteps trainsteps numtrainsteps maxiters numiterations",
     "hydra.run.dir": "folder out outdir output outputdir savedir dir savepath logdir",
 }

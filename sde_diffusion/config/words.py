@@ -38,6 +38,7 @@ FLAGS = (
 INFO = ("--info", "-i")
 ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what it shows
 CONFIG_DIR = ("--config-dir", "-cd")
+PACKAGE = ("--package", "-p")
 KEY = re.compile(r"\s*([+~]*[\w./@-]+)\s*=\s*(.*?)\s*", re.DOTALL)
 CHOICE = re.compile(r"\{\s*([\w-]+)\s*:\s*\{(.*)\}\s*\}")
 NUMBER = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)|true|false", re.I)
@@ -75,6 +76,11 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             overrides.append(f"{key}={value}")
         else:
             overrides.append(word)
+    for flag in flags:
+        if flag.partition("=")[0] in PACKAGE and not {"--cfg", "-c"} & set(flags):
+            raise InputError(
+                f"{flag}: a part of what --cfg job prints; a key is given as KEY=VALUE"
+            )
     return flags, overrides
 
 
@@ -229,6 +235,9 @@ def _check_choice(group: str, value: str, several: bool) -> None:
     named = all(CHOSEN.fullmatch(each.strip("'\"")) for each in listed) or value == "[]"
     if not named or any(map(NUMBER.fullmatch, listed)):
         raise InputError(f"{typed}: no such choice; choose one of {', '.join(names(group))}")
+    twice = [each for each in listed if listed.count(each) > 1]
+    if twice and group in LISTS and value[:1] == "[":
+        raise InputError(f"{typed}: {twice[0]} twice; give each once")
     if len(listed) > 1 and group not in LISTS and not several:
         raise InputError(f"{typed}: several, of which one is chosen; give {group}={listed[0]}")
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 from unicodedata import category
 
 from sde_diffusion.conditions.text import SHOWN, words_of
 from sde_diffusion.data.files import MAX_BYTES, Members
+from sde_diffusion.data.tables import TEXTS, cell, rows
 from sde_diffusion.errors import InputError
-from sde_diffusion.system import strict_json
-from sde_diffusion.system.notice import notice, printable
+from sde_diffusion.system.notice import notice
 
 BESIDE = "txt"
-NAMES, TEXTS = ("file_name", "filename", "file", "image"), ("text", "caption", "prompt")
+NAMES = ("file_name", "filename", "file", "image")
 REMEDY = "give a .csv or .jsonl file with the columns file_name and text, or txt"
 MOST = 200  # words of a caption
 NO_LETTERS = ("Cc", "Cs")  # of Unicode: control, and halves of pairs
@@ -70,11 +67,11 @@ def _of_table(said: str, there: Members, root: str, where: str) -> dict[str, str
     """Captions by the names of their images; InputError for a name that is none of theirs."""
     known = {_key(name) for name in there.names}
     texts: dict[str, str] = {}
-    for line, row in _rows(said, _content(said, there, where), where):
+    for line, row in rows(said, _content(said, there, where), where, REMEDY):
         others = [key for key in TEXTS if key in row][1:]
         if others and not texts:
             notice(f"{where}: column {others[0]} is not read beside the one before it in {TEXTS}")
-        name, text = (_cell(row, keys, f"{where}: line {line}") for keys in (NAMES, TEXTS))
+        name, text = (cell(row, keys, f"{where}: line {line}", REMEDY) for keys in (NAMES, TEXTS))
         if _key(name) not in known:
             raise InputError(
                 f"{where}: line {line} names {name}, which is no image below data.path={root}; "
@@ -84,17 +81,6 @@ def _of_table(said: str, there: Members, root: str, where: str) -> dict[str, str
             raise InputError(f"{where}: line {line} names {name} again; give one caption of each")
         texts[_key(name)] = text
     return texts
-
-
-def _cell(row: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
-    """The value of the first of ``keys`` that a row has; InputError for none, or for no text."""
-    key = next((key for key in keys if key in row), None)
-    if key is None:
-        raise InputError(f"{where} has {sorted(map(str, row))}; {REMEDY}")
-    if not isinstance(row[key], str):
-        kind = "empty" if row[key] is None else f"of type {type(row[key]).__name__}"
-        raise InputError(f"{where}: {key} is {kind}; give one text")
-    return str(row[key])
 
 
 def _content(said: str, there: Members, where: str) -> str:
@@ -112,45 +98,6 @@ def _content(said: str, there: Members, where: str) -> str:
         raise InputError(f"{where}: no such file here or among the data; {REMEDY}") from error
     except ValueError as error:
         raise InputError(f"{where}: no text in UTF-8; {REMEDY}") from error
-
-
-def _rows(said: str, content: str, where: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Lines of a table, with their numbers."""
-    suffix = PurePosixPath(said).suffix.lower()
-    if suffix == ".csv":
-        try:
-            table = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-            _check_columns([each.strip().lower() for each in table.fieldnames or ()], table, where)
-            for row in table:
-                if None in row:  # a comma in words that no quotes hold together
-                    raise InputError(
-                        f"{where}: line {table.line_num} has more values than there are columns; "
-                        'put a caption with commas in quotes, "a red circle, a blue square"'
-                    )
-                yield table.line_num, row
-        except csv.Error as error:
-            raise InputError(f"{where}: no CSV ({error}); {REMEDY}") from error
-        return
-    if suffix not in (".jsonl", ".ndjson"):
-        raise InputError(f"{where}: {REMEDY}")
-    for line, text in enumerate(content.split("\n"), start=1):  # others may stand in a text
-        if not text.strip():
-            continue
-        try:
-            row = strict_json.loads(text)
-        except ValueError as error:
-            why = printable(error, 80)
-            raise InputError(f"{where}: line {line} is no JSON ({why}); {REMEDY}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: line {line} is no JSON object; {REMEDY}")
-        yield line, row
-
-
-def _check_columns(columns: list[str], table: csv.DictReader[str], where: str) -> None:
-    """Names of columns in small letters; InputError for one that stands twice."""
-    if twice := [name for name in columns if columns.count(name) > 1]:
-        raise InputError(f"{where}: two columns are called {twice[0]!r}; leave one out")
-    table.fieldnames = columns
 
 
 def _key(name: str) -> str:

@@ -114,6 +114,10 @@ class Denoiser(nn.Module, ABC):
         Asked once, before rows are drawn, since calls do not read the device.
         """
 
+    def check_levels(self, low: float, high: float) -> None:
+        """InputError, with the remedy, where part of it has no effect at any level from ``low`` to
+        ``high``, between which all calls will lie."""
+
 
 class CountedDenoiser(Denoiser):
     """A denoiser that does its own work: refuses levels out of range, counts its evaluations."""

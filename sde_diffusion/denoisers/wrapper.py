@@ -58,3 +58,6 @@ class Wrapper(Denoiser):
 
     def check_condition(self, cond: Condition | None) -> None:
         self.inner.check_condition(cond)
+
+    def check_levels(self, low: float, high: float) -> None:
+        self.inner.check_levels(low, high)

@@ -45,8 +45,8 @@ class Guidance(Component, ABC, known_as="guidance"):
     def check_condition(self, cond: Condition | None) -> None:
         """InputError, with the remedy, for a condition that it has no use for."""
 
-    def check_levels(self, sigma_min: float, sigma_max: float) -> None:
-        """InputError, with the remedy, where it does nothing at any noise level of a model."""
+    def check_levels(self, low: float, high: float) -> None:
+        """InputError, with the remedy, where it does nothing at any noise level of a range."""
 
     def passed_on(self, cond: Condition | None) -> Condition | None:
         """What it asks the inner denoiser under, in the place of ``cond``; here, the same."""
@@ -115,6 +115,10 @@ class Guided(Wrapper):
             self.inner.check_condition(cond.other)
         elif cond is not None and self.guidance.asks_empty:
             self.inner.check_condition(cond.empty)
+
+    def check_levels(self, low: float, high: float) -> None:
+        self.inner.check_levels(low, high)
+        self.guidance.check_levels(low, high)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.guidance(self.inner, x, sigma, cond)

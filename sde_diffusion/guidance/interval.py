@@ -48,11 +48,12 @@ class Interval(Guidance, known_as="guidance.interval"):
         self.scale, self.low, self.high = scale, low, high
         self._cfg, self._top = ClassifierFree(scale), top
 
-    def check_levels(self, sigma_min: float, sigma_max: float) -> None:
-        if self.low >= sigma_max or self._top < sigma_min:
+    def check_levels(self, low: float, high: float) -> None:
+        if self.low >= high or self._top < low:
+            top = "null" if self.high is None else f"{self.high:g}"
             raise InputError(
-                f"guidance.interval.low={self.low:g}, high={self.high}: the model's noise levels "
-                f"are {sigma_min:g} to {sigma_max:g}, none of them within; give some that are"
+                f"guidance.interval.low={self.low:g}, high={top}: the model is asked at noise "
+                f"levels {low:g} to {high:g}, none of them within; give some that are"
             )
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:

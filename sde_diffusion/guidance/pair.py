@@ -15,7 +15,10 @@ def pair(
 ) -> tuple[Tensor, Tensor]:
     """D(x, cond) and D(x, empty), each [N, *shape]; InputError, naming ``guidance``, for none."""
     if cond is None:
-        raise InputError(f"guidance={name}: needs a condition; set label=7, say, or guidance=[]")
+        raise InputError(
+            f'guidance={name}: needs a condition; set label=7 or prompt="a red circle", what the '
+            "model takes, or guidance=[]"
+        )
     both = Condition.cat([cond, cond.empty])
     pair_sigma = sigma if sigma.ndim == 0 else sigma.repeat(2)
     given, empty = inner(torch.cat([x, x]), pair_sigma, both).chunk(2)

@@ -17,6 +17,8 @@ from sde_diffusion.denoisers.space import Kind
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.process.grids import TimeGrid
+from sde_diffusion.system.annotations import shown
+from sde_diffusion.system.notice import once
 
 MOST = 8192  # of a side
 
@@ -98,6 +100,12 @@ class OpenedModel:
             if len(size) != 2 or any(type(n) is not int or not 1 <= n <= MOST for n in size):
                 raise InputError(f"{key}={list(size)}: give [HEIGHT,WIDTH], each 1 to {MOST}")
             denoiser = at_size(denoiser, (denoiser.space.pattern[0] or 1, *size), key)
+            if denoiser.tiles > 1:
+                own = " x ".join(map(str, self.denoiser.shape[1:]))
+                once(
+                    f"{key}={list(size)}: drawn in {denoiser.tiles} tiles of {own}, the size that "
+                    "the model knows: what lies farther apart is not made to agree"
+                )
         return replace(self, denoiser=denoiser)
 
     @property
@@ -118,10 +126,14 @@ class OpenedModel:
         if classes and not self.conditioner.words:
             return Labels(classes, model=self.name).encode(wishes, seeds)
         for word, value in wishes.items():
-            unheard = value is not None and word not in self.conditioner.words
-            if unheard and (word, value) != (LABEL, "all"):
-                raise InputError(
-                    f"{word}={value}: model {self.name} takes no {word} (it takes: {self.takes}); "
-                    f"leave it out, {word}=null"
-                )
+            if value is not None and (word, value) != (LABEL, "all"):
+                self.check_takes(word, value, word)
         return self.conditioner.encode(wishes, seeds)
+
+    def check_takes(self, word: str, value: Any, key: str) -> None:
+        """InputError if the model does not understand a wish, which ``key`` gave it."""
+        if word not in self.conditioner.words:
+            raise InputError(
+                f"{key}={shown(value)}: model {self.name} takes no {word} (it takes: "
+                f"{self.takes}); leave it out, {key}=null"
+            )

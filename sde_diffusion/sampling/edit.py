@@ -190,9 +190,7 @@ class Editor:
             size=damaged.shape,
             start=start,
         )
-        sampler.steps(wanted.nfe)
-        sampler.solver.check_condition(wanted.cond)
-        sampler.denoiser.check_condition(wanted.cond)
+        sampler.walk(wanted)
         return sampler, wanted
 
     def picture(self, damaged: Damaged) -> Tensor:

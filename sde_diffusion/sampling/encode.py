@@ -133,6 +133,7 @@ class ProbabilityFlow:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: give a number >= 1")
         self.denoiser.check_condition(cond)
+        self.denoiser.check_levels(min(levels), max(levels))
         done = []
         ends = torch.tensor(levels, dtype=torch.float64)
         bar = tqdm(total=len(y), desc=progress, unit="image", disable=hidden(progress is not None))

@@ -111,6 +111,7 @@ class Likelihood:
         if not bool(x.isfinite().all()):
             raise InputError("images: not all values are finite; give about -1 .. 1")
         self.denoiser.check_condition(cond)
+        self.denoiser.check_levels(*self.levels.tolist())
         n, d = len(x), x[0].numel()
         v = self._vectors(range(n) if seeds is None else seeds, d, x.device)
         low, high = self.levels.tolist()

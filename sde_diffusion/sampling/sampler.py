@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -200,7 +201,10 @@ class Sampler:
         if self.solver.asks_empty and request.cond is not None:
             self.denoiser.check_condition(request.cond.empty)
         walker = self._walking(request)
-        return walker, walker.grid.times(self.sde, walker.steps(request.nfe))
+        times = walker.grid.times(self.sde, walker.steps(request.nfe))
+        high, low = self.sde.noise_level(times[[0, -1]]).tolist()
+        self.denoiser.check_levels(low, math.inf if self.grid.from_infinity else high)
+        return walker, times
 
     def _walking(self, request: Request) -> Sampler:
         """The same on the grid for the size and the start of a request."""

@@ -39,7 +39,7 @@ class EditTask:
     checkpoint: str
     image: str
     mask: str | None
-    extend: list[int] | None
+    extend: list[int] | int | None
     simulate: bool
     fit: str | None
     n: Annotated[int, Within("1 <= n <= 10000")] | None

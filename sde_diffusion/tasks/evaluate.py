@@ -57,7 +57,9 @@ class EvaluateTask:
         images = comparable(images, reference, f"images={self.images}", by)
         if len(images) < 2:
             raise InputError(f"images={self.images}: 1 image; give at least 2")
-        counts = self.samples or [len(images)]
+        counts = [len(images)] if self.samples is None else self.samples
+        if not counts:
+            raise InputError("samples=[]: give at least one number of images, [500], or null")
         if min(counts) < 2 or max(counts) > len(images):
             raise InputError(f"samples={counts}: give numbers from 2 to the {len(images)} images")
         return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from sde_diffusion.config import groups
 from sde_diffusion.config.choices import choice
 from sde_diffusion.config.command import typed
 from sde_diffusion.config.compose import build, plain, read
+from sde_diffusion.data.prompts import in_turn, of_file, prompt_lines
 from sde_diffusion.denoisers.arithmetic import channels_last, compiled, networks, slower
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
@@ -179,12 +181,15 @@ class Run(Generic[T]):
         of guidance."""
         config = plain(self.config)
         wishes = {word: config.get(word) for word in WISHES}
-        if config.get("prompts") is not None:
+        check_sentences(wishes)
+        path = config.get("prompts")
+        if path is not None:
             if wishes["prompt"] is not None:
                 raise InputError("prompts: prompt is given too; leave one of the two out")
-            lines = prompt_lines(config["prompts"])
-            wishes["prompt"] = [lines[i % len(lines)] for i in range(len(seeds))]
-        return self.model.condition(wishes, seeds, classes)
+            self.model.check_takes("prompt", path, "prompts")
+            wishes["prompt"] = in_turn(path, prompt_lines(path), len(seeds))
+        with of_file(path):
+            return self.model.condition(wishes, seeds, classes)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -274,20 +279,10 @@ def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str
     return {**names, **machine(), "config": dict(config)}
 
 
-def prompt_lines(path: Any) -> list[str]:
-    """The sentences of a text file, one a line; InputError if there are none."""
-    try:
-        text = Path(str(path)).read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"prompts={path}: no text in UTF-8; write it so") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"prompts={path}: no text file that can be read; give one") from error
-    if not text.strip():
-        raise InputError(f"prompts={path}: has no sentence; write one a line")
-    # As files have them: other separators of Unicode may stand in a sentence.
-    lines = [line.strip() for line in text.rstrip().split("\n")]
-    if "" in lines:  # left out, image k would get the sentence of another line
-        raise InputError(
-            f"prompts={path}: line {lines.index('') + 1} is empty; remove it, or write a sentence"
-        )
-    return lines
+def check_sentences(wishes: Mapping[str, Any]) -> None:
+    """InputError for a file in the place of a sentence, whose name would be read as one."""
+    for word in ("prompt", "negative"):
+        said = wishes[word]
+        if isinstance(said, str) and Path(said).suffix and os.path.isfile(said):
+            file = f"prompts={said}, of a sentence a line" if word == "prompt" else "a sentence"
+            raise InputError(f"{word}={said}: a file, no sentence; give {file}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from sde_diffusion.config.choices import seed_list
 from sde_diffusion.data.load import SAMPLES, SAMPLES_ZIP
 from sde_diffusion.data.photos import photos
+from sde_diffusion.data.prompts import prompt_lines
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.noise import VERSION
@@ -24,7 +25,7 @@ from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.sealed import first_checksum
 from sde_diffusion.tasks.composed import sampler_of
 from sde_diffusion.tasks.drawn import Drawing, content_of
-from sde_diffusion.tasks.run import Run, prompt_lines
+from sde_diffusion.tasks.run import Run
 from sde_diffusion.tasks.scored import Scorer
 
 # Bytes of images that samples.npz holds at most.
@@ -151,12 +152,16 @@ def start_at(x_0: Tensor | None, task: SampleTask, sampler: Sampler, seeds: Sequ
 
 
 def count(task: SampleTask, x_0: Tensor | None) -> int | None:
-    """How many images were asked for: ``n``, or one a sentence or picture; None of neither."""
+    """How many images were asked for: ``n``, or one a picture, sentence or label that is listed;
+    None of none."""
     if task.n is not None or task.seeds is not None:
         return task.n
     if task.prompts is not None:
         return len(prompt_lines(task.prompts))
-    return None if x_0 is None or len(x_0) == 1 else len(x_0)
+    if x_0 is not None and len(x_0) > 1:
+        return len(x_0)
+    lists = [x for x in (task.label, task.prompt, task.negative) if isinstance(x, list) and x]
+    return len(lists[0]) if lists else None
 
 
 def sized(task: SampleTask, model: OpenedModel, x_0: Tensor | None) -> OpenedModel:
@@ -165,7 +170,9 @@ def sized(task: SampleTask, model: OpenedModel, x_0: Tensor | None) -> OpenedMod
     asked = [task.size, task.size] if isinstance(task.size, int) else task.size
     if own is not None and asked not in (None, own):
         raise InputError(f"size={task.size}: the pictures of start have {own}; leave size out")
-    return model.sized(asked or own, task.seamless, "size" if own is None else "start")
+    return model.sized(
+        own if asked is None else asked, task.seamless, "size" if own is None else "start"
+    )
 
 
 def check_negative(task: SampleTask, sampler: Sampler) -> None:

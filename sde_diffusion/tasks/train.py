@@ -38,6 +38,7 @@ from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.dpmpp_2m import DPMpp2M
 from sde_diffusion.system import bars
 from sde_diffusion.system.identity import identity
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.output import Output
 from sde_diffusion.system.processes import from_first, local_device, rank
 from sde_diffusion.tasks.run import Run
@@ -49,6 +50,7 @@ from sde_diffusion.training.levels import NoiseLevels
 from sde_diffusion.training.schedule import Schedule
 from sde_diffusion.training.settings import BESIDE, TrainConfig
 from sde_diffusion.training.trainer import ASKED, Parts, Trainer
+from sde_diffusion.training.unused import unused
 from sde_diffusion.training.validation import validation_losses
 from sde_diffusion.training.weighting import Weighting
 
@@ -68,6 +70,8 @@ def run(config: DictConfig, folder: Path) -> float:
         if codec is not None:
             data, held_out = (encoded(each, codec, device) for each in (data, held_out))
         spec = specified(config, data, parts.augment, codec)
+        for line in unused(job.task, data):
+            notice(line)
         trainer = Trainer(spec, data, parts, job.task, folder, device)
         if codec is not None and rank() == 0:
             keep_beside(codec, folder)

@@ -131,7 +131,7 @@ def settings(spec: Spec) -> dict[str, Any]:
     kept = _dict(_dict(spec.config.get("run")).get("train"))
     if kept.get("precision") == "float64":  # as 7a19cb7 called the dtype
         kept = {**kept, "precision": "float32", "dtype": "float64"}
-    return kept
+    return {"frozen": [], **kept} if kept else kept  # nothing was, before there was a choice
 
 
 def noise_version(spec: Spec) -> int:

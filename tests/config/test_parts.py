@@ -72,7 +72,8 @@ def test_a_field_of_what_stood_there_before_is_told(quick_cli: Run) -> None:
     words = ["solver=restart", "solver.inner=unipc", "solver.inner.s_churn=1"]
     done = quick_cli("sample", *words, ok=False)
     said = "solver.inner.s_churn: unknown key here; solver.inner takes lower_order_final, order"
-    assert done.stderr == f"sde-diffusion: {said}\n"
+    more = "; s_churn is of solver.inner=heun"
+    assert done.stderr == f"sde-diffusion: {said}{more}\n"
 
 
 def test_a_sweep_of_its_fields(quick_cli: Run, tmp_path: Path, tiny_model: str) -> None:

@@ -20,6 +20,11 @@ from sde_diffusion.guidance import (
     Threshold,
     guided,
 )
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.solvers.ddim import DDIM
+from tests.refusals import refused
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 COND = Condition.label([0, 4, 2])
@@ -91,6 +96,21 @@ def test_an_interval_without_a_level_of_the_model_is_refused(
     with pytest.raises(InputError, match=r"^guidance\.interval\.low=.* 0\.002 to 80, none of them"):
         Guided(inner, Interval(2.0, low=low, high=high))
     Guided(inner, Interval(2.0, low=0.0, high=0.002))
+
+
+@pytest.mark.parametrize("low", [2.0, 20.0])
+def test_an_interval_beyond_a_shortened_grid_is_refused(low: float) -> None:
+    """Every call was of the condition alone."""
+    inner = Labelled()
+    inner.sigma_min, inner.sigma_max = 0.002, 80.0
+    denoiser = guided(inner, [Interval(2.0, low=low)])
+    sampler = Sampler.build(EDM(), denoiser, DDIM(), Karras(sigma_max=10.0))
+    request = Request([0], 8, Condition.label([1]))
+    if low < 10:
+        sampler.walk(request)
+        return
+    with refused("guidance.interval.low=20", "0.002 to 10"):
+        sampler.walk(request)
 
 
 def test_rescaled_noise_has_the_spread_of_the_conditional_one() -> None:

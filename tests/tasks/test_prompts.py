@@ -15,11 +15,11 @@ from sde_diffusion.conditions.condition import TEXT
 from sde_diffusion.conditions.text import words_of
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data import Shapes
+from sde_diffusion.data.prompts import prompt_lines
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import read_checkpoint
 from sde_diffusion.models.sources import open_model
 from sde_diffusion.tasks import sample, train
-from sde_diffusion.tasks.run import prompt_lines
 
 SMALL = [
     "data.n=40", "data.held_out=8", "network.widths=[16]", "network.attention=[0]",

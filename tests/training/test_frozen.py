@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.training.settings import TrainConfig
+from sde_diffusion.training.unused import unused
 from tests.refusals import refused
 from tests.training.small import ARGS, CONFIG, SPEC, trainer
 
@@ -46,6 +50,23 @@ def test_a_run_with_frozen_weights_resumes_to_the_last_bit(tmp_path: Path) -> No
         trainer(tmp_path / "parts", CONFIG)
 
 
+def test_nothing_is_frozen_in_a_run_from_before_there_was_a_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its momenta did not fit, which was all that was said."""
+    identity = TrainConfig.identity
+    with monkeypatch.context() as patch:
+
+        def before(config: TrainConfig) -> dict[str, Any]:
+            return {k: v for k, v in identity(config).items() if k != "frozen"}
+
+        patch.setattr(TrainConfig, "identity", before)
+        list(trainer(tmp_path, CONFIG).run())
+    assert trainer(tmp_path, CONFIG).step
+    with refused("hydra.run.dir", "another frozen", "another folder"):
+        trainer(tmp_path, FROZEN)
+
+
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [("stem.weigth", "stem.weight"), ("stems", "stem"), ("", "stem"), ("up.9", "up.0")],
@@ -53,6 +74,17 @@ def test_a_run_with_frozen_weights_resumes_to_the_last_bit(tmp_path: Path) -> No
 def test_a_name_that_no_weight_has_is_refused(tmp_path: Path, name: str, remedy: str) -> None:
     with refused(f"frozen={name}", remedy):
         trainer(tmp_path, replace(CONFIG, frozen=[name]))
+
+
+def test_settings_without_effect_are_said() -> None:
+    data = ImageSet("small", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), None, 0)
+    usual = TrainConfig()
+    assert not list(unused(usual, data))
+    config = replace(usual, label_dropout=0.3, text_dropout=0.0, snapshot_widths=[0.2], steps=9)
+    keys = [line.partition("=")[0] for line in unused(config, data)]
+    assert keys == ["label_dropout", "text_dropout", "snapshot_widths", "warmup"]
+    labelled = replace(data, labels=torch.zeros(2, dtype=torch.int64), classes=1)
+    assert not list(unused(replace(usual, label_dropout=0.3), labelled))
 
 
 def test_something_is_left_to_learn(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.metrics.extractors.base import Extractor
 from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
+from sde_diffusion.metrics.extractors.random_conv import MIN_SIDE as LARGE
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
@@ -86,10 +87,11 @@ class CnnExtractor(Extractor):
 
     def extract(self, images: Tensor) -> Tensor:
         if tuple(images.shape[1:]) != self.shape:
+            suits = "random-conv" if min(images.shape[2:]) >= LARGE else "pixel"
             raise InputError(
                 f"extractor={self.name}: takes images {self.shape}, not {tuple(images.shape[1:])}; "
                 + (f"{GREY}, or " if self._wants_grey(images) else "")
-                + "choose one for any size, extractor=random-conv, say"
+                + f"choose one for any size, extractor={suits}, say"
             )
         return self.network.features(to_float(images))
 

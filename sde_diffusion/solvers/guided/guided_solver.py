@@ -100,7 +100,8 @@ class GuidedSolver(StepSolver[tuple[Any, Memory]], Generic[Memory]):
     def check_condition(self, cond: Condition | None) -> None:
         if cond is None:
             raise InputError(
-                f"{self.method}: needs a condition; set label=7, say, or another solver"
+                f'{self.method}: needs a condition; set label=7 or prompt="a red circle", what the '
+                "model takes, or another solver"
             )
         self.inner.check_condition(cond)
 

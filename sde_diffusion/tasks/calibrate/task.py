@@ -15,6 +15,7 @@ from sde_diffusion.calibration.calibrate import MODES
 from sde_diffusion.calibration.twin import mixture_twin
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
+from sde_diffusion.data.prompts import prompt_lines
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import contents
@@ -25,7 +26,7 @@ from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.calibrate.fitting import LEAST, MOST, Fitting, calls_of, ends_of, start_of
 from sde_diffusion.tasks.composed import guided
-from sde_diffusion.tasks.run import Run, prompt_lines
+from sde_diffusion.tasks.run import Run
 
 
 @dataclass

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config import groups
 from sde_diffusion.config.choices import Choice, entries
+from sde_diffusion.data.prompts import in_turn, of_file, prompt_lines
 from sde_diffusion.errors import BudgetError, InputError
 from sde_diffusion.guidance import Guidance, guided
 from sde_diffusion.models.opened import OpenedModel
@@ -21,7 +23,6 @@ from sde_diffusion.system.names import name_of
 from sde_diffusion.system.notice import notice
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
 from sde_diffusion.system.spelling import did_you_mean
-from sde_diffusion.tasks.run import prompt_lines
 
 USUAL = ("ddim", "heun", "dpmpp_2m", "unipc", "ancestral")
 # Numbers of evaluations of every solver, or of each by its label.
@@ -77,7 +78,16 @@ class Design:
     def said(self) -> list[str]:
         """The sentence of each image of a block; [] without a file."""
         lines = self.sentences
-        return [lines[k % len(lines)] for k in range(self.most)] if lines else []
+        return in_turn(self.prompts, lines, self.most) if lines else []
+
+    def condition(
+        self, model: OpenedModel, seeds: Sequence[int], classes: int = 0
+    ) -> Condition | None:
+        """What a model is asked for the images of a block, ``classes`` being those of guidance."""
+        if self.prompts is not None:
+            model.check_takes("prompt", self.prompts, "prompts")
+        with of_file(self.prompts):
+            return model.condition(self.wishes, seeds, classes)
 
     @property
     def most(self) -> int:
@@ -223,7 +233,7 @@ def usual(setting: Setting, design: Design, model: OpenedModel, nfe: Budgets) ->
     calibrated = Choice("calibrated", "solver", "calibrated")
     try:
         shipped = setting.sampler(calibrated, model, design.denoise_last)
-        shipped.solver.check_condition(model.condition(design.wishes, design.seeds(0)))
+        shipped.solver.check_condition(design.condition(model, design.seeds(0)))
         for number in _own(calibrated, nfe):
             shipped.steps(number)
     except InputError:  # made for another model, guidance, condition or number of evaluations

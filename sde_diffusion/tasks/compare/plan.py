@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.process.noise import VERSION
-from sde_diffusion.sampling.sampler import Sampler
+from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.system.identity import digest, identity
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.compare.design import Design, Entry
@@ -101,9 +101,8 @@ def _plan(
     }
     if design.sentences:
         depends["prompts"] = digest(design.sentences)
-    cond = model.condition(design.wishes, seeds, sampler.denoiser.classes_of_guidance)
-    sampler.solver.check_condition(cond)
-    sampler.denoiser.check_condition(cond)
+    cond = design.condition(model, seeds, sampler.denoiser.classes_of_guidance)
+    sampler.walk(Request(seeds, nfe, cond))
     return Plan(
         entry.label,
         sampler,

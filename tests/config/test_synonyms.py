@@ -87,6 +87,7 @@ def test_spelling_comes_before_other_words() -> None:
 def test_every_key_is_one_of_some_task() -> None:
     """Or of the library's calls: no word leads to what is not there."""
     known = {"x_T", "callback", "progress", "scale", "guidance.cfg.scale", "hydra.run.dir"}
+    known |= {"path", "file", "root"}  # of components
     for task in names("task"):
         config = compose_task([f"task={task}"])
         known |= set(map(str, config))

@@ -223,7 +223,7 @@ def test_what_those_lines_say_to_type_is_read() -> None:
     assert parsed("label=[3,4]") == [3, 4]
     assert readable(["label=3,4"], several=True) == ["label=3,4"]
     assert readable(["solver=ddim,unipc"], several=True) == ["solver=ddim,unipc"]
-    assert with_task(["sample", "solver=unipc", "solver.order=3", "~guidance"])
+    assert with_task(["sample", "solver=unipc", "solver.order=3", "~solver.order"])
 
 
 def test_a_home_that_no_shell_has_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ class Layout(Conditioner):
         wish = wishes.get(LAYOUT)
         if wish is None:
             return None
-        planes = self.planes(opened(wish, LAYOUT, self.side, colours=False), str(wish))
+        name = f"{LAYOUT}={wish}" if isinstance(wish, str | Path) else LAYOUT
+        planes = self.planes(opened(wish, LAYOUT, self.side, colours=False), name)
         return Condition({LAYOUT: Part.of(planes.expand(len(seeds), -1, -1, -1))})
 
     def planes(self, pixels: np.ndarray, name: str) -> Tensor:
@@ -62,9 +63,10 @@ class Layout(Conditioner):
             known = ", ".join(f"{word} {tuple(rgb)}" for word, rgb in self.colours.items())
             shapes = ", ".join(f"{i} {word}" for i, word in enumerate(self.shapes, start=1))
             raise InputError(
-                f"{LAYOUT}={name}: pixel ({row}, {column}) is "
+                f"{name}: pixel ({row}, {column}) is "
                 f"{tuple(pixels[row, column].tolist())}, none of black and {known}, plus in red "
-                f"the number of a shape: {shapes}"
+                f"the number of a shape: {shapes}; paint with these alone, unsmoothed, and save a "
+                "PNG, which keeps them"
             )
         return torch.from_numpy(np.stack([np.where(black, 0, shape), colour]))
 
@@ -94,11 +96,11 @@ def opened(path: Any, key: str, side: tuple[int, int], colours: bool = True) -> 
         for note in read.notes:
             notice(f"{where}: {note}")
         pixels = read.array
-    if pixels.dtype != np.uint8 or pixels.shape != (*side, 3):
+    wanted = (*side, 3)
+    if pixels.dtype != np.uint8 or pixels.shape != wanted:
         raise InputError(
-            f"{key}: a picture of {pixels.dtype} {pixels.shape}; this model takes uint8 "
-            f"{(*side, 3)}, height, width and three colours; make it {side[1]} x {side[0]} pixels "
-            "of them"
+            f"{key}: a picture of {pixels.dtype} {pixels.shape}; this model takes uint8 {wanted}, "
+            f"height, width and three colours; {_remedy(pixels, wanted, colours)}"
         )
     return pixels
 
@@ -124,3 +126,13 @@ def _read(given: Any, key: str, colours: bool) -> tuple[str, Picture]:
     except Exception as error:  # every decoder has its own
         passed_on(error)
         raise InputError(f"{where}: is no picture that can be read; give a PNG") from error
+
+
+def _remedy(pixels: np.ndarray, wanted: tuple[int, ...], colours: bool) -> str:
+    """What makes a picture of that shape of an array."""
+    if pixels.shape == (wanted[2], *wanted[:2]):
+        return "give channels last, array.transpose(1, 2, 0)"
+    if pixels.shape == wanted:
+        return "give whole numbers 0 .. 255, as numpy.uint8"
+    smooth = "" if colours else ", without smoothing"
+    return f"make it {wanted[1]} x {wanted[0]} pixels of them{smooth}"

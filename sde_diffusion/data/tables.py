@@ -13,6 +13,7 @@ from sde_diffusion.system import strict_json
 from sde_diffusion.system.notice import printable
 
 CSV, JSONL = (".csv",), (".jsonl", ".ndjson")
+OTHER_COMMAS = (";", "\t", "|")  # between the columns of some spreadsheets
 TEXTS = ("text", "caption", "prompt")  # columns of sentences
 
 
@@ -37,7 +38,10 @@ def cell(row: Mapping[str, Any], keys: Sequence[str], where: str, remedy: str) -
     """The value of the first of ``keys`` that a row has; InputError for none, or for no text."""
     key = next((key for key in keys if key in row), None)
     if key is None:
-        raise InputError(f"{where} has {sorted(map(str, row))}; {remedy}")
+        held = sorted(map(str, row))
+        other = next((mark for mark in OTHER_COMMAS if held and mark in held[0]), "")
+        parted = f", parted by commas in the place of {other!r}" if other else ""
+        raise InputError(f"{where} has {held}; {remedy}{parted}")
     if not isinstance(row[key], str):
         kind = "empty" if row[key] is None else f"of type {type(row[key]).__name__}"
         raise InputError(f"{where}: {key} is {kind}; give one text")

@@ -42,8 +42,8 @@ def picture_of(editor: Editor, image: Any, truth: bool) -> tuple[Tensor, int]:
     if x.dtype == torch.bool:
         raise InputError(f"image: true and false; give {PICTURE}")
     picture = truth or MASK in editor.operator.needs
-    if len(editor.denoiser.space.pattern) == COLOUR_AXES and (picture or (x.ndim, seen) == (2, 1)):
-        x = _channels_first(x, seen)
+    if len(editor.denoiser.space.pattern) == COLOUR_AXES and picture:
+        x = _in_channels(_channels_first(x, seen), seen)
     if x.is_floating_point():
         return _of_floats(x, picture), WHITE_8
     low, high = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
@@ -59,11 +59,16 @@ def of_pillow(key: str, image: Image.Image, channels: int, like: str) -> tuple[T
     try:
         one = photo_of(image).in_channels(channels)
     except (ValueError, OSError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{key}: {why}" + ("" if ";" in why else f"; give {like}")) from error
+        raise _unread(key, error, like) from error
     for note in one.notes:
         notice(f"{key}: {note}")
     return one.x, one.white
+
+
+def _unread(key: str, error: Exception, like: str) -> InputError:
+    """The refusal of an image of Pillow, for the reason that ``error`` gives."""
+    why = " ".join(str(error).split())
+    return InputError(f"{key}: {why}" + ("" if ";" in why else f"; give {like}"))
 
 
 def _channels_first(x: Tensor, channels: int) -> Tensor:
@@ -80,6 +85,21 @@ def _channels_first(x: Tensor, channels: int) -> Tensor:
     if x.ndim == COLOUR_AXES + 1 and shape[1] in COLOURS:
         raise InputError(f"image: {shape}, {shape[0]} of them; give one at a time, x[0]")
     return x
+
+
+def _in_channels(x: Tensor, channels: int) -> Tensor:
+    """A picture in that many channels: grey repeated, or one of several that are equal; InputError
+    where that cannot be."""
+    if x.ndim != COLOUR_AXES or len(x) == channels:
+        return x
+    if len(x) == 1:
+        return x.expand(channels, -1, -1)
+    if channels == 1 and bool((x == x[:1]).all()):
+        return x[:1]
+    raise InputError(
+        f"image: {tuple(x.shape)}, {len(x)} channels, and the model draws {channels}; give a "
+        "picture of as many"
+    )
 
 
 def _of_floats(x: Tensor, picture: bool) -> Tensor:
@@ -100,14 +120,18 @@ def mask_of(mask: Any) -> Tensor | None:
     if mask is None or isinstance(mask, str | Path):
         return masks(None if mask is None else str(mask), {"": None}, None, "squash")[""]
     if isinstance(mask, Image.Image):
-        return anew_of("mask", photo_of(mask))
+        try:
+            read = photo_of(mask)
+        except (ValueError, OSError) as error:
+            raise _unread("mask", error, MASK_WORDS) from error
+        return anew_of("mask", read)
     anew = values.tensor("mask", mask, MASK_WORDS).cpu().squeeze()
     if anew.ndim != 2 or not anew.numel():
         raise InputError(f"mask: shape {tuple(anew.shape)}; give {MASK_WORDS}")
     if anew.dtype == torch.bool:
         return anew
     low, high = float(anew.min()), float(anew.max())
-    most = WHITE_8 if high > 1 else 1
+    most = next((white for white in (1, WHITE_8, WHITE_16) if high <= white), 0)
     # Nor is nan; half of white at most is black everywhere.
     if not (low >= 0 and high <= most) or 0 < high <= most / 2:
         raise InputError(f"mask: values {low:g} .. {high:g}; give {MASK_WORDS}")

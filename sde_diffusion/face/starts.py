@@ -28,9 +28,10 @@ from sde_diffusion.sampling.start import (
 if TYPE_CHECKING:
     from sde_diffusion.face.model import Model
 
+GREY_AXES = 2  # of pictures [H, W]
 PICTURE = (
-    "a path, a picture [C, H, W] or one for each image [N, C, H, W], uint8 or floats in -1 .. 1, "
-    "or an object, FromImage(x_0, level=2.0)"
+    "a path, a picture [C, H, W] or [H, W], or one for each image [N, C, H, W], uint8 or floats in "
+    "-1 .. 1, or an object, FromImage(x_0, level=2.0)"
 )
 
 
@@ -64,7 +65,9 @@ def pictures(model: Model, start: Any) -> Tensor:
     if isinstance(start, Image.Image):
         return of_pillow("start", start, model.channels, PICTURE)[0][None]
     x = values.pixels("start", start, PICTURE).float()
-    return x[None] if x.ndim == 3 else x
+    x = x[None, None] if x.ndim == GREY_AXES else x[None] if x.ndim == GREY_AXES + 1 else x
+    grey = x.ndim == GREY_AXES + 2 and x.shape[1] == 1
+    return x.expand(-1, model.channels, -1, -1) if grey else x
 
 
 def _noise(model: Model, x_T: Any, count: int) -> Start:

@@ -99,6 +99,7 @@ class Damaged:
             return cls._made_up(operator, given, anew, sides, truth_seed)
         if drawn:
             return cls._masked(operator, given, _known(given, anew, sides), sides)
+        given = _with_channel(operator, given, space)
         shape = _shape_of(operator, tuple(given.shape), space)
         y = operator.at(shape).filled(given[None])[0]
         _check_scale(operator, shape, y)
@@ -223,6 +224,18 @@ def _shape_of(operator: Operator, out: tuple[int, ...], space: Space) -> tuple[i
         f"image: shape {out} is no measurement by this operator{wanted}; give one, as a picture or "
         "a .npy file, or simulate=true for it to be made of a picture"
     )
+
+
+def _with_channel(operator: Operator, y: Tensor, space: Space) -> Tensor:
+    """A measurement [H, W] as [1, H, W], where the operator measures such and no flat ones, as
+    sinograms are."""
+    for each in (y, y[None]) if y.ndim == 2 else ():
+        try:
+            _shape_of(operator, tuple(each.shape), space)
+        except InputError:
+            continue
+        return each
+    return y
 
 
 def _out(operator: Operator, shape: tuple[int, ...]) -> str:

@@ -126,7 +126,8 @@ class ProbabilityFlow:
     ) -> Tensor:
         if tuple(y.shape[1:]) != self.denoiser.shape:
             raise InputError(
-                f"images: shape {tuple(y.shape[1:])} is not the model's {self.denoiser.shape}"
+                f"images: shape {tuple(y.shape[1:])} is not the model's {self.denoiser.shape}; "
+                f"give [N, {', '.join(map(str, self.denoiser.shape))}]"
             )
         if not len(y) or not bool(y.isfinite().all()):
             raise InputError(f"images: {len(y)} of them; give at least one, all values finite")

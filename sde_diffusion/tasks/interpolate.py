@@ -39,9 +39,10 @@ class InterpolateTask:
     precision: str
     device: str
 
-    def load(self) -> ImageSet:
-        """The images; InputError if they are too few for the pairs."""
+    def load(self, channels: int) -> ImageSet:
+        """The images in that many channels; InputError if they are too few for the pairs."""
         images = load_images(self.images, key="images")
+        images = images.with_channels(channels, f"images={self.images}", "what the model draws")
         most = len(images) // 2
         if not 1 <= self.pairs <= most:
             remedy = f"give pairs={most}" if most else "give two images at least"
@@ -56,7 +57,7 @@ class InterpolateTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write the files into ``folder``; returns the largest error there and back of an end."""
     with Run(config, folder, InterpolateTask) as job:
-        task, images = job.task, job.task.load()
+        task, images = job.task, job.task.load(job.model.channels)
         chunk = max(1, job.execution.batch_size // max(1, task.steps))
         flow = ProbabilityFlow.build(job.denoiser, task.error, task.sigma_min, task.sigma_max)
         between = mixed(job, flow, images)

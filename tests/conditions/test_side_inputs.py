@@ -16,6 +16,7 @@ from sde_diffusion.conditions.reference import ReferencePatch
 from sde_diffusion.conditions.several import Several
 from sde_diffusion.conditions.text import Text, vocabulary, words_of
 from sde_diffusion.errors import InputError
+from tests.data import profiles
 
 WORDS = ["a", "blue", "circle", "red", "square"]
 TABLE = {"red": (224, 32, 32), "blue": (40, 72, 232)}
@@ -116,6 +117,32 @@ def test_maps_that_do_not_fit_are_one_line(layout: Layout, tmp_path: Path) -> No
     ):
         with pytest.raises(InputError, match=f"layout.*{says}"):
             layout.encode({"layout": str(tmp_path / f"{name}.png")}, range(1))
+
+
+def test_a_map_of_pillow_or_numpy_is_read_as_a_file_is(layout: Layout, tmp_path: Path) -> None:
+    planes = torch.zeros(2, 8, 10, dtype=torch.uint8)
+    planes[:, 1:4, 2:5] = 1
+    drawn = layout.picture(planes)
+    pixels = np.asarray(drawn)
+    drawn.save(tmp_path / "p3.png", icc_profile=profiles.of_colours(profiles.P3, 0))
+    given = (drawn, drawn.convert("RGBA"), drawn.quantize(8), pixels, tmp_path / "p3.png")
+    for each in given:
+        cond = layout.encode({"layout": each}, range(1))
+        assert cond is not None
+        assert torch.equal(cond.parts[LAYOUT].value[0], planes)
+    strange = np.full((8, 10, 3), 3, np.uint8)
+    for image, says in (
+        (Image.new("RGBA", (10, 8), 0), "layout: transparent in part"),
+        (Image.new("F", (10, 8)), "layout: mode F, floats of 32 bits; convert it"),
+        (pixels / 255, "give whole numbers 0 .. 255, as numpy.uint8"),
+        (pixels.transpose(2, 0, 1), r"give channels last, array.transpose\(1, 2, 0\)"),
+        (pixels[:4], "make it 10 x 8 pixels of them, without smoothing"),
+        (strange, r"^layout: pixel \(0, 0\) is \(3, 3, 3\), .* and save a PNG"),
+        (Image.fromarray(strange), r"^layout: pixel \(0, 0\)"),
+    ):
+        with pytest.raises(InputError, match=says) as raised:
+            layout.encode({"layout": image}, range(1))
+        assert "\n" not in str(raised.value)
 
 
 def test_a_negative_stands_on_the_other_side(several: Several, tmp_path: Path) -> None:

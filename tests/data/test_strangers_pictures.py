@@ -257,6 +257,7 @@ def test_captions_as_spreadsheets_and_editors_write_them(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "content", "says"),
     [
+        ("m.csv", b"file_name;text\na.png;a\n", "and text, or txt, parted by commas in .* of ';'"),
         ("m.csv", b"file_name,text,text\na.png,a,b\n", "two columns are called 'text'"),
         ("m.csv", b"file_name,text\na.png\nb.png,x\n", "line 2: text is empty; give one text"),
         ("m.jsonl", b'{"file_name": "a.png", "text": ["x"]}', "line 1: text is of type list"),

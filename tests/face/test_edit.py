@@ -317,3 +317,49 @@ def test_a_start_and_an_image_to_encode_are_of_the_same_scale(given: Tensor, say
         for each in (GREY, Image.fromarray(GREY[0].numpy()).convert("RGBA"))
     ]
     assert torch.allclose(*begun, atol=1e-5)
+
+
+def test_a_flat_measurement_is_that_of_its_operator() -> None:
+    """A sinogram was made a picture of, of which nothing was a measurement."""
+    truth = GREY.float() / 127.5 - 1
+    made = MODEL.edit(truth, operator="parallel_beam", simulate=True, n=1, nfe=4).damaged.y
+    assert made.ndim == 2
+    given = MODEL.edit(made, operator="parallel_beam", n=1, nfe=4)
+    assert torch.equal(given.damaged.y, made)
+    blurred = MODEL.edit(truth[0], operator="gaussian_blur", n=1, nfe=4)
+    assert blurred.damaged.shape == SHAPE
+
+
+def test_channels_are_brought_together_or_named() -> None:
+    """Of three for one, it said that the picture was too small, and to extend it."""
+    plain = MODEL.edit(GREY, mask=ANEW, n=1, nfe=2).images
+    assert torch.equal(MODEL.edit(GREY.repeat(3, 1, 1), mask=ANEW, n=1, nfe=2).images, plain)
+    colours = wrap(narrow, (3, 8, 8), name="colours")
+    assert (colours.edit(GREY, mask=ANEW, n=1, nfe=2).images[0][:, ~ANEW] == GREY[0][~ANEW]).all()
+    for model, image in ((MODEL, torch.stack([GREY[0], 255 - GREY[0], GREY[0]])),
+                         (colours, GREY.repeat(4, 1, 1))):  # fmt: skip
+        with refused("image: (", "channels, and the model draws", "give a picture of as many"):
+            model.edit(image, mask=ANEW, n=1, nfe=2)
+
+
+def test_masks_of_any_depth_are_masks_or_one_line() -> None:
+    plain = MODEL.edit(GREY, mask=ANEW, n=1, nfe=2).images
+    deep = ANEW.numpy().astype(np.uint16) * 65535
+    for mask in (deep, Image.fromarray(deep)):
+        assert torch.equal(MODEL.edit(GREY, mask=mask, n=1, nfe=2).images, plain)
+    for mode in ("I", "F"):
+        with refused(f"mask: mode {mode}", "convert it to 8 bits"):
+            MODEL.edit(GREY, mask=Image.new(mode, (8, 8)), n=1, nfe=2)
+
+
+def test_a_start_may_be_a_picture_without_channels() -> None:
+    """Its rows were taken for as many pictures."""
+    begun = [MODEL.sample(1, 4, start=each, strength=0.5).x for each in (GREY, GREY[0])]
+    assert torch.equal(*begun)
+    colours = wrap(narrow, (3, 8, 8), name="colours")
+    begun = [
+        colours.sample(1, 4, start=each, strength=0.5).x for each in (GREY[0], GREY.repeat(3, 1, 1))
+    ]
+    assert torch.equal(*begun)
+    with refused("images: shape", "give [N, 1, 8, 8]"):
+        MODEL.encode(GREY[0])

@@ -110,6 +110,10 @@ def opened(content: bytes, otherwise: str = "not an image") -> Image.Image:
     """The image in a file's content, not yet decoded; ValueError, in words, for what is none."""
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"more pixels than {MAX_PIXELS}, a bomb if it is none of yours; give a smaller one"
+        ) from error
     except UnidentifiedImageError:  # named by an address in memory
         if not content:
             raise ValueError("an empty file; fetch it again") from None
@@ -146,7 +150,9 @@ def picture(
         colours: whether its numbers are colours, which a profile may change, or mere numbers.
     """
     if image.width * image.height > most:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {most}")
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, more than {most}; give a smaller one"
+        )
     check_numbers(image)
     notes, decoded = notes_of(image), image.width * image.height
     grey = image.mode in GREY or is_sixteen(image) or is_grey_and_alpha_of_16(image)

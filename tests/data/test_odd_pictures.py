@@ -74,6 +74,18 @@ def test_what_came_in_the_place_of_a_picture_is_named(content: bytes, says: str)
             read()
 
 
+@pytest.mark.parametrize("side", [9000, 12000, 20000])
+def test_a_huge_picture_is_to_be_made_smaller(side: int) -> None:
+    """It was to be saved anew, as PNG; Pillow's own bounds have other words, and raise twice."""
+    content = png(side, 1, 0, bytes(side // 8))
+    start = content.index(b"IHDR")
+    head = struct.pack(">II", side, side) + content[start + 12 : start + 17]
+    huge = content[: start - 4] + chunk(b"IHDR", head) + content[start + 21 :]
+    for read in (lambda: decode(huge, None, "L"), lambda: photo(huge)):
+        with pytest.raises(ValueError, match=r"pixels.* give a smaller one$"):
+            read()
+
+
 def test_a_thin_picture_is_seen_where_it_is_padded() -> None:
     """Its narrower side was rounded to no pixel, and the picture to black."""
     for shape in ((1, 3, 1, 300), (1, 3, 300, 1), (1, 3, 2, 33)):

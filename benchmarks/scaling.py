@@ -22,6 +22,7 @@ from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
 
 CLI = ["-m", "sde_diffusion.cli"]
+RUNS = 5
 TIMED = {
     "sample": ["sample", "n=512", "batch_size=64", "nfe=8"],
     "compare": ["compare", "solvers=[ddim,unipc]", "nfe=[6]", "samples=[250]", "batch_size=50",
@@ -31,7 +32,9 @@ TIMED = {
 }  # fmt: skip
 
 
-def measured(folder: Path, words: list[str], processes: int = 1) -> tuple[float, float]:
+def measured(
+    folder: Path, words: list[str], processes: int = 1, cache: str = "cache"
+) -> tuple[float, float]:
     """Peak memory of the largest process of a command in MiB, and its wall time in seconds."""
     start = [sys.executable, *CLI] if processes == 1 else [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
@@ -44,7 +47,7 @@ def measured(folder: Path, words: list[str], processes: int = 1) -> tuple[float,
         "sys.exit(done.returncode)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline",
-                   "SDE_DIFFUSION_CACHE": str(folder / "cache")}  # fmt: skip
+                   "SDE_DIFFUSION_CACHE": str(folder / cache)}  # fmt: skip
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code, *start, *words],
@@ -66,16 +69,18 @@ def tiny(path: Path) -> None:
 
 
 def memory(folder: Path) -> list[list[object]]:
-    """A row a task: MiB at both numbers of images, and how much more the second needs."""
+    """A row a task: MiB at both numbers of images, and how much more the second needs.
+
+    Medians of runs, a small one and a large one in turn; each has folders and a cache of its own.
+    """
     tiny(folder / "tiny.safetensors")
     model = ["checkpoint=tiny.safetensors", "batch_size=125"]
     commands = {
-        "sample": lambda n: ["sample", *model, f"n={n}", "nfe=2", f"hydra.run.dir=s{n}"],
-        "evaluate": lambda n: ["evaluate", f"images=s{n}", "metric=[]", f"hydra.run.dir=e{n}"],
-        "compare": lambda n: ["compare", *model, "solvers=[ddim]", "nfe=[2]", "metric=[]",
-                              f"samples=[{n}]", "animation=false", f"hydra.run.dir=c{n}"],
-        "reference": lambda n: ["reference", "data=npz", f"data.path=r{n}.npz",
-                                f"hydra.run.dir=r{n}"],
+        "sample": lambda n: [*model, f"n={n}", "nfe=2"],
+        "evaluate": lambda n: [f"images=sample-{n}-0", "metric=[]"],
+        "compare": lambda n: [*model, "solvers=[ddim]", "nfe=[2]", "metric=[]",
+                              f"samples=[{n}]", "animation=false"],
+        "reference": lambda n: ["data=npz", f"data.path=r{n}.npz"],
     }  # fmt: skip
     drawn, rows = np.random.default_rng(0), []
     for name, words in commands.items():
@@ -84,8 +89,14 @@ def memory(folder: Path) -> list[list[object]]:
             for n in (few, many):
                 pixels = drawn.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
                 np.savez(folder / f"r{n}.npz", images=pixels)
-        a, b = (measured(folder, words(n))[0] for n in (few, many))
-        rows.append([name, few, a, many, b, b / a - 1])
+        peaks = np.array([
+            [measured(folder, [name, *words(n), f"hydra.run.dir={name}-{n}-{run}"],
+                      cache=f"cache-{name}-{n}-{run}")[0] for n in (few, many)]
+            for run in range(RUNS)
+        ])  # fmt: skip
+        a, b = np.median(peaks, axis=0).tolist()
+        apart = float((np.ptp(peaks, axis=0) / (a, b)).max())
+        rows.append([name, few, a, many, b, b / a - 1, apart])
     return rows
 
 
@@ -115,12 +126,13 @@ def main() -> None:
         folder = Path(name)
         peaks, files = memory(folder), same_files(folder)
         times = seconds(folder) if "--seconds" in sys.argv else []
-    head = ["task", "images", "MiB", "images", "MiB", "more"]
+    head = ["task", "images", "MiB", "images", "MiB", "more", "runs apart"]
     nothing = "Not measured: no quiet machine was at hand when this page was made."
     render.page(
         "scaling",
         {
             "memory": render.table(head, peaks),
+            "runs": RUNS,
             "files": "equal" if files["equal"] else "NOT equal",
             "times": render.table(["task", "1 process, s", "2 processes, s", "ratio"], times)
             if times

@@ -160,7 +160,9 @@ def with_task(argv: list[str]) -> list[str]:
     overrides = marks.unmarked(renamed.modern(overrides, tell))
     marks.tell_repeated(overrides, tell)
     overrides = words.with_sampler(words.with_method(overrides))
-    overrides = words.readable(overrides, several=bool({"-m", "--multirun"} & set(flags)))
+    several = bool({"-m", "--multirun"} & set(flags))
+    marks.check_folders(overrides, several)
+    overrides = words.readable(overrides, several)
     overrides = parts.whole(overrides)
     if processes() > 1:
         # Hydra's own ``now`` is the time of each process.
@@ -265,7 +267,10 @@ def _main() -> None:
         passed_on(error)
         # What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
         line = shown(f"{type(error).__name__}: {error}", 300)
-        sys.stderr.write(f"{_who()}: config: not read ({line}); {FULL_ERROR}=1 shows more\n")
+        mend = "mend that yaml" if isinstance(error, YAMLError) else f"{FULL_ERROR}=1 shows more"
+        if isinstance(error, UnicodeDecodeError):
+            mend = "write all yamls in UTF-8"
+        sys.stderr.write(f"{_who()}: config: not read ({line}); {mend}\n")
         sys.exit(2)
 
 

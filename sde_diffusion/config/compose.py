@@ -24,6 +24,7 @@ from sde_diffusion.system.spelling import did_you_mean
 
 ROOT = "config"
 RECIPE = "experiment="
+RECIPES = ("experiment", "launch", "method", "search")  # whose keys are those of the config
 LISTS = ("augment", "guidance", "metric")  # groups of which several are chosen
 # What must be installed for a choice of Hydra's own groups: a launcher, who chooses the jobs.
 PLUGINS = {
@@ -68,8 +69,8 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
     for pattern, told in STUMBLES:
         if (match := pattern.search(message)) is not None:
             return match.expand(told)
-    if "nterpolation key" in message:
-        message += r"; where ${ is text, put a backslash before it: '\${'"
+    if "nterpolation key" in message and ESCAPED not in message:
+        message += ESCAPED
     if key and not message.startswith(key):
         message = f"{key}: {message}"
     return message
@@ -89,7 +90,24 @@ STUMBLES = (
         re.compile(r"Multiple values for ([\w/]+)\."),
         r"\1: chosen twice; give \1=NAME, in a yaml's defaults '- override /\1: NAME'",
     ),
+    (
+        re.compile(r"Additional config directory '(.+)' not found"),
+        r"--config-dir=\1: no such folder; give one",
+    ),
+    (
+        re.compile(r"Cannot find primary config '(.+?)'"),
+        r"--config-name=\1: not found; leave it out, and give --config-dir=FOLDER experiment=NAME",
+    ),
+    (
+        re.compile(r"Error merging override (hydra\.(?:run|sweep)\.(?:sub)?dir)=(.*)"),
+        r"\1=\2: no path; give a folder, \1=FOLDER",
+    ),
+    (
+        re.compile(r"In '([\w/.-]+)': \w+ raised while composing config:; (.*)"),
+        r"\1: its yaml does not fit (\2); make it lines of KEY: VALUE",
+    ),
 )
+ESCAPED = r"; where ${ is text, put a backslash before it: '\${'"
 UNKNOWN = re.compile(r"Could not override '([^']+)'|is not in struct")
 
 
@@ -143,6 +161,8 @@ def _hint(name: str, words: Sequence[str]) -> str:
     if parent in keys:
         below = (key.removeprefix(f"{parent}.") for key in keys if key.startswith(f"{parent}."))
         takes = {key for key in below if "." not in key}
+        if field in takes:  # of a sweep, or of another choice than the usual one
+            return f"not each that is chosen has it{_of_others(parent, field)}; give those alone"
         return schema.known(parent, field, takes - {TARGET}) + _of_others(parent, field)
     near = key_meant(name, [*keys, *_guided(name, keys, others), FOLDER])
     task = next((word[5:] for word in words if word.startswith("task=")), "compare")
@@ -234,6 +254,12 @@ def read(config: DictConfig, fields: type[T], *others: str) -> T:
     Keys that are neither fields nor groups nor ``others`` are refused.
     """
     besides = {path.name for path in Path(conf_dir()).iterdir() if path.is_dir()}
+    for key in RECIPES:
+        if isinstance(below := config.get(key), DictConfig) and below:
+            raise InputError(
+                f"{key}: its yaml sets {', '.join(map(str, below))} below itself, where nothing "
+                "reads it; make '# @package _global_' its first line, with nothing before it"
+            )
     for key in config:
         if (told := renamed.hint(str(key))) is not None:
             raise InputError(f"{key!s}: {told}")

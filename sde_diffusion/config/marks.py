@@ -1,10 +1,11 @@
-"""Marks of the composer before a key, ``+KEY=VALUE`` and ``~KEY``, and keys given twice."""
+"""Keys that a line has in vain: marks before them, ``+KEY`` and ``~KEY``, one given twice, and the
+folder of one job where there are several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sde_diffusion.config.words import KEY, LISTS
+from sde_diffusion.config.words import FOLDERS, KEY, LISTS
 from sde_diffusion.errors import InputError
 
 
@@ -39,3 +40,14 @@ def tell_repeated(words: Sequence[str], tell: Callable[[str], None]) -> None:
         if last.get(key, match[2]) != match[2]:
             tell(f"{key}={match[2]}: {key}={last[key]} is given too; the last one counts")
         last[key] = match[2]
+
+
+def check_folders(words: Sequence[str], several: bool) -> None:
+    """InputError for the folder of one job where there are several, or the other way round: what
+    is written would lie elsewhere."""
+    typed = {m[1].lstrip("+"): m[2] for word in words if (m := KEY.fullmatch(word)) is not None}
+    one, many = FOLDERS
+    vain, meant = (one, many) if several else (many, one)
+    if vain in typed and meant not in typed:
+        of = "of a single job" if several else "of the jobs of -m"
+        raise InputError(f"{vain}={typed[vain]}: {of}; give {meant}={typed[vain]}")

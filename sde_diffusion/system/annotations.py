@@ -94,7 +94,7 @@ def _wanted(kind: Any) -> str:
     if origin in LISTS:
         entry = WORDS.get(args[0] if args else Any, "").removeprefix("a ")
         return f"a list of {entry}s, [A,B]" if entry else "a list, [A,B]"
-    if origin is Mapping:
+    if origin in (Mapping, dict) or kind is dict:
         return "entries by name, {NAME: VALUE}"
     if kind in (*WORDS, Any, Path) or not inspect.isclass(origin or kind):
         return WORDS.get(kind, "a plain value")

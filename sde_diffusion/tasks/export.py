@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
+from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes
 from sde_diffusion.models.card import check_hub, figures_of, save_hub
 from sde_diffusion.models.graph import SUFFIXES, Written, save_graph
@@ -38,6 +39,19 @@ class ExportTask:
     batch_size: Batch
     denoise_last: bool
     device: str
+
+    def __post_init__(self) -> None:
+        written = {suffix: name for name, suffix in SUFFIXES.items()}
+        suffix = Path(self.output).suffix
+        if self.format == HUB and suffix in written:
+            raise InputError(
+                f"output={self.output}: format=hub writes a folder; give format={written[suffix]}, "
+                "or a name without that ending"
+            )
+        for key in ("figures", "license"):
+            value = getattr(self, key)
+            if self.format != HUB and value:
+                raise InputError(f"{key}={value}: is for format=hub; leave it out")
 
 
 def run(config: DictConfig, folder: Path) -> float:

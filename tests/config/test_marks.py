@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sde_diffusion.cli import with_task
@@ -67,3 +69,54 @@ def test_what_the_composer_stumbles_over_says_what_to_type(
     done = quick_cli("sample", "n=1", "nfe=2", *words.split(), ok=False)
     assert done.returncode == 2
     named(done.stderr.removeprefix("sde-diffusion: "), key, remedy)
+
+
+RECIPES = {
+    "kept": ("nfe: 2\nn: 1\n", "experiment: its yaml sets nfe, n", "# @package _global_"),
+    "listed": ("# @package _global_\n- a\n", "experiment/listed: its yaml", "KEY: VALUE"),
+    "tab": ("# @package _global_\nnfe:\t2\n", "config: not read", "mend that yaml"),
+    "twice": (
+        "# @package _global_\ndefaults:\n  - /solver: heun\n", "solver: chosen twice", "override",
+    ),
+    "mark": ("\ufeff# @package _global_\nn: 1\n", "experiment: its yaml sets n", "nothing before"),
+    "lost": ("# @package _global_\nn: ${nosuch}\n", "n: Interpolation", "backslash"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_is_not_read_says_why(name: str, quick_cli: Run, tmp_path: Path) -> None:
+    """One without the first line set nothing, in silence."""
+    content, key, remedy = RECIPES[name]
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.yaml").write_text(content)
+    words = ["--config-dir", "mine", f"experiment={name}"]
+    done = quick_cli("sample", *words, ok=False)
+    assert done.returncode == 2
+    named(done.stderr.removeprefix("sde-diffusion: "), key, remedy)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "remedy"),
+    [
+        ("--config-dir nosuch", "--config-dir=", "give one"),
+        ("--config-name nosuch", "--config-name=nosuch", "--config-dir=FOLDER"),
+        ("hydra.run.dir=[a]", "hydra.run.dir=[a]", "hydra.run.dir=FOLDER"),
+        ("hydra.sweep.dir=x", "hydra.sweep.dir=x", "hydra.run.dir=x"),
+        ("-m hydra.run.dir=x", "hydra.run.dir=x", "hydra.sweep.dir=x"),
+        ("-m solver=ddim,unipc solver.order=2 hydra.sweep.dir=x", "solver.order", "unipc"),
+    ],
+)
+def test_folders_and_fields_that_would_count_for_nothing(
+    words: str, key: str, remedy: str, quick_cli: Run
+) -> None:
+    """The folder of one job was passed over by a multirun, and that of a multirun by one job."""
+    done = quick_cli("sample", "n=1", "nfe=2", *words.split(), ok=False)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    named(line.removeprefix("sde-diffusion: "), key, remedy)
+
+
+def test_both_folders_may_be_given() -> None:
+    for flags in ([], ["-m"]):
+        assert with_task(["sample", "hydra.run.dir=a", "hydra.sweep.dir=b", *flags])

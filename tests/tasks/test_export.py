@@ -103,3 +103,24 @@ def test_a_graph_by_its_command(quick_cli: Run, tiny_model: str, tmp_path: Path)
     x, sigma = torch.randn(3, 1, 8, 8), torch.tensor([0.1, 1.0, 10.0])
     answer = torch.export.load(tmp_path / "mine.pt2").module()(x, sigma, [torch.tensor([1, 2, -1])])
     assert answer.shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "remedy"),
+    [
+        ("export output=x.onnx", "output=x.onnx", "format=onnx"),
+        ("export output=x.pt2 format=torch_export license=mit", "license=mit", "leave it out"),
+        ("export output=x.onnx format=onnx figures=[a]", "figures=", "leave it out"),
+        ("convert output=tiny.safetensors", "output=tiny.safetensors", "give another name"),
+        ("convert output=x.safetensors source=vp", "source=vp", "{NAME: VALUE}"),
+    ],
+)
+def test_what_would_have_no_effect_or_overwrite_is_refused(
+    words: str, key: str, remedy: str, quick_cli: Run, tiny_model: str
+) -> None:
+    """A folder was called x.onnx, and the checkpoint was written over."""
+    before = Path(tiny_model).read_bytes()
+    done = quick_cli(*words.split(), f"checkpoint={tiny_model}", ok=False)
+    assert done.returncode == 2
+    named(done.stderr.removeprefix("sde-diffusion: "), key, remedy)
+    assert Path(tiny_model).read_bytes() == before

@@ -254,10 +254,10 @@ def read(config: DictConfig, fields: type[T], *others: str) -> T:
     Keys that are neither fields nor groups nor ``others`` are refused.
     """
     besides = {path.name for path in Path(conf_dir()).iterdir() if path.is_dir()}
-    for key in RECIPES:
-        if isinstance(below := config.get(key), DictConfig) and below:
+    for recipe in RECIPES:
+        if isinstance(below := config.get(recipe), DictConfig) and below:
             raise InputError(
-                f"{key}: its yaml sets {', '.join(map(str, below))} below itself, where nothing "
+                f"{recipe}: its yaml sets {', '.join(map(str, below))} below itself, where nothing "
                 "reads it; make '# @package _global_' its first line, with nothing before it"
             )
     for key in config:

@@ -220,6 +220,13 @@ def _compose() -> None:
         raise UserError(_faults[0])
 
 
+def _remedy(error: Exception) -> str:
+    """What to do about an error of the composer's own."""
+    if isinstance(error, UnicodeDecodeError):
+        return "write all yamls in UTF-8"
+    return "mend that yaml" if isinstance(error, YAMLError) else f"{FULL_ERROR}=1 shows more"
+
+
 def _main() -> None:
     wanted_traceback = os.environ.get(FULL_ERROR) == "1"
     find_packages()
@@ -267,10 +274,7 @@ def _main() -> None:
         passed_on(error)
         # What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
         line = shown(f"{type(error).__name__}: {error}", 300)
-        mend = "mend that yaml" if isinstance(error, YAMLError) else f"{FULL_ERROR}=1 shows more"
-        if isinstance(error, UnicodeDecodeError):
-            mend = "write all yamls in UTF-8"
-        sys.stderr.write(f"{_who()}: config: not read ({line}); {mend}\n")
+        sys.stderr.write(f"{_who()}: config: not read ({line}); {_remedy(error)}\n")
         sys.exit(2)
 
 

@@ -127,6 +127,8 @@ def _recipe_of_another(name: str, words: Sequence[str]) -> str | None:
     recipe = next((word for word in words if word.startswith(RECIPE)), None)
     if recipe is None or any(re.split(r"[=.]", word)[0] == name for word in words):
         return None
+    if renamed.hint(name) is not None:  # an old recipe, of no task as it is
+        return None
     others = [word for word in words if word.startswith("task=")]
     task = others[0].removeprefix("task=") if others else "compare"
     takes = [each for each in groups.names("task") if _composes([f"task={each}", recipe])]

@@ -158,7 +158,8 @@ def with_task(argv: list[str]) -> list[str]:
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     tell = renamed.tell if process() == 0 else lambda line: None
     overrides = marks.unmarked(renamed.modern(overrides, tell))
-    marks.tell_repeated(overrides, tell)
+    if process() == 0:  # beside a refusal, whose line alone has the program's name
+        marks.tell_repeated(overrides, lambda line: print(line, file=sys.stderr))
     overrides = words.with_sampler(words.with_method(overrides))
     several = bool({"-m", "--multirun"} & set(flags))
     marks.check_folders(overrides, several)

@@ -39,7 +39,7 @@ def test_the_rules_of_shapes_are_of_no_condition() -> None:
     solver.check_condition(None)
     assert (solver.path, sorted(solver.calibration.rules)) == ("shapes-calibrated", [4, 6, 10])
     for n, found in solver.calibration.facts["held_out"].items():
-        assert found["joint"] < 0.5 * min(found["standard"].values()), n
+        assert found["joint"] < 0.55 * min(found["standard"].values()), n
 
 
 def test_the_rules_of_shapes_under_guidance_are_of_sentences() -> None:

@@ -125,13 +125,16 @@ def _recipe_of_another(name: str, words: Sequence[str]) -> str | None:
     """What to say of a recipe that chooses ``name`` where nobody typed it and the task has none;
     None if that is not so."""
     recipe = next((word for word in words if word.startswith(RECIPE)), None)
-    if recipe is None or any(re.split(r"[=.]", word)[0] == name for word in words):
+    typed = [word.partition("=")[0].lstrip("+") for word in words]
+    if recipe is None or any(name in (key, key.partition(".")[0]) for key in typed):
         return None
     if renamed.hint(name) is not None:  # an old recipe, of no task as it is
         return None
     others = [word for word in words if word.startswith("task=")]
     task = others[0].removeprefix("task=") if others else "compare"
     takes = [each for each in groups.names("task") if _composes([f"task={each}", recipe])]
+    if task in takes:
+        return None
     remedy = f"'sde-diffusion {takes[-1]} {recipe}', say" if takes else "leave it out"
     return f"{recipe}: sets {name}, which {task} has not; a recipe of another task, {remedy}"
 

@@ -66,7 +66,7 @@ BETAS = {
 }
 SPACINGS = ("leading", "trailing", "linspace")
 PRECONDITIONED = {"epsilon": "karras", "v_prediction": "minus_karras"}
-RISES = {"karras": KarrasToZero, "exponential": Exponential}
+SIGMA_SCHEDULES = ("karras", "exponential")
 FINALS = ("zero", "sigma_min")
 FLOW_MIN = 1e-6  # a flow's network takes any t > 0
 
@@ -218,13 +218,11 @@ def _consistency(keys: Reader) -> ReadSchedule:
 def _preconditioned(keys: Reader, name: str, prediction: str) -> ReadSchedule:
     """EDMEuler and EDMDPMSolverMultistep: levels of sigma, D behind EDM's preconditioning."""
     low, high = keys.number("sigma_min", 0.002), keys.number("sigma_max", 80.0)
-    rise = keys.get("sigma_schedule", "karras", str)
-    if rise not in RISES:
-        raise InputError(f"{FILE}: sigma_schedule={rise[:40]} is none of {', '.join(RISES)}")
-    ends = {"sigma_min": low, "sigma_max": high}
+    schedule = keys.choice("sigma_schedule", "karras", SIGMA_SCHEDULES)
     rho = keys.number("rho", 7.0)
-    grid = KarrasToZero(rho, **ends) if rise == "karras" else Exponential(**ends)
-    keys.read.add("num_train_timesteps")  # diffusers makes no use of it once levels are asked for
+    grid = KarrasToZero(rho, low, high) if schedule == "karras" else Exponential(low, high)
+    # Of the second diffusers makes no use either, once it is asked for levels.
+    keys.read |= {"sigma_schedule", "num_train_timesteps"}
     if keys.choice("final_sigmas_type", "zero", FINALS) == "zero":
         keys.read.add("final_sigmas_type")
     own: dict[str, Any] = {

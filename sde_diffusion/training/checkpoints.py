@@ -131,7 +131,8 @@ def settings(spec: Spec) -> dict[str, Any]:
     kept = _dict(_dict(spec.config.get("run")).get("train"))
     if kept.get("precision") == "float64":  # as 7a19cb7 called the dtype
         kept = {**kept, "precision": "float32", "dtype": "float64"}
-    return {"frozen": [], **kept} if kept else kept  # nothing was, before there was a choice
+    # Nothing was frozen before there was a choice.
+    return {**kept, "frozen": kept.get("frozen", [])} if kept else kept
 
 
 def noise_version(spec: Spec) -> int:

@@ -16,7 +16,6 @@ import torch
 import sde_diffusion as sd
 from sde_diffusion.hosts.scheduler import SolverScheduler
 from sde_diffusion.models.schedulers import read_schedule
-from tests.peers.test_diffusers_folders import unet
 from tests.refusals import refused
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed; see [peers]")
@@ -46,6 +45,8 @@ def start(sigma_max: float, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch
 @torch.no_grad()
 @pytest.mark.parametrize("case", CASES)
 def test_the_walk_is_the_peers(tmp_path: Path, case: str) -> None:
+    from tests.peers.test_diffusers_folders import unet
+
     name, solver, fields = CASES[case]
     network, scheduler = unet(), getattr(diffusers, name)(**fields)
     diffusers.DDPMPipeline(network, scheduler).save_pretrained(tmp_path)

@@ -1,8 +1,8 @@
 """Each kind of latent pipeline under each sampler, from noise and from a picture, draws as itself.
 
 Five samplers (DDIM, Euler, DPM++ 2M, UniPC, Euler of flows), with guidance and a negative prompt:
-latents to 1e-4 of their size, images to one grey level. Of pictures, those kinds that have a
-pipeline for it.
+latents to 1e-4 of their size, images to one grey level; DiT by labels. Of pictures, those kinds
+that have a pipeline for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 TOLERANCE, SCALE, STEPS, STRENGTH = 1e-4, 4.0, 6, 0.7
-PROMPT, NEGATIVE = "a red cube", "blue"
+PROMPT, NEGATIVE, LABELLED = "a red cube", "blue", [3, 7]
 LAST = {"lower_order_final": True}
 SAMPLERS: dict[str, tuple[str, Solver]] = {
     "ddim": ("DDIMScheduler", sd.DDIM()),
@@ -35,7 +35,7 @@ SAMPLERS: dict[str, tuple[str, Solver]] = {
     "dpm++ 2m": ("DPMSolverMultistepScheduler", sd.DPMpp2M(**LAST)),
     "unipc": ("UniPCMultistepScheduler", sd.UniPC(2, True)),
 }
-DIFFUSION, FLOWS = ("sd15", "sd21", "sdxl", "pixart"), ("sd3", "flux")
+DIFFUSION, FLOWS, LABELS = ("sd15", "sd21", "sdxl", "pixart"), ("sd3", "flux"), ("dit",)
 FROM_PICTURES = {
     "sd15": "StableDiffusionImg2ImgPipeline", "sd21": "StableDiffusionImg2ImgPipeline",
     "sdxl": "StableDiffusionXLImg2ImgPipeline", "sd3": "StableDiffusion3Img2ImgPipeline",
@@ -43,6 +43,8 @@ FROM_PICTURES = {
 }  # fmt: skip
 CELLS = [(kind, name) for kind in DIFFUSION for name in SAMPLERS]
 CELLS += [(kind, "flow euler") for kind in FLOWS]
+# Its pipeline begins at noise of variance 1 under every scheduler: Euler's levels are not of that.
+CELLS += [(kind, name) for kind in LABELS for name in SAMPLERS if name != "euler"]
 QUICK = [("sd15", "dpm++ 2m"), ("sd3", "flow euler")]
 
 
@@ -87,8 +89,10 @@ def asked(kind: str) -> dict[str, Any]:
     """The same of us."""
     if kind == "flux":
         return {"prompt": PROMPT, "embedded_guidance": SCALE}
-    guided = {"guidance": "cfg", "guidance__cfg__scale": SCALE, "negative": NEGATIVE}
-    return {"prompt": PROMPT, **guided}
+    guided = {"guidance": "cfg", "guidance__cfg__scale": SCALE}
+    if kind in LABELS:
+        return {"label": LABELLED, **guided}
+    return {"prompt": PROMPT, "negative": NEGATIVE, **guided}
 
 
 def calls(kind: str, steps: int) -> int:
@@ -106,20 +110,41 @@ def errors(pipe: Any, model: sd.Model, drawn: Tensor, expected: Tensor) -> tuple
     return float((drawn - expected).abs().max() / expected.abs().max()), grey
 
 
+def of_words(pipe: Any, kind: str, x: Tensor) -> Tensor:
+    """Latents of the pipeline from the noise x."""
+    given = {"height": 16, "width": 16, **words(kind, 2)}
+    found = pipe(latents=packed(x) if kind == "flux" else x, **given).images
+    return unpacked(found, 4, 4) if kind == "flux" else found
+
+
+def of_labels(pipe: Any, x: Tensor) -> Tensor:
+    """The same of DiT's, which draws its own noise and hands out pictures alone."""
+    decoded: list[Tensor] = []
+    decode = pipe.vae.decode
+
+    def noted(z: Tensor) -> Any:
+        decoded.append(z)
+        return decode(z)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{type(pipe).__module__}.randn_tensor", lambda *args, **given: x)
+        patch.setattr(pipe.vae, "decode", noted)
+        pipe(LABELLED, guidance_scale=SCALE, num_inference_steps=STEPS, output_type="np")
+    return decoded[0] * pipe.vae.config.scaling_factor
+
+
 def from_noise(folder: Path, kind: str, sampler: str) -> tuple[float, float]:
     """Errors of what is drawn from the same noise."""
     pipe, solver = pipeline(kind, sampler)
     pipe.save_pretrained(folder)
     x = sd.Seeds().start([3, 4], (4, 8, 8))
-    given = {"height": 16, "width": 16, **words(kind, 2)}
-    expected = pipe(latents=packed(x) if kind == "flux" else x, **given).images
-    expected = unpacked(expected, 4, 4) if kind == "flux" else expected
+    expected = of_labels(pipe, x) if kind in LABELS else of_words(pipe, kind, x)
     model = sd.load(folder)
     drawn = model.sample(2, calls(kind, STEPS), solver=solver, x_T=x, size=16, **asked(kind))
     return errors(pipe, model, drawn.x, expected)
 
 
-@pytest.mark.parametrize(("kind", "sampler"), cells(DIFFUSION + FLOWS))
+@pytest.mark.parametrize(("kind", "sampler"), cells(DIFFUSION + FLOWS + LABELS))
 def test_from_noise(tmp_path: Path, kind: str, sampler: str) -> None:
     latents, grey = from_noise(tmp_path, kind, sampler)
     assert latents < TOLERANCE

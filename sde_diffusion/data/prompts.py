@@ -15,14 +15,7 @@ from sde_diffusion.system.notice import once
 
 REMEDY = f"give a text file, a sentence a line, or a .csv or .jsonl with a column {TEXTS[0]}"
 TABLES = (*CSV, *JSONL)
-NO_LINES = (
-    ".tsv",
-    ".json",
-    ".yaml",
-    ".yml",
-    ".xml",
-    ".html",
-)  # texts of which a line is no sentence
+NO_LINES = (".tsv", ".json", ".yaml", ".yml", ".xml", ".html")  # of which a line is no sentence
 
 
 def prompt_lines(path: Any) -> list[str]:

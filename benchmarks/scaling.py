@@ -1,12 +1,14 @@
 """Memory against the number of images, and the files of one and of two processes: scaling.md.
 
 ``python benchmarks/scaling.py`` measures memory and compares the files, whatever else runs on the
-machine; ``--seconds`` adds wall times of one and two processes of one thread, which want it quiet.
+machine; ``--seconds`` measures instead wall times of one and two processes of one thread, which want
+it quiet. Either keeps what the other has found.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -22,13 +24,14 @@ from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
 
 CLI = ["-m", "sde_diffusion.cli"]
-RUNS = 5
-TIMED = {
-    "sample": ["sample", "n=512", "batch_size=64", "nfe=8"],
-    "compare": ["compare", "solvers=[ddim,unipc]", "nfe=[6]", "samples=[250]", "batch_size=50",
-                "metric=[]", "animation=false"],
-    "calibrate": ["calibrate", "nfe=[4,5]", "noises=32", "held_out=16", "tries=8", "nodes=16",
-                  "budget=4", "batch_size=16"],
+RUNS, MANY = 5, 500_000
+TIMED = {  # a task: its words, and those that leave next to nothing but its start
+    "sample": (["n=8192", "batch_size=64", "nfe=8"], ["n=2", "nfe=1"]),
+    "compare": (["solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", "metric=[]", "animation=false"],
+                ["solvers=[ddim]", "nfe=[1]", "samples=[2]", "metric=[]", "animation=false"]),
+    "calibrate": (["nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32", "budget=8"],
+                  ["nfe=[2]", "noises=8", "held_out=8", "tries=1", "nodes=4", "budget=0"]),
+    "evaluate": (["images=many.npz", "metric=[]"], ["images=few.npz", "metric=[]"]),
 }  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def tiny(path: Path) -> None:
     save_checkpoint(path, spec, {f"model.{k}": v for k, v in network.state_dict().items()})
 
 
-def memory(folder: Path) -> list[list[object]]:
+def memory(folder: Path) -> render.Table:
     """A row a task: MiB at both numbers of images, and how much more the second needs.
 
     Medians of runs, a small one and a large one in turn; each has folders and a cache of its own.
@@ -97,10 +100,11 @@ def memory(folder: Path) -> list[list[object]]:
         a, b = np.median(peaks, axis=0).tolist()
         apart = float((np.ptp(peaks, axis=0) / (a, b)).max())
         rows.append([name, few, a, many, b, b / a - 1, apart])
-    return rows
+    head = ["task", "images", "MiB", "images", "MiB", "more", "runs apart"]
+    return render.table(head, rows)
 
 
-def same_files(folder: Path) -> dict[str, bool]:
+def same_files(folder: Path) -> str:
     """Whether the files of one, two and three processes are equal to the last byte."""
     words = ["sample", "checkpoint=tiny.safetensors", "n=500", "batch_size=50", "nfe=4"]
     digests = set()
@@ -108,37 +112,42 @@ def same_files(folder: Path) -> dict[str, bool]:
         measured(folder, [*words, f"hydra.run.dir=p{n}"], n)
         content = (folder / f"p{n}" / "samples.npz").read_bytes()
         digests.add(hashlib.sha256(content).hexdigest())
-    return {"equal": len(digests) == 1}
+    return "equal" if len(digests) == 1 else "NOT equal"
 
 
-def seconds(folder: Path) -> list[list[object]]:
-    """A row a task: wall time of one process, of two, and their ratio; the start is in both."""
+def seconds(folder: Path) -> dict[str, object]:
+    """Wall times of one process and of two, of a long job and of one that hardly does more than start."""
+    drawn = np.random.default_rng(0)
+    for name, n in (("many", MANY), ("few", 64)):
+        np.savez(folder / f"{name}.npz", images=drawn.integers(0, 256, (n, 28, 28, 1), np.uint8))
     rows: list[list[object]] = []
-    for name, words in TIMED.items():
-        one, two = (measured(folder, [*words, f"hydra.run.dir=t{name}{n}"], n)[1] for n in (1, 2))
-        rows.append([name, one, two, one / two])
-    return rows
+    for task, jobs in TIMED.items():
+        (one, two), (start, starts) = (
+            [measured(folder, [task, *words, f"hydra.run.dir=t-{task}-{size}-{n}"], n, f"c-{size}-{n}")[1]
+             for n in (1, 2)]
+            for size, words in zip(("long", "short"), jobs, strict=True)
+        )  # fmt: skip
+        rows.append([task, one, two, one / two, start, starts, (one - start) / (two - starts)])
+    head = ["task", "1 process, s", "2 processes, s", "ratio", "start of 1, s", "start of 2, s",
+            "ratio without the start"]  # fmt: skip
+    facts = render.made()
+    return {
+        "times": render.table(head, rows),
+        "timed": f"`{facts['command']}`, {facts['date']}, revision {facts['revision']}",
+    }
 
 
 def main() -> None:
     """Measure, and write the page."""
+    path = render.RESULTS / "scaling.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        peaks, files = memory(folder), same_files(folder)
-        times = seconds(folder) if "--seconds" in sys.argv else []
-    head = ["task", "images", "MiB", "images", "MiB", "more", "runs apart"]
-    nothing = "Not measured: no quiet machine was at hand when this page was made."
-    render.page(
-        "scaling",
-        {
-            "memory": render.table(head, peaks),
-            "runs": RUNS,
-            "files": "equal" if files["equal"] else "NOT equal",
-            "times": render.table(["task", "1 process, s", "2 processes, s", "ratio"], times)
-            if times
-            else nothing,
-        },
-    )
+        if "--seconds" in sys.argv:
+            found, facts = seconds(Path(name)), known["made"]
+        else:
+            tables = {"memory": memory(Path(name)), "files": same_files(Path(name))}
+            found, facts = {"runs": RUNS, **tables}, None
+    render.page("scaling", {**known.get("values", {}), **found}, facts=facts)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Memory against the number of images, and the files of one and of two processes: scaling.md.
 
 ``python benchmarks/scaling.py`` measures memory and compares the files, whatever else runs on the
-machine; ``--seconds`` measures instead wall times of one and two processes of one thread, which want
-it quiet. Either keeps what the other has found.
+machine; ``--seconds`` measures instead wall times of one and two processes of one thread, which
+want it quiet. Either keeps what the other has found.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from sde_diffusion.models.spec import Spec
 
 CLI = ["-m", "sde_diffusion.cli"]
 RUNS, MANY = 5, 500_000
+PLAIN = ("metric=[]", "animation=false")
 TIMED = {  # a task: its words, and those that leave next to nothing but its start
     "sample": (["n=8192", "batch_size=64", "nfe=8"], ["n=2", "nfe=1"]),
-    "compare": (["solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", "metric=[]", "animation=false"],
-                ["solvers=[ddim]", "nfe=[1]", "samples=[2]", "metric=[]", "animation=false"]),
+    "compare": (["solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", *PLAIN],
+                ["solvers=[ddim]", "nfe=[1]", "samples=[2]", *PLAIN]),
     "calibrate": (["nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32", "budget=8"],
                   ["nfe=[2]", "noises=8", "held_out=8", "tries=1", "nodes=4", "budget=0"]),
     "evaluate": (["images=many.npz", "metric=[]"], ["images=few.npz", "metric=[]"]),
@@ -116,14 +117,14 @@ def same_files(folder: Path) -> str:
 
 
 def seconds(folder: Path) -> dict[str, object]:
-    """Wall times of one process and of two, of a long job and of one that hardly does more than start."""
+    """Wall times of one process and of two: of a long job, and of one that is nearly all start."""
     drawn = np.random.default_rng(0)
     for name, n in (("many", MANY), ("few", 64)):
         np.savez(folder / f"{name}.npz", images=drawn.integers(0, 256, (n, 28, 28, 1), np.uint8))
     rows: list[list[object]] = []
     for task, jobs in TIMED.items():
         (one, two), (start, starts) = (
-            [measured(folder, [task, *words, f"hydra.run.dir=t-{task}-{size}-{n}"], n, f"c-{size}-{n}")[1]
+            [measured(folder, [task, *words, f"hydra.run.dir={task}-{size}{n}"], n, f"{size}{n}")[1]
              for n in (1, 2)]
             for size, words in zip(("long", "short"), jobs, strict=True)
         )  # fmt: skip

@@ -110,7 +110,7 @@ def judged(folder: Path) -> list[dict[str, Any]]:
     (KEPT / "names.txt").write_text("\n".join(latents_model.NAMES) + "\n")
     words = [
         f"checkpoint={folder}", f"prompts={KEPT / 'names.txt'}", f"solvers=[{','.join(SOLVERS)}]",
-        f"nfe=[{','.join(map(str, NFE))}]", f"samples=[{SAMPLES}]", "grid=timesteps",
+        f"nfe=[{','.join(map(str, NFE))}]", f"samples=[{SAMPLES}]",
         "extractor=random-conv", f"reference={KEPT / 'digits.npz'}", "metric=[]", "animation=false",
     ]  # fmt: skip
     compare.run(compose_task(["task=compare", *words]), KEPT / "compare")

@@ -154,6 +154,7 @@ def every() -> list[Path]:
 def freshly(path: Path, clone: Path, store: bool) -> None:
     """Type a page in the environment of the clone, which README makes."""
     if path.name == "README.md":
+        os.environ.pop("PYTHONPATH", None)  # the environment that it makes has all it needs
         return page(path, store, clone)
     python = clone / ".venv" / "bin" / "python"
     words = [str(HERE / "typed.py"), str(path), *["--store"] * store]

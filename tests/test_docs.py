@@ -131,6 +131,16 @@ def test_the_log_keeps_a_line_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "\na.md: old\nb.md: exit status 0\n```\n" in index.read_text()
 
 
+def test_readme_is_typed_without_packages_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("```bash\necho ${PYTHONPATH-none}\n```\n\n```text\n```\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    typed_module().freshly(page, tmp_path, store=True)
+    assert page.read_text().endswith("```text\nnone\n```\n")
+
+
 def test_every_block_is_typed_or_says_why_not() -> None:
     pages = typed_module().every()
     assert {"README.md", "CONTRIBUTING.md"} < {path.name for path in pages}

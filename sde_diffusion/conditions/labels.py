@@ -93,7 +93,7 @@ class Labels(Conditioner):
     def _refusal(self, value: Any) -> InputError:
         names = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
         said = f" or a name ({names})" if self.names else ""
-        near = "" if value == ALL else did_you_mean(str(value), (ALL, *self.names))
+        near = "" if str(value) == ALL else did_you_mean(str(value), (ALL, *self.names))
         return InputError(
             f"label={value}: {near}give a class, 0 .. {self.classes - 1}{said}, a list of one for "
             "each image, all, or null"

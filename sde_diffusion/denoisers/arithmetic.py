@@ -43,6 +43,17 @@ def compiled(network: nn.Module, device: torch.device) -> None:
     network.compile()
 
 
+def carry_out(
+    denoiser: Denoiser, device: torch.device, as_channels_last: bool, as_compiled: bool
+) -> None:
+    """The networks of a denoiser in that memory format, compiled or not, in place."""
+    for network in networks(denoiser):
+        if as_channels_last:
+            channels_last(network)
+        if as_compiled:
+            compiled(network, device)
+
+
 def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
     """What the processor can do, as Linux says it; nothing where it does not."""
     try:

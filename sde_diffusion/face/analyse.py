@@ -22,7 +22,7 @@ from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.process.spectrum import DataSpectrum
-from sde_diffusion.report.exact import best, markdown_table, panels, text_table, unique
+from sde_diffusion.report.exact import best, markdown_table, panels, table, text_table, unique
 from sde_diffusion.report.html import uri
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.tasks.analyse.pairs import pairs
@@ -37,6 +37,8 @@ class Analysis(Rows):
     Attributes:
         spectrum: of the data, for ``Searched(spectrum=...)``.
     """
+
+    stem = "analyse"
 
     def __init__(self, rows: list[Row], spectrum: DataSpectrum) -> None:
         super().__init__(rows)
@@ -55,6 +57,12 @@ class Analysis(Rows):
     def to_markdown(self, path: str | Path | None = None) -> str:
         """Solvers on grids against NFE as a table of Markdown, written to ``path`` if given."""
         return written(markdown_table(self), path)
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        return table(self)
+
+    def _files(self) -> dict[str, bytes]:
+        return {**super()._files(), f"{self.stem}.png": self.picture()}
 
     def picture(self) -> bytes:
         """Error against NFE, a panel a grid, as the content of a PNG file."""

@@ -35,6 +35,8 @@ class Evaluation(Rows):
         facts: what the numbers depend on.
     """
 
+    stem = "evaluation"
+
     def __init__(
         self,
         rows: Sequence[Row],
@@ -47,6 +49,10 @@ class Evaluation(Rows):
         self.floors, self.facts = list(floors), dict(facts)
         self.memorisation, self.nearest = copied, pairs
 
+    def _files(self) -> dict[str, bytes]:
+        pairs = {} if self.nearest is None else {"nearest.png": self.nearest}
+        return {**super()._files(), **pairs}
+
     def __str__(self) -> str:
         text = lines(self.facts["metric"], self[:], self.memorisation)
         return "\n".join(text).removesuffix(": nearest.png")
@@ -56,10 +62,11 @@ class Evaluation(Rows):
         return f"Evaluation({self.facts['metric']} {last['fd']:.4g} at N = {last['samples']})"
 
     def _repr_html_(self) -> str:
-        names = [name for name in self[0] if any(row[name] is not None for row in self)]
+        names, lines = self._table()
         head = "".join(f"<th>{name}</th>" for name in names)
         body = "".join(
-            f"<tr>{''.join(f'<td>{_shown(row[name])}</td>' for name in names)}</tr>" for row in self
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>"
+            for line in lines
         )
         picture = "" if self.nearest is None else f'<img src="{uri(self.nearest)}" alt="nearest">'
         title = html.escape(f"{self.facts['metric']} to {self.facts['reference']}")
@@ -122,9 +129,3 @@ def evaluate(
     facts["train_fingerprint"] = known.fingerprint
     copied = memorisation(features, against.held_out, judge(known.images))
     return Evaluation(rows, floors, facts, copied, nearest(shown, known, copied))
-
-
-def _shown(value: Any) -> str:
-    """A cell of the table."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return "" if value is None else html.escape(text)

@@ -12,6 +12,7 @@ from sde_diffusion.config.options import unknown_keyword
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.spelling import in_python
 
+OF_A_MODEL = ("precision", "channels_last", "compile")  # said when it is opened
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -33,8 +34,11 @@ def keywords(
             for keyword in options:
                 group, _, field = keyword.partition("__")
                 old = renamed.now(keyword.replace("__", ".")) is not None
-                if not (keyword in words or old or (field and group in groups)):
-                    raise unknown_keyword(keyword, group if field else keyword, groups, words)
+                if keyword in words or old or (field and group in groups):
+                    continue
+                if keyword in OF_A_MODEL:
+                    raise InputError(f"{keyword}: of a model; give load(CHECKPOINT, {keyword}=...)")
+                raise unknown_keyword(keyword, group if field else keyword, groups, words)
             try:
                 return function(*args, **options)
             except InputError as error:

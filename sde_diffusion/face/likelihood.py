@@ -42,6 +42,8 @@ class BitsPerDim(Rows):
         evaluations, products: denoiser calls, and vector-Jacobian products, an image.
     """
 
+    stem = "likelihood"
+
     def __init__(self, bits: Tensor, of_probes: Tensor, spent: Tensor) -> None:
         pairs = zip(bits.tolist(), of_probes.tolist(), strict=True)
         super().__init__(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sde_diffusion.conditions.conditioner import Conditioner
 from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.denoisers.arithmetic import carry_out
 from sde_diffusion.denoisers.function import (
     Extra,
     FunctionDenoiser,
@@ -40,6 +41,8 @@ def load(
     dtype: torch.dtype | str = torch.float32,
     *,
     precision: torch.dtype | str = "float32",
+    channels_last: bool = False,
+    compile: bool = False,
     **options: Any,
 ) -> Model:
     """The shipped model of that name, or one from a file or folder; ``inspect`` says what it is.
@@ -51,6 +54,8 @@ def load(
         dtype: of the network's weights: float32, float64 or bfloat16.
         precision: of its products: float32, or bfloat16, twice as fast where the processor has it;
             weights and states keep their dtype.
+        channels_last: memory format of the weights. compile: by ``torch.compile``, when it is first
+            asked: needs a compiler and half a minute.
         options: what only some kinds of file need; one that this kind has no use for is refused.
 
             - codec: folder of the autoencoder, for a model of latents that lies apart from it;
@@ -62,7 +67,10 @@ def load(
             - family, size: of a score SDE file: whose process it is, and the side of its images.
     """
     weights = values.dtype_of("dtype", dtype, WEIGHTS)
+    laid_out = values.truth("channels_last", channels_last)
+    as_compiled = values.truth("compile", compile)
     opened = open_model(checkpoint, weights, precision=precision, **options)
+    carry_out(opened.denoiser, torch.device("cpu"), laid_out, as_compiled)
     return Model(**vars(opened))
 
 

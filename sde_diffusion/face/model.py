@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from sde_diffusion.config import samplers
 from sde_diffusion.config.options import Options, default_grid
 from sde_diffusion.errors import InputError
 from sde_diffusion.face import values
+from sde_diffusion.face.execution import placed, run_of
 from sde_diffusion.face.guides import guides_of
 from sde_diffusion.face.keywords import keywords
 from sde_diffusion.face.starts import start_of
@@ -27,7 +28,6 @@ from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.solvers.unipc import UniPC
-from sde_diffusion.system.devices import usable_device
 
 if TYPE_CHECKING:  # what these bring along takes a second to import
     from sde_diffusion.face.analyse import Analysis
@@ -159,9 +159,7 @@ class Model(OpenedModel):
                 f'negative={negative}: nothing leads away from it; give guidance="cfg"'
             )
         chosen = values.chosen_seeds(n, seeds, seed, values.rows_of(x_T) or 16)
-        where = usable_device(str(device))
-        model.denoiser.to(where)
-        model.codec.to(where)
+        where = placed(model, device)
         asked = None if nfe is None else values.whole("nfe", nfe, 1)
         begin = start_of(model, sampler, x_T, start, strength, chosen)
         request = Request(
@@ -268,7 +266,7 @@ class Model(OpenedModel):
             options: ``batch_size``, ``device``, and as for ``flow``.
         """
         x = values.pixels("images", images, IMAGES)
-        run, wishes, others = self._run(label, options)
+        run, wishes, others = run_of(self, label, options)
         states = self.codec.encode(x).to(run.device, torch.float64)
         cond = self.condition(wishes, range(len(states)))
         return self.flow(**others).encode(states, cond, run.batch_size).cpu()
@@ -280,7 +278,7 @@ class Model(OpenedModel):
         Args:
             latents: a tensor or array. label, options: as for ``encode``.
         """
-        run, wishes, others = self._run(label, options)
+        run, wishes, others = run_of(self, label, options)
         z = values.tensor("latents", latents, "latents [N, *shape]").to(run.device, torch.float64)
         self.denoiser.space.check(z.shape[1:], "latents")
         cond = self.condition(wishes, range(len(z)))
@@ -297,7 +295,7 @@ class Model(OpenedModel):
                 ``encode``.
         """
         ends = [values.pixels(key, x, IMAGES) for key, x in (("a", a), ("b", b))]
-        run, wishes, others = self._run(label, options)
+        run, wishes, others = run_of(self, label, options)
         left, right = (self.codec.encode(x).to(run.device, torch.float64) for x in ends)
         cond = self.condition(wishes, range(len(left)))
         count = values.whole("steps", steps, 2)
@@ -388,13 +386,3 @@ class Model(OpenedModel):
             f"Model({self.name}: {sides} {denoiser.space.kind.value}{classes}; conditions: "
             f"{self.takes}; noise levels {denoiser.sigma_min:g} .. {denoiser.sigma_max:g})"
         )
-
-    def _run(
-        self, label: Any, options: Mapping[str, Any]
-    ) -> tuple[Execution, dict[str, Any], dict[str, Any]]:
-        """How to run, what is wished, and the options that are left."""
-        others = dict(options)
-        where = usable_device(str(others.pop("device", "cpu")))
-        batch = values.whole("batch_size", others.pop("batch_size", 128), 1)
-        self.denoiser.to(where)
-        return Execution(batch, torch.float64, where), {"label": label}, others

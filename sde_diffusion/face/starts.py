@@ -73,6 +73,8 @@ def pictures(model: Model, start: Any) -> Tensor:
 def _noise(model: Model, x_T: Any, count: int) -> Start:
     n = values.tensor("x_T", x_T, f"noise [{count}, *shape], about N(0, I)")
     model.denoiser.space.check(n.shape[1:], "x_T")
-    if len(n) != count or not bool(n.isfinite().all()):
-        raise InputError(f"x_T: {len(n)} rows for {count} images; give one each, all values finite")
+    if len(n) != count:
+        raise InputError(f"x_T: {len(n)} rows for {count} images; give one each")
+    if not bool(n.isfinite().all()):
+        raise InputError("x_T: has values that are not finite; give noise, about N(0, I)")
     return FromNoise(n)

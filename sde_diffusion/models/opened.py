@@ -9,7 +9,7 @@ from typing import Any, Self
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.conditions.condition import LABEL, Condition
 from sde_diffusion.conditions.conditioner import Conditioner
-from sde_diffusion.conditions.labels import Labels
+from sde_diffusion.conditions.labels import ALL, Labels
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import recorded
 from sde_diffusion.denoisers.sized import Sized, at_size, latent_shape
@@ -126,7 +126,8 @@ class OpenedModel:
         if classes and not self.conditioner.words:
             return Labels(classes, model=self.name).encode(wishes, seeds)
         for word, value in wishes.items():
-            if value is not None and (word, value) != (LABEL, "all"):
+            all_labels = word == LABEL and isinstance(value, str) and value == ALL
+            if value is not None and not all_labels:
                 self.check_takes(word, value, word)
         return self.conditioner.encode(wishes, seeds)
 

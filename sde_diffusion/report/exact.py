@@ -46,6 +46,17 @@ def text_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Columns and lines: every solver on every grid against NFE."""
+    budgets = sorted(unique(rows, "nfe"))
+    pairs = dict.fromkeys((row["solver"], row["grid"]) for row in rows)
+    lines = [
+        [*pair, *cells([row for row in rows if (row["solver"], row["grid"]) == pair], budgets)]
+        for pair in pairs
+    ]
+    return ["solver", "grid", *(f"NFE {nfe}" for nfe in budgets)], lines
+
+
 def markdown_table(rows: Sequence[Row]) -> str:
     """Every solver on every grid against NFE, the best at each NFE in bold."""
     columns, top = sorted(unique(rows, "nfe")), best(rows)

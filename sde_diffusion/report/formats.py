@@ -119,15 +119,19 @@ def text_table(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """A table of GitHub's Markdown."""
     paper = PaperTable.of(comparison)
-    lines = [
-        f"| solver | {' | '.join(paper.columns)} |",
-        "| --- " + "| ---: " * len(paper.columns) + "|",
-    ]
+    lines = []
     for name, cells in paper.lines:
         shown = [f"**{c.text}**" if c.best else c.text + " ≈" * c.alike for c in cells]
-        lines.append(f"| {_plain(name)} | {' | '.join(shown)} |")
-    notes = [_plain(note) for note in paper.notes]
-    return "\n\n".join([_plain(paper.title), "\n".join(lines), *notes]) + "\n"
+        lines.append([in_markdown(name), *shown])
+    notes = [in_markdown(note) for note in paper.notes]
+    table = pipes(["solver", *paper.columns], lines)
+    return "\n\n".join([in_markdown(paper.title), table, *notes]) + "\n"
+
+
+def pipes(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, all in Markdown, as its table: the first column to the left."""
+    head = f"| {' | '.join(columns)} |\n| --- {'| ---: ' * (len(columns) - 1)}|"
+    return "\n".join([head, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def _line(text: str) -> str:
@@ -135,7 +139,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _plain(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Text that Markdown shows as it is, in one line."""
     escaped = re.sub(r"([|*_`<>\[\]\\~#$])", r"\\\1", _line(text))
     return escaped.replace("&", "&amp;")
@@ -147,31 +151,35 @@ def latex(comparison: Comparison) -> str:
     lines = []
     for name, cells in paper.lines:
         shown = [
-            rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) + r" $\approx$" * c.alike
+            rf"\textbf{{{in_latex(c.text)}}}"
+            if c.best
+            else in_latex(c.text) + r" $\approx$" * c.alike
             for c in cells
         ]
-        lines.append(rf"{_tex(name)} & {' & '.join(shown)} \\")
-    comments = [
-        f"% {_line(line)}" for line in (paper.title, *paper.notes, r"needs \usepackage{booktabs}")
+        lines.append([in_latex(name), *shown])
+    return tabular(["solver", *paper.columns], lines, [paper.title, *paper.notes])
+
+
+def tabular(
+    columns: Sequence[str], lines: Sequence[Sequence[str]], comments: Sequence[str] = ()
+) -> str:
+    """Lines of cells, all in LaTeX, below the names of the columns, which are not."""
+    above = [f"% {_line(line)}" for line in (*comments, r"needs \usepackage{booktabs}")]
+    whole = [
+        *above,
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        r"\toprule",
+        rf"{' & '.join(map(in_latex, columns))} \\",
+        r"\midrule",
+        *(rf"{' & '.join(line)} \\" for line in lines),
+        r"\bottomrule",
+        r"\end{tabular}",
     ]
-    return (
-        "\n".join(
-            [
-                *comments,
-                rf"\begin{{tabular}}{{l{'r' * len(paper.columns)}}}",
-                r"\toprule",
-                rf"solver & {' & '.join(map(_tex, paper.columns))} \\",
-                r"\midrule",
-                *lines,
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
-        + "\n"
-    )
+    return "\n".join(whole) + "\n"
 
 
-def _tex(text: str) -> str:
+def in_latex(text: str) -> str:
+    """Text that LaTeX sets as it is, in one line."""
     escaped = "".join(LATEX.get(letter, letter) for letter in _line(text))
     # At the head of a row these would be the argument of the \\ before it.
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped

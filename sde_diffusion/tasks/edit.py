@@ -53,6 +53,8 @@ class EditTask:
     denoise_last: bool
     dtype: str
     precision: str
+    channels_last: bool
+    compile: bool
     device: str
 
 

@@ -37,6 +37,8 @@ class InterpolateTask:
     sigma_max: SigmaMax | None
     batch_size: Batch
     precision: str
+    channels_last: bool
+    compile: bool
     device: str
 
     def load(self, channels: int) -> ImageSet:

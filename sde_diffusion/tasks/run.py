@@ -23,7 +23,7 @@ from sde_diffusion.config.choices import choice
 from sde_diffusion.config.command import typed
 from sde_diffusion.config.compose import build, plain, read
 from sde_diffusion.data.prompts import in_turn, of_file, prompt_lines
-from sde_diffusion.denoisers.arithmetic import channels_last, compiled, networks, slower
+from sde_diffusion.denoisers.arithmetic import carry_out, slower
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.precision import checked
 from sde_diffusion.denoisers.space import Kind
@@ -158,18 +158,11 @@ class Run(Generic[T]):
         said = plain(self.config).get("source") or {}
         model = open_model(str(self.config.checkpoint), precision=self.precision, **said)
         model.denoiser.to(self.device).requires_grad_(False)
-        self._carry_out(model.denoiser)
-        return model
-
-    def _carry_out(self, denoiser: Denoiser) -> None:
-        """As the keys precision, channels_last and compile say, where a task has them."""
         if line := slower(self.precision, self.device):
             notice(line)
-        for network in networks(denoiser):
-            if self.config.get("channels_last"):
-                channels_last(network)
-            if self.config.get("compile"):
-                compiled(network, self.device)
+        laid_out, compiled = (bool(self.config.get(key)) for key in ("channels_last", "compile"))
+        carry_out(model.denoiser, self.device, laid_out, compiled)
+        return model
 
     @cached_property
     def denoiser(self) -> Denoiser:

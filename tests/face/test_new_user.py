@@ -136,6 +136,9 @@ def no_such_device(tmp_path: Path) -> None:
 def names_and_numbers_of_libraries(tmp_path: Path) -> None:
     same(TOY.sample(n=2, nfe=4, dtype="float64"), TOY.sample(n=2, nfe=4, dtype=torch.float64))
     same(CLASSES.sample(n=2, nfe=4, label=np.int64(2)), CLASSES.sample(n=2, nfe=4, label=2))
+    listed = CLASSES.sample(n=2, nfe=4, label=[2, 0])
+    same(CLASSES.sample(n=2, nfe=4, label=np.array([2, 0])), listed)
+    same(CLASSES.sample(n=2, nfe=4, label=torch.tensor([2, 0])), listed)
     with refused("n=2.0", "give a whole number"):
         TOY.sample(n=2.0, nfe=4)  # type: ignore[arg-type]
     assert torch.equal(TOY.encode(X.double().numpy()), TOY.encode(X.double()))
@@ -292,7 +295,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"start": FromImage(ZEROS, level=2.0), "x_T": X}, "x_T: start", "leave one of the two"),
     (draw, {"x_T": "noise"}, "x_T: a str;", "give noise [2, *shape]"),
     (draw, {"x_T": torch.zeros(3, 1, 8, 8)}, "x_T: 3 rows for 2 images;", "give one each"),
-    (draw, {"x_T": ZEROS * NAN}, "x_T: 2 rows", "all values finite"),
+    (draw, {"x_T": ZEROS * NAN}, "x_T: has values that are not finite", "give noise"),
     (draw, {"x_T": ZEROS.to(torch.complex64)}, "x_T: torch.complex64", "give noise"),
     (draw, {"x_T": [[1], [2, 3]]}, "x_T: a list;", "give noise"),
     (draw, {"solver": Heun}, "solver=Heun: a class;", "give an object, Heun()"),
@@ -313,13 +316,15 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"noise": X}, "noise=tensor(", "give one of brownian, seeds"),
     (draw, {"label": 3}, "label=3: model toy takes no label", "leave it out"),
     (draw, {"lable": 3}, "lable: unknown keyword;", "did you mean label?"),
-    (draw, {"precision": "bfloat16"}, "precision: unknown keyword;", "solver__order=3"),
+    (draw, {"precision": "bfloat16"}, "precision: of a model;", "precision=..."),
+    (draw, {"channels_last": True}, "channels_last: of a model;", "load(CHECKPOINT"),
     (tell, {"label": "2"}, "label='2': a text", "give the number, label=2"),
     (tell, {"label": 2.0}, "label=2.0:", "give a class, 0 .. 2"),
     (tell, {"label": -1}, "label=-1:", "give a class, 0 .. 2"),
     (tell, {"label": True}, "label=True:", "give a class, 0 .. 2"),
     (tell, {"label": [1, None]}, "label=None:", "a list of one for each image"),
     (tell, {"label": torch.tensor([1.0, 2.0])}, "label=1.0:", "give a class"),
+    (tell, {"label": np.array([[1, 2], [0, 1]])}, "label=[1 2]:", "give a class"),
     (tell, {"label": [0, 1, 2]}, "label: 3 labels for 2 images;", "one for each image"),
     (tell, {"label": None, "guidance": "cfg"}, 'guidance="cfg": needs a condition;', "guidance=[]"),
     (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of "),
@@ -346,6 +351,8 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (TOY.interpolate, {"a": X, "b": X, "steps": 1}, "steps=1:", ">= 2"),
     (load, {"checkpoint": "minst"}, "checkpoint=minst:", "'mnist'"),
     (load, {"dtype": "float16"}, "dtype=float16:", "float32, float64, bfloat16"),
+    (load, {"compile": 1}, "compile=1:", "give True or False"),
+    (load, {"chanels_last": True}, "chanels_last: a checkpoint has no", "mean channels_last?"),
     (load, {"precison": "float32"}, "precison: a checkpoint has no such", "mean precision?"),
 ]  # fmt: skip
 

@@ -359,6 +359,36 @@ def test_a_wrong_argument_is_one_line(call: Callable[[], object], line: str) -> 
     assert "\n" not in str(refused.value)
 
 
+def test_every_result_is_a_table_and_files(tmp_path: Path) -> None:
+    """Of distances, likelihoods and exact errors as of a comparison: Markdown, LaTeX, a folder."""
+    judged = evaluate(GREY[:30], GREY[10:], n=[10, 20], extractor="pixel", metrics=())
+    bits = TOY.likelihood(GREY[:2], error=0.1)
+    exact = analyse(
+        GREY.float()[:, 0, 0] / 255, [4, 8], solvers=["ddim", "unipc"], grids=["karras"]
+    )
+    for stem, result, first in (
+        ("evaluation", judged, "samples"),
+        ("likelihood", bits, "image"),
+        ("analyse", exact, "solver"),
+    ):
+        head, rule, *lines = result.to_markdown().splitlines()
+        assert head.startswith(f"| {first} |")
+        assert set(rule) == set("| -:") or set(rule) == set("| -")
+        assert len(lines) == 2
+        assert all(line.count("|") == head.count("|") for line in lines)
+        latex = result.to_latex(tmp_path / "a.tex")
+        assert (tmp_path / "a.tex").read_text() == latex
+        assert latex.count(r" \\") == 3
+        assert {line.count("&") for line in latex.splitlines() if line.endswith(r"\\")} == {
+            head.count("|") - 2
+        }
+        folder = result.save(tmp_path / stem)
+        assert (folder / f"{stem}.csv").read_text() == result.to_csv()
+        assert (folder / f"{stem}.md").read_text() == result.to_markdown()
+    assert (tmp_path / "analyse" / "analyse.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{judged[1]['fd']:.4g}" in judged.to_latex()
+
+
 def test_the_command_and_python_have_the_same_defaults() -> None:
     task = compose_task(["task=calibrate"])
     defaults = {name: p.default for name, p in inspect.signature(calibrate).parameters.items()}

@@ -52,7 +52,7 @@ class Source:
         takes = list(inspect.signature(opened).parameters)[2:]
         for option in options:
             if option not in takes:
-                near = did_you_mean(option, [*takes, "dtype", "precision"])
+                near = did_you_mean(option, [*takes, *EVERY_KIND])
                 own = f"it takes {', '.join(takes)}" if takes else "leave it out"
                 raise InputError(f"{option}: {self.name} has no such option; {near}{own}")
         hints = get_type_hints(opened)
@@ -63,6 +63,8 @@ class Source:
         return model
 
 
+# What ``load`` takes for every kind.
+EVERY_KIND = ("dtype", "precision", "channels_last", "compile")
 SOURCES: Sequence[Source] = (
     Source("a training run's folder", "sde_diffusion.models.sources.run_folder"),
     Source("a checkpoint", "sde_diffusion.models.sources.checkpoint"),

@@ -53,6 +53,8 @@ class CalibrateTask:
     sigma_max: SigmaMax
     batch_size: Batch
     precision: str
+    channels_last: bool
+    compile: bool
     device: str
 
     def __post_init__(self) -> None:
@@ -155,7 +157,7 @@ def ends(task: CalibrateTask, model: OpenedModel) -> tuple[float, float]:
 
 def dependence(job: Run[CalibrateTask]) -> Mapping[str, Any]:
     """All that the trajectories and the rules depend on, beside the noise."""
-    kept = job.recorded("tracker", "nfe", "name", "precision")
+    kept = job.recorded("tracker", "nfe", "name", "precision", "channels_last", "compile")
     if job.task.precision != "float32":  # which all were before there was a choice
         kept["precision"] = recorded(job.task.precision)
     if job.task.modes == MODES:  # which all had before there was a choice

@@ -81,7 +81,8 @@ def point(rows: Sequence[Row], together: Row) -> Row:
     deviation as VALUE_sd (None of a single block); ``together`` holds the pooled values."""
     found = {**rows[0], **{name: together[name] for name in POOLED}, "blocks": len(rows)}
     del found["block"]
-    found["seeds"] = f"{rows[0]['seeds'].split('-')[0]}-{rows[-1]['seeds'].split('-')[-1]}"
+    if len(rows) > 1:  # blocks follow each other
+        found["seeds"] = f"{rows[0]['seeds'].split('-')[0]}-{rows[-1]['seeds'].split('-')[-1]}"
     for name in ["fd", "nfe", "seconds", "ms_per_image", *measured(rows)]:
         values = [row[name] for row in rows]
         known = all(value is not None for value in values)

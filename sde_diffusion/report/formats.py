@@ -69,7 +69,7 @@ class PaperTable:
             for name in comparison.solvers
         ]
         floor = comparison.floors.get(comparison.largest)
-        if floor is not None:
+        if floor is not None and (not known or floor["fd_debiased"] is not None):
             lines.append((REAL, [TableCell(_value(floor, known))] * len(nfes)))
         kind = "without bias, 95 % intervals" if known else "plug-in values"
         marked = any(cell.best or cell.alike for _, cells in lines for cell in cells)

@@ -41,6 +41,7 @@ HOLLOW = "Hollow, with its 95 % interval: bias removed."
 DOTTED = "Dotted: its last value, which is the one at infinite N."
 BELOW = "A filled triangle at the bottom: a bias-removed value below the axis."
 SHADED = "Shaded: one standard deviation over the blocks."
+OTHERS = "Thin and grey: the other samplers."
 
 
 def tip(row: Row, metric: str) -> str:
@@ -243,6 +244,8 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
     shown = [row for rows in of.values() for row in rows]
     counts = sorted({row["samples"] for row in shown})
     values = _values_and_bands(shown)
+    if len(names) > 1:
+        plot.explain(OTHERS)
     axes_of = plot.figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     margins = {"left": 0.115, "right": 0.985, "top": 1 - 0.26 / height, "bottom": 0.44 / height}
     plot.figure.subplots_adjust(**margins, wspace=0.08, hspace=0.32)
@@ -311,12 +314,12 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
 def _without_bias(plot: Plot, axes: Axes, row: Row, name: str, colour: str) -> None:
     """The bias-removed value of one N with its interval."""
     bottom = axes.get_ylim()[0]
-    plot.explain(HOLLOW)
-    interval = row["fd_low"], row["fd_high"]
-    bar(plot, axes, row["samples"], interval, name, color=colour, lw=1, alpha=0.6)
     inside = row["fd_debiased"] > bottom
-    if not inside:
-        plot.explain(BELOW)
+    plot.explain(HOLLOW if inside else BELOW)
+    # The triangle of a value below the axis would hide the arrow of its interval.
+    low = row["fd_low"] if inside else max(bottom, row["fd_low"])
+    interval = low, max(low, row["fd_high"])
+    bar(plot, axes, row["samples"], interval, name, color=colour, lw=1, alpha=0.6)
     look: dict[str, Any] = {"color": colour, "mfc": PAPER if inside else colour}
     look |= {"markersize": 4, "markeredgewidth": 1, "zorder": 5, "clip_on": False}
     x, y = [row["samples"]], [max(row["fd_debiased"], bottom * 1.03)]

@@ -20,7 +20,7 @@ from sde_diffusion.config import groups
 from sde_diffusion.images.sheet import image_grid, png_bytes
 from sde_diffusion.report import Comparison, write_report
 from sde_diffusion.report.citations import bibtex, known
-from sde_diffusion.report.comparison import PROTOCOL, measured, point
+from sde_diffusion.report.comparison import PROTOCOL, REAL, measured, point
 from sde_diffusion.report.formats import text_table
 from sde_diffusion.report.html import cards, page, show
 from sde_diffusion.report.jobs import jobs_page
@@ -31,6 +31,7 @@ from sde_diffusion.report.plots import (
     DOTTED,
     FRONT,
     HOLLOW,
+    OTHERS,
     OUT,
     band,
     fd_vs_nfe,
@@ -220,6 +221,7 @@ def test_a_caption_says_what_is_in_its_plot_and_no_more() -> None:
     assert FRONT not in marked["nfe"]
     assert HOLLOW in marked["samples"]
     assert BELOW in marked["samples"]  # ddim's -.05 without bias
+    assert OTHERS in marked["samples"]
     blind = [{**row, "fd_debiased": None, "fd_low": None, "fd_high": None, "floor": None,
               "standard_error": None} for row in COMPARISON.points]  # fmt: skip
     without = fd_vs_samples(dataclasses.replace(COMPARISON, points=blind)).caption
@@ -227,12 +229,42 @@ def test_a_caption_says_what_is_in_its_plot_and_no_more() -> None:
 
 
 def test_an_interval_that_leaves_the_plot_has_an_arrow_at_the_edge() -> None:
-    assert OUT in fd_vs_samples(COMPARISON).caption  # ddim's reaches down to -.15
-    narrow = [
-        {**row, "fd_low": 0.9 * row["fd"], "fd_debiased": row["fd"], "fd_high": 1.1 * row["fd"]}
-        for row in COMPARISON.points
-    ]
-    assert OUT not in fd_vs_samples(dataclasses.replace(COMPARISON, points=narrow)).caption
+    def caption(low: float, value: float) -> list[str]:
+        points = [
+            {
+                **row,
+                "fd_low": low * row["fd"],
+                "fd_debiased": value * row["fd"],
+                "fd_high": row["fd"],
+            }
+            for row in COMPARISON.points
+        ]
+        return fd_vs_samples(dataclasses.replace(COMPARISON, points=points)).caption
+
+    assert OUT in caption(-0.05, 0.9)
+    assert OUT not in caption(0.8, 0.9)
+    below = caption(-0.05, -0.01)  # its triangle stands where the arrow would
+    assert BELOW in below
+    assert not {OUT, HOLLOW} & set(below)
+
+
+def test_a_solver_alone_has_no_others() -> None:
+    alone = [point for point in COMPARISON.points if point["solver"] == "ddim"]
+    assert OTHERS not in fd_vs_samples(dataclasses.replace(COMPARISON, points=alone)).caption
+
+
+def test_every_wide_table_says_that_it_scrolls() -> None:
+    jobs = [{"job": "0", "seed": 0}, {"job": "1", "seed": 4}]
+    text = page(dataclasses.replace(COMPARISON, facts={**FACTS, "jobs": jobs}), [], {})
+    signs = re.findall(r'<p class="note sign">[^<]*</p>\n<div class="wide', text)
+    assert len(signs) == text.count('<div class="wide') == 2
+
+
+def test_real_images_without_a_value_have_no_line() -> None:
+    top = dataclasses.replace(COMPARISON, points=COMPARISON.points[:6])
+    assert REAL in text_table(top)
+    floor = {**COMPARISON.floors[500], "fd_debiased": None, "fd_low": None, "fd_high": None}
+    assert REAL not in text_table(dataclasses.replace(top, floors={500: floor}))
 
 
 def test_every_mark_of_a_solver_can_be_hidden_with_it() -> None:

@@ -65,6 +65,15 @@ def test_a_seed_that_two_jobs_drew_counts_once(quick_cli: Run, tmp_path: Path) -
     assert max(row["samples"] for row in results(tmp_path / "joined")["points"]) == 6
 
 
+def test_seeds_that_no_job_drew_are_not_said_to_be_there(quick_cli: Run, tmp_path: Path) -> None:
+    for seed in (0, 50):
+        job(quick_cli, f"jobs/{seed}", "solvers=[ddim]", f"seed={seed}", "samples=[4]")
+    quick_cli("join", "jobs", "hydra.run.dir=joined")
+    content = results(tmp_path / "joined")
+    assert {row["seeds"] for row in content["points"]} == {"0-3,50-53"}
+    assert content["provenance"]["seeds"] == "0-3,50-53"
+
+
 @pytest.mark.slow
 def test_samplers_of_one_name_are_told_apart(quick_cli: Run, tmp_path: Path) -> None:
     for label in (3, 5):

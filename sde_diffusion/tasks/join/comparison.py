@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -99,7 +100,11 @@ def _rows(
 
 
 def _span(seeds: Sequence[int]) -> str:
-    return f"{seeds[0]}-{seeds[-1]}"
+    """Seeds, increasing, as they are given: 0-99,500-599."""
+    starts = [seed for before, seed in pairwise(seeds) if seed != before + 1]
+    ends = [before for before, seed in pairwise(seeds) if seed != before + 1]
+    ranges = zip([seeds[0], *starts], [*ends, seeds[-1]], strict=True)
+    return ",".join(f"{first}-{last}" for first, last in ranges)
 
 
 def rankings(

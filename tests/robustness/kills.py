@@ -7,6 +7,7 @@ and rates; a disturbed command that speaks does so in one line.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,15 @@ def words(task: str) -> list[str]:
     return [task, *TASKS[task].split(), f"hydra.run.dir={OUT}"]
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """The files that a task leaves, how long it takes, and how many moments its writes have."""
+
+    files: dict[str, Any]
+    seconds: float
+    moments: int
+
+
 class Bench:
     """The inputs of all tasks, and what each leaves undisturbed, made once."""
 
@@ -73,17 +84,19 @@ class Bench:
         return place
 
     @cache  # noqa: B019  # one bench a process
-    def undisturbed(self, task: str) -> tuple[dict[str, Any], float]:
-        """The files that a task leaves, and how long it takes."""
+    def undisturbed(self, task: str) -> Undisturbed:
+        """What a task leaves and takes."""
         place = self.place()
+        counted = place / "moments"
+        counted.write_bytes(b"")
         began = time.monotonic()
-        ended = Job(words(task), place).wait()
+        ended = Job(words(task), place, lambda: _at_writes(lambda _: _append(counted))).wait()
         if ended.status:
             raise RuntimeError(f"{task}: {ended.stderr}")
         spent = time.monotonic() - began
-        left = contents(place / OUT)
+        left = Undisturbed(contents(place / OUT), spent, counted.stat().st_size)
         shutil.rmtree(place)
-        return left, spent
+        return left
 
     def _inputs(self) -> None:
         place = self.folder / "inputs"
@@ -98,23 +111,27 @@ class Bench:
             raise RuntimeError(ended.stderr)
 
 
-def disturbed(bench: Bench, task: str, way: str, draw: random.Random) -> str:
-    """What is wrong after a task was disturbed and given again; nothing if all is right."""
-    left, spent = bench.undisturbed(task)
+def disturbed(bench: Bench, task: str, way: str, draw: random.Random) -> tuple[str, bool]:
+    """What is wrong after a task was disturbed and given again, nothing if all is right; and
+    whether the disturbance kept it from its end."""
+    left = bench.undisturbed(task)
     place = bench.place()
     try:
-        ended = DISTURBANCES[way](place, task, spent, draw, left)
-        if fault := wrong_end(ended, way):
-            return fault
-        again = Job(words(task), place).wait()
-        if again.status or "Traceback" in again.stderr or "made again" in again.stderr:
-            return f"the second command ends with {again.status}: {again.stderr[-600:]}"
-        names = differing(left, contents(place / OUT))
-        if way == "removed":  # pictures of steps that were over are gone with the folder
-            names = [name for name in names if not name.endswith((".png", ".webp", ".yaml"))]
-        return f"differ from the undisturbed run: {', '.join(names)}" if names else ""
+        ended = DISTURBANCES[way](place, task, left, draw)
+        return wrong_end(ended, way) or wrong_after(place, task, way, left), ended.status != 0
     finally:
         shutil.rmtree(place)
+
+
+def wrong_after(place: Path, task: str, way: str, left: Undisturbed) -> str:
+    """What is wrong after the same command again; nothing if all is right."""
+    again = Job(words(task), place).wait()
+    if again.status or "Traceback" in again.stderr or "made again" in again.stderr:
+        return f"the second command ends with {again.status}: {again.stderr[-600:]}"
+    names = differing(left.files, contents(place / OUT))
+    if way == "removed":  # pictures of steps that were over are gone with the folder
+        names = [name for name in names if not name.endswith((".png", ".webp", ".yaml"))]
+    return f"differ from the undisturbed run: {', '.join(names)}" if names else ""
 
 
 def wrong_end(ended: Ended, way: str) -> str:
@@ -133,15 +150,13 @@ def wrong_end(ended: Ended, way: str) -> str:
 def _signalled(way: str) -> Callable[..., Ended]:
     """A signal at a random time, or at a random one of the moments around a file's rename."""
 
-    def disturb(
-        place: Path, task: str, spent: float, draw: random.Random, left: dict[str, Any]
-    ) -> Ended:
+    def disturb(place: Path, task: str, left: Undisturbed, draw: random.Random) -> Ended:
         if draw.random() < 0.5:
             job = Job(words(task), place)
-            time.sleep(spent * draw.random())
+            time.sleep(left.seconds * draw.random())
             job.send(SIGNALS[way])
             return job.wait()
-        at = draw.randrange(3 * len(left))
+        at = draw.randrange(left.moments)
         return Job(words(task), place, lambda: _at_write(at, SIGNALS[way])).wait()
 
     return disturb
@@ -149,12 +164,22 @@ def _signalled(way: str) -> Callable[..., Ended]:
 
 def _at_write(at: int, number: int) -> None:
     """This process gets a signal at one of the moments before, within and after its writes."""
-    moments = iter(range(10**6))
+    _at_writes(lambda moment: os.kill(os.getpid(), number) if moment == at else None)
+
+
+def _append(path: Path) -> None:
+    """One more byte: what a process that ends without a word has counted."""
+    with open(path, "ab") as file:
+        file.write(b".")
+
+
+def _at_writes(tell: Callable[[int], None]) -> None:
+    """``tell`` is called with its number at each moment of this process's writes."""
+    moments = itertools.count()
     fsync, replace = os.fsync, os.replace
 
     def moment() -> None:
-        if next(moments) == at:
-            os.kill(os.getpid(), number)
+        tell(next(moments))
 
     def synced(descriptor: int) -> None:
         moment()
@@ -168,7 +193,7 @@ def _at_write(at: int, number: int) -> None:
     os.fsync, os.replace = synced, replaced  # type: ignore[assignment]
 
 
-def _full(place: Path, task: str, spent: float, draw: random.Random, left: dict[str, Any]) -> Ended:
+def _full(place: Path, task: str, left: Undisturbed, draw: random.Random) -> Ended:
     """No file may be longer than some share of the longest: to a writer, a full disk."""
     longest = max(path.stat().st_size for path in (place / "run").rglob("*") if path.is_file())
     most = int(longest ** draw.uniform(0.4, 1.0))
@@ -180,9 +205,7 @@ def _full(place: Path, task: str, spent: float, draw: random.Random, left: dict[
     return Job(words(task), place, limited).wait()
 
 
-def _read_only(
-    place: Path, task: str, spent: float, draw: random.Random, left: dict[str, Any]
-) -> Ended:
+def _read_only(place: Path, task: str, left: Undisturbed, draw: random.Random) -> Ended:
     """The folder belongs to somebody else; what is in the way of a folder is a file, for root."""
     blocked = place / OUT
     if os.geteuid():
@@ -197,22 +220,18 @@ def _read_only(
     return ended
 
 
-def _removed(
-    place: Path, task: str, spent: float, draw: random.Random, left: dict[str, Any]
-) -> Ended:
+def _removed(place: Path, task: str, left: Undisturbed, draw: random.Random) -> Ended:
     """Somebody removes the folder while the command runs."""
     job = Job(words(task), place)
-    time.sleep(spent * draw.random())
+    time.sleep(left.seconds * draw.random())
     shutil.rmtree(place / OUT, ignore_errors=True)
     return job.wait()
 
 
-def _twice(
-    place: Path, task: str, spent: float, draw: random.Random, left: dict[str, Any]
-) -> Ended:
+def _twice(place: Path, task: str, left: Undisturbed, draw: random.Random) -> Ended:
     """The same command again before the first has ended: one of the two is refused, or waits."""
     jobs = [Job(words(task), place)]
-    time.sleep(spent * draw.random() * 0.8)
+    time.sleep(left.seconds * draw.random() * 0.8)
     jobs.append(Job(words(task), place, name="second"))
     ends = [job.wait() for job in jobs]
     refused = [end for end in ends if end.status]

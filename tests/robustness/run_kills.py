@@ -45,10 +45,10 @@ def main(words: list[str]) -> None:
             if seed in known or time.monotonic() - began > asked.within:
                 continue
             try:
-                fault = disturbed(bench, task, way, random.Random(f"{seed} {task} {way}"))
+                fault, met = disturbed(bench, task, way, random.Random(f"{seed} {task} {way}"))
             except TimeoutError as error:
-                fault = str(error)
-            line = {"seed": seed, "task": task, "way": way, "fault": fault}
+                fault, met = str(error), True
+            line = {"seed": seed, "task": task, "way": way, "fault": fault, "met": met}
             with open(asked.out, "a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{seed} {task} {way}: {fault or 'right'}", flush=True)
@@ -56,8 +56,13 @@ def main(words: list[str]) -> None:
 
 
 def counted(found: Any) -> dict[str, dict[str, int]]:
-    """Cases and faults by the way of disturbing."""
+    """Cases by the way of disturbing, those kept from their end among them, and faults."""
     listed = list(found)
     ways = Counter(case["way"] for case in listed)
+    met = Counter(case["way"] for case in listed if case["met"])
     faults = Counter(case["way"] for case in listed if case["fault"])
-    return {way: {"cases": ways[way], "faults": faults[way]} for way in WAYS if ways[way]}
+    return {
+        way: {"cases": ways[way], "met": met[way], "faults": faults[way]}
+        for way in WAYS
+        if ways[way]
+    }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import pytest
 
+from sde_diffusion.system.storage import write_atomically
 from tests.robustness import kills
 from tests.robustness.contents import contents, differing
 from tests.robustness.jobs import TRACEBACK, Ended
 from tests.robustness.kills import WAYS, Bench, disturbed, wrong_end
+from tests.robustness.run_kills import counted
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +29,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def test_a_disturbed_command_given_again_is_the_undisturbed_one(
     bench: Bench, way: str, task: str
 ) -> None:
-    assert disturbed(bench, task, way, random.Random(f"{task} {way}")) == ""
+    assert disturbed(bench, task, way, random.Random(f"{task} {way}"))[0] == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [5, 15])
 def test_a_training_killed_at_a_write(bench: Bench, at: int) -> None:
-    left, _ = bench.undisturbed("train")
+    left = bench.undisturbed("train").files
     place = bench.place()
     ended = kills.Job(
         kills.words("train"), place, lambda: kills._at_write(at, kills.SIGNALS["kill"])
@@ -58,6 +61,27 @@ def test_a_training_killed_at_a_write(bench: Bench, at: int) -> None:
 def test_the_judge_of_an_end(ended: Ended, way: str, fault: str) -> None:
     assert wrong_end(ended, way).startswith(fault)
     assert bool(fault) == bool(wrong_end(ended, way))
+
+
+def test_a_write_has_a_moment_before_its_rename_one_within_and_one_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, getattr(os, name))
+    seen: list[tuple[int, bool]] = []
+    path = tmp_path / "a.json"
+    kills._at_writes(lambda moment: seen.append((moment, path.exists())))
+    write_atomically(path, b"{}")
+    assert seen == [(0, False), (1, False), (2, True)]
+
+
+def test_cases_that_the_signal_came_too_late_for_are_counted_apart() -> None:
+    case = {"way": "kill", "fault": "", "met": True}
+    found = counted([case, {**case, "met": False}, {**case, "way": "full", "fault": "lost"}])
+    assert found == {
+        "kill": {"cases": 2, "met": 1, "faults": 0},
+        "full": {"cases": 1, "met": 1, "faults": 1},
+    }
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ SHARED = (
     "evaluate",
     "likelihood",
     "interpolate",
+    "edit",
 )
 # The fault of a single job. Raised from the job, Hydra would add a line of its own.
 _faults: list[str] = []

@@ -167,6 +167,10 @@ class Editor:
         sampler, wanted = self.prepared(damaged, request, strength)
         drawn = sampler.sample(wanted, execution, Watch(progress=None if hidden() else "edit"))
         drawn.check()
+        return self.edited(damaged, drawn, white)
+
+    def edited(self, damaged: Damaged, drawn: Samples, white: int = WHITE_8) -> Edited:
+        """What was drawn, with what is known without noise put back, and its misfit."""
         n = len(drawn)
         y, aside = damaged.y.expand(n, *damaged.y.shape), damaged.rows(n)
         x = damaged.map(self.operator).kept(drawn.x, y) if self.operator.noise == 0 else drawn.x

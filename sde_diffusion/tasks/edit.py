@@ -26,6 +26,8 @@ from sde_diffusion.sampling.sampler import Request
 from sde_diffusion.system.ranges import Batch, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.composed import guided, sampler_of, with_operator
+from sde_diffusion.tasks.drawn import content_of
+from sde_diffusion.tasks.drawn_edits import Edits
 from sde_diffusion.tasks.run import Run
 
 DRAWS = 4
@@ -61,29 +63,42 @@ class EditTask:
 def run(config: DictConfig, folder: Path) -> float:
     """Write samples, mean and deviations of each picture; returns the mean misfit."""
     with Run(config, folder, EditTask) as job:
-        task, seeds = job.task, seed_list(job.task.seeds, draws(job.task))
-        request = Request(seeds, task.nfe, job.condition(seeds)).distinct()
-        editor = editor_of(job)
-        pictures = given(task, editor)
-        for known, _ in pictures.values():
-            editor.prepared(known, request, task.strength)
+        edits = edits_of(job, folder)
+        edits.check()
         job.begin()
-        edited = {
-            name: editor.edit(known, request, task.strength, job.execution, white)
-            for name, (known, white) in pictures.items()
-        }
+        edits.draw()
+        if job.helps:
+            return 0.0
+        edited, operator = edits.edited(), edits.editor.operator
         for name, one in edited.items():
             for file, content in one.files(name).items():
                 job.output.write(file, content)
             job.output.arrays(f"{name}.npz", **arrays(one))
         misfit = sum(float(one.misfit.mean()) for one in edited.values()) / len(edited)
-        unit = "of the noise" if editor.operator.noise else "of the picture, -1 .. 1"
+        unit = "of the noise" if operator.noise else "of the picture, -1 .. 1"
         each = {name: facts(one) for name, one in edited.items()}
         job.result({"misfit": misfit, "misfit_unit": unit, "pictures": each})
         job.output.log({"misfit": misfit})
-        job.output.picture("grid.png", lambda: sheet(list(edited.values()), editor.operator))
+        job.output.picture("grid.png", lambda: sheet(list(edited.values()), operator))
+        job.discard(edits.folder)
     print(f"{said(list(edited.values()))}, misfit {misfit:.3g}: {folder}")
     return misfit
+
+
+def edits_of(job: Run[EditTask], folder: Path) -> Edits:
+    """What the job draws."""
+    task, seeds = job.task, seed_list(job.task.seeds, draws(job.task))
+    request = Request(seeds, task.nfe, job.condition(seeds)).distinct()
+    editor = editor_of(job)
+    depends = {
+        **job.recorded("tracker", "channels_last", "compile"),
+        "model": job.model.fingerprint,
+        "cond": content_of(request.cond),
+        NOISE: VERSION,
+    }
+    pictures = given(task, editor)
+    parts = folder / "parts"
+    return Edits(parts, depends, editor, pictures, request, task.strength, job.execution)
 
 
 def said(edited: list[Edited]) -> str:

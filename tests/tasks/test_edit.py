@@ -7,13 +7,26 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sde_diffusion.data.photos import masks
 from sde_diffusion.errors import InputError
+from sde_diffusion.models.sources import open_model
+from sde_diffusion.operators import Mask
+from sde_diffusion.process.grids import Karras
+from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.damaged import Damaged
+from sde_diffusion.sampling.edit import Editor
+from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.sampler import Request, Sampler
+from sde_diffusion.sampling.samples import Samples
+from sde_diffusion.solvers.posterior.ddrm import DDRM
+from sde_diffusion.tasks.drawn_edits import Edits
 from tests.conftest import Run
 
 RNG = np.random.default_rng(0)
@@ -212,3 +225,47 @@ def test_bad_inputs_are_one_line_and_leave_nothing(quick_cli: Run, desk: Path, w
     assert line.startswith(f"sde-diffusion: {BAD[words]}"), line
     assert "Traceback" not in printed
     assert set(desk.iterdir()) == before
+
+
+def test_unfinished_samples_are_gone_on_with(
+    quick_cli: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed job has lost the batch that it was at, and ends with the files of one that was
+    not killed."""
+    words = "image=several mask=hole.png batch_size=2"
+    edit(quick_cli, f"{words} hydra.run.dir=whole")
+    assert not (desk / "whole" / "parts").exists()
+    sample, asked = Sampler.sample, []
+
+    def counted(self: Sampler, request: Request, *run: Any) -> Samples:
+        asked.append(tuple(request.seeds))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return sample(self, request, *run)
+
+    monkeypatch.setattr(Sampler, "sample", counted)
+    assert "interrupted" in edit(quick_cli, f"{words} hydra.run.dir=killed", ok=False)
+    edit(quick_cli, f"{words} hydra.run.dir=killed")
+    assert asked == [(0, 1), (2,), (0, 1), (0, 1), (2,)]
+    names = {path.name for path in (desk / "whole").iterdir()}
+    assert {path.name for path in (desk / "killed").iterdir()} == names
+    for name in sorted(names):
+        if name.endswith(("png", "npz")):
+            assert (desk / "killed" / name).read_bytes() == (desk / "whole" / name).read_bytes()
+
+
+def test_parts_are_of_what_is_known_and_asked(tiny_model: str) -> None:
+    """Another hole, seed or strength is other work."""
+    model, image = open_model(tiny_model), torch.zeros(1, 8, 8)
+    hole = torch.from_numpy(HOLE > 0)
+
+    def path(anew: torch.Tensor = hole, strength: float = 1.0, **depends: object) -> Path:
+        editor = Editor(model.denoiser, Mask(), lambda inner: Sampler.build(
+            EDM(), inner, DDRM(Mask()), Karras()))  # fmt: skip
+        known = Damaged.of(Mask(), image, model.denoiser.space, anew)
+        edits = Edits(Path(), depends, editor, {"a": (known, 255)}, Request([0], 2), strength,
+                      Execution())  # fmt: skip
+        return edits.parts[0].path
+
+    assert path() == path()
+    assert len({path(), path(hole.T), path(seeds=[1])}) == 3

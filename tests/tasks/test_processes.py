@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from sde_diffusion.system.sealed import SealedKind
@@ -78,3 +80,47 @@ def test_two_processes_compare_and_judge_as_one(tmp_path: Path, tiny_model: str)
         for n in (1, 2)
     ]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+def test_two_processes_edit_as_one(tmp_path: Path, tiny_model: str) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for k in range(3):
+        level = np.random.default_rng(k).integers(0, 256, (8, 8)).astype(np.uint8)
+        Image.fromarray(level).save(pictures / f"{k}.png")
+    words = ["edit", f"checkpoint={tiny_model}", "image=pictures", "operator=downsample",
+             "simulate=true", "n=6", "batch_size=4", "nfe=3"]  # fmt: skip
+    for n in (1, 2):
+        printed = torchrun(tmp_path, n, *words, f"hydra.run.dir=e{n}")
+        assert printed.count("3 pictures, 6 samples each") == 1
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / f"e{n}").glob("*.*g")} for n in (1, 2))
+    assert len(one) == 3 * 8 + 1
+    assert one == two
+    for k in range(3):
+        a, b = (content(tmp_path / f"e{n}" / f"{k}.npz") for n in (1, 2))
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.slow
+def test_two_processes_calibrate_and_measure_as_one(tmp_path: Path, tiny_model: str) -> None:
+    """Rules, bits a dimension and distances."""
+    model = f"checkpoint={tiny_model}"
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images)
+    jobs = {
+        "calibrate": [model, "nfe=[2,3]", "noises=8", "held_out=4", "tries=1", "budget=1",
+                      "nodes=8", "batch_size=4"],
+        "likelihood": [model, "data=digits", "n=8", "batch_size=2", "probes=2", "error=0.5"],
+        "evaluate": ["images=images.npz", "reference=digits", "metric=[]", *PIXEL],
+    }  # fmt: skip
+    for task, words in jobs.items():
+        for n in (1, 2):
+            torchrun(tmp_path, n, task, *words, f"hydra.run.dir={task}{n}")
+    rules = [load_file(tmp_path / f"calibrate{n}" / "calibration.safetensors") for n in (1, 2)]
+    assert all(bool((rules[0][key] == rules[1][key]).all()) for key in rules[0] | rules[1])
+    for task, keys in (("likelihood", ["bits_per_dim"]), ("evaluate", ["rows"])):
+        one, two = (json.loads((tmp_path / f"{task}{n}" / "result.json").read_text())
+                    for n in (1, 2))  # fmt: skip
+        assert [one[key] for key in keys] == [two[key] for key in keys]

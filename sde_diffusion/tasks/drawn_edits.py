@@ -29,7 +29,7 @@ FACTS = ("nfe", "seconds", "backward_passes")
 
 @final
 @dataclass(frozen=True)
-class Part:
+class PictureBatch:
     """A batch of the samples of one picture.
 
     Attributes:
@@ -71,13 +71,15 @@ class Edits:
             self.editor.prepared(known, self.request, self.strength)
 
     @cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[PictureBatch]:
         """Of all pictures."""
         n, size = len(self.request.seeds), self.execution.batch_size
         rows = [slice(k, min(k + size, n)) for k in range(0, n, size)]
         whole = {name: digest(self._content(known)) for name, (known, _) in self.pictures.items()}
         return [
-            Part(name, each, self.folder / f"{begin}-{each.start:06d}-{each.stop:06d}.safetensors")
+            PictureBatch(
+                name, each, self.folder / f"{begin}-{each.start:06d}-{each.stop:06d}.safetensors"
+            )
             for name, begin in whole.items()
             for each in rows
         ]
@@ -101,19 +103,19 @@ class Edits:
         total = sum(part.size for part in self.parts)
         with tqdm(total=total, desc="edit", unit="image", disable=hidden()) as bar:
 
-            def whole(part: Part) -> bool:
+            def whole(part: PictureBatch) -> bool:
                 there = EDITED.recall(part.path, lambda *content: True) is not None
                 bar.update(there * part.size)
                 return there
 
-            def make(part: Part) -> None:
+            def make(part: PictureBatch) -> None:
                 self._make(part)
                 bar.update(part.size)
 
             for _ in shared(self.parts, lambda part: part.path, make, whole):
                 continue
 
-    def _make(self, part: Part) -> None:
+    def _make(self, part: PictureBatch) -> None:
         known, _ = self.pictures[part.name]
         sampler, wanted = self.editor.prepared(known, self.request, self.strength)
         drawn = sampler.sample(wanted.rows(part.rows), self.execution)
@@ -130,7 +132,7 @@ class Edits:
             for name, (known, white) in self.pictures.items()
         }
 
-    def _read(self, part: Part) -> Samples:
+    def _read(self, part: PictureBatch) -> Samples:
         seeds = tuple(self.request.seeds[part.rows])
         return EDITED.read(
             part.path, "parts", lambda facts, tensors: Samples(tensors["x"], seeds, **facts)

@@ -102,8 +102,9 @@ def both(folder: Path) -> dict[str, Any]:
     return found
 
 
-def judged(folder: Path) -> list[dict[str, Any]]:
-    """Rows of ``sde-diffusion compare`` on the trained model, against held-out digits."""
+def judged(folder: Path, grid: str) -> list[dict[str, Any]]:
+    """Rows of ``sde-diffusion compare`` on the trained model, against held-out digits; on the grid
+    of its files, and on another."""
     images = latents_model.digits("test").images[:HELD_OUT]
     KEPT.mkdir(parents=True, exist_ok=True)
     np.savez(KEPT / "digits.npz", images=images.permute(0, 2, 3, 1).numpy())
@@ -112,9 +113,11 @@ def judged(folder: Path) -> list[dict[str, Any]]:
         f"checkpoint={folder}", f"prompts={KEPT / 'names.txt'}", f"solvers=[{','.join(SOLVERS)}]",
         f"nfe=[{','.join(map(str, NFE))}]", f"samples=[{SAMPLES}]",
         "extractor=random-conv", f"reference={KEPT / 'digits.npz'}", "metric=[]", "animation=false",
+        *[f"grid={grid}"] * bool(grid),
     ]  # fmt: skip
-    compare.run(compose_task(["task=compare", *words]), KEPT / "compare")
-    return json.loads((KEPT / "compare" / "results.json").read_text())["rows"]
+    done = KEPT / f"compare{grid}"
+    compare.run(compose_task(["task=compare", *words]), done)
+    return json.loads((done / "results.json").read_text())["rows"]
 
 
 def fitted(folder: Path) -> list[dict[str, Any]]:
@@ -138,6 +141,11 @@ def coded(folder: Path) -> dict[str, float]:
     return {"psnr": float(10 * (4 / error).log10()), "fd": float(row["fd_debiased"])}
 
 
+def distance(row: dict[str, Any]) -> list[str]:
+    """A distance without its bias, and its interval."""
+    return [f"{row['fd_debiased']:.3g}", f"{row['fd_low']:.3g} .. {row['fd_high']:.3g}"]
+
+
 def short(error: float) -> str:
     """Two digits of an error, whole grey levels as such."""
     return f"{error:.0f}" if error == round(error) else f"{error:.1e}"
@@ -150,7 +158,9 @@ def main() -> None:
         warnings.simplefilter("ignore")
         grid, hosted = once(KEPT, "cells", cells), once(KEPT, "hosts", hosts)
         drawn = once(KEPT, "both", lambda: both(folder))
-        rows, rules = once(KEPT, "judged", lambda: judged(folder)), fitted(folder)
+        rows = once(KEPT, "judged", lambda: judged(folder, ""))
+        trailing = once(KEPT, "trailing", lambda: judged(folder, "timesteps"))
+        rules = fitted(folder)
         codec = once(KEPT, "coded", lambda: coded(folder))
     shown = [list(torch.tensor(x, dtype=torch.uint8)[:, None]) for x in
              (*drawn["ddim"]["pictures"], *drawn["dpm++ 2m"]["pictures"])]  # fmt: skip
@@ -169,9 +179,11 @@ def main() -> None:
              for n in dict.fromkeys([*hosted["diffusers"], *hosted["k"]])]),
         "both": render.table(["sampler", "latents", "grey levels"],
             [[n, f"{c['latents']:.1e}", f"{c['grey']:.0f}"] for n, c in drawn.items()]),
-        "compared": render.table(["solver", "NFE", f"FD[random-conv], {SAMPLES} digits", "95 %"],
-            [[r["solver"], f"{r['nfe']:g}", f"{r['fd_debiased']:.3g}",
-              f"{r['fd_low']:.3g} .. {r['fd_high']:.3g}"] for r in rows]),
+        "compared": render.table(
+            ["solver", "NFE", "FD[random-conv], `leading`", "95 %", "`trailing`", "95 %"],
+            [[r["solver"], f"{r['nfe']:g}", *distance(r), *distance(other)]
+             for r, other in zip(rows, trailing, strict=True)]),
+        "samples": SAMPLES,
         "rules": render.table(list(rules[0]), [list(rule.values()) for rule in rules]),
         "codec": codec, "megabytes": weights, "steps": STEPS, "scale": SCALE,
         "training": {"images": latents_model.AUTOENCODER_IMAGES, "steps": latents_model.UNET_STEPS,

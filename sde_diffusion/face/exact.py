@@ -63,6 +63,11 @@ def exact_error(
         raise InputError(
             f"solver={solver}: fitted to one network; a Gaussian says nothing of it, give another"
         )
+    if not chosen.linear:
+        raise InputError(
+            f"solver={solver}: no linear map of the state (norms of it, or error control), so its "
+            "error is not known exactly; give another, or use compare"
+        )
     name = default_grid(solver) if grid is None else values.levels_as_grid(grid)
     if name is None:
         raise InputError("grid: this solver names no default grid; choose one, grid=karras")

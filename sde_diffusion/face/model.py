@@ -232,7 +232,7 @@ class Model(OpenedModel):
             path: a new file .safetensors, or of ``diffusers`` a new folder.
             format: ``safetensors``, or ``diffusers`` where its network is of diffusers.
         """
-        save_model(self, values.place("path", path), format)
+        save_model(self, values.place("path", path), format, "path")
 
     def flow(
         self,

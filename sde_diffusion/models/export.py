@@ -27,7 +27,9 @@ from sde_diffusion.system.storage import fingerprint, write_atomically
 FORMATS = ("safetensors", "diffusers")
 
 
-def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> None:
+def save_model(
+    model: OpenedModel, path: Path, format: str = "safetensors", key: str = "output"
+) -> None:
     """Write the weights of ``model`` with all that it takes to open them.
 
     Args:
@@ -35,6 +37,7 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
             it holds the same: then it stays.
         format: ``safetensors``, which opens here to the last bit, or ``diffusers``, of a network
             of diffusers.
+        key: what a refusal calls the path.
     """
     if format not in FORMATS:
         raise none_of("format", format, FORMATS)
@@ -49,7 +52,7 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
             f"model={model.name}: only a model of a file can be written, not a callable"
         )
     if format == "safetensors" and path.suffix != ".safetensors":
-        raise InputError(f"output={path}: give a name that ends in .safetensors")
+        raise InputError(f"{key}={path}: give a name that ends in .safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
         written = Path(beside) / path.name  # so that the path is there whole, or not at all
@@ -62,7 +65,7 @@ def save_model(model: OpenedModel, path: Path, format: str = "safetensors") -> N
         if not path.exists():
             os.replace(written, path)
         elif _files(path) != _files(written):
-            raise InputError(f"output={path}: is there already; give another name")
+            raise InputError(f"{key}={path}: is there already; give another name")
 
 
 def _files(path: Path) -> dict[str, str]:

@@ -107,7 +107,10 @@ class ProbabilityFlow:
         if steps < 2:
             raise InputError(f"steps={steps}: both ends are among them; give a number >= 2")
         if a.shape != b.shape:
-            raise InputError(f"images: {tuple(a.shape)} and {tuple(b.shape)} make no pairs")
+            raise InputError(
+                f"a, b: shapes {tuple(a.shape)} and {tuple(b.shape)} make no pairs; give as many "
+                "of both, of one size"
+            )
         both = None if cond is None else Condition.cat([cond, cond])
         z_a, z_b = self.encode(torch.cat([a, b]), both, batch_size, progress).chunk(2)
         share = torch.linspace(0, 1, steps, dtype=torch.float64, device=z_a.device)

@@ -79,7 +79,7 @@ class Watch:
     on_step: Callable[[Marginal, Tensor], None] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampler:
     """A solver on a grid of an SDE, asking a (guided) denoiser.
 
@@ -126,6 +126,11 @@ class Sampler:
         grid = grid.fitted(low, high, brought)
         grid.check(low, high)
         return cls(sde, denoiser, solver, grid, noise or Seeds(), denoise_last or grid.to_zero)
+
+    def __repr__(self) -> str:
+        """One line: a network is not one."""
+        parts = f"{self.sde}, {self.solver}, {self.grid}"
+        return f"Sampler({parts}{', denoise_last=True' * self.denoise_last})"
 
     @property
     def asks_empty(self) -> bool:
@@ -181,6 +186,8 @@ class Sampler:
         self, request: Request, execution: Execution | None = None, watch: Watch | None = None
     ) -> Iterator[Samples]:
         """The batches one after the other, as they are done."""
+        if not isinstance(request, Request):
+            raise InputError(f"request={request!r}: give Request(seeds=range(16), nfe=10), say")
         run, watch, n = execution or Execution(), watch or Watch(), len(request.seeds)
         walker, times = self.walk(request)
         with tqdm(total=n, desc=watch.progress, unit="image", disable=not watch.progress) as bar:

@@ -105,6 +105,15 @@ def _finite(number: Any) -> bool:
     return abs(number) < 2**64 if isinstance(number, int) else math.isfinite(number)
 
 
+def _reads_as_number(value: Any) -> bool:
+    """Whether it is the text of a number, which a message shows as that number."""
+    try:
+        float(value if isinstance(value, str) else "none")
+    except ValueError:
+        return False
+    return True
+
+
 def _entries(value: Any) -> list[Any]:
     """The numbers that a value is made of; none of null."""
     plain = value.tolist() if isinstance(value, Listable) else value
@@ -135,7 +144,8 @@ def check(
     known = {name: kind for name, kind in annotations.items() if name in values}
     for name, kind in known.items():
         if not fits(values[name], kind):
-            raise FieldError(key, name, values[name], f"give {wanted(kind)}")
+            text = "a text; " * _reads_as_number(values[name])
+            raise FieldError(key, name, values[name], f"{text}give {wanted(kind)}")
     for name, kind in known.items():
         for rule in [each for each in notes(kind) if isinstance(each, Rule)] or _unsaid(kind):
             at_fault = rule.broken(name, values)

@@ -179,7 +179,7 @@ def files_and_pictures(tmp_path: Path) -> None:
 
 
 def print_is_one_line(tmp_path: Path) -> None:
-    for thing in (TOY.sample(n=2, nfe=4), TOY, load("mnist"), TOY.calibrate(
+    for thing in (TOY.sample(n=2, nfe=4), TOY, load("mnist"), MNIST.sampler(), TOY.calibrate(
         2, noises=8, held_out=2, tries=1, budget=0, progress=False)):  # fmt: skip
         assert "\n" not in str(thing)
         assert len(str(thing)) < 160
@@ -349,6 +349,12 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (TOY.encode, {"images": ZEROS, "batchsize": 3}, "batchsize: unknown", "mean batch_size?"),
     (TOY.decode, {"latents": ZEROS[:, :, :4]}, "latents: shape (1, 4, 8)", "[N, 1, 8, 8]"),
     (TOY.interpolate, {"a": X, "b": X, "steps": 1}, "steps=1:", ">= 2"),
+    (TOY.interpolate, {"a": X, "b": X[:1]}, "a, b: shapes (2, 1, 8, 8)", "as many of both"),
+    (MNIST.save, {"path": "model.pt"}, "path=model.pt:", "ends in .safetensors"),
+    (TOY.sampler().sample, {"request": 5}, "request=5:", "Request(seeds="),
+    (ClassifierFree, {"scale": "2"}, "guidance.cfg.scale=2: a text;", "give a number"),
+    (exact_error, {"solver": "dopri", "nfe": 5, "covariance": np.eye(2)}, 'solver="dopri": no linear',
+     "use compare"),
     (load, {"checkpoint": "minst"}, "checkpoint=minst:", "'mnist'"),
     (load, {"dtype": "float16"}, "dtype=float16:", "float32, float64, bfloat16"),
     (load, {"compile": 1}, "compile=1:", "give True or False"),

@@ -46,7 +46,7 @@ class Part(Component, known_as="part"):
         ({"low": math.inf}, "part.low=inf: give 0 < low < high=2.0, such as 1.0"),
         ({"plain": math.inf}, "part.plain=inf: give a finite number, such as 0.5"),
         ({"plain": math.nan}, "part.plain=nan: give a finite number, such as 0.5"),
-        ({"plain": "1"}, "part.plain=1: give a number"),
+        ({"plain": "1"}, "part.plain=1: a text; give a number"),
         ({"plain": True}, "part.plain=True: give a number"),
         ({"plain": None}, "part.plain=None: give a number"),
         ({"order": 4}, "part.order=4: choose one of 1, 2, 3, such as 2"),

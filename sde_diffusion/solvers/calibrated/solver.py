@@ -59,8 +59,8 @@ class CalibratedGrid(TimeGrid):
         if n not in rules:
             raise BudgetError(
                 n,
-                "this calibration has no such rule; make one with 'sde-diffusion calibrate', above "
-                "12 take solver=unipc solver.order=3 grid=vptime",
+                "this calibration has no such rule; make one (sde-diffusion calibrate, or "
+                "model.calibrate in Python), above 12 take solver=unipc solver.order=3 grid=vptime",
                 sorted(rules),
             )
         return torch.cat([torch.tensor([self.sigma_max]).double(), rules[n].levels[1:]])

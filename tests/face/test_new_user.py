@@ -353,7 +353,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (MNIST.save, {"path": "model.pt"}, "path=model.pt:", "ends in .safetensors"),
     (TOY.sampler().sample, {"request": 5}, "request=5:", "Request(seeds="),
     (ClassifierFree, {"scale": "2"}, "guidance.cfg.scale=2: a text;", "give a number"),
-    (exact_error, {"solver": "dopri", "nfe": 5, "covariance": np.eye(2)}, 'solver="dopri": no linear',
+    (exact_error, {"solver": "dopri", "nfe": 5, "covariance": np.eye(2)}, 'solver="dopri": no',
      "use compare"),
     (load, {"checkpoint": "minst"}, "checkpoint=minst:", "'mnist'"),
     (load, {"dtype": "float16"}, "dtype=float16:", "float32, float64, bfloat16"),

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics import pairwise
 from sde_diffusion.metrics.base import drawn
-from sde_diffusion.metrics.pairwise import nearest, squared_distances, squared_radii
+from sde_diffusion.metrics.pairwise import BLOCK, nearest, squared_distances, squared_radii
 from sde_diffusion.metrics.prdc import PRDC
 
 from .gaussians import D, generator
@@ -38,12 +37,28 @@ def brute_force(x: Tensor, y: Tensor, k: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_brute_force_agrees(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairwise, "BLOCK", 100)  # several blocks, the last one short
+def test_brute_force_agrees(k: int) -> None:
     x, y = 0.5 * normal(31, 2, 1) + 101, normal(23, 2, 2) + 100
     found = PRDC(k=k)(x, y)
     assert found == pytest.approx(brute_force(x, y, k), abs=1e-12)
     assert 0 < found["recall"] < 1
+
+
+def test_of_more_pairs_than_a_block_has() -> None:
+    """Two blocks, the second one short, of radii and of pairs."""
+    x, y = 0.5 * normal(1200, 2, 1), normal(1100, 2, 2)
+    assert BLOCK < len(y) ** 2 < len(x) * len(y) < 2 * BLOCK
+    radii = [torch.cdist(v, v).kthvalue(6, dim=1).values for v in (x, y)]
+    pairs = torch.cdist(x, y)
+    assert PRDC(k=5)(x, y) == pytest.approx(
+        {
+            "precision": float((pairs <= radii[1]).any(1).double().mean()),
+            "recall": float((pairs <= radii[0][:, None]).any(0).double().mean()),
+            "density": float((pairs <= radii[1]).sum()) / (5 * len(x)),
+            "coverage": float((pairs <= radii[1]).any(0).double().mean()),
+        },
+        abs=1e-12,
+    )
 
 
 def test_four_points_on_a_line() -> None:

@@ -40,8 +40,8 @@ def fit_last(
             gram += ridge * gram.diag().mean() * torch.eye(len(design)).to(gram)
             prior = scalar.to(design)
             rows.append(prior + torch.linalg.solve(gram, design @ (left[b] - prior @ design)))
-        found = replace(rule, last=torch.stack(rows).cpu())
-        error = judge(found)
+        fitted = replace(rule, last=torch.stack(rows).cpu())
+        error = judge(fitted)
         if error < least:
-            best, least = found, error
+            best, least = fitted, error
     return best

@@ -63,7 +63,7 @@ def standard_ends(
     device: torch.device | str = "cpu",
 ) -> dict[tuple[str, str], Tensor]:
     """Images [N, *shape] of each (solver, grid) that ``calls`` of the denoiser buy."""
-    found = {}
+    by_solver = {}
     for name, grid in pairs:
         ends = GRIDS[grid](sigma_min=sigma_min, sigma_max=sigma_max)
         sampler = Sampler.build(EDM(), denoiser, SOLVERS[name], ends)
@@ -73,8 +73,8 @@ def standard_ends(
             continue
         request = Request(seeds, calls * denoiser.cost, cond)
         drawn = sampler.sample(request, Execution(batch_size, device=device))
-        found[name, grid] = drawn.x
-    return found
+        by_solver[name, grid] = drawn.x
+    return by_solver
 
 
 class Basis:

@@ -57,9 +57,9 @@ def greedy(
         prior = torch.zeros(len(design)).double()
         prior[i - first] = levels[i + 1] - levels[i]
         left = (target - states[i]).flatten().double() - prior.to(design) @ design
-        found = prior + huber_ridge(design, left, len(target)).cpu()
-        rule.weights[i, first : i + 1] = found[: i + 1 - first]
-        rule.normal[i, own : i + 1] = found[i + 1 - first :]
+        solution = prior + huber_ridge(design, left, len(target)).cpu()
+        rule.weights[i, first : i + 1] = solution[: i + 1 - first]
+        rule.normal[i, own : i + 1] = solution[i + 1 - first :]
         states.append(rule.advance(i, states[i], seen, None))
     return rule, Path(tuple(states), seen)
 

@@ -45,5 +45,5 @@ def normal_law(
         return replace(Normal.of(known.images, most, mean.expand_as(answers)), mean=mean)
     sums = torch.zeros(len(labels), answers.shape[1], dtype=torch.float64)
     means = sums.index_add(0, own, answers) / counts[:, None]
-    found = Normal.of(known.images, most, means[own])
-    return replace(found, mean=mean, labels=labels, means=means)
+    law = Normal.of(known.images, most, means[own])
+    return replace(law, mean=mean, labels=labels, means=means)

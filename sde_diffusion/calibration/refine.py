@@ -127,7 +127,7 @@ class Fit:
             self.jacobians.append(torch.empty(0))
         known = self.path[rows]
         base = self.seen(known.end)
-        found = []
+        columns = []
         for p, step in enumerate(self.parameters.first_steps.tolist()):
             theta = self.theta.clone()
             theta[p] += DIFFERENCE
@@ -139,8 +139,8 @@ class Fit:
                 state = changed.advance(step, kept.states[step], seen, None)
                 kept = Path((*kept.states[: step + 1], state), seen)
                 path = problem.walk(changed, kept, step + 1)
-            found.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
-        self.jacobians[block] = torch.stack(found)
+            columns.append((self.seen(path.end) - base).flatten() / DIFFERENCE)
+        self.jacobians[block] = torch.stack(columns)
 
     def steps(self, damping: float, most: int) -> tuple[float, float]:
         """Steps along these Jacobians until one gains too little: the loss's gain, and a damping.
@@ -208,9 +208,9 @@ def refine(
         fit.differentiate(block)
         gained, damping = fit.steps(damping, most=STEPS)
         spent = evaluations[0] / (len(problem.noise) * problem.denoiser.cost)
-        found = judge(fit.rule, fit.path)
-        if found < least:
-            best, least = fit.rule, found
+        error = judge(fit.rule, fit.path)
+        if error < least:
+            best, least = fit.rule, error
         idle = idle + 1 if gained < 5 * ENOUGH else 0
     return relabelled(best)
 

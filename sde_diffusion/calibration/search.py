@@ -35,11 +35,11 @@ def snapped(levels: Tensor, wanted: Tensor) -> Nodes:
     """The nearest ``levels`` in log sigma, increasing indices, each once, the last one last."""
     last, n = len(levels) - 1, len(wanted) - 1
     near = (levels.log()[None] - wanted.log()[:, None]).abs().argmin(1).tolist()
-    found: list[int] = []
+    nodes: list[int] = []
     for i, node in enumerate(near):
-        low = found[-1] + 1 if found else 0
-        found.append(min(max(node, low), last - (n - i)))
-    return tuple(found)
+        low = nodes[-1] + 1 if nodes else 0
+        nodes.append(min(max(node, low), last - (n - i)))
+    return tuple(nodes)
 
 
 class Search:

@@ -94,6 +94,8 @@ def mixture_twin(
 def clusters(x: Tensor, basis: Tensor, number: int, seed: int) -> Iterator[Tensor]:
     """The rows of x [N, d] in ``number`` clusters or fewer, float64, by k-means in ``basis``."""
     with np.errstate(all="ignore"):
-        _, found = kmeans2((x @ basis).numpy(), number, minit="++", rng=np.random.default_rng(seed))
-    for k in np.unique(found):
-        yield x[torch.from_numpy(found == k)].double()
+        _, cluster = kmeans2(
+            (x @ basis).numpy(), number, minit="++", rng=np.random.default_rng(seed)
+        )
+    for k in np.unique(cluster):
+        yield x[torch.from_numpy(cluster == k)].double()

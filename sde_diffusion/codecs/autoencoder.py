@@ -85,8 +85,8 @@ class Autoencoder(Codec):
         parts = []
         at_once = max(self.batch, AT_ONCE // pictures[0, 0].numel())
         for rows in pictures.split(at_once):
-            made = self.vae.encode(rows.to(place.device, place.dtype), return_dict=False)[0]
-            z = made.mode() if hasattr(made, "mode") else made
+            posterior = self.vae.encode(rows.to(place.device, place.dtype), return_dict=False)[0]
+            z = posterior.mode() if hasattr(posterior, "mode") else posterior
             parts.append(((z - self.mean.to(z)) * self.scale / self.std.to(z)).to(pictures))
         return torch.cat(parts)
 

@@ -57,24 +57,24 @@ class Encoded(Conditioner):
         parts = {TEXT: self._part(PROMPT, wishes.get(PROMPT), seeds)}
         other = {TEXT: self._part(NEGATIVE, negative, seeds)}
         if self.distilled is not None:
-            told = _number(wishes.get(EMBEDDED), self.distilled)
-            each = Part.of(torch.full((len(seeds),), told), fixed=True)
+            scale = _number(wishes.get(EMBEDDED), self.distilled)
+            each = Part.of(torch.full((len(seeds),), scale), fixed=True)
             parts[EMBEDDED], other[EMBEDDED] = each, each
         return Condition(parts, Condition(other))
 
     def _part(self, key: str, wish: Any, seeds: Sequence[int]) -> Part:
         nothing = self.encoder.nothing() if wish is None and key == NEGATIVE else None
         if nothing is not None:
-            made, rows = dict(nothing), torch.zeros(len(seeds), dtype=torch.int64)
+            encoded, rows = dict(nothing), torch.zeros(len(seeds), dtype=torch.int64)
         else:
             texts = _texts(key, wish, len(seeds))
             unique = list(dict.fromkeys(texts))
             try:
-                made = dict(self.encoder.encode(unique))
+                encoded = dict(self.encoder.encode(unique))
             except InputError as error:
                 raise InputError(f"{key}={error}") from error
             rows = torch.tensor([unique.index(text) for text in texts])
-        each = {name: tensor[rows] for name, tensor in made.items()}
+        each = {name: tensor[rows] for name, tensor in encoded.items()}
         value = each.pop("value")
         return Part(value, torch.ones(len(seeds), dtype=torch.bool), each)
 

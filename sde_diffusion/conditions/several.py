@@ -52,8 +52,8 @@ class Several(Conditioner):
         return cls(labels, text, others) if described else labels
 
     def encode(self, wishes: Mapping[str, Any], seeds: Sequence[int]) -> Condition | None:
-        made = [one.encode(wishes, seeds) for one in self.each]
-        parts = {name: part for cond in made if cond for name, part in cond.parts.items()}
+        conditions = [one.encode(wishes, seeds) for one in self.each]
+        parts = {name: part for cond in conditions if cond for name, part in cond.parts.items()}
         if self.text is None or wishes.get(NEGATIVE) is None:
             return Condition(parts) if parts else None
         try:

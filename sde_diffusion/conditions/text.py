@@ -26,10 +26,10 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return WORD.findall(text.lower())
-    told = unicodedata.normalize("NFC", text.lower())
+    lowered = unicodedata.normalize("NFC", text.lower())
     # Marks are no letters to a pattern: of many scripts they are the vowels.
-    letters = "".join("a" if unicodedata.category(each)[0] == "M" else each for each in told)
-    return [told[slice(*found.span())] for found in WORD.finditer(letters)]
+    letters = "".join("a" if unicodedata.category(each)[0] == "M" else each for each in lowered)
+    return [lowered[slice(*match.span())] for match in WORD.finditer(letters)]
 
 
 def vocabulary(texts: Sequence[str]) -> tuple[list[str], int]:

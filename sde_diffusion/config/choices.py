@@ -199,8 +199,8 @@ def _unnamed(label: str, fields: dict[str, Any], group: str) -> Any:
 
 def _budgets(nfe: Any, key: str) -> tuple[int, ...]:
     """One number of evaluations, or several."""
-    found = converted(nfe, int | list[int], key)
-    return tuple(found) if isinstance(found, list) else (found,)
+    budgets = converted(nfe, int | list[int], key)
+    return tuple(budgets) if isinstance(budgets, list) else (budgets,)
 
 
 def _word(value: Any) -> str:

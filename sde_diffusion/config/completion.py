@@ -129,14 +129,14 @@ def answer(words: Sequence[str], compose: Callable[[], None]) -> None:
     breaks = os.environ.get("COMP_WORDBREAKS", "") if shell == "bash" else ""
     line = os.environ.get("COMP_LINE", "")
     typed = parsed(line, breaks)
-    os.environ["COMP_LINE"], found = as_overrides(line)
+    os.environ["COMP_LINE"], overrides = as_overrides(line)
     # It answers all shells alike, but for bash with names parted by spaces.
     sys.argv[1:] = ["query=fish" if word == asks else word for word in sys.argv[1:]]
     try:
         with redirect_stdout(io.StringIO()) as said:
             compose()
     finally:
-        every = dict.fromkeys([*found, *said.getvalue().splitlines()])
+        every = dict.fromkeys([*overrides, *said.getvalue().splitlines()])
         for word in every:
             if word.startswith(typed.last):
                 print(word if shell == "fish" else written(word, typed))

@@ -149,8 +149,8 @@ def _composes(words: Sequence[str]) -> bool:
 
 def _hint(name: str, words: Sequence[str]) -> str:
     """What to do about an unknown key."""
-    if (told := renamed.hint(name)) is not None:
-        return told
+    if (hint := renamed.hint(name)) is not None:
+        return hint
     if "task=compare" in words and name.partition(".")[0] == "solver":
         return _as_entry(words)
     others = [word for word in words if word.partition("=")[0].lstrip("+~") != name]
@@ -266,8 +266,8 @@ def read(config: DictConfig, fields: type[T], *others: str) -> T:
                 "reads it; make '# @package _global_' its first line, with nothing before it"
             )
     for key in config:
-        if (told := renamed.hint(str(key))) is not None:
-            raise InputError(f"{key!s}: {told}")
+        if (hint := renamed.hint(str(key))) is not None:
+            raise InputError(f"{key!s}: {hint}")
     own = [str(key) for key in config if key not in {*besides, *others, "hydra"}]
     try:
         values = {

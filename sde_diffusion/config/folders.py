@@ -110,8 +110,8 @@ def modern(job: Mapping[str, Any]) -> dict[str, Any]:
     data = content.get("data")
     if isinstance(data, dict) and str(data.get(TARGET)).startswith("sde_diffusion.data.image_"):
         data.pop("key", None)
-    made: dict[str, Any] = identity(content)
-    return made
+    content_now: dict[str, Any] = identity(content)
+    return content_now
 
 
 def modern_guidance(guidance: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def _network(name: str) -> str:
 def _metric(entry: Any) -> list[tuple[str, dict[str, Any]]]:
     """An entry of the list that metrics were: a name, or {LABEL: {metric: NAME, FIELD: VALUE}}."""
     given = {entry: {}} if isinstance(entry, str) else entry
-    found = []
+    pairs = []
     for label, fields in given.items():
         name = fields.get("metric", label)
         own = {k: v for k, v in fields.items() if k != "metric"}
-        found.append((name, {**groups.node("metric", name), **own}))
-    return found
+        pairs.append((name, {**groups.node("metric", name), **own}))
+    return pairs

@@ -96,11 +96,11 @@ def searching(folders: Sequence[Path]) -> Iterator[None]:
 
 def _files(group: str) -> dict[str, Path]:
     """The yaml files of a group by name, ours before others'."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in (Path(conf_dir()), *packages().values(), *_more.get()):
         for path in sorted((folder / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+            paths.setdefault(path.stem, path)
+    return paths
 
 
 def names(group: str) -> list[str]:
@@ -197,8 +197,8 @@ def typed(group: str, component: str) -> str:
     if group not in BASES:
         return component
     targets = {name: str(node(group, name).get(TARGET)) for name in names(group)}
-    found = [name for name, path in targets.items() if component_name(path) == component]
-    return found[0] if len(found) == 1 else component
+    choices = [name for name, path in targets.items() if component_name(path) == component]
+    return choices[0] if len(choices) == 1 else component
 
 
 def choice_of(group: str, item: Component | type[Component]) -> str:
@@ -340,7 +340,7 @@ def _argument(value: Any, annotation: Any, key: str, beside: Mapping[str, Any]) 
 
 def _component(value: Any, asked: type[Any], key: str, beside: Mapping[str, Any]) -> Component:
     """A component within another, of the class that the parameter asks for."""
-    made = resolve(group_of(asked), value, key, beside)
-    if not isinstance(made, asked):
-        raise InputError(f"{key}={type(made).__name__}: not a {asked.__name__}; give one")
-    return made
+    part = resolve(group_of(asked), value, key, beside)
+    if not isinstance(part, asked):
+        raise InputError(f"{key}={type(part).__name__}: not a {asked.__name__}; give one")
+    return part

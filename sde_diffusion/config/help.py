@@ -23,8 +23,8 @@ def head(typed: str | None) -> str:
 
 def tasks() -> str:
     """Every task with what it does: the comment at the head of its file."""
-    found = {path.stem: _about(path) for path in sorted(_folder().glob("*.yaml"))}
-    width = 2 + max(map(len, found))
+    about_each = {path.stem: _about(path) for path in sorted(_folder().glob("*.yaml"))}
+    width = 2 + max(map(len, about_each))
     return "\n".join(
         textwrap.fill(
             about,
@@ -33,7 +33,7 @@ def tasks() -> str:
             subsequent_indent=" " * (2 + width),
             break_on_hyphens=False,
         )
-        for name, about in found.items()
+        for name, about in about_each.items()
     )
 
 

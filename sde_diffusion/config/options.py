@@ -114,13 +114,13 @@ def unknown_keyword(
 ) -> InputError:
     """The refusal of a keyword that is none of ``words``, nor a field of a group of ``takes``."""
     scale = [SCALE] if "guidance" in takes else []
-    told = key_meant(near, [*takes, *words, *scale]).replace(SCALE, IN_PYTHON)
+    hint = key_meant(near, [*takes, *words, *scale]).replace(SCALE, IN_PYTHON)
     if not takes:
-        return InputError(f"{keyword}: unknown keyword; {told}give {', '.join(words)}")
+        return InputError(f"{keyword}: unknown keyword; {hint}give {', '.join(words)}")
     shown = [example for group, example in EXAMPLES.items() if group in takes]
     first = shown[0] if shown else f"{sorted(takes)[0]}__FIELD=VALUE"
     return InputError(
-        f"{keyword}: unknown keyword; {told}fields of {', '.join(sorted(takes))} are given as "
+        f"{keyword}: unknown keyword; {hint}fields of {', '.join(sorted(takes))} are given as "
         f"{first}, say"
     )
 

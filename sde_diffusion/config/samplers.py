@@ -84,10 +84,10 @@ def find(name: str, key: str = "sampler") -> Preset:
     spelt = _spelt(name)
     if (preset := _presets().get(spelt)) is not None:
         return preset
-    for stranger, told in table()[2].items():
+    for stranger, reason in table()[2].items():
         own = _spelt(stranger)
         if spelt.startswith(own) and spelt.removeprefix(own) in _schedules():
-            raise InputError(f"{key}={shown(name)}: not here: {told}")
+            raise InputError(f"{key}={shown(name)}: not here: {reason}")
     if near := get_close_matches(spelt, _presets(), n=1):
         raise InputError(
             f"{key}={shown(name)}: no such sampler; did you mean '{_presets()[near[0]].name}'?"

@@ -71,6 +71,6 @@ def key_meant(word: str, known: Iterable[str]) -> str:
     """
     names = list(dict.fromkeys(known))
     same = [name for name in names if folded(name) == folded(word)]
-    if not same and (found := keys_of(word, names)):
-        return f"did you mean {' or '.join(found)}? "
+    if not same and (keys := keys_of(word, names)):
+        return f"did you mean {' or '.join(keys)}? "
     return did_you_mean(word, same or names)

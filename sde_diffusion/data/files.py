@@ -132,10 +132,10 @@ def _walk(root: Path, where: str, skipped: Counter[str]) -> Iterator[tuple[str, 
             skipped["folder of results of this package"] += 1
             continue
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-            if prefix and not found:
+            inside = sorted(entries, key=lambda entry: entry.name)
+            if prefix and not inside:
                 skipped["empty folder"] += 1
-            for entry in found:
+            for entry in inside:
                 name = f"{prefix}{entry.name}"
                 if Path(entry.path).is_dir():  # False for a link to itself
                     if _is_hidden(entry.name):

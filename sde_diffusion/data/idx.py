@@ -66,9 +66,9 @@ def idx_set(folder: Path, split: str, name: str, mirror: str | None) -> ImageSet
 
 
 def _find(folder: Path, stem: str, name: str, mirror: str | None) -> Path:
-    for found in (f"{stem}-ubyte", f"{stem}-ubyte.gz"):
-        if (folder / found).is_file():
-            return folder / found
+    for file_name in (f"{stem}-ubyte", f"{stem}-ubyte.gz"):
+        if (folder / file_name).is_file():
+            return folder / file_name
     if mirror is None:
         raise InputError(
             f"data.root={folder}: no {stem}-ubyte(.gz) there; give the folder of {name} with "

@@ -162,17 +162,17 @@ def _contents(path: str, key: str) -> dict[str, bytes]:
         raise InputError(f"{key}=: an empty path; give a picture, or a folder of them")
     if _is_set(path):
         there = members(path, key, SCANS)
-        found = {name: there.read(name) for name in there.names}
-        for name in [name for name in found if not PurePosixPath(name).suffix]:
-            if PurePosixPath(name).name == LIST or not is_dicom(found[name]):
+        contents = {name: there.read(name) for name in there.names}
+        for name in [name for name in contents if not PurePosixPath(name).suffix]:
+            if PurePosixPath(name).name == LIST or not is_dicom(contents[name]):
                 there.skipped["without an ending"] += 1
-                del found[name]
-        if not found:
+                del contents[name]
+        if not contents:
             left = f" ({'; '.join(there.left)})" if there.skipped else ""
             raise InputError(f"{key}={path}: no pictures in it{left}; give a folder that has some")
         for note in there.left:
             notice(f"{key}={path}: {note}")
-        return found
+        return contents
     if not where.exists():
         raise InputError(f"{key}={path}: no such file; give a picture, or a folder of them")
     if not where.is_file():

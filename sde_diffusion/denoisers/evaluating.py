@@ -19,8 +19,8 @@ def modules_of(model: Any, depth: int = DEPTH) -> list[nn.Module]:
         return [model]
     if depth == 0 or isinstance(model, type | ModuleType):
         return []
-    found = [modules_of(each, depth - 1) for each in _parts(model)]
-    return list(dict.fromkeys(module for modules in found for module in modules))
+    of_parts = [modules_of(each, depth - 1) for each in _parts(model)]
+    return list(dict.fromkeys(module for modules in of_parts for module in modules))
 
 
 @contextmanager

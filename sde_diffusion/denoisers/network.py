@@ -84,13 +84,13 @@ class NetworkDenoiser(CountedDenoiser):
     def denoise(self, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         p = self.parameterization
-        told = torch.promote_types(dtype, torch.float32) if p.exact_label else dtype
+        label_dtype = torch.promote_types(dtype, torch.float32) if p.exact_label else dtype
         if sigma.ndim == 0:
             at = p.scalars(float(sigma))
-            label = torch.full((x.shape[0],), at.c_noise, dtype=told, device=x.device)
+            label = torch.full((x.shape[0],), at.c_noise, dtype=label_dtype, device=x.device)
             raw = self._answer((at.c_in * x).to(dtype), label, cond).to(x.dtype)
             return torch.add(x if at.c_skip == 1 else at.c_skip * x, raw, alpha=at.c_out)
-        label = p.c_noise(sigma).to(x.device, told).reshape(-1).expand(x.shape[0])
+        label = p.c_noise(sigma).to(x.device, label_dtype).reshape(-1).expand(x.shape[0])
         raw = self._answer((p.c_in(sigma) * x).to(dtype), label, cond)
         return p.c_skip(sigma) * x + p.c_out(sigma) * raw.to(x.dtype)
 

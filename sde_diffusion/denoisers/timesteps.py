@@ -88,8 +88,8 @@ class Timesteps:
                 f"0 < beta_start < beta_end < 1, and 2 to {MAX_TIMESTEPS} timesteps"
             )
         listed = None if trained_betas is None else tuple(float(b) for b in trained_betas)
-        made = (betas, beta_start, beta_end, timesteps, getattr(torch, dtype))
-        self.sigmas = _levels(made, listed, zero_terminal_snr)
+        schedule = (betas, beta_start, beta_end, timesteps, getattr(torch, dtype))
+        self.sigmas = _levels(schedule, listed, zero_terminal_snr)
         self.zero_terminal_snr = zero_terminal_snr
 
     @property

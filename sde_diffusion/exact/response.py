@@ -102,8 +102,8 @@ def law(
         covariance, mean: of x_0: a matrix [d, d] or variances [d] of independent coordinates.
     """
     data = Gaussian.of(covariance, mean)
-    found = response(solver, sde, times, data.variance, data.mode_mean)
-    return found.law(data.at(sde, times[0]))
+    answer = response(solver, sde, times, data.variance, data.mode_mean)
+    return answer.law(data.at(sde, times[0]))
 
 
 def relative_error(
@@ -112,5 +112,5 @@ def relative_error(
     """Wasserstein-2 distance of ``law`` to the exact law at times[-1], over the root of the total
     variance of the latter."""
     data = Gaussian.of(covariance, mean)
-    found = response(solver, sde, times, data.variance, data.mode_mean)
-    return found.law(data.at(sde, times[0])).relative_w2(data.at(sde, times[-1]))
+    answer = response(solver, sde, times, data.variance, data.mode_mean)
+    return answer.law(data.at(sde, times[0])).relative_w2(data.at(sde, times[-1]))

@@ -94,9 +94,11 @@ def calibrate(
         del depends["modes"]
     with workplace(folder, unknown_content(self, facts)) as (output, kept):
         rules, normal, _ = fitting.run(kept, depends, lambda calls, rule: None)
-        made = fitting.calibration(rules, normal, model, cond is not None, provenance(self, facts))
+        calibration = fitting.calibration(
+            rules, normal, model, cond is not None, provenance(self, facts)
+        )
         file = output.folder / "calibration.safetensors"
-        made.save(file)
+        calibration.save(file)
         return Calibrated(Calibration.load(file))
 
 

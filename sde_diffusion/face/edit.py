@@ -187,5 +187,5 @@ def operator_of(given: Any, fields: Options) -> Operator:
     """An operator of an object, a name, or a function."""
     if callable(given) and not isinstance(given, Component | type):
         return Function(given)
-    made: Operator = fields.one(OPERATOR, given)
-    return made
+    built: Operator = fields.one(OPERATOR, given)
+    return built

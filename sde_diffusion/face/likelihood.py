@@ -109,12 +109,12 @@ def likelihood(
     if known is not None:  # last, since it takes a while
         flow = replace(flow, prior=matched(known))
     denoiser.to(where)
-    part, found = density_of(flow, pictures, seeds, cond, where), []
+    part, batches = density_of(flow, pictures, seeds, cond, where), []
     with tqdm(total=len(pictures), desc="likelihood", unit="image", disable=not bar) as drawn:
         for rows in (slice(k, k + size) for k in range(0, len(pictures), size)):
-            found.append(part(rows))
-            drawn.update(len(found[-1]["log_p"]))
-    whole = {name: torch.cat([each[name] for each in found]) for name in found[0]}
+            batches.append(part(rows))
+            drawn.update(len(batches[-1]["log_p"]))
+    whole = {name: torch.cat([each[name] for each in batches]) for name in batches[0]}
     d = pictures.images[0].numel()
     of_probes = whole["standard_error"] / (d * math.log(2))
     return BitsPerDim(bits_per_dim(whole["log_p"], d), of_probes, whole["spent"])

@@ -30,13 +30,13 @@ def whole(key: str, value: Any, low: int, high: int = 2**63 - 1) -> int:
     """A whole number low .. high, of any library; InputError, which names ``key``, otherwise."""
     number = getattr(value, "tolist", lambda: value)()
     try:
-        found = low - 1 if isinstance(number, bool) else operator.index(number)
+        integer = low - 1 if isinstance(number, bool) else operator.index(number)
     except TypeError:
-        found = low - 1
-    if not low <= found <= high:
-        limit = f">= {low}" if high == 2**63 - 1 and found < low else f"from {low} to {high}"
+        integer = low - 1
+    if not low <= integer <= high:
+        limit = f">= {low}" if high == 2**63 - 1 and integer < low else f"from {low} to {high}"
         raise InputError(f"{key}={shown(repr(value))}: give a whole number {limit}")
-    return found
+    return integer
 
 
 def number(key: str, value: Any) -> float:
@@ -68,11 +68,11 @@ def tensor(key: str, value: Any, like: str) -> Tensor:
         if odd or value.layout is not torch.strided:
             kind = "without numbers" if value.is_meta else f"{value.dtype}, {value.layout}"
             raise InputError(f"{key}: {kind}; give {like}")
-        found = value.detach()
+        held = value.detach()
         return (
-            found.float()
-            if found.dtype.itemsize == 1 and found.is_floating_point()
-            else _of_sign(found)
+            held.float()
+            if held.dtype.itemsize == 1 and held.is_floating_point()
+            else _of_sign(held)
         )
     try:
         array = np.asarray(value)

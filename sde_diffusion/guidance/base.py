@@ -126,11 +126,11 @@ class Guided(Wrapper):
 
 def contents(denoiser: Denoiser) -> list[dict[str, str]]:
     """What the guidance of a denoiser names, by content, the outermost first."""
-    found = []
+    named = []
     while isinstance(denoiser, Guided):
-        found += [denoiser.guidance.content] if denoiser.guidance.content else []
+        named += [denoiser.guidance.content] if denoiser.guidance.content else []
         denoiser = denoiser.inner
-    return found
+    return named
 
 
 def guided(denoiser: Denoiser, guidance: Sequence[Guidance]) -> Denoiser:

@@ -87,11 +87,11 @@ class KSampler:
             disable: no progress bar. noise_sampler(sigma, next): normals of a step.
         """
         _check_given(x, sigmas, extra_args, callback)
-        told = [float(sigma) for sigma in sigmas]
-        levels = [_of_flow(t) for t in told] if self.flow else told
+        levels_told = [float(sigma) for sigma in sigmas]
+        levels = [_of_flow(t) for t in levels_told] if self.flow else levels_told
         scale = 1 / (1 + levels[0]) if self.flow and levels[0] < math.inf else 1.0
         with tqdm(total=sum(level > 0 for level in levels), disable=disable) as bar:
-            hears = _Hears(callback, told, bar)
+            hears = _Hears(callback, levels_told, bar)
             host = HostDenoiser(model, extra_args or {}, self.flow, hears, x.shape[1:])
             noise = self._noise(x, noise_sampler)
             y = self._walked(host, x / scale, levels, noise)
@@ -184,10 +184,10 @@ class HostDenoiser(CountedDenoiser):
         if self.flow:
             t = 1.0 if math.isinf(level) else level / (1 + level)
             x = x if math.isinf(level) else x / (1 + level)
-        told = torch.full((len(x),), t, dtype=x.dtype, device=x.device)
-        level_told = told[0].clone()
+        times = torch.full((len(x),), t, dtype=x.dtype, device=x.device)
+        level_told = times[0].clone()
         # Of a copy, which may be written to; of a buffer that is filled anew, solvers keep earlier.
-        answer = checked_answer(self.model(x.clone(), told, **self.extra_args), x).clone()
+        answer = checked_answer(self.model(x.clone(), times, **self.extra_args), x).clone()
         self.hears(x, level_told, answer)
         return answer
 

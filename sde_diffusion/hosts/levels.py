@@ -106,16 +106,16 @@ def _count(given: Any) -> int:
 def _falling(key: str, given: Sequence[float]) -> list[float]:
     """The numbers but for a zero at the end of noise levels, where every walk ends."""
     try:
-        told = [float(number) for number in given]
+        levels = [float(number) for number in given]
     except (TypeError, ValueError):
         raise InputError(f"{key}={shown(given)}: give a list of numbers") from None
-    if key == "sigmas" and told and told[-1] == 0:
-        told = told[:-1]
-    if len(told) < 2 or not all(a > b >= 0 for a, b in pairwise(told)):
+    if key == "sigmas" and levels and levels[-1] == 0:
+        levels = levels[:-1]
+    if len(levels) < 2 or not all(a > b >= 0 for a, b in pairwise(levels)):
         raise InputError(
             f"{key}={shown(given)}: give two or more numbers, each below the one before"
         )
-    return told
+    return levels
 
 
 def _listed(solver: StepSolver[Any], levels: list[float], own: TimeGrid) -> tuple[TimeGrid, int]:

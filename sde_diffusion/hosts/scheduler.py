@@ -281,20 +281,20 @@ class SolverScheduler:
     def _next(self, timestep: Any) -> int:
         """The number of the call that ``timestep`` is of; InputError out of turn."""
         self._walking()
-        told = float(timestep.reshape(-1)[0] if isinstance(timestep, Tensor) else timestep)
+        time = float(timestep.reshape(-1)[0] if isinstance(timestep, Tensor) else timestep)
         if self._index is not None:
             if self._index < len(self._calls):
                 wanted = self._scalars[self._index].c_noise
-                if abs(told - wanted) <= CLOSE * len(self):
+                if abs(time - wanted) <= CLOSE * len(self):
                     return self._index
-            if self._index < len(self._calls) or told != float(self.timesteps[0]):
+            if self._index < len(self._calls) or time != float(self.timesteps[0]):
                 raise InputError(
-                    f"timestep={told:g}: call {self._index} of this walk is another; go through "
+                    f"timestep={time:g}: call {self._index} of this walk is another; go through "
                     "scheduler.timesteps in their order, or call set_timesteps again"
                 )
         if self._begin_index:
             return self._begin_index
-        return self._index_of(told, 0)
+        return self._index_of(time, 0)
 
     def _state(
         self, sample: Tensor, call: Call, at: Scalars, index: int, generator: Generators
@@ -346,5 +346,5 @@ def _grid(grid: Any) -> TimeGrid | None:
     plain = getattr(grid, "tolist", lambda: grid)()
     if isinstance(plain, list | tuple):
         return Explicit([float(level) for level in plain])
-    made: TimeGrid = groups.resolve("grid", grid)
-    return made
+    resolved: TimeGrid = groups.resolve("grid", grid)
+    return resolved

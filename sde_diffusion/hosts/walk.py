@@ -138,11 +138,11 @@ class Walk:
         seeds = Seeds()
         n = seeds.start([0], shape, torch.float64)
         dry.begin(n, seeds.batch([0], shape, torch.float64))
-        made: list[Call] = []
+        calls: list[Call] = []
         while dry.question is not None:
-            made.append(Call(dry.question.level, not dry.answers.given))
+            calls.append(Call(dry.question.level, not dry.answers.given))
             dry.answer(0.5 * dry.question.y)
-        return made
+        return calls
 
     def asked_first(self, n: Tensor, noise: Noise) -> Tensor:
         """y of the first question from noise n: r n, but of a solver that moves before it asks."""

@@ -78,14 +78,14 @@ def each(
     ``bound``: what ``empty`` is told of bytes stored, their ratio, and KEY=PATH.
     """
     n = len(images if rows is None else rows)
-    made = torch.from_numpy(empty((n, *change(images[:1]).shape[1:]), *bound))
+    changed = torch.from_numpy(empty((n, *change(images[:1]).shape[1:]), *bound))
     first = 0
-    for part in blocks(made):
+    for part in blocks(changed):
         some = slice(first, first + len(part))
         part.copy_(change(images[some if rows is None else rows[some]]))
         release(images)
         first += len(part)
-    return made
+    return changed
 
 
 def taken(images: Tensor, rows: slice | Tensor) -> Tensor:

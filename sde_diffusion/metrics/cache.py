@@ -113,22 +113,22 @@ def cached_reference(
 
     path = cache_path(extractor, data, held_out, keep)
     kept = Kept(extractor, path.with_suffix(".partial"), slow if size() == 1 else 0.0)
-    made: dict[Path, ReferenceSet] = {}
+    references: dict[Path, ReferenceSet] = {}
 
     def make(path: Path) -> None:
-        made[path] = ReferenceSet.of(kept, data, held_out, keep)
+        references[path] = ReferenceSet.of(kept, data, held_out, keep)
         with optional("reference kept in the cache"):
-            made[path].save(path)
+            references[path].save(path)
         shutil.rmtree(kept.folder, ignore_errors=True)
 
     def whole(path: Path) -> bool:
         reference = REFERENCE.recall(path, parse)
         if reference is not None:
-            made[path] = reference
+            references[path] = reference
         return reference is not None
 
     if size() > 1 and not path.is_file():
         kept.share(path, data.images, *([] if held_out is None else [drawn_of(held_out, keep)]))
     for _ in shared([path], lambda path: path, make, whole):
         continue
-    return made[path]
+    return references[path]

@@ -74,12 +74,12 @@ class ClipScore:
         words = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.length, return_tensors="pt"
         )
-        found = self.network(
+        output = self.network(
             input_ids=words["input_ids"].to(self.device),
             attention_mask=words["attention_mask"].to(self.device),
             pixel_values=pixels["pixel_values"].to(self.device),
         )
-        cosine = (found.image_embeds * found.text_embeds).sum(-1)
+        cosine = (output.image_embeds * output.text_embeds).sum(-1)
         return (100 * cosine.clamp_min(0)).to("cpu", torch.float64)
 
     def _tell_of_cuts(self, texts: Sequence[str]) -> None:

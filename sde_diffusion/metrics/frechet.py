@@ -74,10 +74,10 @@ def times_root(x: Tensor, root: Tensor) -> Tensor:
     bands = _bands(root)
     if len(bands) == 1:
         return x @ root
-    found = torch.empty(len(x), root.shape[1], dtype=torch.float64)
+    product = torch.empty(len(x), root.shape[1], dtype=torch.float64)
     for i, j in bands:
-        torch.mm(x[:, i:], root[i:, i:j], out=found[:, i:j])
-    return found
+        torch.mm(x[:, i:], root[i:, i:j], out=product[:, i:j])
+    return product
 
 
 def congruent(cov: Tensor, root: Tensor) -> Tensor:
@@ -86,10 +86,13 @@ def congruent(cov: Tensor, root: Tensor) -> Tensor:
     For a triangular R two fifths of the work, in few and large products. LAPACK's own reduction
     is made of small ones, whose threads wait for each other.
     """
-    half, found = times_root(cov, root), torch.zeros(root.shape[1], root.shape[1], dtype=cov.dtype)
+    half, product = (
+        times_root(cov, root),
+        torch.zeros(root.shape[1], root.shape[1], dtype=cov.dtype),
+    )
     for i, j in _bands(root):
-        found[i:j, :j] = root[i:, i:j].T @ half[i:, :j]
-    return found
+        product[i:j, :j] = root[i:, i:j].T @ half[i:, :j]
+    return product
 
 
 def _bands(root: Tensor) -> list[tuple[int, int]]:
@@ -141,7 +144,7 @@ def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int])
         raise InputError(f"samples={list(counts)}: give numbers from 2 to {len(features)}")
     x, root = checked(features[: counts[-1]]), reference.root
     check_width(x.shape[1], reference)
-    rank, found = root.shape[1], []
+    rank, distances = root.shape[1], []
     # R^T S R costs as much as 1.5 d rows of y, and is needed for each n > rank.
     project = 1.5 * len(root) * sum(n > rank for n in counts) > counts[-1]
     rows = counts[-1] if project else max((n for n in counts if n <= rank), default=0)
@@ -158,8 +161,8 @@ def frechet_curve(features: Tensor, reference: Reference, counts: Sequence[int])
             # Centring makes one null mode, whose rounding would enter as a square root of eps.
             values = torch.linalg.eigvalsh(gram((y[:n] - y[:n].mean(0)).T) / (n - 1))[1:]
         shift2, done = (mean - reference.mean).square().sum(), n
-        found.append(_distance(shift2, squares / (n - 1), reference, values))
-    return found
+        distances.append(_distance(shift2, squares / (n - 1), reference, values))
+    return distances
 
 
 def _grown(mean: Tensor, squares: Tensor, n: int, more: Tensor) -> tuple[Tensor, Tensor]:

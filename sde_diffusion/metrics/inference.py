@@ -192,13 +192,13 @@ def debiased(
     withheld = _withheld(features, reference, strata)
     if withheld is not None:
         return withheld
-    found = _expand(features, reference, reference_features, strata)
-    own = variance(found.changes)
-    if found.changes_0 is None:
-        stays, note = found.gaussian.variance(), GAUSSIAN
+    expansion = _expand(features, reference, reference_features, strata)
+    own = variance(expansion.changes)
+    if expansion.changes_0 is None:
+        stays, note = expansion.gaussian.variance(), GAUSSIAN
     else:
-        stays, note = variance(found.changes_0), MEASURED
-    return Inference(found.value, (own + stays) ** 0.5, note, len(features), stays**0.5)
+        stays, note = variance(expansion.changes_0), MEASURED
+    return Inference(expansion.value, (own + stays) ** 0.5, note, len(features), stays**0.5)
 
 
 def paired_difference(

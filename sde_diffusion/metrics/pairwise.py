@@ -38,8 +38,8 @@ def blocks(x: Tensor, y: Tensor, entries: int = BLOCK) -> Iterator[tuple[int, Te
 
 def nearest(x: Tensor, y: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Squared distances [N, k] of each x to its k nearest in y, increasing, and where they are."""
-    found = [part.topk(k, largest=False) for _, part in blocks(x, y)]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    parts = [part.topk(k, largest=False) for _, part in blocks(x, y)]
+    return torch.cat([f.values for f in parts]), torch.cat([f.indices for f in parts])
 
 
 def squared_radii(x: Tensor, k: int) -> Tensor:

@@ -162,13 +162,13 @@ def figures_of(folder: Path, fingerprint: str) -> Table:
     compared = folder / "results.json"
     path = compared if compared.is_file() else folder / "result.json"
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text())
+        results: Mapping[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         raise InputError(
             f"{where}: has no results.json and no result.json; give the folder of a finished "
             "compare or likelihood job"
         ) from None
-    facts = found.get("provenance", found)
+    facts = results.get("provenance", results)
     measured = str(facts.get("model_fingerprint") or "none")
     if not fingerprint.startswith(measured):
         raise InputError(
@@ -177,10 +177,10 @@ def figures_of(folder: Path, fingerprint: str) -> Table:
         )
     source = f"Measured {facts['date']}, revision {facts['revision']}, {facts['machine']}."
     if path is compared:
-        return _compared(found, facts, source)
-    if "bits_per_dim" not in found:
+        return _compared(results, facts, source)
+    if "bits_per_dim" not in results:
         raise InputError(f"{where}: holds no figures; give a compare or likelihood job")
-    row = [f"{found['bits_per_dim']:.4g}"]
+    row = [f"{results['bits_per_dim']:.4g}"]
     return Table("Likelihood", ["bits a dimension"], [row], source)
 
 

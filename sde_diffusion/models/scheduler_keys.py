@@ -112,11 +112,11 @@ class Reader:
 
     def findings(self) -> list[Finding]:
         """All keys, each honoured or not."""
-        found = [self._finding(key, value) for key, value in sorted(self.config.items())]
+        findings = [self._finding(key, value) for key, value in sorted(self.config.items())]
         if self.unsaid is not None and self.unsaid not in {*self.config, *self.read}:
             said = f"{FILE}: not there, and done in diffusers then; {REMEDY[self.unsaid]}"
-            found.append(Finding(self.unsaid, "True", said, False))
-        return found
+            findings.append(Finding(self.unsaid, "True", said, False))
+        return findings
 
     def _finding(self, key: str, value: Any) -> Finding:
         shown = str(value)[:60]

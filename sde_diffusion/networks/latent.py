@@ -56,17 +56,17 @@ class TextUNet(LatentNetwork):
     ) -> Tensor:
         config: Any = self.network.config
         width = config.time_cond_proj_dim
-        told = {}
+        beside = {}
         if width is not None:
             w = cond.parts[GUIDANCE].value.to(x.device)
-            told["timestep_cond"] = waves(w - 1, width).to(x.dtype)
+            beside["timestep_cond"] = waves(w - 1, width).to(x.dtype)
         if "pooled" not in aside:
-            return self._answer(x, t, text, **told)
+            return self._answer(x, t, text, **beside)
         height, width = (self.factor * side for side in x.shape[-2:])
         # Original size, corner of the crop, target size.
         sizes = torch.tensor([height, width, 0, 0, height, width], device=x.device, dtype=x.dtype)
         added = {"text_embeds": aside["pooled"].to(x.dtype), "time_ids": sizes.expand(len(x), -1)}
-        return self._answer(x, t, text, added_cond_kwargs=added, **told)
+        return self._answer(x, t, text, added_cond_kwargs=added, **beside)
 
 
 @final
@@ -91,11 +91,11 @@ class Flux(LatentNetwork):
         places = torch.zeros(height, width, 3, device=x.device, dtype=x.dtype)
         places[..., 1] += torch.arange(height, device=x.device)[:, None]
         places[..., 2] += torch.arange(width, device=x.device)[None]
-        told = cond.parts[GUIDANCE].value.to(x) if GUIDANCE in cond.parts else None
+        scale = cond.parts[GUIDANCE].value.to(x) if GUIDANCE in cond.parts else None
         tokens = self._answer(
             packed(x),
             timestep=t / 1000,
-            guidance=told,
+            guidance=scale,
             pooled_projections=aside["pooled"].to(x.dtype),
             encoder_hidden_states=text,
             txt_ids=torch.zeros(text.shape[1], 3, device=x.device, dtype=x.dtype),

@@ -153,9 +153,9 @@ class Operator(Component, ABC, known_as="operator"):
             x: states [N, *shape]. n: standard normals [N, *out]; None: without noise.
             aside: what rides with the measurement.
         """
-        made = self.at(x.shape[1:], aside)
-        y = made.forward(x)
-        return made.filled(y if n is None else y + self.noise * n.to(y))
+        a = self.at(x.shape[1:], aside)
+        y = a.forward(x)
+        return a.filled(y if n is None else y + self.noise * n.to(y))
 
     @final
     def misfit(self, x: Tensor, y: Tensor, **aside: Tensor) -> Tensor:
@@ -163,10 +163,10 @@ class Operator(Component, ABC, known_as="operator"):
 
         Without noise it is in the units of y.
         """
-        made = self.at(x.shape[1:], aside)
-        error = made.residual(x, y).flatten(1).square().sum(1)
-        support = torch.ones(made.out) if made.support is None else made.support
-        count = support.expand(len(x), *made.out).flatten(1).sum(1).to(error)
+        a = self.at(x.shape[1:], aside)
+        error = a.residual(x, y).flatten(1).square().sum(1)
+        support = torch.ones(a.out) if a.support is None else a.support
+        count = support.expand(len(x), *a.out).flatten(1).sum(1).to(error)
         # Where nothing is measured, of a picture that is all mask, say, there is nothing to miss.
         return (error / count.clamp_min(1)).sqrt() / (self.noise or 1.0)
 

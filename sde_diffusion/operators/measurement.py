@@ -57,13 +57,13 @@ class Measured:
         check_measurement(cond, method)
         assert cond is not None
         part = cond.parts[MEASUREMENT]
-        made = operator.at(x.shape[1:], part.aside)
-        if tuple(part.value.shape[1:]) != made.out:
+        a = operator.at(x.shape[1:], part.aside)
+        if tuple(part.value.shape[1:]) != a.out:
             raise InputError(
                 f"{method}: a measurement of shape {tuple(part.value.shape[1:])}, where the "
-                f"operator measures {made.out} of a state {tuple(x.shape[1:])}; give that"
+                f"operator measures {a.out} of a state {tuple(x.shape[1:])}; give that"
             )
-        return cls(made, part.value.to(x), part.keep.to(x), operator.noise)
+        return cls(a, part.value.to(x), part.keep.to(x), operator.noise)
 
     def residual(self, x: Tensor) -> Tensor:
         """y - A(x) [N, *out], 0 where nothing is measured."""

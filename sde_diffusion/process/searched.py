@@ -95,11 +95,11 @@ def step_costs(
     variance, count = (torch.tensor(c, dtype=torch.float64) for c in zip(*modes, strict=True))
     weight = count * (variance + sigma_min**2)
     i, j = torch.triu_indices(NODES + 1, NODES + 1, 1)
-    found = torch.full((NODES + 1, NODES + 1), math.inf, dtype=torch.float64)
+    costs = torch.full((NODES + 1, NODES + 1), math.inf, dtype=torch.float64)
     for p, rows in ((order, i > 0), (1, i == 0)):
         error = local_error(variance[:, None], log_levels[i[rows]], log_levels[j[rows]], p)
-        found[i[rows], j[rows]] = weight @ error.square()
-    return log_levels, found
+        costs[i[rows], j[rows]] = weight @ error.square()
+    return log_levels, costs
 
 
 def local_error(variance: Tensor, log_t: Tensor, log_s: Tensor, p: int) -> Tensor:

@@ -79,13 +79,13 @@ def measured(rows: Sequence[Row]) -> list[str]:
 def point(rows: Sequence[Row], together: Row) -> Row:
     """One (solver, NFE, N) over its blocks: of each measured value the mean, and the standard
     deviation as VALUE_sd (None of a single block); ``together`` holds the pooled values."""
-    found = {**rows[0], **{name: together[name] for name in POOLED}, "blocks": len(rows)}
-    del found["block"]
+    pooled = {**rows[0], **{name: together[name] for name in POOLED}, "blocks": len(rows)}
+    del pooled["block"]
     if len(rows) > 1:  # blocks follow each other
-        found["seeds"] = f"{rows[0]['seeds'].split('-')[0]}-{rows[-1]['seeds'].split('-')[-1]}"
+        pooled["seeds"] = f"{rows[0]['seeds'].split('-')[0]}-{rows[-1]['seeds'].split('-')[-1]}"
     for name in ["fd", "nfe", "seconds", "ms_per_image", *measured(rows)]:
         values = [row[name] for row in rows]
         known = all(value is not None for value in values)
-        found[name] = fmean(values) if known else None
-        found[f"{name}_sd"] = stdev(values) if known and len(values) > 1 else None
-    return found
+        pooled[name] = fmean(values) if known else None
+        pooled[f"{name}_sd"] = stdev(values) if known and len(values) > 1 else None
+    return pooled

@@ -14,11 +14,11 @@ Row = dict[str, Any]  # solver, grid, nfe, steps, error, and more
 
 def best(rows: Sequence[Row]) -> dict[int, Row]:
     """The row of least error at each NFE."""
-    found: dict[int, Row] = {}
+    best_rows: dict[int, Row] = {}
     for row in rows:
-        if row["nfe"] not in found or row["error"] < found[row["nfe"]]["error"]:
-            found[row["nfe"]] = row
-    return dict(sorted(found.items()))
+        if row["nfe"] not in best_rows or row["error"] < best_rows[row["nfe"]]["error"]:
+            best_rows[row["nfe"]] = row
+    return dict(sorted(best_rows.items()))
 
 
 def unique(rows: Sequence[Row], key: str) -> list[Any]:

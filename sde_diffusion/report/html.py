@@ -60,7 +60,7 @@ def columns(comparison: Comparison) -> dict[str, str]:
 
 def cells(row: Row, names: Sequence[str]) -> list[tuple[str, Any]]:
     """(text, value to sort by) of each column."""
-    found: list[tuple[str, Any]] = []
+    shown: list[tuple[str, Any]] = []
     for name in names:
         value = row.get("fd_low" if name == "interval" else name)
         text = show(value) if name != "nfe" or value is None else f"{value:.4g}"
@@ -68,8 +68,8 @@ def cells(row: Row, names: Sequence[str]) -> list[tuple[str, Any]]:
             text = f"{show(value)} … {show(row['fd_high'])}"
         elif row.get(f"{name}_sd") is not None and name not in ("nfe", "ms_per_image"):
             text += f" ± {show(row[f'{name}_sd'], 2)}"
-        found.append((text, "" if value is None else value))
-    return found
+        shown.append((text, "" if value is None else value))
+    return shown
 
 
 def details(row: Row) -> dict[str, str]:
@@ -103,7 +103,7 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
 def cards(comparison: Comparison) -> list[dict[str, Any]]:
     """The ranking at each NFE as the page shows it; lone adaptive solvers share a card."""
     number = {name: i % len(COLOURS) for i, name in enumerate(comparison.solvers)}
-    found: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
     for ranking in comparison.rankings:
         lines = [
             {
@@ -116,8 +116,8 @@ def cards(comparison: Comparison) -> list[dict[str, Any]]:
             }
             for i, s in enumerate(ranking.standings)
         ]
-        found.append({"title": f"{ranking.nfe:.4g} evaluations", "lines": lines})
-    return found
+        panels.append({"title": f"{ranking.nfe:.4g} evaluations", "lines": lines})
+    return panels
 
 
 def _remark(ranking: Ranking, i: int) -> str:
@@ -145,8 +145,8 @@ def filters(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
     """What the table can be narrowed by: a key of its rows, its name and its values."""
     counts = sorted({row["samples"] for row in comparison.points})
     nfes = dict.fromkeys(f"{nfe:.4g}" for nfe in sorted(row["nfe"] for row in comparison.points))
-    found = [("n", "N", [str(n) for n in counts]), ("nfe", "NFE", list(nfes))]
-    return [(key, title, values) for key, title, values in found if len(values) > 1]
+    choices = [("n", "N", [str(n) for n in counts]), ("nfe", "NFE", list(nfes))]
+    return [(key, title, values) for key, title, values in choices if len(values) > 1]
 
 
 def templates() -> Environment:

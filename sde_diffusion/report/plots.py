@@ -144,10 +144,10 @@ def _values(rows: Sequence[Row]) -> list[float]:
 
     What lies far above most is left to an arrow: it would press the others together.
     """
-    found = [row[key] for row in rows for key in ("fd", "floor") if (row[key] or 0) > 0]
-    found += [end for row in rows for end in (band(row) or ()) if end > 0.5 * row["fd"]]
+    heights = [row[key] for row in rows for key in ("fd", "floor") if (row[key] or 0) > 0]
+    heights += [end for row in rows for end in (band(row) or ()) if end > 0.5 * row["fd"]]
     most = FAR * median([row["fd"] for row in rows])
-    return [value for value in found if value <= most] or [1.0]
+    return [value for value in heights if value <= most] or [1.0]
 
 
 def _whole(plot: Plot, comparison: Comparison, xlabel: str, x: Sequence[float]) -> Axes:
@@ -195,12 +195,12 @@ def round_numbers(low: float, high: float) -> list[float]:
     """Round numbers in low .. high for a log axis: three a decade, or more where it is short,
     and where there is none the middle."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
+    numbers: list[float] = []
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
-        found = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
-        if len(found) >= 3:
+        numbers = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
+        if len(numbers) >= 3:
             break
-    return found or [float(f"{math.sqrt(low * high):.3g}")]
+    return numbers or [float(f"{math.sqrt(low * high):.3g}")]
 
 
 def fd_vs_seconds(comparison: Comparison) -> Plot:

@@ -98,7 +98,7 @@ def rank(
     """
     best, *others = by_distance(rows)
     z = critical(len(others))
-    found = [Standing(best["solver"], 1, best["fd"], best["fd_debiased"])]
+    standings = [Standing(best["solver"], 1, best["fd"], best["fd_debiased"])]
     withheld = ""
     for place, row in enumerate(others, start=2):
         own = Standing(row["solver"], place, row["fd"], row["fd_debiased"])
@@ -118,18 +118,18 @@ def rank(
                 alike=alike,
                 settle=settle,
             )
-        found.append(own)
+        standings.append(own)
     if not others:
         note = "alone at this number of evaluations"
     elif withheld:
         note = f"in order of the plug-in value and not ranked; differences withheld ({withheld})"
-        found = [replace(standing, place=None) for standing in found]
+        standings = [replace(standing, place=None) for standing in standings]
     else:
         note = (
             f"paired differences from the best, {len(others)} at once: each interval "
             f"± {z:.2f} standard errors (Bonferroni, 95 % together)"
         )
-    return Ranking(best["nfe"], best["samples"], found, note)
+    return Ranking(best["nfe"], best["samples"], standings, note)
 
 
 def rank_unpaired(rows: Sequence[Row]) -> Ranking:
@@ -141,17 +141,17 @@ def rank_unpaired(rows: Sequence[Row]) -> Ranking:
     best, *others = by_distance(rows)
     z = critical(len(others))
     known = all(row["fd_low"] is not None for row in rows)
-    found = [Standing(best["solver"], 1 if known else None, best["fd"], best["fd_debiased"])]
+    standings = [Standing(best["solver"], 1 if known else None, best["fd"], best["fd_debiased"])]
     for place, row in enumerate(others, start=2):
         if not known:
-            found.append(Standing(row["solver"], None, row["fd"], row["fd_debiased"]))
+            standings.append(Standing(row["solver"], None, row["fd"], row["fd_debiased"]))
             continue
         gap = row["fd_debiased"] - best["fd_debiased"]
         halves = [0.5 * (each["fd_high"] - each["fd_low"]) for each in (row, best)]
         half = z / critical(1) * math.hypot(*halves)
         alike = abs(gap) <= half
         settle = math.ceil(row["samples"] * (half / gap) ** 2) if alike and gap else None
-        found.append(
+        standings.append(
             Standing(
                 row["solver"], place, row["fd"], row["fd_debiased"], gap, gap - half, gap + half,
                 alike, settle,
@@ -162,4 +162,4 @@ def rank_unpaired(rows: Sequence[Row]) -> Ranking:
         note = "alone at this number of evaluations"
     elif not known:
         note = "in order of the plug-in value and not ranked; no seeds are in all jobs"
-    return Ranking(best["nfe"], best["samples"], found, note)
+    return Ranking(best["nfe"], best["samples"], standings, note)

@@ -208,12 +208,12 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
         ):
             last = blocks.pop()
             blocks[-1] += last
-    found = [0.0] * len(positions)
+    places = [0.0] * len(positions)
     for block in blocks:
         start = _start(block, positions, gap, low, high)
         for k, i in enumerate(block):
-            found[i] = start + k * gap
-    return found
+            places[i] = start + k * gap
+    return places
 
 
 def _start(

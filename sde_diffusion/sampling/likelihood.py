@@ -130,11 +130,11 @@ class Likelihood:
                 z = total.sqrt() * state[:, :d]  # y - m in the modes of the prior
                 y = self.prior.from_modes(z).unflatten(1, x.shape[1:])
                 along = probes.expand(-1, len(state), -1)
-                found, products = traced(self.denoiser, y, sigma, part, along)
-                dw = (gain * z - self.prior.to_modes(found.flatten(1))) / total.sqrt()
+                answer, products = traced(self.denoiser, y, sigma, part, along)
+                dw = (gain * z - self.prior.to_modes(answer.flatten(1))) / total.sqrt()
                 traces = (gain * self._in_modes(along).square()).sum(2).T - products
                 traces = traces if self.probes else traces.sum(1, keepdim=True)
-                return torch.cat([dw, traces], 1), finite_rows(found)
+                return torch.cat([dw, traces], 1), finite_rows(answer)
 
             return slope
 
@@ -182,13 +182,13 @@ def traced(
     """D(y) [N, *shape], and v^T (dD/dy) v [N, K] for the vectors ``v`` [K, N, d]."""
     with torch.enable_grad():
         y = y.detach().requires_grad_()
-        found = denoiser(y, sigma, cond)
+        answer = denoiser(y, sigma, cond)
         products = []
         for k, v_k in enumerate(v):
             more = k < len(v) - 1
-            (product,) = torch.autograd.grad(found.flatten(1), y, v_k, retain_graph=more)
+            (product,) = torch.autograd.grad(answer.flatten(1), y, v_k, retain_graph=more)
             products.append((product.flatten(1) * v_k).sum(1))
-    return found.detach(), torch.stack(products, 1)
+    return answer.detach(), torch.stack(products, 1)
 
 
 def isotropic(d: int) -> GaussianDenoiser:

@@ -91,9 +91,9 @@ class Solver(Component, ABC, known_as="solver"):
         """Itself as it is for ``denoiser``, with what the package carries for that, also of the
         solvers that it is made of; here, nothing is looked for."""
         parts = {k: part for k, part in self.fields().items() if isinstance(part, Solver)}
-        found = {name: part.fitted(denoiser) for name, part in parts.items()}
-        same = all(found[name] is part for name, part in parts.items())
-        return self if same else self.changed(**found)
+        fitted_parts = {name: part.fitted(denoiser) for name, part in parts.items()}
+        same = all(fitted_parts[name] is part for name, part in parts.items())
+        return self if same else self.changed(**fitted_parts)
 
     def check(self, denoiser: Denoiser) -> None:
         """InputError, with the remedy, if the solver cannot ask ``denoiser``."""

@@ -23,11 +23,11 @@ def lagrange_integrals(
     nodes: Sequence[float], points: np.ndarray, measure: np.ndarray
 ) -> list[float]:
     """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
-    found = []
+    integrals = []
     for j, own in enumerate(nodes):
         basis = measure
         for k, other in enumerate(nodes):
             if k != j:
                 basis = basis * (points - other) / (own - other)
-        found.append(float(basis.sum()))
-    return found
+        integrals.append(float(basis.sum()))
+    return integrals

@@ -50,10 +50,10 @@ def run(config: DictConfig, folder: Path) -> float:
             }
             save_classifier(path, trained, facts)
         network, _ = read_classifier(str(path), "name")
-        found = accuracies(network, held_out)
+        accuracy = accuracies(network, held_out)
         loaded = {"train": data.described, "held_out": held_out.described}
-        facts = {"accuracy": found, "seconds": job.seconds, "data": data.name, "loaded": loaded}
+        facts = {"accuracy": accuracy, "seconds": job.seconds, "data": data.name, "loaded": loaded}
         job.result(facts)
-    shown = ", ".join(f"{share:.3f} at noise {level}" for level, share in found.items())
+    shown = ", ".join(f"{share:.3f} at noise {level}" for level, share in accuracy.items())
     print(f"held-out images recognised: {shown}\nguidance.classifier.model={path}")
-    return found["1"]
+    return accuracy["1"]

@@ -57,11 +57,11 @@ class AugmentChain(Augment):
     def __call__(
         self, x_0: Tensor, draws: BatchDraws, part: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        told = []
+        labels = []
         for number, augment in enumerate(self.parts, part):
             x_0, values = augment(x_0, draws, number)
-            told += list(values.values())
-        return x_0, {AUGMENT: torch.cat(told, dim=1)} if told else {}
+            labels += list(values.values())
+        return x_0, {AUGMENT: torch.cat(labels, dim=1)} if labels else {}
 
 
 @final
@@ -167,8 +167,8 @@ class Geometric(Augment, known_as="augment.geometric"):
         # cos and sin of whole quarter turns, without rounding errors.
         cos = (turns == 0).float() - (turns == 2).float()
         sin = (turns == 1).float() - (turns == 3).float()
-        told = move / max(self.shift * width, 1)
-        labels = torch.stack([mirror_x, mirror_y, cos - 1, sin, w, told[:, 0], told[:, 1]], 1)
+        shifts = move / max(self.shift * width, 1)
+        labels = torch.stack([mirror_x, mirror_y, cos - 1, sin, w, shifts[:, 0], shifts[:, 1]], 1)
         shrink = torch.exp2(-self.scale * w)
         undone = (mirror_x, mirror_y, cos, sin, shrink, move[:, 0], move[:, 1])
         x, y = _origins(width, *(value[:, None, None] for value in undone))

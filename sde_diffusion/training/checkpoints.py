@@ -41,12 +41,12 @@ class Checkpoints:
 
     def earlier(self) -> list[Path]:
         """The files before the newest, the latest first."""
-        found = [
+        numbered = [
             (int(match[1]), path)
             for path in self.folder.glob("checkpoint-*.safetensors")
             if (match := EARLIER.fullmatch(path.name)) is not None
         ]
-        return [path for _, path in sorted(found, reverse=True)]
+        return [path for _, path in sorted(numbered, reverse=True)]
 
     def read(self) -> tuple[Spec, dict[str, Tensor]] | None:
         """The newest checkpoint that is whole, None where there is none at all.

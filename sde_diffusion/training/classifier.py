@@ -77,7 +77,7 @@ def accuracies(
 ) -> dict[str, float]:
     """Share of ``data`` that is recognised at each noise level, by its name."""
     draw, labels = torch.Generator().manual_seed(0), torch.as_tensor(data.labels)
-    found = {}
+    shares = {}
     for level in levels:
         right = 0
         for images, truth in zip(data.images.split(500), labels.split(500), strict=True):
@@ -85,5 +85,5 @@ def accuracies(
             noisy: Tensor = x + level * torch.randn(x.shape, generator=draw)
             answer = network(noisy, torch.full((len(x),), level)).argmax(1)
             right += int((answer == truth).sum())
-        found[f"{level:g}"] = right / len(labels)
-    return found
+        shares[f"{level:g}"] = right / len(labels)
+    return shares

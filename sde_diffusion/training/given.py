@@ -55,16 +55,16 @@ def described(data: ImageSet) -> dict[str, Any]:
 
 def network_sizes(data: ImageSet) -> dict[str, Any]:
     """What a network is told of them."""
-    told: dict[str, Any] = {}
+    sizes: dict[str, Any] = {}
     if TEXT in data.given:
         legend = data.legend[TEXT]
-        told[TEXT] = [1 + len(legend["words"]), legend["length"]]
+        sizes[TEXT] = [1 + len(legend["words"]), legend["length"]]
     if LAYOUT in data.given:
         legend = data.legend[LAYOUT]
-        told[LAYOUT] = [1 + len(legend["shapes"]), 1 + len(legend["colours"])]
+        sizes[LAYOUT] = [1 + len(legend["shapes"]), 1 + len(legend["colours"])]
     if REFERENCE in data.given:
-        told[REFERENCE] = data.given[REFERENCE].shape[-1]
-    return told
+        sizes[REFERENCE] = data.given[REFERENCE].shape[-1]
+    return sizes
 
 
 def condition_of(data: ImageSet, rows: Tensor, device: torch.device | str) -> Condition | None:

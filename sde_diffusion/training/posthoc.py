@@ -97,26 +97,26 @@ def stored(run: Path, step: int | None = None) -> list[Snapshot]:
 
     InputError if there are none to use, or none of that step.
     """
-    found = []
+    snapshots = []
     for path in sorted((run / FOLDER).glob("*.safetensors")):
         spec, _ = read_checkpoint(path, prefix="no tensors")
         width = spec.config.get("ema_width")
         if not isinstance(width, float) or spec.step < 1:
             raise InputError(f"{path}: records no EMA width and step; remove it")
-        found.append(Snapshot(path, spec, width))
-    if not found:
+        snapshots.append(Snapshot(path, spec, width))
+    if not snapshots:
         raise InputError(
             f"checkpoint={run}: has no {FOLDER}/; give the folder of a run trained with "
             "snapshot_every=STEPS"
         )
-    first = found[0].spec
-    for other in found:
+    first = snapshots[0].spec
+    for other in snapshots:
         if (other.spec.network, other.spec.network_args) != (first.network, first.network_args):
-            raise InputError(f"{other.path}: is of another network than {found[0].path.name}")
-    steps = sorted({s.spec.step for s in found})
+            raise InputError(f"{other.path}: is of another network than {snapshots[0].path.name}")
+    steps = sorted({s.spec.step for s in snapshots})
     if step not in (None, *steps):
         raise InputError(f"step={step}: no snapshot of it; choose one of {steps}")
-    used = [s for s in found if s.spec.step <= (steps[-1] if step is None else step)]
+    used = [s for s in snapshots if s.spec.step <= (steps[-1] if step is None else step)]
     return sorted(used, key=lambda s: s.spec.step)
 
 

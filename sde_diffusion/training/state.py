@@ -74,17 +74,17 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, ``model.*`` being the averaged weights."""
-        found = prefixed("model.", self.ema.network.state_dict())
-        found |= prefixed("train.net.", self.denoiser.network.state_dict())
-        found |= prefixed("train.weighting.", self.weighting.state_dict())
+        tensors = prefixed("model.", self.ema.network.state_dict())
+        tensors |= prefixed("train.net.", self.denoiser.network.state_dict())
+        tensors |= prefixed("train.weighting.", self.weighting.state_dict())
         if self.snapshots is not None:
-            found |= prefixed("train.snapshots.", self.snapshots.tensors())
+            tensors |= prefixed("train.snapshots.", self.snapshots.tensors())
         for i, state in self.optimizer.state_dict()["state"].items():
-            found |= prefixed(f"train.adam.{i}.", state)
-        found |= prefixed("train.", self.watch.tensors())
+            tensors |= prefixed(f"train.adam.{i}.", state)
+        tensors |= prefixed("train.", self.watch.tensors())
         if math.isfinite(self.best):
-            found["train.best"] = torch.tensor(self.best, dtype=torch.float64)
-        return found
+            tensors["train.best"] = torch.tensor(self.best, dtype=torch.float64)
+        return tensors
 
     def restore_weights(self, tensors: dict[str, Tensor], step: int) -> None:
         """Weights, averages and counters; KeyError, TypeError, RuntimeError if they do not fit."""

@@ -105,8 +105,8 @@ class Trainer:
         self.checkpoints = Checkpoints(folder, config.keep)
         if processes.rank() == 0:
             tidy(folder)
-        found = self.checkpoints.read()
-        if found is None and config.init is not None:
+        checkpoint = self.checkpoints.read()
+        if checkpoint is None and config.init is not None:
             start_from(config.init, spec, network)
         freeze(network, config.frozen)
         self.state = State(self.denoiser, weighting, parts.ema, config.patience, config.widths)
@@ -117,8 +117,8 @@ class Trainer:
             NOISE: VERSION,
             **parts.described,
         }
-        if found is not None:
-            self._restore(*found)
+        if checkpoint is not None:
+            self._restore(*checkpoint)
         if config.compile:
             compiled(network, self.device)
         # What one call gives, on this process's rows, and the gradients of all rows.
@@ -126,9 +126,9 @@ class Trainer:
         self.replica = self._spread()
         self._parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.state.optimizer = self._optimizer()
-        if found is not None:
+        if checkpoint is not None:
             with self._resumable():
-                self.state.restore_optimizer(found[1])
+                self.state.restore_optimizer(checkpoint[1])
 
     def _restore(self, spec: Spec, tensors: dict[str, Tensor]) -> None:
         """Weights and counters of a checkpoint, if it is one of this run."""

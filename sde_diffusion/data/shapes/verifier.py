@@ -82,8 +82,8 @@ def _objects(x: Tensor) -> tuple[Tensor, Tensor]:
     kept = [k for k in range(1, count + 1) if sizes[k] >= AREA]
     boxes = ndimage.find_objects(numbers)
     rows = torch.tensor([boxes[k - 1][0].start for k in kept], dtype=torch.long)
-    found = torch.from_numpy(numbers)
-    masks = [(found[row] == k).float() for row, k in zip(rows.tolist(), kept, strict=True)]
+    labelled = torch.from_numpy(numbers)
+    masks = [(labelled[row] == k).float() for row, k in zip(rows.tolist(), kept, strict=True)]
     return torch.stack(masks) if masks else torch.zeros(0, v.SIDE, v.SIDE), rows
 
 

@@ -96,9 +96,9 @@ def _found(weights: str | None, download: bool) -> Iterator[Path]:
         )
     print(f"inception: fetching {URL} to {path}")
     content = fetch(URL)
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise InputError(f"extractor.download: {URL} has SHA-256 {found}, not {SHA256}; not kept")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != SHA256:
+        raise InputError(f"extractor.download: {URL} has SHA-256 {digest}, not {SHA256}; not kept")
     with tempfile.TemporaryDirectory() as spare:
         kept = Path(spare, path.name)
         with optional("weights kept in the cache"):

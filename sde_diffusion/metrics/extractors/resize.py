@@ -38,8 +38,8 @@ def tf1_bilinear(x: Tensor, size: int) -> Tensor:
 
 def _filtered(mode: str) -> Callable[[Tensor, int], Tensor]:
     def resize(x: Tensor, size: int) -> Tensor:
-        found = F.interpolate(x, (size, size), mode=mode, antialias=True, align_corners=False)
-        return found.round().clamp(0, 255)
+        resized = F.interpolate(x, (size, size), mode=mode, antialias=True, align_corners=False)
+        return resized.round().clamp(0, 255)
 
     return resize
 

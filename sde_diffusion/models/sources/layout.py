@@ -106,7 +106,7 @@ def state_of(content: Any) -> tuple[State | None, str]:
         return dict(content), ""
     held = dict(content) if isinstance(content, Mapping) else {}
     inside = {str(name): _state_in(value) for name, value in held.items()}
-    key = _chosen({name: found for name, found in inside.items() if found}, held)
+    key = _chosen({name: entries for name, entries in inside.items() if entries}, held)
     return inside.get(key), key
 
 

@@ -86,18 +86,18 @@ def _layers_in(file: Path) -> list[int]:
         return []
     with safe_open(file, framework="pt") as held:
         names = [str(name) for name in held.keys()]  # noqa: SIM118
-    found = (re.match(r"(?:text_model\.)?encoder\.(?:layers|block)\.(\d+)\.", n) for n in names)
-    return [int(match[1]) for match in found if match]
+    matches = (re.match(r"(?:text_model\.)?encoder\.(?:layers|block)\.(\d+)\.", n) for n in names)
+    return [int(match[1]) for match in matches if match]
 
 
 def tokenizer(library: str, class_name: str, folder: Path) -> tuple[Any, list[Path]]:
     """A tokenizer of a library's class with the words of a folder, and its files."""
     _check_vocabulary(folder)
     try:
-        made = _imported(library, class_name).from_pretrained(str(folder), local_files_only=True)
+        opened = _imported(library, class_name).from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # whatever a library finds wrong with a folder
         raise InputError(f"{folder.name}: {class_name} does not open ({_reason(error)})") from None
-    return made, sorted(path for path in folder.glob("*") if path.is_file())
+    return opened, sorted(path for path in folder.glob("*") if path.is_file())
 
 
 def processor(class_name: str, folder: Path) -> Any:

@@ -117,10 +117,10 @@ class Embedded(Network, ABC):
         if self.embed_class is not None:
             if LABEL in parts:
                 label = parts[LABEL]
-                told = self.embed_class(label.value) * label.keep[:, None]
+                of_class = self.embed_class(label.value) * label.keep[:, None]
             else:
-                told = torch.zeros_like(emb)
-            emb = self.merge(emb, told)
+                of_class = torch.zeros_like(emb)
+            emb = self.merge(emb, of_class)
         if self.embed_augment is not None and AUGMENT in parts:
             emb = emb + self.embed_augment(parts[AUGMENT].value.to(x.dtype))
         if pooled is not None:

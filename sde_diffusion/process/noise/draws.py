@@ -73,10 +73,10 @@ class Draws:
 
     def some(self, rows: Sequence[int]) -> Draws:
         """The numbers of some of the rows alone."""
-        found, chosen = copy.copy(self), self.engine.array(np.array(rows, dtype=np.int64))
-        found.count, found.rows = len(rows), self.rows[chosen]
-        found.keys = self.keys if self.keys.shape[2] == 1 else self.keys[:, :, chosen]
-        return found
+        subset, chosen = copy.copy(self), self.engine.array(np.array(rows, dtype=np.int64))
+        subset.count, subset.rows = len(rows), self.rows[chosen]
+        subset.keys = self.keys if self.keys.shape[2] == 1 else self.keys[:, :, chosen]
+        return subset
 
     def normal(
         self,
@@ -230,8 +230,8 @@ class Draws:
 
     def _empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Where numbers of ``dtype`` are made: in float64 if need be."""
-        made = dtype if self.engine.writes(dtype) else torch.float64
-        return torch.empty(shape, dtype=made, device=self.place)
+        written = dtype if self.engine.writes(dtype) else torch.float64
+        return torch.empty(shape, dtype=written, device=self.place)
 
 
 def _check(index: int) -> None:

@@ -60,8 +60,8 @@ class BatchDraws:
         """Uniform on (0, 1), [B, *shape]: masks at rate p are ``uniform(...) < p``."""
         if not shape:
             block, place = divmod(self.step, AHEAD)
-            found = _uniforms(self.seed, block, self.rows, self.device, stream, dtype, part)
-            return found[place].clone()
+            block_values = _uniforms(self.seed, block, self.rows, self.device, stream, dtype, part)
+            return block_values[place].clone()
         return self.draws.uniform(stream, self.step, shape, dtype, part)
 
     def whole(self, stream: Stream, shape: Sequence[int], high: int, part: int = 0) -> Tensor:
@@ -77,8 +77,8 @@ class BatchDraws:
         are quantiles of infinite noise for some distributions.
         """
         block, place = divmod(self.step, AHEAD)
-        found = _strata(self.seed, block, self.rows, self.draws.place, stream, total)
-        return found[place].clone()
+        block_values = _strata(self.seed, block, self.rows, self.draws.place, stream, total)
+        return block_values[place].clone()
 
 
 @lru_cache(maxsize=4)
@@ -104,8 +104,8 @@ def _normals(
     part: int,
 ) -> Tensor:
     """Normals of the steps of a block, [AHEAD, B, *shape]."""
-    found = _ahead(seed, block, rows, device).normal(stream, 0, shape, dtype, part)
-    return found.reshape(AHEAD, len(rows), *shape)
+    ahead = _ahead(seed, block, rows, device).normal(stream, 0, shape, dtype, part)
+    return ahead.reshape(AHEAD, len(rows), *shape)
 
 
 @lru_cache(maxsize=16)

@@ -67,9 +67,9 @@ def dormand_prince(
 
     def evaluate(y: Tensor, gone: Tensor) -> Tensor:
         u = start + sign * gone.clamp(max=length)
-        found, finite = slope(y, u)
+        derivative, finite = slope(y, u)
         report.see(finite, u)
-        return found
+        return derivative
 
     known = evaluate(y, gone)
     for _ in range(MOST):

@@ -72,7 +72,7 @@ class SciPy(BlackBox):
 
         low, high = (torch.tensor(u, dtype=torch.float64).exp() for u in reversed(span))
         y = (x / ask.sde.alpha(start)).double().numpy().ravel()
-        found = solve_ivp(slope, span, y, method=self.method, rtol=self.rtol, atol=self.atol)
-        if not found.success:
-            raise InputError(f"solver=scipy: {found.message}; loosen solver.rtol")
-        return torch.from_numpy(found.y[:, -1].copy()).reshape(x.shape).to(x)
+        solution = solve_ivp(slope, span, y, method=self.method, rtol=self.rtol, atol=self.atol)
+        if not solution.success:
+            raise InputError(f"solver=scipy: {solution.message}; loosen solver.rtol")
+        return torch.from_numpy(solution.y[:, -1].copy()).reshape(x.shape).to(x)

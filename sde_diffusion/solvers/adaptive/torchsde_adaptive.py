@@ -89,7 +89,7 @@ class TorchSDEAdaptive(BlackBox):
             with warnings.catch_warnings():
                 # torchsde would go on with a step that its error estimate refuses.
                 warnings.filterwarnings("error", "Hitting minimum", UserWarning)
-                found = torchsde.sdeint(
+                states = torchsde.sdeint(
                     TorchSDEProblem(drift, diffusion),
                     flat,
                     ends,
@@ -102,4 +102,4 @@ class TorchSDEAdaptive(BlackBox):
                 )
         except UserWarning as error:
             raise InputError(f"{key}: the step vanished; loosen them") from error
-        return found[-1].reshape(y.shape)
+        return states[-1].reshape(y.shape)

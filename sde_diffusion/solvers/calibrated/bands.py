@@ -72,10 +72,10 @@ class DctBands(Bands):
         self.ring = torch.bucketize(f, torch.tensor(list(edges), dtype=f.dtype), right=True)
 
     def to(self, x: Tensor) -> Bands:
-        found = copy.copy(self)
-        found.rows, found.columns = self.rows.to(x), self.columns.to(x)
-        found.ring = self.ring.to(x.device)
-        return found
+        moved = copy.copy(self)
+        moved.rows, moved.columns = self.rows.to(x), self.columns.to(x)
+        moved.ring = self.ring.to(x.device)
+        return moved
 
     def split(self, x: Tensor) -> list[Tensor]:
         spectrum = self.rows @ x @ self.columns.T

@@ -173,27 +173,27 @@ class Calibrated(StepSolver[CalibratedState]):
         return tuple(self.calibration.shape)
 
     def check(self, denoiser: Denoiser) -> None:
-        made = self.calibration
-        if math.prod(made.shape) != math.prod(denoiser.shape):
+        rules = self.calibration
+        if math.prod(rules.shape) != math.prod(denoiser.shape):
             raise InputError(
-                f"solver.path={self.path}: made for images of shape {made.shape}, the model's are "
+                f"solver.path={self.path}: made for images of shape {rules.shape}, the model's are "
                 f"{denoiser.shape}; calibrate this model"
             )
-        if not self.allow_other_model and (not made.model or made.model != denoiser.identity):
+        if not self.allow_other_model and (not rules.model or rules.model != denoiser.identity):
             raise InputError(
-                f"solver.path={self.path}: made for model {made.model or '?'}, this one is "
+                f"solver.path={self.path}: made for model {rules.model or '?'}, this one is "
                 f"{denoiser.identity or '?'}; calibrate this one under the guidance it is used "
                 "with, or set solver.allow_other_model=true"
             )
 
     def check_condition(self, cond: Condition | None) -> None:
-        made = self.calibration
-        if made.conditional != (cond is not None) and not self.allow_other_model:
-            if made.conditional:
-                of_classes = bool(len(made.normal.labels))
+        rules = self.calibration
+        if rules.conditional != (cond is not None) and not self.allow_other_model:
+            if rules.conditional:
+                of_classes = bool(len(rules.normal.labels))
                 key = LABEL if of_classes else "label, prompt"
-                told = "label=all, or a class" if of_classes else "label=all, a class, or a prompt"
-                remedy = f"was made with {told}; give that"
+                wish = "label=all, or a class" if of_classes else "label=all, a class, or a prompt"
+                remedy = f"was made with {wish}; give that"
             else:
                 given = [] if cond is None else [SAID.get(name, name) for name in cond.parts]
                 key = ", ".join(given)
@@ -209,13 +209,15 @@ class Calibrated(StepSolver[CalibratedState]):
         return n
 
     def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> CalibratedState:
-        made, n = self.calibration, len(steps)
+        calibration, n = self.calibration, len(steps)
         own = self.own_grid.levels(n)
         walked = ask.sde.noise_level(times_of(steps))
         if not torch.allclose(walked, own, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
-        bands = None if made.bands is None else made.bands.to(x)
-        return CalibratedState(made.rules[n], made.normal.rows(x, ask.cond), bands, Residuals())
+        bands = None if calibration.bands is None else calibration.bands.to(x)
+        return CalibratedState(
+            calibration.rules[n], calibration.normal.rows(x, ask.cond), bands, Residuals()
+        )
 
     def step(
         self, ask: Ask, x: Tensor, step: Step, state: CalibratedState, noise: Noise

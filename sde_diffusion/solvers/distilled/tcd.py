@@ -38,9 +38,9 @@ class TCD(StepSolver[None]):
         self._table: Timesteps | None = None
 
     def fitted(self, denoiser: Denoiser) -> Solver:
-        found = copy.copy(self)
-        found._table = denoiser.table
-        return found
+        fitted = copy.copy(self)
+        fitted._table = denoiser.table
+        return fitted
 
     def check(self, denoiser: Denoiser) -> None:
         if self._table is None:

@@ -142,16 +142,16 @@ class Setting:
 
     def identities(self, sampler: Sampler) -> dict[str, Any]:
         """Of all components of one of its samplers."""
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             name: getattr(sampler, name).identity() for name in ("solver", "grid", "sde", "noise")
         }
         if self.guidance:
             nodes = {name: {**g.identity(), **g.content} for name, g in self.guidance.items()}
-            found |= identity({"guidance": nodes})
+            content |= identity({"guidance": nodes})
         if sampler.solver.grid is not None:  # walked whatever was asked for, and read from a file
             name = name_of(type(sampler.grid))
-            found["grid"] = {COMPONENT: name, "content": sampler.solver.content}
-        return found
+            content["grid"] = {COMPONENT: name, "content": sampler.solver.content}
+        return content
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def entered(
     None are the usual ones. ``models`` by what is added to a solver's label for each, nothing where
     there is but one.
     """
-    found = []
+    listed = []
     for mark, model in models.items():
         chosen = usual(setting, design, model, nfe) if solvers is None else solvers
         choices = list(entries(chosen, "solver"))
@@ -188,8 +188,8 @@ def entered(
             budgets = () if sampler.solver.adaptive else tuple(dict.fromkeys(_own(choice, nfe)))
             if len(choices) > 1 and choice.nfe is None and not isinstance(nfe, Mapping):
                 _check_shared(choice, sampler, budgets)
-            found.append(Entry(choice.label + mark, sampler, identities, model, budgets))
-    return found
+            listed.append(Entry(choice.label + mark, sampler, identities, model, budgets))
+    return listed
 
 
 def _check_shared(choice: Choice, sampler: Sampler, budgets: Sequence[int]) -> None:
@@ -246,17 +246,17 @@ def _affordable(setting: Setting, design: Design, model: OpenedModel, nfe: Budge
     and a line names the others."""
     if setting.grid is not None or model.grid is None:
         return list(USUAL)
-    found, refusal = [], None
+    affordable, refusal = [], None
     for name in USUAL:
         choice = Choice(name, "solver", name)
         sampler = setting.sampler(choice, model, design.denoise_last)
         try:
             for number in _own(choice, nfe):
                 sampler.steps(number)
-            found.append(name)
+            affordable.append(name)
         except BudgetError as error:
             refusal = error
             notice(f"solvers: {name} is left out on the model's own grid: {error}")
-    if refusal is not None and not found:
+    if refusal is not None and not affordable:
         raise refusal
-    return found
+    return affordable

@@ -98,12 +98,12 @@ def differences(jobs: Sequence[Finished], *without: str) -> dict[str, list[Any]]
     """
     flat = [dict(_flat(identity(job.config))) for job in jobs]
     keys = dict.fromkeys(key for values in flat for key in values)
-    found = {}
+    differing = {}
     for key in keys:
         values = [each.get(key) for each in flat]
         if key.partition(".")[0] not in (*APART, *without) and values.count(values[0]) < len(jobs):
-            found[key.removesuffix(f".{COMPONENT}")] = [_typed(key, value) for value in values]
-    return found
+            differing[key.removesuffix(f".{COMPONENT}")] = [_typed(key, value) for value in values]
+    return differing
 
 
 def _typed(key: str, value: Any) -> Any:

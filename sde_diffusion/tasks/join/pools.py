@@ -100,19 +100,19 @@ def labels(jobs: Sequence[Finished], cells: Sequence[Drawn]) -> dict[str, str]:
     named: dict[str, list[str]] = {}
     for sampler, cell in first.items():
         named.setdefault(cell.label, []).append(sampler)
-    told = {}
+    labels = {}
     for label, samplers in named.items():
         if len(samplers) == 1:
-            told[samplers[0]] = label
+            labels[samplers[0]] = label
             continue
         own = [jobs[first[sampler].job] for sampler in samplers]
         apart = differences(own, *CHOICES)
         for k, sampler in enumerate(samplers):
             said = [f"{key.rpartition('.')[2]}={value(v[k])}" for key, v in apart.items()]
-            told[sampler] = ", ".join([label, *(said or [own[k].name])])
-        if len({told[sampler] for sampler in samplers}) < len(samplers):
-            told |= {s: f"{label}, {own[k].name}" for k, s in enumerate(samplers)}
-    return {sampler: told[sampler] for sampler in first}
+            labels[sampler] = ", ".join([label, *(said or [own[k].name])])
+        if len({labels[sampler] for sampler in samplers}) < len(samplers):
+            labels |= {s: f"{label}, {own[k].name}" for k, s in enumerate(samplers)}
+    return {sampler: labels[sampler] for sampler in first}
 
 
 def _pool(label: str, nfe: int | None, cells: Sequence[Drawn]) -> Pool:

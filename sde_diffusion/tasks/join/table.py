@@ -19,7 +19,7 @@ def rows(jobs: Sequence[Finished]) -> list[dict[str, Any]]:
     apart = differences(jobs)
     numbers = [_numbers(job.content) for job in jobs]
     names = dict.fromkeys(name for each in numbers for name in each)
-    found = [
+    lines = [
         {
             "job": job.name,
             **{key: value(values[k]) for key, values in apart.items()},
@@ -27,8 +27,8 @@ def rows(jobs: Sequence[Finished]) -> list[dict[str, Any]]:
         }
         for k, job in enumerate(jobs)
     ]
-    key = ranked_by(found)
-    return found if key is None else sorted(found, key=lambda row: float(row[key]))
+    key = ranked_by(lines)
+    return lines if key is None else sorted(lines, key=lambda row: float(row[key]))
 
 
 def ranked_by(found: Sequence[Mapping[str, Any]]) -> str | None:

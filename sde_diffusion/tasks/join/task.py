@@ -59,10 +59,10 @@ def joined(jobs: Sequence[Finished], output: Output, facts: dict[str, Any]) -> s
         whole = comparison(jobs, facts)
         write_report(output, whole)
         return f"\n{text_table(whole)}\n\nreport: {output.folder / 'report.html'}"
-    found = rows(jobs)
-    key = ranked_by(found)
-    output.table("jobs", found)
-    output.json("results.json", {"format": FORMAT, "provenance": facts, "rows": found})
-    output.write("report.html", jobs_page(jobs[0].task, found, key, facts))
+    lines = rows(jobs)
+    key = ranked_by(lines)
+    output.table("jobs", lines)
+    output.json("results.json", {"format": FORMAT, "provenance": facts, "rows": lines})
+    output.write("report.html", jobs_page(jobs[0].task, lines, key, facts))
     by = "in the order of their folders" if key is None else f"smallest {key} first"
-    return f"\n{by}\n{text(found)}\n\nreport: {output.folder / 'report.html'}"
+    return f"\n{by}\n{text(lines)}\n\nreport: {output.folder / 'report.html'}"

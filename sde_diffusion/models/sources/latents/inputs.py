@@ -21,8 +21,8 @@ def check_inputs(
         config: of the network. part: what the folder calls it. width: entry of its config that the
             features of a text must fit.
     """
-    made = encoder.encode([""])
-    have, pooled = made["value"].shape[-1], made.get("pooled")
+    empty = encoder.encode([""])
+    have, pooled = empty["value"].shape[-1], empty.get("pooled")
     if config.get("encoder_hid_dim") is not None:
         width = "encoder_hid_dim"
     wanted = config.get(width)
@@ -55,15 +55,15 @@ def _check_unet(config: Mapping[str, Any], pooled: int | None) -> None:
                 f"unet: {key}={str(value)[:40]}: is told something beside the text of this "
                 f"pipeline, which is not read; give a model without, or {MIXED}"
             )
-    told, each = (
+    side, each = (
         config.get(f"{name}")
         for name in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")
     )
-    if pooled is None or not isinstance(told, int) or not isinstance(each, int):
+    if pooled is None or not isinstance(side, int) or not isinstance(each, int):
         return
-    if told != pooled + SIZES * each:
+    if side != pooled + SIZES * each:
         raise InputError(
-            f"unet: is told {told} numbers beside the text, and a pooled vector of {pooled} with "
+            f"unet: is told {side} numbers beside the text, and a pooled vector of {pooled} with "
             f"{SIZES} sizes are {pooled + SIZES * each}: of a refiner, which is told how good a "
             "picture is and not read; give the base model"
         )

@@ -100,9 +100,9 @@ class PipelineParts:
 
     def tokenizer(self, name: str) -> Any:
         library, class_name = self.class_of(name)
-        made, files = tokenizer(library, class_name, self.path / name)
+        opened, files = tokenizer(library, class_name, self.path / name)
         self.files += files
-        return made
+        return opened
 
 
 def digest(path: Path, files: Iterable[Path], *protocol: str) -> str:

@@ -175,18 +175,18 @@ def opened(
         schedule.sigma_max,
         codec.identity,
     )
-    told = [_dynamic(each) for each in schedule.findings]
-    told += of_two_classes(path, index) if scheduler is None else []
-    found = [*_findings(index, schedule, codec, denoiser.space), *_left(codec, stated), *told]
-    found += parts.passed_over
-    _notice(path, found)
+    of_schedule = [_dynamic(each) for each in schedule.findings]
+    of_schedule += of_two_classes(path, index) if scheduler is None else []
+    findings = [*_findings(index, schedule, codec, denoiser.space), *_left(codec, stated)]
+    findings += [*of_schedule, *parts.passed_over]
+    _notice(path, findings)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
         str(path),
         denoiser.source,
         conditioner,
         codec,
-        tuple(found),
+        tuple(findings),
         _grid(schedule, entries, family),
     )
 

@@ -29,7 +29,7 @@ class TextReader(NamedTuple):
                     f'"{shortened(text)}": {count} tokens; this model reads {self.length} at most, '
                     "shorten it"
                 )
-        made: Mapping[str, Tensor] = self.tokenizer(
+        tokens: Mapping[str, Tensor] = self.tokenizer(
             list(texts),
             padding="max_length",
             max_length=self.length,
@@ -37,15 +37,15 @@ class TextReader(NamedTuple):
             return_attention_mask=True,
             return_tensors="pt",
         )
-        return made
+        return tokens
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], masked: bool = False, layers: bool = False) -> Any:
         """The encoder's answer; ``masked``: it is told which tokens are padding."""
-        made = self.tokens(texts)
-        mask = made["attention_mask"] if masked else None
+        tokens = self.tokens(texts)
+        mask = tokens["attention_mask"] if masked else None
         more = {"output_hidden_states": True} if layers else {}
-        return self.model(made["input_ids"], attention_mask=mask, **more)
+        return self.model(tokens["input_ids"], attention_mask=mask, **more)
 
 
 @final

@@ -62,7 +62,13 @@ def standard_ends(
     batch_size: int = 128,
     device: torch.device | str = "cpu",
 ) -> dict[tuple[str, str], Tensor]:
-    """Images [N, *shape] of each (solver, grid) that ``calls`` of the denoiser buy."""
+    """Images [N, *shape] of each (solver, grid) that ``calls`` of the denoiser buy.
+
+    Args:
+        seeds, cond: of the noises, a row each; None is no condition. calls: of the denoiser a row.
+        sigma_min, sigma_max: the ends of all grids. pairs: names of a solver and a grid each.
+        batch_size: rows at once. device: where the denoiser is.
+    """
     by_solver = {}
     for name, grid in pairs:
         ends = GRIDS[grid](sigma_min=sigma_min, sigma_max=sigma_max)

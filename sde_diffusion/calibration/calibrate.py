@@ -115,6 +115,12 @@ def calibrate(
     The first ``settings.noises`` of ``known`` are fitted to. The next ``held_out`` decide whether
     the joint fit starts from the greedy one or from a standard solver, and with the others which
     of its rules is kept: the start among them, so it never ends above where it began.
+
+    Args:
+        denoiser: guided or not. known: converged trajectories, those fitted to first.
+        calls: evaluations of the denoiser of the rule. normal: the law of the images.
+        sigma_min: the least level of the rule; its largest is that of ``known``.
+        device: where the denoiser is. heard: hears of evaluations as they are made.
     """
     if calls < 2:
         raise InputError(f"nfe: {calls} evaluation of the denoiser: give at least 2")

@@ -28,6 +28,11 @@ def normal_law(
 
     The mean of what a denoiser answers is that of the data; at sigma_max one answer is hardly off.
     Classes count if each of them has ``A_CLASS`` noises or more; else there is one mean.
+
+    Args:
+        known: converged trajectories, whose first states and images are used.
+        most: components of the covariance at most.
+        batch_size: rows at once. device: where the denoiser is. heard: hears of evaluations.
     """
     level, parts = known.levels[0].double(), []
     for first in range(0, len(known), batch_size):

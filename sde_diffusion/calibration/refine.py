@@ -197,6 +197,11 @@ def refine(
 
     ``judge`` sees noises too that are not fitted to: it passes over a rule that has learned its own
     by heart. It is given the path of the first noises of ``problem``, so as not to ask again.
+
+    Args:
+        problem: least squares over the noises. rule, path: where the fit starts, and its states.
+        sigma_min: the least level. budget: evaluations of the denoiser a noise.
+        judge: (rule, path) -> error on noises that are not all fitted to.
     """
     evaluations = [0]
     counted = replace(problem, heard=_counting(problem, evaluations))

@@ -66,7 +66,13 @@ def trajectories(
 ) -> Trajectories:
     """UniPC-3 in ``nodes`` steps on VP-time^2, every state kept, from the noise of ``seeds``.
 
-    ``heard`` is told of the evaluations of each batch. The first state is ``start`` sigma_max n.
+    Args:
+        denoiser: guided or not. seeds, cond: of the noises, a row each; None is no condition.
+        nodes: steps, evaluations of the denoiser a noise.
+        sigma_min, sigma_max: the ends of the levels.
+        batch_size: rows at once. device: where the denoiser is; states are kept on the CPU.
+        heard: hears of the evaluations of each batch.
+        start: the first state is this times sigma_max n.
     """
     denoiser.check_condition(cond)
     denoiser.check_levels(sigma_min, sigma_max)

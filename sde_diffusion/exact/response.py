@@ -110,7 +110,12 @@ def relative_error(
     solver: Solver, sde: SDE, times: Tensor, covariance: Tensor, mean: Tensor | None = None
 ) -> float:
     """Wasserstein-2 distance of ``law`` to the exact law at times[-1], over the root of the total
-    variance of the latter."""
+    variance of the latter.
+
+    Args:
+        solver, sde: a linear solver, and the process. times: decreasing float64 [n + 1].
+        covariance, mean: of x_0: a matrix [d, d] or variances [d] of independent coordinates.
+    """
     data = Gaussian.of(covariance, mean)
     answer = response(solver, sde, times, data.variance, data.mode_mean)
     return answer.law(data.at(sde, times[0])).relative_w2(data.at(sde, times[-1]))

@@ -51,6 +51,10 @@ class ProbabilityFlow:
         """The flow of a (guided) denoiser between two noise levels, by default its whole range.
 
         InputError if the range is wrong or if guidance made the flow one that has no inverse.
+
+        Args:
+            error: RMS error a pixel, of data in -1 .. 1.
+            sigma_min, sigma_max: noise level taken for an image's, and of the latents.
         """
         check_means(denoiser)
         if not 0 < error < 1:
@@ -75,7 +79,12 @@ class ProbabilityFlow:
         batch_size: int = 128,
         progress: str | None = None,
     ) -> Tensor:
-        """Images [N, *shape], about -1 .. 1 -> latents [N, *shape], about N(0, I)."""
+        """Images [N, *shape], about -1 .. 1 -> latents [N, *shape], about N(0, I).
+
+        Args:
+            x: the images, on the denoiser's device. cond: one condition a row, or None.
+            batch_size: rows at once. progress: label of a bar; None draws none.
+        """
         y = self._run(x, (self.sigma_min, self.sigma_max), cond, batch_size, progress)
         return y / self.sigma_max
 
@@ -86,7 +95,11 @@ class ProbabilityFlow:
         batch_size: int = 128,
         progress: str | None = None,
     ) -> Tensor:
-        """Latents [N, *shape] -> images [N, *shape]."""
+        """Latents [N, *shape] -> images [N, *shape], the inverse of ``encode``.
+
+        Args:
+            z: the latents. cond, batch_size, progress: as for ``encode``.
+        """
         levels = (self.sigma_max, self.sigma_min)
         return self._run(self.sigma_max * z, levels, cond, batch_size, progress)
 
@@ -102,7 +115,11 @@ class ProbabilityFlow:
         """From images a to images b [N, *shape] in ``steps`` images, ends included.
 
         Returns [N, steps, *shape]; the latents between are ``slerp``'s, and the ends what decoding
-        makes of their own. ``cond`` holds one condition a pair.
+        makes of their own.
+
+        Args:
+            a, b: as many images of one size. steps: 2 or more. cond: one condition a pair.
+            batch_size, progress: as for ``encode``.
         """
         if steps < 2:
             raise InputError(f"steps={steps}: both ends are among them; give a number >= 2")

@@ -113,8 +113,13 @@ class Sampler:
     ) -> Sampler:
         """A sampler, refused here if its parts cannot work together.
 
-        A solver that has a grid of its own takes it in the place of ``grid``; what a grid leaves to
-        the model is that of the denoiser, and of ``brought``, the grid of the model's own files.
+        What a grid leaves to the model is that of the denoiser, and of ``brought``.
+
+        Args:
+            sde, denoiser, solver, noise: the components; None for noise is ``Seeds()``.
+            grid: of times; a solver that has a grid of its own takes that in its place.
+            denoise_last: one more denoising at the last noise level, counted.
+            brought: the grid of the model's own files, if it has one.
         """
         solver = solver.fitted(denoiser)
         check_ends(solver, denoiser)

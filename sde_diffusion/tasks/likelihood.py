@@ -157,9 +157,14 @@ def likelihood_of(
     probes: int | None,
     key: str,
 ) -> Likelihood:
-    """That of these images, called ``key``, by the isotropic reference; InputError for others.
+    """That of these images by the isotropic prior; InputError for images of another shape.
 
-    ``ends`` are the noise levels of image and prior, None for the model's.
+    Args:
+        sde, denoiser: whose probability flow it is, guided or not.
+        ends: noise levels of image and prior, None for the model's.
+        error: requested, in bits a dimension. probes: Rademacher vectors an image; None: the exact
+            trace.
+        key: what a message calls the images.
     """
     shape = tuple(images.images.shape[1:])
     if shape != denoiser.shape:

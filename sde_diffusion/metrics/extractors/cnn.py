@@ -118,7 +118,11 @@ def train_cnn(
 ) -> None:
     """Train a classifier of ``data`` (labels needed) with small shifts, and write it to ``path``.
 
-    ``architecture`` is strided or residual; ``precision`` that of the convolutions in training.
+    Args:
+        data: images [N, C, H, W] with labels. path: a new file .safetensors.
+        epochs: passes over them. dim: features, the width of the last layer but one.
+        seed: of weights, order and shifts. architecture: strided or residual.
+        precision: of the convolutions in training, float32 or bfloat16.
     """
     channels, side, width = data.images.shape[1:]
     if architecture not in CLASSIFIERS:

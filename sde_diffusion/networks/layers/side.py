@@ -199,7 +199,14 @@ def side_inputs(
     text_depth: int,
     embedding: int,
 ) -> SideInputs:
-    """The encoders that a network needs: ``text`` is (words, length), ``layout`` its kinds."""
+    """The encoders that a network needs.
+
+    Args:
+        text: (words, length), or nothing for a network that reads none. layout: how many numbers
+            each of its planes has, or nothing. reference: side of the patch, 0 for none.
+        channels, widths, patch: of the network: of its pictures, of its levels, pixels a token.
+        text_width, text_depth: of the text's transformer. embedding: width of the noise level's.
+    """
     encoders = SideInputs()
     if text:
         encoders[TEXT] = TextEncoder(text[0], text[1], text_width, text_depth, embedding)

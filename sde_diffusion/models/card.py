@@ -20,7 +20,7 @@ from sde_diffusion.models.export import save_model
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.models.sources.latents.autoencoder import keep_beside
 from sde_diffusion.system import strict_json
-from sde_diffusion.system.storage import write_atomically
+from sde_diffusion.system.storage import beside, write_atomically
 
 WEIGHTS, CONFIG, CARD, PICTURE = "model.safetensors", "config.json", "README.md", "samples.png"
 LIBRARY = "sde_diffusion"
@@ -96,8 +96,8 @@ def save_hub(
     check_hub(model, path)
     assert model.spec is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
-        folder = Path(beside) / path.name
+    with tempfile.TemporaryDirectory(**beside(path)) as spare:
+        folder = Path(spare) / path.name
         folder.mkdir()
         if weights is None:
             save_model(model, folder / WEIGHTS)

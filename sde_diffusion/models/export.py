@@ -22,7 +22,7 @@ from sde_diffusion.models.sources.weights import json_file
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.models.written_schedulers import scheduler_config
 from sde_diffusion.system.spelling import none_of
-from sde_diffusion.system.storage import fingerprint, write_atomically
+from sde_diffusion.system.storage import beside, fingerprint, write_atomically
 
 FORMATS = ("safetensors", "diffusers")
 
@@ -54,8 +54,8 @@ def save_model(
     if format == "safetensors" and path.suffix != ".safetensors":
         raise InputError(f"{key}={path}: give a name that ends in .safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
-        written = Path(beside) / path.name  # so that the path is there whole, or not at all
+    with tempfile.TemporaryDirectory(**beside(path)) as spare:
+        written = Path(spare) / path.name  # so that the path is there whole, or not at all
         if format == "diffusers":
             _save_folder(spec, denoiser, model.codec, written)
         else:

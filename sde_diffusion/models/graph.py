@@ -20,6 +20,7 @@ from sde_diffusion.denoisers.base import CountedDenoiser, check_means
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.system.interrupts import passed_on
+from sde_diffusion.system.storage import beside
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 INSTALL = "pip install 'sde_diffusion[export]'"
@@ -89,8 +90,8 @@ def save_graph(model: OpenedModel, path: Path, format: str) -> Written:
     write = _onnx if format == "onnx" else _program
     graph = graph_of(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
-        written = Path(beside) / path.name
+    with tempfile.TemporaryDirectory(**beside(path)) as spare:
+        written = Path(spare) / path.name
         with quiet(), torch.no_grad():
             try:
                 run, rows = write(model, graph, written)

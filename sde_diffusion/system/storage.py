@@ -22,8 +22,10 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 NO_MODEL = re.compile(r"data-.*|.*-(cnn|reference|calibrated)")
 # Ends the name of the file whose lock says who makes a part.
 CLAIM = ".claim"
-# What a file is called until it is whole, and the claims of those who were killed.
-HALF = re.compile(r"\..+\.(safetensors|csv|html|json|md|npz|png|webp|zip)\.([a-z0-9_]{8}|claim)")
+# Ends the name of a file or folder until it is whole.
+HALF = ".half"
+# What killed writers leave: what is not whole, whatever it was to be, and claims.
+LEFT = re.compile(r"\..+\.([a-z0-9_]{8}\.half|claim)")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -55,9 +57,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     name = ""
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as f:
+        with tempfile.NamedTemporaryFile(**beside(path), delete=False) as f:
             name = f.name
             yield f
             f.flush()
@@ -71,12 +71,17 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def beside(path: Path) -> dict[str, Any]:
+    """Where ``tempfile`` is to make what ``path`` will be, so that ``tidy`` knows it."""
+    return {"dir": path.parent, "prefix": f".{path.name}.", "suffix": HALF}
+
+
 def tidy(folder: Path) -> None:
     """Remove what writers killed half-way have left in a job's ``folder``, where nobody writes now,
     and in the folders of its parts."""
     for pattern in (".*", "*/.*", "cells/*/.*"):
         for path in folder.glob(pattern):
-            if HALF.fullmatch(path.name):
+            if LEFT.fullmatch(path.name):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.system.storage import fingerprint, tidy, write_atomically
+from sde_diffusion.system.storage import beside, fingerprint, tidy, write_atomically
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,19 +49,19 @@ def test_what_killed_writers_left_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.replace", lambda *names: None)
-    for name in ("a.json", "b/c.safetensors"):
+    for name in ("a.json", "b/c.safetensors", "levels.pdf", "d"):
         write_atomically(tmp_path / name, b"half")
-    kept = [".lock", ".gitignore", "a.json", ".notes.txt"]
+    kept = [".lock", ".gitignore", "a.json", ".notes.txt", ".report.html.original"]
     for name in kept:
         (tmp_path / name).write_text("whole")
-    assert len(list(tmp_path.rglob("*"))) == len(kept) + 3
+    assert len(list(tmp_path.rglob("*"))) == len(kept) + 5
     tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*kept, "b"])
 
 
 def test_a_folder_that_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".model.safetensors.ab12cd_3").mkdir()
-    (tmp_path / ".model.safetensors.ab12cd_3" / "model.safetensors").write_bytes(b"half")
+    half = Path(tempfile.mkdtemp(**beside(tmp_path / "pipeline")))
+    (half / "model.safetensors").write_bytes(b"half")
     (tmp_path / ".hydra").mkdir()
     tidy(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".hydra"]

@@ -68,8 +68,8 @@ def test_a_run_killed_at_any_moment_loses_one_interval_at_most(tmp_path: Path, w
 def test_half_written_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
     stopped(tmp_path, 2)
     kept = [tmp_path / ".hydra" / "config.yaml", tmp_path / ".notes.safetensors"]
-    halves = [tmp_path / ".checkpoint.safetensors.a1b2c3_8", tmp_path / ".metrics.csv.abcdefgh",
-              tmp_path / "snapshots" / ".step.safetensors.00000000"]  # fmt: skip
+    halves = [tmp_path / ".checkpoint.safetensors.a1b2c3_8.half", tmp_path / ".x.pdf.abcdefgh.half",
+              tmp_path / "snapshots" / ".step.safetensors.00000000.half"]  # fmt: skip
     for path in (*kept, *halves):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")

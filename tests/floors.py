@@ -44,10 +44,15 @@ def parsed(requirement: str) -> tuple[str, list[str]]:
     return found[1], [bound.strip() for bound in found[2].split(",")]
 
 
+def named() -> dict[str, str]:
+    """Those of this package, by name."""
+    texts = [(ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt")]
+    return dict(sorted(floors(*texts).items()))
+
+
 def main() -> None:
     """Print them."""
-    texts = [(ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt")]
-    for name, version in sorted(floors(*texts).items()):
+    for name, version in named().items():
         print(f"{name}=={version}")
 
 

@@ -64,6 +64,9 @@ class Options:
             choices = []
         elif isinstance(choices, str) or not isinstance(choices, Sequence):
             choices = [choices]
+        names = [choice for choice in choices if isinstance(choice, str)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"{key}: {twice} is given twice; give it once")
         own: dict[str, dict[str, Any]] = {}
         for word, value in self.fields.get(key, {}).items():
             name, _, field = word.partition(".")

@@ -11,23 +11,16 @@ from torch import Tensor
 BLOCK = 2**20
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """|x_i - y_j|^2 [N, M] of x [N, d] and y [M, d], by one matrix product.
-
-    |x|^2 + |y|^2 - 2 x.y loses digits where both lie far from the origin: centre them first.
-    """
-    return _squared_distances(x, y.T.contiguous(), y.square().sum(1))
-
-
 def _squared_distances(x: Tensor, columns: Tensor, squares: Tensor) -> Tensor:
     product = torch.addmm(squares, x, columns, alpha=-2)
     return product.add_(x.square().sum(1)[:, None]).clamp_min_(0)
 
 
 def blocks(x: Tensor, y: Tensor, entries: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
-    """(first row, squared distances of some rows of x to all of y), in order.
+    """(first row, squared distances of some rows of x [N, d] to all of y [M, d]), in order.
 
-    Of at most ``entries`` distances, or of one row where it has more.
+    Of at most ``entries`` distances, or of one row where it has more. |x|^2 + |y|^2 - 2 x.y loses
+    digits where both lie far from the origin: centre them first.
     """
     # Once for all blocks, and in the order in which the product reads it: half the time.
     columns, squares = y.T.contiguous(), y.square().sum(1)

@@ -54,7 +54,7 @@ def test_an_old_keyword_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     ("options", "says"),
     [
         ({"checkpoint": "x"}, "checkpoint: unknown keyword"),
-        ({"precision": "bfloat16"}, "precision: unknown keyword"),
+        ({"precision": "bfloat16"}, "precision: of a model; give load(CHECKPOINT, precision="),
         ({"solvr__order": 3}, "solvr__order: unknown keyword; did you mean solver?"),
         ({"solver__ordr": 3}, "solver__ordr: unknown key; did you mean order?"),
         ({"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among"),

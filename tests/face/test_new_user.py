@@ -327,6 +327,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (tell, {"label": np.array([[1, 2], [0, 1]])}, "label=[1 2]:", "give a class"),
     (tell, {"label": [0, 1, 2]}, "label: 3 labels for 2 images;", "one for each image"),
     (tell, {"label": None, "guidance": "cfg"}, 'guidance="cfg": needs a condition;', "guidance=[]"),
+    (tell, {"guidance": ["cfg", "cfg"]}, "guidance: cfg is given twice", "give it once"),
     (tell, {"guidance": 2.0}, "guidance=2.0:", "give one of "),
     (tell, {"guidance": ClassifierFree}, "guidance=ClassifierFree: a class;", "ClassifierFree()"),
     (tell, {"guidance__cfg__scale": 2}, "guidance__cfg__scale: cfg is not among", "leave it out"),

@@ -70,8 +70,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): TWO,
     (
         "torchsde_adaptive",
-        "return found[-1].reshape(y.shape)",
-        "return found[1].reshape(y.shape)",
+        "return states[-1].reshape(y.shape)",
+        "return states[1].reshape(y.shape)",
     ): TWO,
     (
         "torchsde_adaptive",

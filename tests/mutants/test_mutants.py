@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.operators import mutants, spread
 from tests.mutants.suite import ELSEWHERE, FILES, ROOT, SOLVERS
 
@@ -95,3 +96,13 @@ def test_bugs_are_caught_and_the_file_as_it_is_passes(tmp_path: Path) -> None:
     assert [bug["outcome"] for bug in found["mutants"]] == ["caught"] * 6, found
     assert any("check_samples" in bug["check"] for bug in found["mutants"])
     assert [clean["outcome"] for clean in found["clean"]] == ["survived"], found
+
+
+def test_those_that_are_called_equivalent_are_made() -> None:
+    """After a change of a line its reason stands for nothing."""
+    made = {
+        (stem, mutant.before, mutant.after)
+        for stem in {stem for stem, *_ in EQUIVALENT}
+        for mutant in mutants(FILES[stem].read_text())
+    }
+    assert EQUIVALENT.keys() <= made

@@ -21,6 +21,8 @@ from sde_diffusion.system.identity import TARGET
 from sde_diffusion.system.spelling import did_you_mean
 
 PART = re.compile(r"(\w+)\.(\w+)=(\w.*|\{\s*[\w-]+\s*:.*\}|\{\s*[\w-]+\s*\})", re.DOTALL)
+# What the composer has for it, which leaves the fields of the part that stood there.
+OTHERWISE = re.compile(r"\+*(?:\w+@(\w+\.\w+)|(\w+\.\w+)\._target_)=(.+)", re.DOTALL)
 NAME = re.compile(r"[A-Za-z][\w-]*")
 PLAIN = ("null", "true", "false", "none", "nan", "inf")  # words that are values
 
@@ -30,6 +32,7 @@ def whole(words: Sequence[str]) -> list[str]:
     is none, and for a field that it has not."""
     written: list[str] = []
     for word in words:
+        _check(word)
         match = PART.fullmatch(word)
         group = None if match is None else groups.part_group(match[1], match[2])
         if match is None or group is None:
@@ -42,6 +45,18 @@ def whole(words: Sequence[str]) -> list[str]:
         at = first[0] if first else len(written)
         written[at:at] = [word] if node is None else [f"~{key}", f"+{key}={_literal(node)}"]
     return written
+
+
+def _check(word: str) -> None:
+    """InputError for a part that is chosen in another way than by its name alone."""
+    match = OTHERWISE.fullmatch(word)
+    group = None if match is None else groups.part_group(*(match[1] or match[2]).split("."))
+    if match is None or group is None:
+        return
+    name, known = match[3], groups.names(group)
+    if match[2]:
+        name = next((each for each in known if groups.node(group, each)[TARGET] == name), "NAME")
+    raise InputError(f"{word}: a part is chosen by its name; type {match[1] or match[2]}={name}")
 
 
 def _chosen(value: str, group: str, key: str) -> dict[str, Any] | None:

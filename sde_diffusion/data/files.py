@@ -21,6 +21,8 @@ SUFFIXES = {
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2", ".zst")
 # What makes one of the two of other files.
+# What a job of this package has written into its folder, beside pictures that are no data.
+WRITTEN = ("result.json", "results.json", "checkpoint.safetensors")
 REMEDIES = {
     "picture": "give the folder that it lies in",
     ".npy": "write the array with numpy.savez",
@@ -89,6 +91,11 @@ def members(path: str, key: str, also: Set[str] = frozenset()) -> Members:
 
 
 def _of_folder(root: Path, where: str, also: Set[str]) -> Members:
+    if (root / ".hydra").is_dir() and any((root / name).is_file() for name in WRITTEN):
+        raise InputError(
+            f"{where}: a folder of results of this package, whose pictures are sheets and plots; "
+            "give a folder of images"
+        )
     names, skipped, stored = [], Counter[str](), 0
     for name, path in _walk(root, where, skipped):
         if why := _why_not(name, also):

@@ -129,7 +129,7 @@ def image_folder(
     images = reading.images()
     if stored and reading.all_grey:
         images = each(images, lambda x: x[:, :1])
-    name = f"{Path(path).stem}{f'-{split}' if split else ''}"
+    name = f"{Path(path).absolute().stem}{f'-{split}' if split else ''}"
     notes = (*reading.notes(), *_merged(names), *there.left, *dark(int(images.max())))
     said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]

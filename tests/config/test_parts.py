@@ -60,6 +60,9 @@ def test_the_same_inside_a_list_of_solvers(given: Any) -> None:
         ("solver.inner=ddmi", "solver.inner=ddmi: no such choice; did you mean ddim?"),  # not ddrm
         ("solver.inner={unipc:{ordr:3}}", "solver.inner.ordr: unknown key; did you mean order?"),
         ("solver.inner={unipc:3}", "solver.inner.unipc=3: give {FIELD: VALUE}"),
+        ("+solver@solver.inner=unipc", "type solver.inner=unipc"),
+        ("solver.inner._target_=sde_diffusion.solvers.dpm2.DPM2", "type solver.inner=dpm2"),
+        ("solver.inner._target_=elsewhere.Own", "type solver.inner=NAME"),
     ],
 )
 def test_what_is_no_choice_and_no_field_is_refused(word: str, says: str) -> None:

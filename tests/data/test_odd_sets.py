@@ -84,6 +84,24 @@ def test_folders_of_results_are_passed_over(tmp_path: Path) -> None:
     assert "1 folder of results of this package" in loaded.described
 
 
+@pytest.mark.parametrize("written", ["result.json", "results.json", "checkpoint.safetensors"])
+def test_pictures_of_a_report_are_no_data(tmp_path: Path, written: str) -> None:
+    for name in ("fd_vs_nfe", "samples"):
+        save(noise(4, 4, 3), tmp_path / f"{name}.png")
+    (tmp_path / ".hydra").mkdir()
+    assert len(image_folder(str(tmp_path))) == 2  # a job that has just begun there, say
+    (tmp_path / written).touch()
+    with pytest.raises(InputError, match="a folder of results of this package"):
+        image_folder(str(tmp_path))
+
+
+def test_the_folder_one_is_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cats").mkdir()
+    save(noise(4, 4, 3), tmp_path / "cats" / "0.png")
+    monkeypatch.chdir(tmp_path / "cats")
+    assert image_folder(".").name == "cats"  # it had none
+
+
 def test_classes_are_the_first_level(tmp_path: Path) -> None:
     names = [f"{c}/{session}/{k}.png" for c in ("cat", "dog") for session in "ab" for k in (0, 1)]
     assert class_folders(names) == ["cat"] * 4 + ["dog"] * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +21,7 @@ from sde_diffusion.images.blocks import BLOCK, each, empty, release
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.depth import dark
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.sampling.samples import labels_of
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.memory import GIB, check_ratio
 from sde_diffusion.system.notice import notice
@@ -134,10 +136,19 @@ def image_folder(
     said = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
-        return ImageSet(images, None, 0, name, notes=notes, captions=said)
+        unlabelled = ImageSet(images, None, 0, name, notes=notes, captions=said)
+        return _as_drawn(unlabelled, [names[k] for k in reading.kept]) if stored else unlabelled
     known = sorted(set(kept)) if classes is None else list(classes)
     labels = torch.tensor([known.index(folder) for folder in kept])
     return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
+
+
+def _as_drawn(images: ImageSet, names: Sequence[str]) -> ImageSet:
+    """With the classes in the names of samples of this package, as their archive has them."""
+    labels = labels_of([PurePosixPath(name).name for name in names])
+    if labels is None:
+        return images
+    return replace(images, labels=torch.tensor(labels), classes=1 + max(labels), labels_set=True)
 
 
 def class_names(classes: Sequence[object] | None) -> list[str] | None:

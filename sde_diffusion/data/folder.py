@@ -21,7 +21,7 @@ from sde_diffusion.images.blocks import BLOCK, each, empty, release
 from sde_diffusion.images.decode import Picture, decode, fit_choice, size_choice
 from sde_diffusion.images.depth import dark
 from sde_diffusion.images.image_set import ImageSet
-from sde_diffusion.sampling.samples import labels_of
+from sde_diffusion.images.names import labels_of
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.memory import GIB, check_ratio
 from sde_diffusion.system.notice import notice

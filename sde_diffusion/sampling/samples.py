@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from sde_diffusion.codecs import PIXELS, Codec
 from sde_diffusion.errors import DivergedError, InputError
+from sde_diffusion.images.names import file_name
 from sde_diffusion.images.pixels import not_finite, to_uint8
 from sde_diffusion.images.sheet import cloud, image_grid, png_bytes
 from sde_diffusion.sampling.recorder import Calls
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SHOWN = 100  # images that a notebook shows
 LISTED = 6  # seeds that a line lists
-DRAWN_OF = re.compile(r"[0-9]{5,}-seed[0-9]+-class([0-9]{1,9})\.png")  # a name of ``file_name``
 
 
 @dataclass(frozen=True)
@@ -183,18 +182,6 @@ class Samples:
             calls=Calls.join([part.calls for part in parts if part.calls is not None]),
             labels=_labels([part.labels for part in parts]),
         )
-
-
-def file_name(k: int, n: int, seed: int, label: int | None) -> str:
-    """Of the picture of row ``k`` of ``n``: sorted by name they are sorted by row."""
-    row = str(k).zfill(max(5, len(str(n - 1))))
-    return f"{row}-seed{seed}{'' if label is None else f'-class{label}'}.png"
-
-
-def labels_of(names: Sequence[str]) -> list[int] | None:
-    """The classes in names of ``file_name``; None unless each of them is one and has a class."""
-    matches = [DRAWN_OF.fullmatch(name) for name in names]
-    return None if None in matches else [int(match[1]) for match in matches if match]
 
 
 def _labels(parts: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:

@@ -17,12 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.images.names import file_name
 from sde_diffusion.images.sheet import cloud, image_grid, png_bytes
 from sde_diffusion.process.noise import VERSION, seed_array
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.film import Film, draw, encode
 from sde_diffusion.sampling.sampler import Request, Sampler, Watch
-from sde_diffusion.sampling.samples import Samples, file_name
+from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import digest
 from sde_diffusion.system.npz import Pieces

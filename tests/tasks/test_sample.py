@@ -14,7 +14,7 @@ from PIL import Image
 
 from sde_diffusion.data.folder import image_folder
 from sde_diffusion.data.load import load_images
-from sde_diffusion.sampling.samples import file_name, labels_of
+from sde_diffusion.images.names import file_name, labels_of
 from sde_diffusion.tasks import sample
 from tests.conftest import Run
 

@@ -20,11 +20,15 @@ from sde_diffusion.data.shapes.vocabulary import HELD_OUT, PATTERNED
 from sde_diffusion.data.shapes.wording import parsed
 
 MANY, FEW = 1000, 200
-MAIN = [("unipc", 40, scale) for scale in (2.0, 3.0)]
+MAIN = [("unipc", 40, 2.0), ("unipc", 40, 3.0), ("ancestral", 160, 3.0)]
 SCALES = [("unipc", 40, scale) for scale in (1.5, 2.0, 3.0, 5.0)]
 SOLVERS = [
     *((s, nfe, 2.0) for s in ("ddim", "heun", "dpmpp_2m", "unipc") for nfe in (8, 12, 20, 32)),
     *(("calibrated", nfe, 2.0) for nfe in (8, 12, 20)),
+]
+NOISY = [
+    ("unipc", 160, 3.0),
+    *((s, nfe, 3.0) for s in ("dpmpp_2m_sde", "ancestral") for nfe in (40, 80, 160)),
 ]
 OUTPUTS = page.HERE.parent / "outputs" / "benchmark-prompts"
 KINDS = ("one object", "two", "two with a relation", "three", "pairs never seen")
@@ -114,6 +118,8 @@ def main() -> None:
             rows(checkpoint, few, [unguided, *SCALES]),
             f"## Against evaluations and solvers\n\nThe first {few} of them.",
             rows(checkpoint, few, SOLVERS),
+            f"## Against noise on the way\n\nThe first {few} of them.",
+            rows(checkpoint, few, NOISY),
             *prompts_sides.sections(checkpoint, few // 2, OUTPUTS),
         ],
     )

@@ -105,18 +105,20 @@ def cards(comparison: Comparison) -> list[dict[str, Any]]:
     number = {name: i % len(COLOURS) for i, name in enumerate(comparison.solvers)}
     panels: list[dict[str, Any]] = []
     for ranking in comparison.rankings:
+        unbiased = all(s.fd_debiased is not None for s in ranking.standings)
         lines = [
             {
                 "place": "≈" if s.alike else str(s.place or "–"),
                 "solver": s.solver,
                 "colour": number[s.solver],
-                "fd": show(s.fd),
+                "value": show(s.fd_debiased if unbiased else s.fd),  # the one that ranks
                 "alike": bool(s.alike),
                 "remark": _remark(ranking, i),
             }
             for i, s in enumerate(ranking.standings)
         ]
-        panels.append({"title": f"{ranking.nfe:.4g} evaluations", "lines": lines})
+        title = f"{ranking.nfe:.4g} evaluations"
+        panels.append({"title": title, "lines": lines, "unbiased": unbiased})
     return panels
 
 

@@ -153,12 +153,27 @@ def test_lines_show_intervals_only_where_they_are() -> None:
 
 def test_a_card_says_what_is_sure_and_what_more_samples_would_settle() -> None:
     first, second = cards(COMPARISON)
+    assert [line["value"] for line in first["lines"]] == ["1.10", "6.10"]
     assert [line["place"] for line in first["lines"]] == ["1", "2"]
     assert first["lines"][1]["remark"] == "+5.0 [4.5, 5.5]"
     assert second["lines"][1]["place"] == "≈"
     assert second["lines"][1]["remark"] == (
         "not distinguishable: +2.0 [−0.50, 4.5]; N\u00a0≈\u00a0780 would settle it"
     )
+
+
+def test_the_number_beside_a_rank_is_the_one_that_ranks() -> None:
+    best, other = (
+        Standing("ddim", 1, 0.541, 0.16),
+        Standing(UNSAFE, 2, 0.539, 0.171, 0.01, -0.1, 0.1, True),
+    )
+    ranked = dataclasses.replace(COMPARISON, rankings=[Ranking(8.0, 500, [best, other], "one")])
+    assert [line["value"] for line in cards(ranked)[0]["lines"]] == ["0.160", "0.171"]
+    assert "without the bias of a finite N; the" in page(ranked, [], {})
+    few = [dataclasses.replace(s, place=None, fd_debiased=None) for s in (other, best)]
+    withheld = dataclasses.replace(ranked, rankings=[Ranking(8.0, 500, few, "withheld")])
+    assert [line["value"] for line in cards(withheld)[0]["lines"]] == ["0.539", "0.541"]
+    assert "without the bias of a finite N; the" not in page(withheld, [], {})
 
 
 def test_all_files_are_written_and_the_page_stands_alone(

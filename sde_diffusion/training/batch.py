@@ -19,6 +19,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.images.pixels import to_float
 from sde_diffusion.process.noise import BatchDraws, Stream, permutation
+from sde_diffusion.system.devices import sent
 from sde_diffusion.training.augment import Augment, AugmentChain
 from sde_diffusion.training.given import SIDES, condition_of
 from sde_diffusion.training.levels import NoiseLevels
@@ -111,7 +112,7 @@ class Batches:
         own = part_of(self.batch_size, part)
         rows = rows_of(step, len(self.data), self.batch_size, self.seed)[own]
         draws = BatchDraws(self.seed, step, range(own.start, own.stop), device)
-        x_0 = to_float(self.data.images[rows].to(device))
+        x_0 = to_float(sent(self.data.images[rows], device))
         sigma = self.levels.sigma(draws.stratified(Stream.LEVELS, self.batch_size))
         noise = draws.normal(Stream.NOISE, x_0.shape[1:], dtype)
         x_0, changes = self.augment(x_0, draws)

@@ -12,6 +12,7 @@ from torch import Tensor
 from sde_diffusion.conditions.condition import LAYOUT, REFERENCE, TEXT, Condition, Part
 from sde_diffusion.conditions.text import Text, vocabulary
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system.devices import sent
 
 SIDES = (TEXT, LAYOUT, REFERENCE)
 
@@ -71,8 +72,8 @@ def condition_of(data: ImageSet, rows: Tensor, device: torch.device | str) -> Co
     """Labels and what else the images of ``rows`` have; a part of zeros is none."""
     parts: dict[str, Part] = {}
     if data.labels is not None:
-        parts |= Condition.label(data.labels[rows].to(device)).parts
+        parts |= Condition.label(sent(data.labels[rows], device)).parts
     for name, values in data.given.items():
-        value = values[rows].to(device)
+        value = sent(values[rows], device)
         parts[name] = Part(value, (value != 0).flatten(1).any(1))
     return Condition(parts) if parts else None

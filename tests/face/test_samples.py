@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sde_diffusion import Samples, evaluate, wrap
 from sde_diffusion.errors import DivergedError, InputError
-from sde_diffusion.sampling.samples import file_name
+from sde_diffusion.images.names import file_name
 from tests.refusals import refused
 
 TOY = wrap(lambda x, sigma: x / (1 + sigma**2), shape=(1, 8, 8))

@@ -316,6 +316,7 @@ def test_a_heading_stands_over_its_column() -> None:
     text = jobs_page("sample", [{"job": "0", "solver.order": "2", "nfe": 4.0}], None, {})
     assert '<th scope="col" class="word">solver.order</th><th scope="col">nfe</th>' in text
     assert '<td class="word">2</td><td>4' in text
+    assert re.search(r"\.wide \{[^}]*no-repeat local[^}]*no-repeat scroll", text)  # shadows
 
 
 def test_every_solver_is_cited() -> None:

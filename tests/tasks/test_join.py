@@ -11,6 +11,7 @@ import pytest
 from sde_diffusion.report import write
 from sde_diffusion.report.ranking import rank_unpaired
 from sde_diffusion.tasks.join.finished import Finished, differences
+from sde_diffusion.tasks.join.table import rows
 from sde_diffusion.tasks.run import described
 from tests.conftest import Run
 
@@ -173,6 +174,16 @@ def test_components_are_named_as_they_are_typed(tmp_path: Path) -> None:
     apart = differences(jobs)
     assert apart["solver"] == ["unipc", "restart"]
     assert apart["solver.inner"] == [None, "dpm2"]
+
+
+def test_the_rank_of_a_matrix_is_no_column_of_a_ranking(tmp_path: Path) -> None:
+    jobs = [
+        Finished(
+            str(k), tmp_path, {"fd": 2.0 - k, "rank": 64, "clipped": 0.0}, {"config": {}}, False
+        )
+        for k in range(2)
+    ]
+    assert rows(jobs) == [{"job": "1", "fd": 1.0}, {"job": "0", "fd": 2.0}]
 
 
 def test_a_run_is_named_by_what_was_typed_with_every_number_of_evaluations() -> None:

@@ -10,7 +10,8 @@ from sde_diffusion.tasks.join.finished import Finished, differences
 
 # What a job is ranked by, the first that all have, smallest first.
 RANKED = ("fd_debiased", "fd", "val/loss", "bits_per_dim", "mean", "largest_error")
-PROTOCOL = ("format", "noise_version")  # numbers that are no outcome
+# Numbers that are no outcome; the rank is that of a matrix.
+PROTOCOL = ("format", "noise_version", "rank", "clipped")
 
 
 def rows(jobs: Sequence[Finished]) -> list[dict[str, Any]]:

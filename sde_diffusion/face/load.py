@@ -66,6 +66,8 @@ def load(
             - family, heads: of a DiT file: ``"dit"`` or ``"sit"``, and its heads of attention;
             - family, size: of a score SDE file: whose process it is, and the side of its images.
     """
+    if "device" in options:
+        raise InputError("device: of what is drawn; give load(CHECKPOINT).sample(device=...)")
     weights = values.dtype_of("dtype", dtype, WEIGHTS)
     laid_out = values.truth("channels_last", channels_last)
     as_compiled = values.truth("compile", compile)

@@ -359,6 +359,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (load, {"checkpoint": "minst"}, "checkpoint=minst:", "'mnist'"),
     (load, {"dtype": "float16"}, "dtype=float16:", "float32, float64, bfloat16"),
     (load, {"compile": 1}, "compile=1:", "give True or False"),
+    (load, {"device": "cpu"}, "device: of what is drawn", "load(CHECKPOINT).sample(device="),
     (load, {"chanels_last": True}, "chanels_last: a checkpoint has no", "mean channels_last?"),
     (load, {"precison": "float32"}, "precison: a checkpoint has no such", "mean precision?"),
 ]  # fmt: skip

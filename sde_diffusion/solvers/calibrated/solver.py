@@ -172,18 +172,30 @@ class Calibrated(StepSolver[CalibratedState]):
     def shape(self) -> tuple[int, ...]:
         return tuple(self.calibration.shape)
 
+    @property
+    def _named(self) -> str:
+        """What a refusal calls the rules."""
+        return "solver" if self.path == IN_MEMORY else f"solver.path={self.path}"
+
+    @property
+    def _allowing(self) -> str:
+        """How rules are used against what they were made for, typed or of an object."""
+        if self.path == IN_MEMORY:
+            return "give solver=RULES.changed(allow_other_model=True)"
+        return "set solver.allow_other_model=true"
+
     def check(self, denoiser: Denoiser) -> None:
         rules = self.calibration
         if math.prod(rules.shape) != math.prod(denoiser.shape):
             raise InputError(
-                f"solver.path={self.path}: made for images of shape {rules.shape}, the model's are "
+                f"{self._named}: made for images of shape {rules.shape}, the model's are "
                 f"{denoiser.shape}; calibrate this model"
             )
         if not self.allow_other_model and (not rules.model or rules.model != denoiser.identity):
             raise InputError(
-                f"solver.path={self.path}: made for model {rules.model or '?'}, this one is "
+                f"{self._named}: made for model {rules.model or '?'}, this one is "
                 f"{denoiser.identity or '?'}; calibrate this one under the guidance it is used "
-                "with, or set solver.allow_other_model=true"
+                f"with, or {self._allowing}"
             )
 
     def check_condition(self, cond: Condition | None) -> None:
@@ -198,9 +210,7 @@ class Calibrated(StepSolver[CalibratedState]):
                 given = [] if cond is None else [SAID.get(name, name) for name in cond.parts]
                 key = ", ".join(given)
                 remedy = f"was made with {key}=null; leave {key} out, or set {key}=null"
-            raise InputError(
-                f"{key}: solver.path={self.path} {remedy}, or solver.allow_other_model=true"
-            )
+            raise InputError(f"{key}: {self._named} {remedy}, or {self._allowing}")
         self.calibration.normal.check(cond)
 
     def steps(self, nfe: int | None) -> int:

@@ -32,8 +32,8 @@ def check_measurement(cond: Condition | None, method: str) -> None:
     """InputError unless the condition holds a measurement, for the method that needs it."""
     if cond is None or MEASUREMENT not in cond:
         raise InputError(
-            f"{method}: needs a measurement in the condition; in Python give "
-            "cond=with_measurement(operator.measure(x)), else choose another method"
+            f"{method}: needs a measurement, which 'sde-diffusion edit' makes of a picture, as "
+            "model.edit does in Python; or choose another method"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
+from sde_diffusion.config import groups
 from sde_diffusion.denoisers.closed_form import MixtureDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.guidance import ClassifierFree, Projected, guided
@@ -186,3 +187,17 @@ def test_the_other_side_may_be_a_condition_of_its_own() -> None:
 def test_what_does_not_go_together_is_refused(make: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_what_a_message_calls_a_method_can_be_typed() -> None:
+    """Of solvers that guide or measure, and of guidance that does."""
+    asked = 0
+    for group in ("solver", "guidance"):
+        for name in groups.names(group):
+            if "???" in groups.node(group, name).values():
+                continue
+            said = getattr(groups.make(group, name), "method", "")
+            if said.startswith(f"{group}="):
+                asked += 1
+                assert said == f"{group}={name}"
+    assert asked >= 12

@@ -31,6 +31,7 @@ class APGMomentum(GuidedSolver[Tensor | None]):
     """
 
     papers: tuple[str, ...] = ("2410.02416",)
+    typed = "apg_momentum"
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class CFGZero(GuidedSolver[None]):
     """
 
     papers: tuple[str, ...] = ("2503.18886",)
+    typed = "cfg_zero"
 
     def __init__(
         self,

@@ -53,6 +53,7 @@ class GuidedSolver(StepSolver[tuple[Any, Memory]], Generic[Memory]):
     asks_empty = True
     order = None
     linear = False
+    typed = ""  # what its choice is called, where that is not the class's name in small letters
 
     def __init__(self, inner: StepSolver[Any]) -> None:
         if inner.adaptive or inner.stays or inner.asks_empty:
@@ -87,7 +88,7 @@ class GuidedSolver(StepSolver[tuple[Any, Memory]], Generic[Memory]):
     @property
     def method(self) -> str:
         """How messages name it."""
-        return f"solver={name_of(type(self)).lower()}"
+        return f"solver={self.typed or name_of(type(self)).lower()}"
 
     def check(self, denoiser: Denoiser) -> None:
         if denoiser.asks_empty:

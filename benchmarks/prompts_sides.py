@@ -145,7 +145,7 @@ def sections(checkpoint: str, n: int, outputs: Path) -> list[str]:
     maps = page.once(outputs, f"layouts-{n}", lambda: layouts(checkpoint, n, 2.0))
     patches = {
         solver: page.once(
-            outputs, f"references-{solver}-{n}", partial(references, checkpoint, n, 2.0, solver)
+            outputs, f"references-{solver}-{n}", partial(references, checkpoint, n, 3.0, solver)
         )
         for solver in SOLVERS
     }
@@ -172,7 +172,7 @@ def sections(checkpoint: str, n: int, outputs: Path) -> list[str]:
         ),
         "## Patches of texture\n\nCaptions that call an object patterned. *Kept*: all else that "
         "the caption says; *matched*: that, and the object wears the texture of the patch. At "
-        "scale 2, UniPC with 40 evaluations and DPM++ 2M SDE with 80.",
+        "scale 3, UniPC with 40 evaluations and DPM++ 2M SDE with 80.",
         render.markdown(
             ["solver", "asked", "pictures", "kept", "matched", "matched of those kept"],
             [

@@ -53,16 +53,16 @@ class Langevin(Corrector):
         a = (step.a.alpha / step.b.alpha) ** 2
         for _ in range(self.n_steps):
             score, z = ask.score(x, step.a), noise.fresh()
-            e = expand(2 * a * (self.snr * self._ratio(score, z, step.a.sigma)) ** 2, x).to(x.dtype)
+            e = expand(2 * a * self._ratio(score, z, step.a.sigma) ** 2, x).to(x.dtype)
             x = torch.addcmul(x, e, score).addcmul_((2 * e).sqrt(), z)
         return x
 
     def _ratio(self, score: Tensor, z: Tensor, sigma: float) -> Tensor:
-        """|z| / |score| of each row [N], or of all [1]."""
+        """snr |z| / |score| of each row [N], or of all [1]."""
         numbers = z.numel() if self.couples_batch else z[0].numel()
         if numbers < ENOUGH:
-            return torch.full((1,), sigma, dtype=z.dtype, device=z.device)
+            return self.snr * torch.full((1,), sigma, dtype=z.dtype, device=z.device)
         size_z, size_score = row_norm(z), row_norm(score)
         if self.couples_batch:
             size_z, size_score = size_z.mean()[None], size_score.mean()[None]
-        return size_z / size_score
+        return self.snr * size_z / size_score

@@ -147,12 +147,13 @@ def test_the_twin_takes_the_norms_of_two_numbers(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("shape", "rows", "expected"), [((255,), 3, True), ((256,), 3, False)])
 def test_norms_are_of_enough_numbers(shape: tuple[int, ...], rows: int, expected: bool) -> None:
-    """Below 256 numbers the ratio is sigma; ``batch`` counts those of all rows."""
+    """Below 256 numbers the ratio of norms is sigma; ``batch`` counts those of all rows."""
     score, z = torch.randn(2, rows, *shape, generator=torch.Generator().manual_seed(0))
-    ratio = Langevin()._ratio(score, z, 7.0)
+    ratio = Langevin(snr=1.0)._ratio(score, z, 7.0)
     assert bool((ratio == 7).all()) is expected
-    assert len(Langevin(norm="batch")._ratio(score, z, 7.0)) == 1
-    assert float(Langevin(norm="batch")._ratio(score, z, 7.0)) != 7
+    of_all = Langevin(snr=1.0, norm="batch")._ratio(score, z, 7.0)
+    assert len(of_all) == 1
+    assert float(of_all) != 7
 
 
 @torch.no_grad()

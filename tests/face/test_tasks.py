@@ -308,7 +308,7 @@ def test_exact_errors_of_several_budgets() -> None:
 @pytest.mark.parametrize(
     ("call", "line"),
     [
-        (lambda: TOY.calibrate(1), "nfe=1: a call costs 1 evaluation"),
+        (lambda: TOY.calibrate(1), "nfe=1: give numbers of evaluations from 2 to 64"),
         (lambda: TOY.calibrate([]), "nfe=[]: give at least one"),
         (lambda: TOY.calibrate("4"), "nfe='4': give a whole number"),
         (lambda: TOY.calibrate(4, noises=2), "noises=2"),

@@ -149,11 +149,11 @@ def test_the_twin_takes_the_norms_of_two_numbers(monkeypatch: pytest.MonkeyPatch
 def test_norms_are_of_enough_numbers(shape: tuple[int, ...], rows: int, expected: bool) -> None:
     """Below 256 numbers the ratio of norms is sigma; ``batch`` counts those of all rows."""
     score, z = torch.randn(2, rows, *shape, generator=torch.Generator().manual_seed(0))
-    ratio = Langevin(snr=1.0)._ratio(score, z, 7.0)
-    assert bool((ratio == 7).all()) is expected
-    of_all = Langevin(snr=1.0, norm="batch")._ratio(score, z, 7.0)
+    ratio = Langevin(snr=0.5)._ratio(score, z, 7.0)
+    assert bool((ratio == 3.5).all()) is expected
+    of_all = Langevin(snr=0.5, norm="batch")._ratio(score, z, 7.0)
     assert len(of_all) == 1
-    assert float(of_all) != 7
+    assert float(of_all) != 3.5
 
 
 @torch.no_grad()

@@ -41,9 +41,10 @@ def calls_of(nfe: Sequence[int], cost: int, nodes: int) -> list[int]:
         raise InputError("nfe=[]: give at least one number of evaluations")
     for number in nfe:
         if number % cost or not 2 <= number // cost <= 64:
+            spent = f"a call costs {cost} evaluations; give multiples of {cost}"
             raise InputError(
-                f"nfe={number}: a call costs {cost} evaluation{'s' * (cost > 1)}; give "
-                f"multiples of {cost} from {2 * cost} to {64 * cost}"
+                f"nfe={number}: {spent if cost > 1 else 'give numbers of evaluations'} from "
+                f"{2 * cost} to {64 * cost}"
             )
     if nodes < 2 * max(nfe) // cost:
         raise InputError(f"nodes={nodes}: give at least twice the calls of a rule")

@@ -1,7 +1,7 @@
 """``python -m tests.floors > floors.txt``: pyproject.toml's lowest versions, as constraints of pip.
 
-Torch is that of ``constraints.txt``, whose lower versions are another machine's to try. What the
-floors themselves depend on is left to pip.
+Torch is that of ``constraints.txt``, where its floor lies too: lower versions were not tried.
+What the floors themselves depend on is left to pip.
 """
 
 from __future__ import annotations

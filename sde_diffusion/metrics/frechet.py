@@ -86,10 +86,8 @@ def congruent(cov: Tensor, root: Tensor) -> Tensor:
     For a triangular R two fifths of the work, in few and large products. LAPACK's own reduction
     is made of small ones, whose threads wait for each other.
     """
-    half, product = (
-        times_root(cov, root),
-        torch.zeros(root.shape[1], root.shape[1], dtype=cov.dtype),
-    )
+    half = times_root(cov, root)
+    product = torch.zeros(root.shape[1], root.shape[1], dtype=cov.dtype)
     for i, j in _bands(root):
         product[i:j, :j] = root[i:, i:j].T @ half[i:, :j]
     return product

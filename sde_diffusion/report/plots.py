@@ -244,7 +244,7 @@ def fd_vs_samples(comparison: Comparison) -> Plot:
     shown = [row for rows in of.values() for row in rows]
     counts = sorted({row["samples"] for row in shown})
     values = _values_and_bands(shown)
-    if len(names) > 1:
+    if len(names) > 1 and len(counts) > 1:  # of one N no line is drawn
         plot.explain(OTHERS)
     axes_of = plot.figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     margins = {"left": 0.115, "right": 0.985, "top": 1 - 0.26 / height, "bottom": 0.44 / height}

@@ -39,7 +39,7 @@ from sde_diffusion.solvers.base import Solver
 
 NFE = {"mnist": 40, "scans": 20, "shapes": 20}
 PICTURES, DRAWS = 100, 19
-COVERED = {"mnist": 20, "scans": 4, "shapes": 4}  # pictures that are drawn 19 times
+COVERED = 20  # pictures that are drawn 19 times
 RAYS = "CT, 16 views"  # of grey pictures alone
 Made = Callable[[Operator], tuple[Solver, Guidance | None]]
 MORE: dict[str, Made] = {
@@ -87,7 +87,7 @@ def task(data: str, name: str) -> dict[str, Any]:
     plain = classical(name, operator, y, shape)
     ways[CLASSICAL[name]] = {"nfe": 0, "back": 0, **judged(plain, truth, operator, y)}
     found = {CLASSICAL[name]: plain}
-    some, budget = COVERED[data], NFE[data]
+    some, budget = COVERED, NFE[data]
     for method, made in METHODS.items():
         x, nfe, back = restored(model, made, operator, y, range(len(y)), budget)
         ways[method] = {"nfe": nfe, "back": back, **judged(x, truth, operator, y)}
@@ -113,7 +113,7 @@ def denoising() -> dict[str, Any]:
     Over the root mean square |x - D|, which is about the posterior's deviation.
     """
     truth, _ = pictures("mnist")
-    truth, model, some = truth[: COVERED["mnist"]], load("mnist"), COVERED["mnist"]
+    truth, model, some = truth[:COVERED], load("mnist"), COVERED
     operator = Function(lambda x: x, noise=0.5)
     y = operator.measure(
         truth, torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))

@@ -51,6 +51,11 @@ class Trajectories:
         return self.states[-1].float()
 
 
+def reference_levels(nodes: int, sigma_min: float, sigma_max: float) -> Tensor:
+    """Noise levels of the reference, falling [nodes + 1]; each but the last is asked at."""
+    return VPTime(sigma_min=sigma_min, sigma_max=sigma_max).times(EDM(), nodes)
+
+
 @torch.no_grad()
 def trajectories(
     denoiser: Denoiser,
@@ -76,8 +81,7 @@ def trajectories(
     """
     denoiser.check_condition(cond)
     denoiser.check_levels(sigma_min, sigma_max)
-    sde = EDM()
-    levels = VPTime(sigma_min=sigma_min, sigma_max=sigma_max).times(sde, nodes)
+    sde, levels = EDM(), reference_levels(nodes, sigma_min, sigma_max)
     half = (nodes + 1) * len(seeds) * torch.Size(denoiser.shape).numel() * 4 > LARGE
     kept: list[Tensor] = []
     for first in range(0, len(seeds), batch_size):

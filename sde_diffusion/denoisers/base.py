@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from torch import Tensor, nn
@@ -117,6 +117,10 @@ class Denoiser(nn.Module, ABC):
     def check_levels(self, low: float, high: float) -> None:
         """InputError, with the remedy, where part of it has no effect at any level from ``low`` to
         ``high``, between which all calls will lie."""
+
+    def check_asked(self, levels: Callable[[], Sequence[float]]) -> None:
+        """InputError, with the remedy, where part of it has no effect at any of the ``levels`` of
+        all calls, which are found only for a part that acts at some alone."""
 
 
 class CountedDenoiser(Denoiser):

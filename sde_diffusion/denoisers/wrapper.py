@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.denoisers.timesteps import Timesteps
@@ -61,3 +63,6 @@ class Wrapper(Denoiser):
 
     def check_levels(self, low: float, high: float) -> None:
         self.inner.check_levels(low, high)
+
+    def check_asked(self, levels: Callable[[], Sequence[float]]) -> None:
+        self.inner.check_asked(levels)

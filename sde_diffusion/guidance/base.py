@@ -48,6 +48,9 @@ class Guidance(Component, ABC, known_as="guidance"):
     def check_levels(self, low: float, high: float) -> None:
         """InputError, with the remedy, where it does nothing at any noise level of a range."""
 
+    def check_asked(self, levels: Callable[[], Sequence[float]]) -> None:
+        """The same of single ``levels``, which guidance that acts at some alone asks for."""
+
     def passed_on(self, cond: Condition | None) -> Condition | None:
         """What it asks the inner denoiser under, in the place of ``cond``; here, the same."""
         return cond
@@ -119,6 +122,10 @@ class Guided(Wrapper):
     def check_levels(self, low: float, high: float) -> None:
         self.inner.check_levels(low, high)
         self.guidance.check_levels(low, high)
+
+    def check_asked(self, levels: Callable[[], Sequence[float]]) -> None:
+        self.inner.check_asked(levels)
+        self.guidance.check_asked(levels)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         return self.guidance(self.inner, x, sigma, cond)

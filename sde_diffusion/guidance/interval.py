@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, final
 
 import torch
@@ -56,6 +57,24 @@ class Interval(Guidance, known_as="guidance.interval"):
                 f"levels {low:g} to {high:g}, none of them within; give some that are"
             )
 
+    def check_asked(self, levels: Callable[[], Sequence[float]]) -> None:
+        asked = sorted(levels())
+        if any(self.low < level <= self._top for level in asked):
+            return
+        below = [level for level in asked if level <= self.low]
+        above = [level for level in asked if level > self._top]
+        near = [*below[-1:], *above[:1]]
+        wider = [f"low={_beyond(below[-1], -1):.4g}"] if below else []
+        if above:
+            wider.append("high=" + ("null" if math.isinf(near[-1]) else f"{_beyond(near[-1]):.4g}"))
+        top = "null" if self.high is None else f"{self.high:g}"
+        raise InputError(
+            f"guidance.interval.low={self.low:g}, high={top}: none of the {len(asked)} noise "
+            f"levels that the model is asked at is within; the nearest "
+            f"{'are' if len(near) > 1 else 'is'} {' and '.join(f'{level:.5g}' for level in near)}: "
+            f"give {' or '.join(wider)}"
+        )
+
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
         if sigma.ndim == 0:
             if self.low < float(sigma) <= self._top:
@@ -68,3 +87,9 @@ class Interval(Guidance, known_as="guidance.interval"):
         level = sigma.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
         within = (level > self.low) & (level <= self._top)
         return torch.where(within, empty + self.scale * (given - empty), given)
+
+
+def _beyond(level: float, side: int = 1) -> float:
+    """A number of four digits next above a level, or for ``side`` -1 next below it."""
+    unit = 10.0 ** (math.floor(math.log10(level)) - 3)
+    return (math.floor(level / unit) + 1 if side > 0 else math.ceil(level / unit) - 1) * unit

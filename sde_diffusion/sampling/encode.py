@@ -12,6 +12,7 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.sde import EDM
+from sde_diffusion.sampling.asked import Heard
 from sde_diffusion.solvers.adaptive.dopri import flow
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.system.bars import hidden
@@ -161,8 +162,10 @@ class ProbabilityFlow:
         for first in range(0, len(y), batch_size):
             rows = slice(first, first + batch_size)
             part = None if cond is None else cond[rows].to(y.device)
-            ask = Ask(EDM(), self.denoiser, part)
+            heard = Heard(self.denoiser)
+            ask = Ask(EDM(), heard, part)
             done.append(flow(ask, y[rows], ends, self.error, f"error={self.error}"))
+            heard.tell()
             bar.update(len(done[-1]))
         bar.close()
         return torch.cat(done)

@@ -115,7 +115,7 @@ class Likelihood:
         n, d = len(x), x[0].numel()
         v = self._vectors(range(n) if seeds is None else seeds, d, x.device)
         low, high = self.levels.tolist()
-        before, calls = self.denoiser.evaluations, 0
+        heard, before, calls = Heard(self.denoiser), self.denoiser.evaluations, 0
 
         def field(rows: slice | Tensor) -> Slope:
             part = None if cond is None else cond[rows]
@@ -130,7 +130,7 @@ class Likelihood:
                 z = total.sqrt() * state[:, :d]  # y - m in the modes of the prior
                 y = self.prior.from_modes(z).unflatten(1, x.shape[1:])
                 along = probes.expand(-1, len(state), -1)
-                answer, products = traced(self.denoiser, y, sigma, part, along)
+                answer, products = traced(heard, y, sigma, part, along)
                 dw = (gain * z - self.prior.to_modes(answer.flatten(1))) / total.sqrt()
                 traces = (gain * self._in_modes(along).square()).sum(2).T - products
                 traces = traces if self.probes else traces.sum(1, keepdim=True)
@@ -148,6 +148,7 @@ class Likelihood:
         start = torch.cat([w, w.new_zeros(n, self.probes or 1)], 1)
         key = f"error={self.error}"
         end = dormand_prince(field, start, self.levels.log(), size, self.error**0.2, key)
+        heard.tell()
         integrals = end[:, d:]
         gauss = end[:, :d].square() + (2 * math.pi * total).log()
         return LogDensity(

@@ -19,6 +19,7 @@ from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.noise import NoiseSource, Seeds
 from sde_diffusion.process.sde import SDE, Marginal
+from sde_diffusion.sampling.asked import Heard, Rehearsal
 from sde_diffusion.sampling.diverged import diverged
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.recorder import Recorder
@@ -216,7 +217,17 @@ class Sampler:
         times = walker.grid.times(self.sde, walker.steps(request.nfe))
         high, low = self.sde.noise_level(times[[0, -1]]).tolist()
         self.denoiser.check_levels(low, math.inf if self.grid.from_infinity else high)
+        if not self.solver.adaptive:
+            self.denoiser.check_asked(lambda: walker._asked(request, times))
         return walker, times
+
+    @torch.no_grad()
+    def _asked(self, request: Request, times: Tensor) -> list[float]:
+        """The noise levels at which fixed steps ask their denoiser."""
+        heard = Rehearsal(self.denoiser)
+        row = request.rows(slice(0, 1))
+        self._solved(heard, row, times, Execution(1), lambda at, x: None)
+        return heard.levels
 
     def _walking(self, request: Request) -> Sampler:
         """The same on the grid for the size and the start of a request."""
@@ -243,7 +254,10 @@ class Sampler:
             if watch.on_step is not None:
                 watch.on_step(at, x.clone())
 
-        x = self._solved(recorder or self.denoiser, request, times, run, observe).cpu()
+        heard = Heard(recorder or self.denoiser) if self.solver.adaptive else None
+        x = self._solved(heard or recorder or self.denoiser, request, times, run, observe).cpu()
+        if heard is not None:
+            heard.tell()
         if wrong := not_finite(x):
             raise self._diverged(x, wrong, request, times, run)
         return Samples(

@@ -16,6 +16,7 @@ from sde_diffusion.calibration import Fitted, Settings, Trajectories, calibrate,
 from sde_diffusion.calibration.baselines import FEW
 from sde_diffusion.calibration.calibrate import CHOOSING, bands_for
 from sde_diffusion.calibration.normal_law import normal_law
+from sde_diffusion.calibration.trajectory import reference_levels
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import Denoiser, check_means
 from sde_diffusion.errors import DivergedError, InputError
@@ -27,6 +28,7 @@ from sde_diffusion.solvers.calibrated.normal import Normal
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.bars import hidden
 from sde_diffusion.system.identity import digest
+from sde_diffusion.system.notice import notice
 from sde_diffusion.system.processes import size
 from sde_diffusion.system.resume import NOISE, in_parts, settled
 from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
@@ -99,6 +101,8 @@ class Fitting:
                 f"range {low:g} .. {high:g}; give levels within it"
             )
         self.settings.check()
+        levels = reference_levels(self.nodes, self.sigma_min, self.sigma_max)
+        self.denoiser.check_asked(levels[:-1].tolist)
         self.denoiser.to(self.device)
 
     def run(
@@ -184,6 +188,10 @@ class Fitting:
                 self.denoiser, exact, n, task, normal, self.sigma_min, self.device, hear
             )
             hear(work)
+        try:
+            self.denoiser.check_asked(rule.rule.asked.tolist)
+        except InputError as error:  # the rule is that of the others, and the fit is done
+            notice(f"NFE {n * self.denoiser.cost}: {error}")
         return rule
 
     def calibration(

@@ -15,6 +15,7 @@ from sde_diffusion.denoisers.closed_form import GaussianDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.process.noise import Draws, Stream
 from sde_diffusion.process.sde import SDE
+from sde_diffusion.sampling.asked import Heard
 from sde_diffusion.solvers.adaptive.dormand_prince import Slope, dormand_prince
 from sde_diffusion.solvers.base import finite_rows, root_mean_square
 

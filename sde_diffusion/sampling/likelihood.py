@@ -107,12 +107,7 @@ class Likelihood:
         self, x: Tensor, seeds: Sequence[int] | None = None, cond: Condition | None = None
     ) -> LogDensity:
         """Images x [N, *shape]; ``seeds`` name the probes, one a row (0 .. N-1 by default)."""
-        if tuple(x.shape[1:]) != self.denoiser.shape or not len(x):
-            raise InputError(f"images: {tuple(x.shape)}; give [N, *{self.denoiser.shape}], N >= 1")
-        if not bool(x.isfinite().all()):
-            raise InputError("images: not all values are finite; give about -1 .. 1")
-        self.denoiser.check_condition(cond)
-        self.denoiser.check_levels(*self.levels.tolist())
+        self._check(x, cond)
         n, d = len(x), x[0].numel()
         v = self._vectors(range(n) if seeds is None else seeds, d, x.device)
         low, high = self.levels.tolist()
@@ -158,6 +153,15 @@ class Likelihood:
             (self.denoiser.evaluations - before) / n,
             calls * len(v) / n,
         )
+
+    def _check(self, x: Tensor, cond: Condition | None) -> None:
+        """InputError for images or a condition that have no density here."""
+        if tuple(x.shape[1:]) != self.denoiser.shape or not len(x):
+            raise InputError(f"images: {tuple(x.shape)}; give [N, *{self.denoiser.shape}], N >= 1")
+        if not bool(x.isfinite().all()):
+            raise InputError("images: not all values are finite; give about -1 .. 1")
+        self.denoiser.check_condition(cond)
+        self.denoiser.check_levels(*self.levels.tolist())
 
     def _standard_error(self, integrals: Tensor) -> Tensor:
         """Of the mean over probes, from their spread; integrals [N, K]."""

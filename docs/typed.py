@@ -169,13 +169,13 @@ def freshly(path: Path, clone: Path, store: bool) -> None:
     return None
 
 
-def logged(lines: dict[str, str]) -> None:
+def logged(lines: dict[str, str], index: Path = INDEX) -> None:
     """Keep a line a page on the index of the tutorials."""
-    text = INDEX.read_text()
+    text = index.read_text()
     before = LOG.search(text)
     kept = dict(line.split(": ", 1) for line in (before[2] if before else "").splitlines())
     log = "".join(f"{name}: {line}\n" for name, line in sorted({**kept, **lines}.items()))
-    INDEX.write_text(LOG.sub(lambda found: found[1] + log + found[3], text))
+    index.write_text(LOG.sub(lambda found: found[1] + log + found[3], text))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -14,9 +15,9 @@ HERE = Path(__file__).resolve().parent.parent / "benchmarks"
 PAGES = sorted({path.stem for path in HERE.glob("*.md")} - {"README"})
 
 
-def loaded() -> ModuleType:
+def loaded(path: Path = HERE / "render.py") -> ModuleType:
     """``benchmarks/render.py``, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("render", HERE / "render.py")
+    spec = importlib.util.spec_from_file_location("render", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,13 +26,10 @@ def loaded() -> ModuleType:
 
 
 @pytest.fixture
-def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def render(tmp_path: Path) -> ModuleType:
     """The renderer, in a folder of its own."""
-    module = loaded()
     (tmp_path / "text").mkdir()
-    for name, folder in (("HERE", ""), ("TEXT", "text"), ("RESULTS", "results")):
-        monkeypatch.setattr(module, name, tmp_path / folder)
-    return module
+    return loaded(shutil.copy(HERE / "render.py", tmp_path))
 
 
 def test_every_page_has_a_json_and_a_line_in_the_list() -> None:

@@ -123,11 +123,10 @@ def test_what_a_block_supposes_is_made_before_and_newest_folders_are_named(tmp_p
     assert printed == "outputs/train-2 outputs/train-1 outputs/ema-3\n```\n"
 
 
-def test_the_log_keeps_a_line_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed, index = typed_module(), tmp_path / "index.md"
+def test_the_log_keeps_a_line_a_page(tmp_path: Path) -> None:
+    index = tmp_path / "index.md"
     index.write_text("<!-- log of all pages -->\n```text\na.md: old\nb.md: old\n```\n")
-    monkeypatch.setattr(typed, "INDEX", index)
-    typed.logged({"b.md": "exit status 0"})
+    typed_module().logged({"b.md": "exit status 0"}, index)
     assert "\na.md: old\nb.md: exit status 0\n```\n" in index.read_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of a constant of ours, by its module or by its path.
+PATCH = re.compile(
+    r"""setattr\(\s*(?:"(?:sde_diffusion|tests|benchmarks)\.[\w.]*\.|\w+,\s*")_?[A-Z][A-Z0-9_]+\""""
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +47,13 @@ def test_no_class_name_stands_twice(house: Any) -> None:
 
 def test_the_formatter_is_seldom_overruled(house: Any) -> None:
     assert house.overruled < 20
+
+
+def test_no_constant_is_patched() -> None:
+    """What a test needs otherwise is an argument, or a fact of a class."""
+    found = {
+        f"{path.relative_to(ROOT)}: {patch}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for patch in PATCH.findall(path.read_text())
+    }
+    assert found == set()

@@ -20,12 +20,12 @@ from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
 from sde_diffusion.system.share import shared
 from sde_diffusion.system.storage import cache_folder
 
-# Pictures a file: what a killed run makes again, and what one of several processes takes.
-PART = 512
 LATENTS = SealedKind("latents", 1, "run the same command again")
 
 
-def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") -> ImageSet:
+def encoded(
+    data: ImageSet, codec: Codec, device: torch.device | str = "cpu", part_size: int = 512
+) -> ImageSet:
     """The set with the latents of its pictures in their place, float32 [N, C, H, W].
 
     The mode of each picture's posterior, scaled as the autoencoder's config says. They are kept in
@@ -34,6 +34,7 @@ def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") ->
 
     Args:
         data: pictures, in grey if all are; made of as many channels as the autoencoder takes.
+        part_size: pictures a part, which a killed run makes again and which a process takes.
     """
     if data.images.is_floating_point():
         raise InputError(f"data={data.name}: holds vectors, which have no latents; leave codec out")
@@ -42,7 +43,7 @@ def encoded(data: ImageSet, codec: Codec, device: torch.device | str = "cpu") ->
     folder = cache_folder() / "latents" / codec.identity[:32]
     held: dict[int, Tensor] = {}
     unwritable: list[Path] = []
-    parts = list(enumerate(pictures.images.split(PART)))
+    parts = list(enumerate(pictures.images.split(part_size)))
 
     def path(part: tuple[int, Tensor]) -> Path:
         pixels = f"{tuple(part[1].shape)}".encode() + part[1].contiguous().numpy().tobytes()

@@ -12,16 +12,13 @@ from sde_diffusion.solvers.base import Corrector, expand, row_norm
 from sde_diffusion.solvers.step import Ask, Step
 from sde_diffusion.system.ranges import OneOf, Within
 
-# Norms are averages over pixels. Over fewer numbers than this they follow their own chance.
-ENOUGH = 256
-
 
 class Langevin(Corrector):
     """x <- x + e score + sqrt(2 e) z, e = 2 a (snr |z| / |score|)^2 (arXiv:2011.13456, alg. 4, 5).
 
     a = (alpha_t / alpha_s)^2 is the paper's 1 - beta_i, from the step itself, for any SDE.
 
-    Norms of fewer than ``ENOUGH`` numbers, such as the two coordinates of a point, come near 0 by
+    Norms of fewer than ``enough`` numbers, such as the two coordinates of a point, come near 0 by
     chance, and e would grow without bound. There |z| / |score| is sigma_t, which is the ratio of
     sqrt(d) and sqrt(d) / sigma_t: e = 2 a (snr sigma_t)^2, the step of arXiv:1907.05600, alg. 1.
 
@@ -36,6 +33,7 @@ class Langevin(Corrector):
     order = None
     linear = False
     covariant = False
+    enough = 256  # numbers whose norm is an average; that of fewer follows their own chance
 
     def __init__(
         self,
@@ -60,7 +58,7 @@ class Langevin(Corrector):
     def _ratio(self, score: Tensor, z: Tensor, sigma: float) -> Tensor:
         """snr |z| / |score| of each row [N], or of all [1]."""
         numbers = z.numel() if self.couples_batch else z[0].numel()
-        if numbers < ENOUGH:
+        if numbers < self.enough:
             return self.snr * torch.full((1,), sigma, dtype=z.dtype, device=z.device)
         size_z, size_score = row_norm(z), row_norm(score)
         if self.couples_batch:

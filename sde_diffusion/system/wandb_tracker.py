@@ -25,8 +25,8 @@ MODES = (None, "online", "offline", "disabled")
 # What wandb takes: letters of a tag, of a group and of a project, and none of these in a project.
 MOST_TAG, MOST_NAME, RESERVED = 64, 128, set("/\\#?%:")
 RUN_ID = re.compile(rb"[\w-]{1,64}")
-# Seconds that its service has to take something, to begin a run, to send what is left, to end.
-TAKE, BEGIN, SEND, DROP = 60.0, 180.0, 300.0, 5.0
+# Seconds that its service has to begin a run, to send what is left, to end.
+BEGIN, SEND, DROP = 180.0, 300.0, 5.0
 
 
 @final
@@ -79,6 +79,8 @@ class WandbTracker(Tracker):
         group: groups the jobs of a sweep; null: the sweep's folder, or the task.
         mode: online, offline, disabled; null: WANDB_MODE, else online if logged in, else offline.
     """
+
+    patience = 60.0  # seconds that its service has to take something
 
     def __init__(
         self,
@@ -186,7 +188,7 @@ class WandbTracker(Tracker):
         if self._run is not None:
             run, self._run = self._run, None
             try:
-                self._service.ask(run.finish, SEND if self._sends else TAKE)
+                self._service.ask(run.finish, SEND if self._sends else self.patience)
             finally:
                 self._service.drop()
 
@@ -195,7 +197,7 @@ class WandbTracker(Tracker):
         run = self._run
         if run is None:
             raise RuntimeError("wandb: no run is open")
-        self._service.ask(lambda: call(run), TAKE)
+        self._service.ask(lambda: call(run), self.patience)
 
 
 def _run_id(folder: Path) -> str:

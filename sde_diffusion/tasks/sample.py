@@ -28,9 +28,6 @@ from sde_diffusion.tasks.drawn import Drawing, content_of
 from sde_diffusion.tasks.run import Run
 from sde_diffusion.tasks.scored import Scorer
 
-# Bytes of images that samples.npz holds at most.
-BOUND = 2**30
-
 
 @dataclass
 class SampleTask:
@@ -63,11 +60,11 @@ class SampleTask:
     device: str
 
 
-def run(config: DictConfig, folder: Path) -> float:
+def run(config: DictConfig, folder: Path, archived: int = 2**30) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE.
 
-    More than ``BOUND`` bytes of images are samples.zip instead, a PNG each. With an ``extractor``
-    their Frechet distance is measured too, and returned.
+    More than ``archived`` bytes of images are samples.zip instead, a PNG each. With an
+    ``extractor`` their Frechet distance is measured too, and returned.
     """
     with Run(config, folder, SampleTask) as job:
         drawing = drawing_of(job, folder)
@@ -76,7 +73,7 @@ def run(config: DictConfig, folder: Path) -> float:
         drawn = drawing.draw()
         if job.helps:
             return 0.0
-        if drawn.kind == "images" and drawn.numbers > BOUND:
+        if drawn.kind == "images" and drawn.numbers > archived:
             job.output.stream(SAMPLES_ZIP, drawn.write_zip)
         else:
             job.output.pieces(SAMPLES, drawn.arrays())

@@ -22,25 +22,30 @@ from sde_diffusion.metrics.reference import ReferenceSet
 
 def npz(folder: Path, channels: int, packed: bool = False) -> str:
     drawn = np.random.default_rng(channels)
-    pixels = drawn.integers(0, 256, (40, 8, 8, channels), dtype=np.uint8)
+    side = {1: 540, 3: 312}[channels]  # 11 MB
+    pixels = drawn.integers(0, 256, (40, side, side, channels), dtype=np.uint8)
     (np.savez_compressed if packed else np.savez)(folder / "set.npz", images=pixels)
     return str(folder / "set.npz")
 
 
 def files(folder: Path) -> str:
     for k in range(12):
-        level = np.full((6, 6), 20 * k, np.uint8)
+        level = np.full((900, 900), 20 * k, np.uint8)
         place = folder / "files" / "ab"[k % 2]
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(level).save(place / f"{k:02d}.png")
     return str(folder / "files")
 
 
+def full(*args: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def both(monkeypatch: pytest.MonkeyPatch, read: Any) -> tuple[Any, Any]:
-    """What ``read`` gives in memory, and in a file of many blocks."""
-    memory = read()
-    monkeypatch.setattr(blocks, "BOUND", 0)
-    monkeypatch.setattr(blocks, "BLOCK", 500)
+    """What ``read`` gives in memory, as if the disk were full, and in a file of some blocks."""
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.os, "posix_fallocate", full)
+        memory = read()
     return memory, read()
 
 
@@ -65,13 +70,13 @@ def test_an_archive_is_the_same(
     assert held.fingerprint == lies.fingerprint
     for a, b in zip(without(held, 7), without(lies, 7), strict=True):
         assert alike(a.images, b.images)
-        assert mapped(b.images)
+        assert mapped(b.images) == (b.images.nbytes > blocks.BOUND)
 
 
 def test_files_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = files(tmp_path)
     held, lies = both(monkeypatch, lambda: load_images(path, "images"))
-    assert lies.images.shape == (12, 1, 6, 6)
+    assert lies.images.shape == (12, 1, 900, 900)
     assert mapped(lies.images)
     assert alike(held.images, lies.images)
     assert torch.equal(held.labels, lies.labels)
@@ -83,7 +88,7 @@ def test_what_is_made_of_images_is_the_same(
     path = npz(tmp_path, 1)
 
     def read() -> tuple[ImageSet, ImageSet, ReferenceSet]:
-        data = ImageNpz(path, size=16).load()
+        data = ImageNpz(path, size=470).load()
         three = data.with_channels(3, "images=x", "the reference")
         extractor = RandomConvExtractor(channels=3)
         extractor.batch_size = 9
@@ -113,17 +118,12 @@ def test_going_through_a_file_gives_its_memory_back() -> None:
 
 
 def test_a_disk_that_is_full_and_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(blocks, "BOUND", 0)
-    levels = torch.arange(60, dtype=torch.uint8).view(12, 5)
+    levels = torch.arange(12, dtype=torch.uint8).view(12, 1).repeat(1, 2**20)
     assert mapped(blocks.each(levels, torch.clone))
     monkeypatch.setattr(blocks.os, "posix_fallocate", full)
     held = blocks.each(levels, torch.clone)
     assert not mapped(held)
     assert torch.equal(held, levels)
     monkeypatch.undo()
-    monkeypatch.setattr(blocks, "BOUND", 0)
     monkeypatch.setattr(blocks.tempfile, "gettempdir", lambda: "/no/such/folder")
     assert torch.equal(blocks.each(levels, torch.clone), levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ class Tiny(nn.Module):
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An installed distribution that declares two networks, one of them missing its module."""
     (tmp_path / "faraway_nets.py").write_text(SOURCE)
     info = tmp_path / "faraway-1.0.dist-info"
@@ -39,8 +40,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "[sde_diffusion.networks]\ntiny = faraway_nets:Tiny\nlost = faraway_gone:Net\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    return "tiny"
+    yield "tiny"
+    registry._REGISTRY.pop("tiny", None)
 
 
 def test_an_installed_package_adds_a_network(package: str, tmp_path: Path) -> None:

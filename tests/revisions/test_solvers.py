@@ -28,9 +28,9 @@ from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.sde import SDE
 from sde_diffusion.sampling.execute import Execution
 from sde_diffusion.sampling.sampler import Request, Sampler
-from sde_diffusion.solvers import langevin
 from sde_diffusion.solvers.adaptive import adaptive_sde
 from sde_diffusion.solvers.base import Solver
+from sde_diffusion.solvers.langevin import Langevin
 from tests import noise_v1
 from tests.refusals import refused
 from tests.revisions import machine
@@ -160,7 +160,7 @@ def test_samples_are_those_of_the_revision(
     # Adaptive paths are drawn otherwise since: the solver is held to its samples with the old ones.
     monkeypatch.setattr(adaptive_sde, "RevealedPath", noise_v1.RevealedPaths)
     # So were norms over the 16 numbers of these images.
-    monkeypatch.setattr(langevin, "ENOUGH", 1)
+    monkeypatch.setattr(Langevin, "enough", 1)
     found = {}
     for key in _groups()[group, solver]:
         _, _, sde, *dtype = key.split("/")

@@ -134,15 +134,13 @@ def narrow(ends: tuple[float, float]) -> Model:
 
 
 @pytest.mark.parametrize("ends", [(1e4, 1e-4), (1e9, 1e-9)])
-@pytest.mark.parametrize("longest", [adaptive_sde.LONGEST, math.inf])
-def test_the_law_over_any_range_of_levels(
-    ends: tuple[float, float], longest: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("longest", [AdaptiveSDE.longest, math.inf])
+def test_the_law_over_any_range_of_levels(ends: tuple[float, float], longest: float) -> None:
     """The twin, whose steps have no longest, ends at its mean."""
-    monkeypatch.setattr(adaptive_sde, "LONGEST", longest)
-    model = narrow(ends)
+    model, solver = narrow(ends), AdaptiveSDE()
+    solver.longest = longest
     grid = Karras(sigma_min=ends[1], sigma_max=ends[0])
-    x = model.sample(n=400, solver=AdaptiveSDE(), grid=grid, nfe=None, batch_size=400).x
+    x = model.sample(n=400, solver=solver, grid=grid, nfe=None, batch_size=400).x
     spread = float(x.double().std())
     assert (abs(spread - 0.5) < 0.06) == (longest < math.inf)
 

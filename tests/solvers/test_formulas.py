@@ -14,7 +14,6 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.process.grids import Karras, LogSNR
 from sde_diffusion.process.noise import Seeds
 from sde_diffusion.process.sde import VP
-from sde_diffusion.solvers.adaptive import torchsde_adaptive
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.adaptive.scipy import METHODS, SciPy
 from sde_diffusion.solvers.adaptive.torchsde_adaptive import TorchSDEAdaptive
@@ -156,15 +155,16 @@ def test_dopri_stops_asking_for_samples_that_have_arrived() -> None:
 
 
 @torch.no_grad()
-def test_torchsde_refuses_what_it_would_pass_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchsde_refuses_what_it_would_pass_over() -> None:
     """A tolerance that no step meets; a denoiser that is not a number (it would never end)."""
     ask, x, times = start(rows=1)
     noise = Seeds().batch([0], (4,), F64)
+    strict = TorchSDEAdaptive("euler", rtol=1e-6, atol=1e-6)
+    strict.most = 100
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # else the tests' own filter would raise
-        monkeypatch.setattr(torchsde_adaptive, "MOST", 100)
         with refused("solver.rtol=", "100 evaluations"):
-            TorchSDEAdaptive("euler", rtol=1e-6, atol=1e-6).solve(ask, x, times, noise)
+            strict.solve(ask, x, times, noise)
     nan = Ask(ask.sde, GaussianDenoiser(torch.full((4,), math.nan, dtype=F64)))
     with pytest.raises(InputError, match="not finite"):
         TorchSDEAdaptive().solve(nan, x, times, noise)

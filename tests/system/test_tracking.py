@@ -154,9 +154,10 @@ def test_a_service_that_goes_in_the_midst_of_a_run(
     import wandb
 
     monkeypatch.setattr(wandb, "init", lambda **options: Service(takes, ends))
-    monkeypatch.setattr(wandb_tracker, "TAKE", 0.2)
+    impatient = WandbTracker(mode="offline")
+    impatient.patience = 0.2
     began = time.monotonic()
-    with Unfailing(WandbTracker(mode="offline")) as tracker:
+    with Unfailing(impatient) as tracker:
         tracker.start(job(tmp_path))
         for step in range(5):
             tracker.log({"loss": float(step)}, step)

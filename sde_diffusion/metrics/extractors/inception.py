@@ -28,11 +28,8 @@ URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
     "pt_inception-2015-12-05-6726825d.pth"
 )
-SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BYTES = 95_628_359
 VARIABLE = "SDE_DIFFUSION_INCEPTION"
-# Part of the fingerprint: to be raised with any change of what the same weights compute.
-PROTOCOL = "inception-v3 pool3 1; resize tf1 299; (x - 128) / 128; float32"
 SIDE, CLASSES = 299, 1008
 
 
@@ -52,17 +49,20 @@ class InceptionExtractor(Extractor):
     batch_size = 32
     name = "inception"
     dim = 2048
+    sha256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of what is at URL
+    # Part of the fingerprint: to be raised with any change of what the same weights compute.
+    protocol = "inception-v3 pool3 1; resize tf1 299; (x - 128) / 128; float32"
 
     def __init__(
         self, weights: str | None = None, download: bool = False, device: str = "cpu"
     ) -> None:
         self.device = usable_device(device, "extractor.device")
-        with _found(weights, download) as path:
+        with _found(weights, download, self.sha256) as path:
             tensors = read_weights(path, "extractor.weights")
             self.network = _network(tensors, path).to(self.device).eval()
             with open(path, "rb") as file:
-                self.published = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
-        content = f"{PROTOCOL} {content_hash(self.network.state_dict())}"
+                self.published = hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        content = f"{self.protocol} {content_hash(self.network.state_dict())}"
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
@@ -81,7 +81,7 @@ class InceptionExtractor(Extractor):
 
 
 @contextlib.contextmanager
-def _found(weights: str | None, download: bool) -> Iterator[Path]:
+def _found(weights: str | None, download: bool, sha256: str) -> Iterator[Path]:
     """The weights file: named, by the environment, in the cache, or fetched there; where the cache
     cannot be written, a line says so, and the file goes with the block."""
     named = weights or os.environ.get(VARIABLE)
@@ -97,8 +97,8 @@ def _found(weights: str | None, download: bool) -> Iterator[Path]:
     print(f"inception: fetching {URL} to {path}")
     content = fetch(URL)
     digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256:
-        raise InputError(f"extractor.download: {URL} has SHA-256 {digest}, not {SHA256}; not kept")
+    if digest != sha256:
+        raise InputError(f"extractor.download: {URL} has SHA-256 {digest}, not {sha256}; not kept")
     with tempfile.TemporaryDirectory() as spare:
         kept = Path(spare, path.name)
         with optional("weights kept in the cache"):
@@ -109,15 +109,15 @@ def _found(weights: str | None, download: bool) -> Iterator[Path]:
         yield kept
 
 
-def fetch(url: str) -> bytes:
-    """What is at ``url``, at most as much as is expected there, with a bar."""
+def fetch(url: str, size: int = BYTES) -> bytes:
+    """What is at ``url``, with a bar; of more than ``size`` bytes little more than those."""
     parts: list[bytes] = []
     try:
         with (
             urllib.request.urlopen(url, timeout=60) as reply,
-            tqdm(total=BYTES, desc="weights", unit="B", unit_scale=True, disable=None) as bar,
+            tqdm(total=size, desc="weights", unit="B", unit_scale=True, disable=None) as bar,
         ):
-            while bar.n <= BYTES and (part := reply.read(2**20)):
+            while bar.n <= size and (part := reply.read(2**20)):
                 parts.append(part)
                 bar.n += len(part)
                 bar.refresh()

@@ -19,15 +19,15 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK = 0xFFFFFFFF
 
 
-def round_keys(seeds: Sequence[int]) -> NDArray[np.int64]:
-    """Keys [10, 2, N, 1] of N seeds of 64 bits: k0 is the low word, k1 the high one, + i WEYL.
+def round_keys(seeds: Sequence[int], rounds: int = ROUNDS) -> NDArray[np.int64]:
+    """Keys [rounds, 2, N, 1] of N seeds of 64 bits: k0 is the low word, k1 the high one, + i WEYL.
 
     Those of rounds 3, 5, 7 and 9 stand in the upper half, above that of the round after: a product
     meets both at once.
     """
     seed = np.array(list(seeds), dtype=np.uint64)
     words = np.stack([seed & np.uint64(MASK), seed >> np.uint64(32)]).astype(np.int64)
-    growth = np.arange(ROUNDS)[:, None] * np.array(WEYL)
+    growth = np.arange(rounds)[:, None] * np.array(WEYL)
     keys = (words[None, :, :, None] + growth[:, :, None, None]) & MASK
     keys[3::2] <<= 32
     keys[3:-1:2] |= keys[4::2]
@@ -53,7 +53,7 @@ def philox(
     Args:
         c0, c1, c2, c3: words of the counter, of at least one dimension, broadcast against each
             other and the keys to [...]; c1 and c2 have one shape.
-        keys: [10, 2, N, 1], ``round_keys``.
+        keys: [rounds, 2, N, 1], ``round_keys``.
         out: int64 [2, ...].
         work: [2, ...], for what comes between.
     """
@@ -62,13 +62,13 @@ def philox(
     p, q = work.two
     last_q, last_p = out.two  # where q and p of the last round will be
     _begin(engine, (c0, c1, c2, c3), keys, (p, q, last_p, last_q))
-    for i in range(2, ROUNDS):
+    for i in range(2, len(keys)):
         p.whole *= m0
         q.whole *= m1
         if i % 2:
             p.whole ^= keys[i, 1]
             q.whole ^= keys[i, 0]
-        if i < ROUNDS - 1:
+        if i < len(keys) - 1:
             for last, product in ((last_p, p), (last_q, q)):
                 xor(last.low, product.high, out=last.low)
                 last.whole &= mask  # the upper half would change the next product

@@ -18,9 +18,6 @@ from sde_diffusion.system.ranges import Within
 
 # Attempts of a sample: 900 at tolerances of 1e-4, in float64.
 MOST = 5_000
-# Of a step, in log SNR / 2. Where sigma is small after a long one, D_s is its argument and the
-# error that is seen is 0, however wrong: from 1e6 to 1e-6 in four steps, say.
-LONGEST = 3.2
 # Of the logarithm of the clock: e^709 is float64's largest.
 LARGEST = 700.0
 Answers = Callable[[Tensor, Tensor], Tensor]
@@ -48,6 +45,9 @@ class AdaptiveSDE(BlackBox):
 
     papers = ("2105.14080",)
     stochastic = True
+    # Step, in log SNR / 2. Where sigma is small after a longer one, D_s is its argument and the
+    # error that is seen is 0, however wrong: from 1e6 to 1e-6 in four steps, say.
+    longest = 3.2
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class AdaptiveSDE(BlackBox):
         y = (x / ask.sde.alpha(times[0])).double()
         rows = torch.arange(len(y), device=y.device)
         v = torch.full((len(y),), first, dtype=torch.float64, device=y.device)
-        step = torch.full_like(v, min(0.1 * (last - first), LONGEST))
+        step = torch.full_like(v, min(0.1 * (last - first), self.longest))
         path = RevealedPath(noise.entropy(), x.shape[1:], self._clock(v - first), x.device)
         points, out, report = 1, torch.empty_like(y), Report(v)
 
@@ -90,7 +90,7 @@ class AdaptiveSDE(BlackBox):
             # D_s - D_t, which holds noise, grows as h^1/2, and its weight as h.
             growth = (0.8 * error.clamp_min(1e-10) ** (-1 / 1.5)).clamp(0.2, 3.0)
             growth = torch.where(kept, growth, growth.clamp(max=0.8)).nan_to_num(0.2)
-            step = ((end - v) * growth).clamp(max=LONGEST)
+            step = ((end - v) * growth).clamp(max=self.longest)
             y = torch.where(expand(kept, y), y_s, y)
             d = torch.where(expand(kept, y), d_s, d)
             v = torch.where(kept, end, v)

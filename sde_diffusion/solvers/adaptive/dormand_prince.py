@@ -35,7 +35,7 @@ Size = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def dormand_prince(
-    field: Field, y: Tensor, ends: Tensor, size: Size, first: float, key: str
+    field: Field, y: Tensor, ends: Tensor, size: Size, first: float, key: str, most: int = MOST
 ) -> Tensor:
     """y [N, ...] at ends[0] -> y at ends[1], for dy/du = slope, u the log of a noise level.
 
@@ -53,8 +53,9 @@ def dormand_prince(
             step is kept if it is at most 1.
         first: length of the first step that is tried.
         key: what the user set, as ``name=value``: the head of the error message.
+        most: steps, the refused ones among them.
 
-    InputError if an answer is not finite, if a step vanishes, or after ``MOST``: allowed errors
+    InputError if an answer is not finite, if a step vanishes, or after ``most``: allowed errors
     below the rounding of y or of its slope.
     """
     start, end = ends.to("cpu", torch.float64).tolist()
@@ -72,7 +73,7 @@ def dormand_prince(
         return derivative
 
     known = evaluate(y, gone)
-    for _ in range(MOST):
+    for _ in range(most):
         h = torch.minimum(step, length - gone)
         column = sign * expand(h, y).to(y)
         slopes, stage = [known], y
@@ -98,7 +99,7 @@ def dormand_prince(
             left = torch.tensor(under_way, device=y.device)
             rows, y, known, gone, step = (v[left] for v in (rows, y, known, gone, step))
             slope, report = field(rows), Report(gone)
-    raise InputError(f"{key}: {MOST} steps did not reach the end; {remedy(y)}")
+    raise InputError(f"{key}: {most} steps did not reach the end; {remedy(y)}")
 
 
 def remedy(y: Tensor) -> str:

@@ -17,8 +17,6 @@ from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.torchsde_problem import TorchSDEProblem
 from sde_diffusion.system.ranges import OneOf, Within
 
-# Evaluations of a sample. ``srk`` takes 1,200 at tolerances of 1e-4.
-MOST = 4_000
 METHODS = ("srk", "euler", "milstein")
 
 
@@ -41,6 +39,7 @@ class TorchSDEAdaptive(BlackBox):
     papers = ("2001.01328",)
     stochastic = True
     on_cpu = True
+    most = 4_000  # evaluations of a sample: ``srk`` takes 1,200 at tolerances of 1e-4
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class TorchSDEAdaptive(BlackBox):
 
     def _one(self, ask: Ask, y: Tensor, ends: Tensor, entropy: int, dtype: torch.dtype) -> Tensor:
         key = f"solver.rtol={self.rtol}, solver.atol={self.atol}"
-        allowance = Allowance(MOST, key)
+        allowance = Allowance(self.most, key)
 
         def drift(v: Tensor, flat: Tensor) -> Tensor:
             allowance.spend()

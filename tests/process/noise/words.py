@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sde_diffusion.process.noise import philox as module
 from sde_diffusion.process.noise.engines import Array, Engine
-from sde_diffusion.process.noise.philox import philox, round_keys
+from sde_diffusion.process.noise.philox import ROUNDS, philox, round_keys
 
 
-def drawn(engine: Engine, counter: Sequence[np.ndarray], seeds: Sequence[int]) -> Array:
+def drawn(
+    engine: Engine, counter: Sequence[np.ndarray], seeds: Sequence[int], rounds: int = ROUNDS
+) -> Array:
     """Both words [2, ...] of a counter of four arrays and the keys of ``seeds``."""
-    keys = round_keys(seeds)
+    keys = round_keys(seeds, rounds)
     shape = np.broadcast_shapes(*(c.shape for c in counter), keys.shape[2:])
     lanes = engine.lanes(2, (2, *shape))
     philox(engine, *map(engine.array, (*counter, keys)), *lanes)
-    # A test has three rounds instead of ten; then they are left in the other one.
-    return lanes[int(module.ROUNDS == 3)].whole
+    # The two change places after every round but the last: an odd number leaves words in the other.
+    return lanes[rounds % 2].whole

@@ -11,6 +11,7 @@ from sde_diffusion.config import renamed
 from sde_diffusion.config.options import unknown_keyword
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.spelling import in_python
+from sde_diffusion.system.notice import spelling
 
 OF_A_MODEL = ("precision", "channels_last", "compile")  # said when it is opened
 P = ParamSpec("P")
@@ -39,11 +40,14 @@ def keywords(
                 if keyword in OF_A_MODEL:
                     raise InputError(f"{keyword}: of a model; give load(CHECKPOINT, {keyword}=...)")
                 raise unknown_keyword(keyword, group if field else keyword, groups, words)
+            token = spelling.set(in_python)
             try:
                 return function(*args, **options)
             except InputError as error:
                 error.args = (in_python(str(error)), *error.args[1:])
                 raise
+            finally:
+                spelling.reset(token)
 
         return call
 

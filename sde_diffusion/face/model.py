@@ -184,6 +184,7 @@ class Model(OpenedModel):
         bar = "sample" if values.truth("progress", progress) else None
         hearer = values.hearer("callback", callback, "a marginal", "x_t")
         watch = Watch(kept, len(chosen) * kept, bar, None, hearer)
+        sampler.tell_idle(request)
         return sampler.sample(request, run, watch)
 
     def edit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
@@ -40,13 +41,23 @@ class Heard(Wrapper):
 
 @final
 class Rehearsal(Heard):
-    """``inner``'s place in a walk that asks no network: D = x / (1 + sigma^2), the mean of standard
-    normal pictures, whose states stay finite. Fixed steps ask at the same levels whatever it is."""
+    """``inner``'s place in a walk that asks no network:
+
+        D(x, sigma, c) = x / (1 + sigma^2) + tanh(x + m(c)) / 10,
+
+    not linear, bounded where sigma is large, and another under another condition. Fixed steps ask
+    at the same levels whatever D is.
+    """
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
         self._seen.append(sigma.flatten())
-        level = sigma.to(x.device, x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-        return x / (1 + level**2)
+        columns = [-1, *[1] * (x.ndim - 1)]
+        level = sigma.to(x.device, x.dtype).reshape(columns)
+        mark = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for part in () if cond is None else cond.parts.values():
+            mean = part.value.flatten(1).to(x).mean(1) if part.value.ndim > 1 else part.value.to(x)
+            mark = mark + part.keep * (1 + mean.cos())
+        return x / (1 + level**2) + 0.1 * (x + mark.reshape(columns)).tanh()
 
     def encode(self, cond: Condition) -> Condition:
         return cond

@@ -165,6 +165,7 @@ class Editor:
             white: of the grey levels that the picture was stored in.
         """
         sampler, wanted = self.prepared(damaged, request, strength)
+        sampler.tell_idle(wanted)
         drawn = sampler.sample(wanted, execution, Watch(progress=None if hidden() else "edit"))
         drawn.check()
         return self.edited(damaged, drawn, white)

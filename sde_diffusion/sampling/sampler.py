@@ -22,12 +22,14 @@ from sde_diffusion.process.sde import SDE, Marginal
 from sde_diffusion.sampling.asked import Heard, Rehearsal
 from sde_diffusion.sampling.diverged import diverged
 from sde_diffusion.sampling.execute import Execution
+from sde_diffusion.sampling.idle import idle, idle_grid
 from sde_diffusion.sampling.recorder import Recorder
 from sde_diffusion.sampling.repeats import check_repeats
 from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver, check_ends
 from sde_diffusion.solvers.step import Ask
+from sde_diffusion.system.notice import once
 
 # Calls of the denoiser where nothing else is asked for.
 NFE = 20
@@ -128,6 +130,10 @@ class Sampler:
         grid = solver.grid or grid
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")
+        if line := idle_grid(solver, grid, brought):
+            once(line)
+        if denoise_last and grid.to_zero:
+            once("denoise_last=true: has no effect, the grid ends with a denoising by itself")
         low, high = denoiser.sigma_min, denoiser.sigma_max
         grid = grid.fitted(low, high, brought)
         grid.check(low, high)
@@ -218,16 +224,27 @@ class Sampler:
         high, low = self.sde.noise_level(times[[0, -1]]).tolist()
         self.denoiser.check_levels(low, math.inf if self.grid.from_infinity else high)
         if not self.solver.adaptive:
-            self.denoiser.check_asked(lambda: walker._asked(request, times))
+            self.denoiser.check_asked(lambda: walker._rehearsed(request, times)[0])
         return walker, times
 
+    def tell_idle(self, request: Request) -> None:
+        """A line for each field of the solver, and for the noise, that has no effect on what is
+        drawn as the rest is."""
+
+        def drawn(solver: Solver, noise: NoiseSource) -> Tensor:
+            walker, times = replace(self, solver=solver, noise=noise).walk(request)
+            return walker._rehearsed(request, times)[1]
+
+        for line in idle(self.solver, self.noise, drawn):
+            once(line)
+
     @torch.no_grad()
-    def _asked(self, request: Request, times: Tensor) -> list[float]:
-        """The noise levels at which fixed steps ask their denoiser."""
-        heard = Rehearsal(self.denoiser)
-        row = request.rows(slice(0, 1))
-        self._solved(heard, row, times, Execution(1), lambda at, x: None)
-        return heard.levels
+    def _rehearsed(self, request: Request, times: Tensor) -> tuple[list[float], Tensor]:
+        """The noise levels that are asked at, and the first sample, of no network."""
+        heard, row = Rehearsal(self.denoiser), request.rows(slice(0, 1))
+        run = Execution(1, torch.float64)
+        x = self._solved(heard, row, times, run, lambda at, x: None)
+        return heard.levels, x
 
     def _walking(self, request: Request) -> Sampler:
         """The same on the grid for the size and the start of a request."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 from tqdm import tqdm
 
 from sde_diffusion.system.interrupts import passed_on
 from sde_diffusion.system.processes import rank
+
+# How lines are spelled for who reads them: as they are, or in the words of Python.
+spelling: ContextVar[Callable[[str], str]] = ContextVar("spelling", default=str)
 
 
 def notice(line: str) -> None:
@@ -20,7 +24,7 @@ def notice(line: str) -> None:
     """
     if rank() == 0:
         with contextlib.suppress(OSError, ValueError):
-            tqdm.write(printable(line), file=sys.stderr)
+            tqdm.write(printable(spelling.get()(line)), file=sys.stderr)
 
 
 _SAID: set[str] = set()

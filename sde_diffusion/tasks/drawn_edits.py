@@ -67,8 +67,10 @@ class Edits:
 
     def check(self) -> None:
         """InputError for what cannot be drawn."""
-        for known, _ in self.pictures.values():
-            self.editor.prepared(known, self.request, self.strength)
+        for k, (known, _) in enumerate(self.pictures.values()):
+            sampler, wanted = self.editor.prepared(known, self.request, self.strength)
+            if k == 0:
+                sampler.tell_idle(wanted)
 
     @cached_property
     def parts(self) -> list[PictureBatch]:

@@ -91,6 +91,7 @@ def picture(job: Run[ExportTask], model: OpenedModel) -> tuple[str, bytes]:
     seeds = range(job.task.samples)
     cond = model.condition({"label": "all"}, seeds)
     request = Request(seeds, sampler.budget(job.task.nfe), cond)
+    sampler.tell_idle(request)
     drawn = sampler.sample(request, job.execution)
     how = f"{type(sampler.solver).__name__}, {request.nfe} evaluations"
     return f"Samples of seeds 0 .. {len(seeds) - 1}, {how}", png_bytes(drawn.grid())

@@ -112,6 +112,7 @@ def drawing_of(job: Run[SampleTask], folder: Path) -> Drawing:
         check_animation(sampler)
     check_negative(task, sampler)
     sampler.walk(request)
+    sampler.tell_idle(request)
     depends = {
         **job.recorded("tracker", "extractor", "statistics"),
         "model": model.fingerprint,

@@ -59,7 +59,7 @@ def test_the_levels_of_fixed_steps_are_known_before_they_are_taken(
         cond = with_measurement(torch.zeros(2, *SHAPE))
     request = Request([3, 4], (spent or 60) + denoise_last, cond)
     walker, times = sampler.walk(request)
-    expected = walker._asked(request, times)
+    expected = walker._rehearsed(request, times)[0]
     assert not inner.levels
     sampler.sample(request, F64)
     assert inner.levels == expected

@@ -102,7 +102,10 @@ def _plan(
     if design.sentences:
         depends["prompts"] = digest(design.sentences)
     cond = design.condition(model, seeds, sampler.denoiser.classes_of_guidance)
-    sampler.walk(Request(seeds, nfe, cond))
+    request = Request(seeds, nfe, cond)
+    sampler.walk(request)
+    if block == 0:
+        sampler.tell_idle(request)
     return Plan(
         entry.label,
         sampler,

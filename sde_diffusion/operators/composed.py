@@ -13,32 +13,8 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.operators.base import Aside, LinearMap, Map, Operator, checked_noise
 
 
-@final
-class ComposedMap(LinearMap):
-    """A = A_n ... A_1.
-
-    Args:
-        maps: A_1, ..., A_n, all linear.
-    """
-
-    def __init__(self, maps: Sequence[LinearMap]) -> None:
-        super().__init__(maps[0].shape, maps[-1].out, maps[-1].support)
-        self.maps = maps
-
-    def forward(self, x: Tensor) -> Tensor:
-        for each in self.maps:
-            x = each.forward(x)
-        return x
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        for each in reversed(self.maps):
-            y = each.adjoint(y)
-        return y
-
-
-@final
-class NonlinearChain(Map):
-    """A = A_n(... A_1(x)), of which one at least is not linear."""
+class Chain(Map):
+    """A = A_n(... A_1(x))."""
 
     def __init__(self, maps: Sequence[Map]) -> None:
         super().__init__(maps[0].shape, maps[-1].out, maps[-1].support)
@@ -48,6 +24,18 @@ class NonlinearChain(Map):
         for each in self.maps:
             x = each.forward(x)
         return x
+
+
+@final
+class LinearChain(Chain, LinearMap):
+    """A = A_n ... A_1, all linear."""
+
+    maps: Sequence[LinearMap]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for each in reversed(self.maps):
+            y = each.adjoint(y)
+        return y
 
 
 class Composed(Operator):
@@ -73,8 +61,8 @@ class Composed(Operator):
         maps: list[Map] = []
         for part in self.parts:
             maps.append(part.at(maps[-1].out if maps else shape, aside))
-        linear = [each for each in maps if isinstance(each, LinearMap)]
-        return ComposedMap(linear) if len(linear) == len(maps) else NonlinearChain(maps)
+        linear = all(isinstance(each, LinearMap) for each in maps)
+        return LinearChain(maps) if linear else Chain(maps)
 
 
 class Asked:

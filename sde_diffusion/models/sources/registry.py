@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +25,6 @@ from sde_diffusion.models.sources.strangers import told
 from sde_diffusion.system.annotations import fits, shown, wanted
 from sde_diffusion.system.spelling import did_you_mean
 from sde_diffusion.system.storage import NO_MODEL, asset, shipped
-
-Open = Callable[..., OpenedModel]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ from sde_diffusion.solvers.base import Solver
 NFE = {"mnist": 40, "scans": 20, "shapes": 20}
 PICTURES, DRAWS = 100, 19
 COVERED = 20  # pictures that are drawn 19 times
-RAYS = "CT, 16 views"  # of grey pictures alone
 Made = Callable[[Operator], tuple[Solver, Guidance | None]]
 MORE: dict[str, Made] = {
     "DDNM": lambda a: (DDNM(a), None),
@@ -174,7 +173,6 @@ def main() -> None:
             name: once(folder, f"{data}_{name}".replace(" ", "_").replace(",", ""),
                        lambda d=data, n=name: task(d, n))
             for name in TASKS
-            if data != "shapes" or name != RAYS
         }
         for data in NFE
     }  # fmt: skip

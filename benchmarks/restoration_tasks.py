@@ -62,7 +62,7 @@ def each(y: Tensor, work: Callable[[np.ndarray], np.ndarray]) -> Tensor:
 
 def back_projected(made: LinearMap, y: Tensor, side: int) -> Tensor:
     """Ramp-filtered back-projection: air is -1, outside as inside."""
-    views, bins = made.out
+    views, bins = made.out[-2:]
     rays = y + made.forward(torch.ones(1, *made.shape))
     width = math.sqrt(2) / bins
     padded = torch.nn.functional.pad(rays, (0, bins))

@@ -11,19 +11,50 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.operators.base import Aside, Map, Operator, checked_noise, picture
+from sde_diffusion.operators.base import Aside, LinearMap, Map, Operator, checked_noise, picture
 from sde_diffusion.operators.blur import bilinear
 from sde_diffusion.operators.matrix import MatrixMap
+from sde_diffusion.operators.spectrum import Spectrum
 from sde_diffusion.system.memory import GIB, available
 
 SAMPLES = 2  # points a pixel along each ray
 POINT = 270  # bytes for each of them while the matrix is made
 
 
+@final
+class ChannelMap(LinearMap):
+    """A map of pictures of one channel, of each channel by itself.
+
+    Args:
+        grey: A of pictures (1, H, W), measured as out. channels: C of pictures [N, C, H, W], which
+            are measured as [N, C, *out].
+    """
+
+    def __init__(self, grey: LinearMap, channels: int) -> None:
+        super().__init__((channels, *grey.shape[1:]), (channels, *grey.out))
+        self.grey = grey
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.grey.forward(x.reshape(-1, *self.grey.shape)).reshape(-1, *self.out)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.grey.adjoint(y.reshape(-1, *self.grey.out)).reshape(-1, *self.shape)
+
+    def spectrum(self) -> Spectrum:
+        one, channels = self.grey.spectrum(), self.shape[0]
+        return Spectrum(
+            one.values.expand(channels, *one.values.shape),
+            lambda x: one.analysis(x.reshape(-1, *self.grey.shape)).unflatten(0, (-1, channels)),
+            lambda z: one.synthesis(z.flatten(0, 1)).reshape(-1, *self.shape),
+            lambda y: one.data(y.reshape(-1, *self.grey.out)).unflatten(0, (-1, channels)),
+        )
+
+
 class Projection(Operator):
     """Integrals of a picture along straight rays, where its side has length one.
 
-    Measured are [views, bins]; a ray is read at two points a pixel, bilinear between pixels.
+    Measured are [views, bins] of a grey picture, [C, views, bins] of one of C channels; a ray is
+    read at two points a pixel, bilinear between pixels.
     """
 
     views: int
@@ -38,9 +69,9 @@ class Projection(Operator):
     @final
     def make(self, shape: Sequence[int], aside: Aside) -> Map:
         channels, height, width = picture(shape, "a projection")
-        if channels != 1 or height != width:
+        if height != width:
             raise InputError(
-                f"operator: rays need square grey pictures, not {tuple(shape)}; give [1, H, H]"
+                f"operator: rays need square pictures, not {height} x {width}; choose another one"
             )
         bins = math.ceil(math.sqrt(2) * height)
         n = math.ceil(math.sqrt(2) * height * SAMPLES)
@@ -64,7 +95,8 @@ class Projection(Operator):
         places, weights = (torch.cat(part, -1) for part in zip(*entries, strict=True))
         size = (self.views * bins, height * width)
         matrix = torch.sparse_coo_tensor(places, weights, size, check_invariants=True).coalesce()
-        return MatrixMap(matrix, shape, (self.views, bins))
+        grey = MatrixMap(matrix, (1, height, width), (self.views, bins))
+        return grey if channels == 1 else ChannelMap(grey, channels)
 
 
 class ParallelBeam(Projection):

@@ -54,8 +54,9 @@ class PhasedFourier(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.randn(width))
-        self.register_buffer("phases", 2 * math.pi * torch.rand(width))
+        frequencies, phases = torch.empty(width), torch.empty(width)
+        self.register_buffer("frequencies", nn.init.normal_(frequencies, std=2 * math.pi))
+        self.register_buffer("phases", nn.init.uniform_(phases, 0, 2 * math.pi))
 
     def forward(self, c_noise: Tensor) -> Tensor:
         label = wide(c_noise)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,22 @@ def test_what_an_older_preset_trained_opens_as_before(preset: str, tmp_path: Pat
     again = open_model(tmp_path / "model.safetensors").denoiser
     assert torch.equal(again(x, level), made(x, level))
     assert name(Path(conf_dir()) / "network" / f"{preset}.yaml") != kind
+
+
+def test_shapes_are_found_without_a_compiler() -> None:
+    """Arithmetic on the meta device imports torch's, a second of every command's start."""
+    code = """
+import sys
+from sde_diffusion.models.file import shapes
+from sde_diffusion.models.spec import Spec
+from tests.networks.small import YAMLS, name, shape_of, small_args
+for path in YAMLS:
+    if path.stem.startswith("dit_"):  # computes where its patches stand
+        continue
+    shape = shape_of(path)
+    args = small_args(path, channels=shape[0])
+    shapes(Spec(name(path), args, "karras", {}, shape))
+    print(path.stem if "torch._dynamo" in sys.modules else "")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.strip()

@@ -57,7 +57,8 @@ class DrawnFourier(nn.Module):
 
     def __init__(self, width: int, scale: float = 16.0) -> None:
         super().__init__()
-        self.register_buffer("frequencies", torch.randn(width // 2) * scale)
+        drawn = nn.init.normal_(torch.empty(width // 2), std=scale)
+        self.register_buffer("frequencies", drawn)
 
     def forward(self, c_noise: Tensor) -> Tensor:
         label = wide(c_noise)

@@ -65,7 +65,8 @@ class TextEncoder(Encoder):
     def __init__(self, words: int, length: int, width: int, depth: int, embedding: int) -> None:
         super().__init__()
         self.table = nn.Embedding(words, width)
-        self.place = nn.Parameter(0.02 * torch.randn(length, width))
+        self.place = nn.Parameter(torch.empty(length, width))
+        nn.init.normal_(self.place, std=0.02)
         self.blocks = nn.ModuleList(WordBlock(width, max(1, width // 32)) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.pool = zero_init(nn.Linear(width, embedding))

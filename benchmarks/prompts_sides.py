@@ -145,7 +145,9 @@ def sections(checkpoint: str, n: int, outputs: Path) -> list[str]:
     maps = page.once(outputs, f"layouts-{n}", lambda: layouts(checkpoint, n, 2.0))
     patches = {
         solver: page.once(
-            outputs, f"references-{solver}-{n}", partial(references, checkpoint, n, 3.0, solver)
+            outputs,
+            f"references-{solver}-{2 * n}",
+            partial(references, checkpoint, 2 * n, 3.0, solver),
         )
         for solver in SOLVERS
     }

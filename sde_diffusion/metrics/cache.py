@@ -52,7 +52,7 @@ class Kept(Extractor):
     def __init__(self, inner: Extractor, folder: Path, slow: float) -> None:
         self.inner, self.folder, self.slow = inner, folder, slow
         self.name, self.dim, self.fingerprint = inner.name, inner.dim, inner.fingerprint
-        self.batch_size = inner.batch_size
+        self.batch_size = self.rows = inner.batch_size
         self.writable = True
 
     def extract(self, images: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Kept(Extractor):
         if kept is not None:
             return kept
         began = time.perf_counter()
-        features = self.inner.extract(images).cpu()
+        features = self.inner.batch(images).cpu()
         if self.writable and time.perf_counter() - began > self.slow:
             self.writable = False  # unless it works: one line, not one a batch
             with optional("features kept for a restart"):

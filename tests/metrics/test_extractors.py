@@ -28,6 +28,22 @@ def images(n: int, side: int = 28, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(seed))
 
 
+def test_a_call_sees_few_images_and_the_features_are_those_of_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extractor, seen = CnnExtractor(), []
+    whole, extract = extractor.extract(images(50)).double(), CnnExtractor.extract
+
+    def call(self: CnnExtractor, some: Tensor) -> Tensor:
+        seen.append(len(some))
+        return extract(self, some)
+
+    monkeypatch.setattr(CnnExtractor, "extract", call)
+    extractor.batch_size, extractor.rows = 20, 6
+    torch.testing.assert_close(extractor(images(50)), whole, rtol=1e-5, atol=1e-5)
+    assert seen == [6, 6, 6, 2, 6, 6, 6, 2, 6, 4]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small classifier of the embedded digits."""

@@ -24,9 +24,11 @@ class Extractor(Component, ABC, known_as="extractor"):
         name: what the distance is called after, FD[name]. dim: d.
         fingerprint: 16 hex digits of the SHA-256 of everything the features depend on.
         batch_size: images in memory at once; features do not depend on it.
+        rows: images of a call; what a network makes of more leaves the processor's cache.
     """
 
     batch_size: int = 500
+    rows: int = 125
     name: str
     dim: int
     fingerprint: str
@@ -38,7 +40,12 @@ class Extractor(Component, ABC, known_as="extractor"):
 
     @abstractmethod
     def extract(self, images: Tensor) -> Tensor:
-        """One batch: uint8 [B, C, H, W] -> [B, d]; InputError for images of another shape."""
+        """One call: uint8 [B, C, H, W] -> [B, d]; InputError for images of another shape."""
+
+    @final
+    def batch(self, images: Tensor) -> Tensor:
+        """``extract`` of one batch, in calls of ``rows``."""
+        return torch.cat([self.extract(some) for some in images.split(self.rows)])
 
     @final
     def stream(self, images: Tensor) -> Iterator[Tensor]:
@@ -55,7 +62,7 @@ class Extractor(Component, ABC, known_as="extractor"):
         with tqdm(total=len(images), desc="features", unit="image", disable=off) as bar:
             for part in blocks(images, self.batch_size):
                 with torch.no_grad():
-                    features = self.extract(part).to("cpu", torch.float64)
+                    features = self.batch(part).to("cpu", torch.float64)
                 yield checked(features, f"extractor={self.name}")
                 bar.update(len(part))
 

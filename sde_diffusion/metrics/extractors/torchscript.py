@@ -62,7 +62,8 @@ class TorchScriptExtractor(Extractor):
                 "a channel, std > 0"
             )
         self.name, self.size, self.resize = name, size, resize
-        self.batch_size, self.device = batch, usable_device(device, "extractor.device")
+        self.batch_size = self.rows = batch
+        self.device = usable_device(device, "extractor.device")
         self.network = _load(Path(file), self.device, trust)
         with open(file, "rb") as content:
             weights = hashlib.file_digest(content, "sha256").hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.images.blocks import blocks, empty
+from sde_diffusion.images.blocks import blocks, empty, fill
 from sde_diffusion.system.memory import check_memory
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -104,8 +104,7 @@ def _array(archive: zipfile.ZipFile, name: str, stored: int, where: str) -> np.n
         with archive.open(info) as file:
             file.read(start)
             for part in blocks(torch.from_numpy(array)):
-                content = np.frombuffer(file.read(part.nbytes), np.uint8)
-                part.numpy()[:] = content.reshape(part.shape)
+                fill(part, file.read(part.nbytes))
         return array
     check_memory(needed, stored, RATIO, where)
     with archive.open(info) as file:

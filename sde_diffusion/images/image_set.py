@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ class ImageSet:
             + ("grey images" if channels == 1 else f"images of {channels} channels")
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of shape, pixels and what is given with them, first 16 hex digits: a cache key
         that a name is not."""

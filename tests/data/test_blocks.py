@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ def test_going_through_a_file_gives_its_memory_back() -> None:
     digest = ImageSet(images, None, 0, "x").fingerprint
     assert resident() - before < n * size // 4
     assert digest == ImageSet(images.clone(), None, 0, "x").fingerprint
+
+
+def test_the_file_goes_with_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BOUND", 0)
+    images = blocks.each(torch.arange(60, dtype=torch.uint8).view(12, 5), torch.clone)
+    descriptor = blocks._mapped(images).fd
+    assert os.fstat(descriptor).st_size == 60
+    del images
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_disk_that_is_full_and_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
-from sde_diffusion.metrics.stats import FeatureStats, checked, gram
+from sde_diffusion.metrics.stats import ROWS, FeatureStats, checked, gram
 
 EPS = torch.finfo(torch.float64).eps
 # Bands that a triangular root is cut into, and the least width of one: in narrower ones the calls
@@ -167,5 +167,5 @@ def _grown(mean: Tensor, squares: Tensor, n: int, more: Tensor) -> tuple[Tensor,
     """Mean [d] of n features, and sum of their squared distances from it, with more [N, d]."""
     new = more.mean(0)
     apart, share = new - mean, len(more) / (n + len(more))
-    within = (more - new).square().sum()
+    within = torch.stack([(part - new).square().sum() for part in more.split(ROWS)]).sum()
     return mean + share * apart, squares + within + n * share * apart.square().sum()

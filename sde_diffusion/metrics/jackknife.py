@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.metrics.frechet import Reference, above_rounding, congruent
+from sde_diffusion.metrics.stats import ROWS, FeatureStats
 
 # Trapezoid rule in log t: step, and how far below and above the extreme sqrt(L_i). Its error is
 # exp(-pi^2 / STEP), exp(-3 BELOW) and exp(-3 ABOVE) of a root, 2e-8 at most; only where a sample
@@ -54,10 +55,13 @@ class Stratum:
 
 def strata_of(x: Tensor, strata: Tensor | None) -> list[Stratum]:
     """The strata of a sample x [N, d] with labels [N]; one of all samples without."""
-    centred = x - x.mean(0)
-    labels = torch.zeros(len(x)) if strata is None else strata
-    parts = [centred[labels == label] for label in labels.unique()]
-    return [Stratum(c, len(c), c.T @ c / len(c), c.mean(0)) for c in parts]
+    mean, found = x.mean(0), []
+    for part in [x] if strata is None else (x[strata == label] for label in strata.unique()):
+        stats = FeatureStats.of(part)
+        offset = stats.mean - mean
+        moment = stats.M2 / stats.n + torch.outer(offset, offset)
+        found.append(Stratum(part - mean, stats.n, moment, offset))
+    return found
 
 
 def stratum_of_reference(features: Tensor, reference: Reference) -> list[Stratum]:
@@ -130,27 +134,29 @@ def leave_one_out(plain: PlainFold, stratum: Stratum) -> Change:
     kept = above_rounding(values)
     values, basis = values[kept], root @ vectors[:, kept]
     nodes, weights = quadrature(values)
-    v = rows - back * b
     resolvent = 1 / (values[:, None] + nodes**2)
-    q = (v @ basis).square() @ resolvent
     # What is left of the base is no less than 0, so a q(t) <= L / (L + t^2) but for rounding.
     most = values[-1:].sum() * resolvent[-1:].sum(0)
-    logs = torch.log1p(-torch.minimum(a * q, most))
     # Over all n samples the means are known; only what is not linear in q is averaged over K.
     second = stratum.moment - (2 * back - back**2) * torch.outer(b, b)
     q_mean = ((basis.T @ second) * basis.T).sum(1) @ resolvent
     slope = a / (1 - a * q_mean)
-    logs_mean = logs.mean(0) + (q.mean(0) - q_mean) * slope
 
     def change(squared_v: Tensor, step: Tensor, logged: Tensor) -> Tensor:
         trace = grow * (base.trace() - a * squared_v) - plain.cov.trace()
         return step + trace - 2 * (grow**0.5 * (values.sqrt().sum() + logged) - plain.roots)
 
-    moved = rows - b
-    steps = e**2 * moved.square().sum(1) - 2 * e * (moved @ plain.shift)
+    each, logs_sum = [], torch.zeros_like(nodes)
+    for some in rows.split(ROWS):
+        v, moved = some - back * b, some - b
+        q = (v @ basis).square() @ resolvent
+        logs = torch.log1p(-torch.minimum(a * q, most))
+        logs_sum += (logs + (q - q_mean) * slope).sum(0)
+        steps = e**2 * moved.square().sum(1) - 2 * e * (moved @ plain.shift)
+        each.append(change(v.square().sum(1), steps, logs @ weights))
     step_mean = e**2 * (stratum.moment.trace() - b.square().sum())
-    each = change(v.square().sum(1), steps, logs @ weights)
-    return Change(each, change(second.trace(), step_mean, logs_mean @ weights), stratum.n)
+    mean = change(second.trace(), step_mean, logs_sum / len(rows) @ weights)
+    return Change(torch.cat(each), mean, stratum.n)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from sde_diffusion.errors import InputError
 
 # Features are single precision; fourth powers of what it holds are still far from overflow here.
 LIMIT = torch.finfo(torch.float32).max
+# Features at once where only sums over them are wanted: few enough that what is made of them stays
+# in the processor's cache.
+ROWS = 2048
 
 
 def checked(features: Tensor, key: str = "features") -> Tensor:
@@ -61,7 +64,10 @@ class FeatureStats:
         if len(x) == 0:
             return cls.empty(x.shape[1])
         mean = x.mean(0)
-        return cls(len(x), mean, gram(x - mean))
+        squares = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+        for part in x.split(ROWS):
+            squares += gram(part - mean)
+        return cls(len(x), mean, squares)
 
     def merge(self, other: FeatureStats) -> FeatureStats:
         """Statistics of both sets together (Chan, Golub & LeVeque 1983)."""

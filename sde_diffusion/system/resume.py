@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,11 @@ def settled(
         others: the kinds of further files, KEY-NAME.safetensors, by name.
     """
     earlier = {name: value for name, value in depends.items() if name not in (NOISE, ROWS)}
+    known = others or {}
     old, new = (
         {
             **dict.fromkeys(_paths(folder, content, rows, chunk), PART),
-            **{_path(folder, content, name): kind for name, kind in (others or {}).items()},
+            **dict(zip(_files(folder, content, known), known.values(), strict=True)),
         }
         for content in (earlier, depends)
     )
@@ -103,8 +104,11 @@ def settled(
 def _paths(folder: Path, depends: Mapping[str, Any], rows: int, chunk: int) -> dict[Path, slice]:
     """The files of all parts, with the rows that each holds."""
     slices = [slice(first, min(first + chunk, rows)) for first in range(0, rows, chunk)]
-    return {_path(folder, depends, f"{s.start:06d}-{s.stop:06d}"): s for s in slices}
+    names = (f"{s.start:06d}-{s.stop:06d}" for s in slices)
+    return dict(zip(_files(folder, depends, names), slices, strict=True))
 
 
-def _path(folder: Path, depends: Mapping[str, Any], name: str) -> Path:
-    return folder / "parts" / f"{digest(depends)}-{name}.safetensors"
+def _files(folder: Path, depends: Mapping[str, Any], names: Iterable[str]) -> list[Path]:
+    """The files KEY-NAME.safetensors, KEY a digest of ``depends``."""
+    key = digest(depends)
+    return [folder / "parts" / f"{key}-{name}.safetensors" for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from sde_diffusion.tasks.run import Run
 # Of the variance of the reference: a distance below it is that of one set to itself. Of two sets of
 # n images it is about 1 / n.
 NOUGHT = 1e-6
+PARTS = 256  # files that the features of all images lie in until the job has ended, at most
 ORDER = "fewer than all are drawn at random, always alike"
 
 
@@ -132,6 +134,7 @@ def features_of(job: Run[EvaluateTask], images: ImageSet) -> Tensor:
     """Features [N, d] of all images, in parts on disk until the job has ended."""
     depends = {"images": images.fingerprint, "extractor": job.extractor.fingerprint}
     size = job.extractor.batch_size
+    size *= ceil(len(images) / (size * PARTS))
 
     def part(rows: slice) -> dict[str, Tensor]:
         return {"features": job.extractor(images.images[rows])}

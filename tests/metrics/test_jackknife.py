@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sde_diffusion.metrics import frechet, jackknife, stats
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features, root_of
 from sde_diffusion.metrics.inference import debiased, paired_difference
 from sde_diffusion.metrics.jackknife import (
@@ -90,6 +91,24 @@ def test_one_stratum_is_no_strata() -> None:
     g = generator(2)
     x, ref = normal(80, DIM, g), Reference.from_stats(FeatureStats.of(normal(200, DIM, g)))
     assert debiased(x, ref) == debiased(x, ref, strata=torch.full((80,), 3))
+
+
+@pytest.mark.parametrize("strata", [None, torch.arange(80) % 3])
+def test_in_blocks_it_is_the_same(strata: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of features that are gone through a few at a time, and of these as a reference."""
+    g = generator(2)
+    x, known = normal(80, DIM, g), normal(200, DIM, g)
+    ref = Reference.from_stats(FeatureStats.of(known))
+    whole = debiased(x, ref, known, strata)
+    for module in (frechet, jackknife, stats):
+        monkeypatch.setattr(module, "ROWS", 7)
+    again = Reference.from_stats(FeatureStats.of(known))
+    torch.testing.assert_close(again.cov, ref.cov, rtol=1e-12, atol=1e-14)
+    blocks = debiased(x, again, known, strata)
+    assert blocks.value == pytest.approx(whole.value, rel=1e-9)
+    assert blocks.standard_error == pytest.approx(whole.standard_error, rel=1e-9)
+    found, wanted = frechet_of_features(x, again), frechet_of_features(x, ref)
+    assert found.value == pytest.approx(wanted.value, rel=1e-9)
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e4, 1e12])

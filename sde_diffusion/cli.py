@@ -64,6 +64,8 @@ SHARED = (
 _faults: list[str] = []
 # The tasks that began: what goes wrong in one is no fault of the composer.
 _running: list[str] = []
+# What is said of keys given twice, once a job begins: a refusal stands alone.
+_repeated: list[str] = []
 # The folder of a single job, and whether an earlier revision named it.
 _chosen: dict[str, tuple[Path, bool]] = {}
 
@@ -80,8 +82,13 @@ def run_task(config: DictConfig) -> Any:
         if folder in (path.absolute() for path in older) and process() == 0:
             print(f"{folder}: an earlier revision named it for this job, which goes on there")
         _running.append(name)
-        with groups.searching(folders()):
-            return importlib.import_module(f"sde_diffusion.tasks.{name}").run(config, folder)
+        task = importlib.import_module(f"sde_diffusion.tasks.{name}")
+        from sde_diffusion.system.notice import later, waiting
+
+        with groups.searching(folders()), waiting():
+            while _repeated:
+                later(_repeated.pop(0))
+            return task.run(config, folder)
     except (InputError, OmegaConfBaseException, HydraException) as error:
         passed_on(error)
         line = str(error) if isinstance(error, InputError) else one_line(error)
@@ -159,8 +166,8 @@ def with_task(argv: list[str]) -> list[str]:
     overrides = [f"task={word}" if word.isidentifier() else _quoted(word) for word in typed]
     tell = renamed.tell if process() == 0 else lambda line: None
     overrides = marks.unmarked(renamed.modern(overrides, tell))
-    if process() == 0:  # beside a refusal, whose line alone has the program's name
-        marks.tell_repeated(overrides, lambda line: print(line, file=sys.stderr))
+    if process() == 0:
+        marks.tell_repeated(overrides, _repeated.append)
     overrides = words.with_sampler(words.with_method(overrides))
     several = bool({"-m", "--multirun"} & set(flags))
     marks.check_folders(overrides, several)
@@ -240,6 +247,7 @@ def _main() -> None:
     _faults.clear()
     _chosen.clear()
     _running.clear()
+    _repeated.clear()
     try:
         sys.argv[1:] = with_task(sys.argv[1:])
         if "--version" in sys.argv[1:]:  # the composer would answer with its own

@@ -263,9 +263,9 @@ def takes_list(key: str, task: str) -> bool:
 
 def _one_of_several(key: str, value: str, listed: bool) -> str:
     """What to say of values that make a job each, where one job is asked for."""
-    sweep = f"'{key}={value}' -m, a job for each"
+    sweep = "add -m, which makes a job of each"
     if "," not in value or "(" in value or not listed:
-        return f"{key}={shown(value)}: several values; give one, or {sweep}"
+        return f"{key}={shown(value)}: several values; give one of them, or {sweep}"
     return f"{key}={shown(value)}: several values; give a list, '{key}=[{value}]', or {sweep}"
 
 

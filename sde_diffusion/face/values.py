@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.pixels import to_float
+from sde_diffusion.process.grids import Explicit
 from sde_diffusion.process.noise import checked_seed, checked_seeds
 from sde_diffusion.sampling.execute import STATE_DTYPES
 from sde_diffusion.system.annotations import shown
@@ -115,6 +116,10 @@ def levels_as_grid(grid: Any) -> Any:
     plain = getattr(grid, "tolist", lambda: grid)()
     if isinstance(plain, list | tuple) and plain and not isinstance(plain[0], Mapping | str):
         levels = [each if each == math.inf else number("grid", each) for each in plain]
+        try:
+            Explicit(levels)
+        except InputError as error:  # of the key that was given
+            raise InputError(str(error).replace("grid.levels", "grid", 1)) from None
         return {"explicit": {"levels": levels}}
     return grid
 

@@ -243,7 +243,9 @@ class Explicit(TimeGrid):
     def __init__(self, levels: Annotated[Sequence[float], Within("0 <= levels <= inf")]) -> None:
         walked = [level for level in levels if 0 < level < math.inf]
         if len(walked) < 2 or any(a <= b for a, b in pairwise(levels)):
-            raise InputError("grid.levels: give at least two strictly decreasing noise levels")
+            raise InputError(
+                f"grid.levels={list(levels)}: give at least two strictly decreasing noise levels"
+            )
         if not 1e-9 <= walked[-1] < walked[0] <= 1e9:
             raise InputError(f"grid.levels={levels}: give levels from 1e-9 to 1e9, 0 or inf")
         super().__init__(walked[-1], walked[0])
@@ -262,7 +264,7 @@ class Explicit(TimeGrid):
     def _times(self, sde: SDE, n: int) -> Tensor:
         if n != self.own_steps:
             raise InputError(
-                f"grid.levels: {len(self.walked)} levels above 0 make {self.own_steps} steps, nfe "
+                f"grid: {len(self.walked)} levels above 0 make {self.own_steps} steps, nfe "
                 f"makes {n}; give an nfe that makes {self.own_steps}, or another list"
             )
         return sde.time_at(torch.tensor(self.walked, dtype=torch.float64))

@@ -161,7 +161,7 @@ def templates() -> Environment:
     environment.filters |= {
         "show": show,
         "brief": brief,
-        "plain": lambda x: x if isinstance(x, str) else plain(x),
+        "plain": lambda x: x if isinstance(x, str) else show(x) if x is None else plain(x),
     }
     return environment
 

@@ -21,6 +21,7 @@ def jobs_page(
         .render(
             task=task,
             rows=rows,
+            words={name for row in rows for name, value in row.items() if type(value) is str},
             key=key,
             command=facts.get("command"),
             facts={name: text for name, text in facts.items() if name not in ("command", "config")},

@@ -29,7 +29,7 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.sampling.start import PRIOR, Start
 from sde_diffusion.solvers.base import Observer, Solver, check_ends
 from sde_diffusion.solvers.step import Ask
-from sde_diffusion.system.notice import once
+from sde_diffusion.system.notice import later
 
 # Calls of the denoiser where nothing else is asked for.
 NFE = 20
@@ -131,9 +131,9 @@ class Sampler:
         if grid is None:
             raise InputError("grid: this solver names no default grid; choose one, grid=karras")
         if line := idle_grid(solver, grid, brought):
-            once(line)
+            later(line)
         if denoise_last and grid.to_zero:
-            once("denoise_last=true: has no effect, the grid ends with a denoising by itself")
+            later("denoise_last=true: has no effect, the grid ends with a denoising by itself")
         low, high = denoiser.sigma_min, denoiser.sigma_max
         grid = grid.fitted(low, high, brought)
         grid.check(low, high)
@@ -236,7 +236,7 @@ class Sampler:
             return walker._rehearsed(request, times)[1]
 
         for line in idle(self.solver, self.noise, drawn):
-            once(line)
+            later(line)
 
     @torch.no_grad()
     def _rehearsed(self, request: Request, times: Tensor) -> tuple[list[float], Tensor]:

@@ -37,6 +37,39 @@ def once(line: str) -> None:
         notice(line)
 
 
+# Lines of ``later``; None where nobody would let them go.
+_waiting: list[str] | None = None
+
+
+def later(line: str) -> None:
+    """``once``, of a line that is worth nothing to a job that is refused: within ``waiting`` it is
+    said when the job begins."""
+    if _waiting is None:
+        once(line)
+    else:
+        _waiting.append(line)
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """A block that may end in a refusal, whose line then stands alone."""
+    global _waiting
+    _waiting = []
+    try:
+        yield
+        begun()
+    finally:
+        _waiting = None
+
+
+def begun() -> None:
+    """The job is not refused: what waited is said."""
+    global _waiting
+    lines, _waiting = _waiting or [], None
+    for line in lines:
+        once(line)
+
+
 def new_job() -> None:
     """What earlier jobs of this process said may be said again."""
     _SAID.clear()

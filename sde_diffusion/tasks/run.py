@@ -39,7 +39,7 @@ from sde_diffusion.sampling.execute import STATE_DTYPES, Execution
 from sde_diffusion.system.devices import usable_device
 from sde_diffusion.system.identity import TARGET
 from sde_diffusion.system.names import component
-from sde_diffusion.system.notice import new_job, notice
+from sde_diffusion.system.notice import begun, later, new_job
 from sde_diffusion.system.output import FORMAT, Output
 from sde_diffusion.system.processes import job_ended, local_device, rank
 from sde_diffusion.system.provenance import machine
@@ -118,6 +118,7 @@ class Run(Generic[T]):
 
     def begin(self, *tags: str) -> None:
         """The work begins: the tracker hears of the job, and ``seconds`` are counted."""
+        begun()
         folder = self.output.folder
         name = str(self.config.task)
         swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -159,7 +160,7 @@ class Run(Generic[T]):
         model = open_model(str(self.config.checkpoint), precision=self.precision, **said)
         model.denoiser.to(self.device).requires_grad_(False)
         if line := slower(self.precision, self.device):
-            notice(line)
+            later(line)
         laid_out, compiled = (bool(self.config.get(key)) for key in ("channels_last", "compile"))
         carry_out(model.denoiser, self.device, laid_out, compiled)
         return model
@@ -207,7 +208,7 @@ class Run(Generic[T]):
         ((name, fields),) = named.items()
         fitting: Extractor = groups.make("extractor", name, **{**sides(name, shape), **fields})
         if fitting.identity() != extractor.identity():
-            notice(f"extractor={name}: that of the model's data; none was chosen")
+            later(f"extractor={name}: that of the model's data; none was chosen")
         return fitting
 
     def _usual_extractor(self) -> bool:

@@ -120,3 +120,15 @@ def test_folders_and_fields_that_would_count_for_nothing(
 def test_both_folders_may_be_given() -> None:
     for flags in ([], ["-m"]):
         assert with_task(["sample", "hydra.run.dir=a", "hydra.sweep.dir=b", *flags])
+
+
+def test_a_key_given_twice_is_said_of_jobs_that_begin(quick_cli: Run) -> None:
+    """It stood before a refusal, which is one line; so did what is said of the extractor."""
+    refusal = quick_cli(
+        "compare", "checkpoint=shapes", "prompts=none.txt", "nfe=[3]", "nfe=[4]", ok=False
+    )
+    named(refusal.stderr, "sde-diffusion: prompts=none.txt", "give one")
+    begun = quick_cli("sample", "n=1", "nfe=3", "nfe=2", "solver=ddim", "noise=brownian")
+    lines = begun.stderr.splitlines()
+    assert "nfe=2: nfe=3 is given too; the last one counts" in lines
+    assert any(line.startswith("noise=brownian: has no effect") for line in lines)

@@ -174,12 +174,12 @@ def test_a_folder_of_configs_takes_neither_memory_nor_time(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["sample", "label=3,4"], "label=3,4: several values; give a list, 'label=[3,4]', or 'lab"),
-        (["sample", "n=range(1,3)"], "n=range(1,3): several values; give one, or '"),
-        (["sample", "nfe=4,8"], "nfe=4,8: several values; give one, or '"),
-        (["sample", "device=cpu,cuda"], "device=cpu,cuda: several values; give one, or '"),
+        (["sample", "label=3,4"], "label=3,4: several values; give a list, 'label=[3,4]', or"),
+        (["sample", "n=range(1,3)"], "n=range(1,3): several values; give one of them, or add"),
+        (["sample", "nfe=4,8"], "nfe=4,8: several values; give one of them, or add"),
+        (["sample", "device=cpu,cuda"], "device=cpu,cuda: several values; give one of them"),
         (["sample", "guidance.cfg.scale=1,2"], "guidance.cfg.scale=1,2: several values; give one"),
-        (["nfe=4,8"], "nfe=4,8: several values; give a list, 'nfe=[4,8]', or 'nfe=4,8' -m"),
+        (["nfe=4,8"], "nfe=4,8: several values; give a list, 'nfe=[4,8]', or add -m"),
         (["solvers=ddim,heun"], "solvers=ddim,heun: several values; give a list, 'solvers=[ddim,"),
         (["evaluate", "samples=9,8"], "samples=9,8: several values; give a list, 'samples=[9,8]'"),
         (["train", "network.widths=8,9"], "network.widths=8,9: several values; give a list"),

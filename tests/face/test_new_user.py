@@ -307,7 +307,7 @@ WRONG: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (draw, {"sde": None}, "sde=None:", "give one of cosine"),
     (draw, {"sde": "VP"}, "sde=VP:", "choose one of cosine"),
     (draw, {"grid": []}, "grid=[]:", "give one of ays"),
-    (draw, {"grid": [80]}, "grid__levels:", "at least two strictly decreasing"),
+    (draw, {"grid": [80]}, "grid=[80.0]:", "at least two strictly decreasing"),
     (draw, {"grid": [80, NAN]}, "grid=nan", "give a finite number"),
     (draw, {"grid": [80, None]}, "grid=None:", "give a finite number"),
     (draw, {"grid": [800, 10, 1, 0.1]}, "grid__sigma_min=0.1, grid__sigma_max=800:", "within it"),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sde_diffusion.report import write
+from sde_diffusion.report.jobs import jobs_page
 from sde_diffusion.report.ranking import rank_unpaired
 from sde_diffusion.tasks.join.finished import Finished, differences
-from sde_diffusion.tasks.join.table import rows
+from sde_diffusion.tasks.join.table import rows, text
 from sde_diffusion.tasks.run import described
 from tests.conftest import Run
 
@@ -174,6 +175,23 @@ def test_components_are_named_as_they_are_typed(tmp_path: Path) -> None:
     apart = differences(jobs)
     assert apart["solver"] == ["unipc", "restart"]
     assert apart["solver.inner"] == [None, "dpm2"]
+
+
+def test_a_key_that_a_job_has_not_is_not_null(tmp_path: Path) -> None:
+    """Fields of one solver stood in the row of another as null, which that had never been told."""
+    configs: list[dict[str, Any]] = [
+        {"label": None, "solver": {"_target_": "sde_diffusion.solvers.ddim.DDIM"}},
+        {"label": 3, "solver": {"_target_": "sde_diffusion.solvers.unipc.UniPC", "order": 2}},
+    ]
+    jobs = [
+        Finished(str(k), tmp_path, {"fd": 2.0 + k}, {"config": config}, False)
+        for k, config in enumerate(configs)
+    ]
+    lines = rows(jobs)
+    assert [line["label"] for line in lines] == ["null", "3"]
+    assert [line["solver.order"] for line in lines] == [None, "2"]
+    assert "   null    ddim     –              2" in text(lines)
+    assert '<td class="word">–</td>' in jobs_page("sample", lines, "fd", {})
 
 
 def test_the_rank_of_a_matrix_is_no_column_of_a_ranking(tmp_path: Path) -> None:

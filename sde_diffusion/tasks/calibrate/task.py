@@ -21,7 +21,7 @@ from sde_diffusion.errors import InputError
 from sde_diffusion.guidance.base import contents
 from sde_diffusion.models.opened import OpenedModel
 from sde_diffusion.process.sde import SigmaMax, SigmaMin
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import later
 from sde_diffusion.system.ranges import Batch, Seed, Within
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.tasks.calibrate.fitting import LEAST, MOST, Fitting, calls_of, ends_of, start_of
@@ -151,7 +151,7 @@ def ends(task: CalibrateTask, model: OpenedModel) -> tuple[float, float]:
     if model.grid is None or asked != (LEAST, MOST):
         return asked
     low, high = ends_of(model)
-    notice(f"sigma_min={low:g}, sigma_max={high:g}: those of the model's own grid")
+    later(f"sigma_min={low:g}, sigma_max={high:g}: those of the model's own grid")
     return low, high
 
 

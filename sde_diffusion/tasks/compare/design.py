@@ -20,7 +20,7 @@ from sde_diffusion.sampling.sampler import Sampler
 from sde_diffusion.system.annotations import shown
 from sde_diffusion.system.identity import COMPONENT, identity
 from sde_diffusion.system.names import name_of
-from sde_diffusion.system.notice import notice
+from sde_diffusion.system.notice import later
 from sde_diffusion.system.ranges import Batch, Seed, Within, check_dataclass
 from sde_diffusion.system.spelling import did_you_mean
 
@@ -256,7 +256,7 @@ def _affordable(setting: Setting, design: Design, model: OpenedModel, nfe: Budge
             affordable.append(name)
         except BudgetError as error:
             refusal = error
-            notice(f"solvers: {name} is left out on the model's own grid: {error}")
+            later(f"solvers: {name} is left out on the model's own grid: {error}")
     if refusal is not None and not affordable:
         raise refusal
     return affordable

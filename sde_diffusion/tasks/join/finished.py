@@ -14,6 +14,7 @@ from sde_diffusion.system import strict_json
 from sde_diffusion.system.identity import COMPONENT, identity
 
 COMPARED, RESULT = "results.json", "result.json"
+NULL = "null"
 DEPTH = 3  # of folders below the one that is given
 REMEDY = "give folders of finished jobs, or of a multirun"
 # Where a result goes, and how: nothing that a number depends on.
@@ -94,7 +95,8 @@ def _read(folder: Path, name: str) -> Finished:
 def differences(jobs: Sequence[Finished], *without: str) -> dict[str, list[Any]]:
     """The keys whose values are not the same in all jobs, with the value in each.
 
-    A component is its name, ``without`` are keys that are left out.
+    A component is its name, a null "null", and a key that a job has not, as other components have
+    it, None. ``without`` are keys that are left out.
     """
     flat = [dict(_flat(identity(job.config))) for job in jobs]
     keys = dict.fromkeys(key for values in flat for key in values)
@@ -102,7 +104,10 @@ def differences(jobs: Sequence[Finished], *without: str) -> dict[str, list[Any]]
     for key in keys:
         values = [each.get(key) for each in flat]
         if key.partition(".")[0] not in (*APART, *without) and values.count(values[0]) < len(jobs):
-            differing[key.removesuffix(f".{COMPONENT}")] = [_typed(key, value) for value in values]
+            differing[key.removesuffix(f".{COMPONENT}")] = [
+                _typed(key, NULL if value is None and key in each else value)
+                for value, each in zip(values, flat, strict=True)
+            ]
     return differing
 
 

@@ -108,7 +108,8 @@ def labels(jobs: Sequence[Finished], cells: Sequence[Drawn]) -> dict[str, str]:
         own = [jobs[first[sampler].job] for sampler in samplers]
         apart = differences(own, *CHOICES)
         for k, sampler in enumerate(samplers):
-            said = [f"{key.rpartition('.')[2]}={value(v[k])}" for key, v in apart.items()]
+            there = {key: v[k] for key, v in apart.items() if v[k] is not None}
+            said = [f"{key.rpartition('.')[2]}={value(v)}" for key, v in there.items()]
             labels[sampler] = ", ".join([label, *(said or [own[k].name])])
         if len({labels[sampler] for sampler in samplers}) < len(samplers):
             labels |= {s: f"{label}, {own[k].name}" for k, s in enumerate(samplers)}

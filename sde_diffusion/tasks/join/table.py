@@ -23,7 +23,7 @@ def rows(jobs: Sequence[Finished]) -> list[dict[str, Any]]:
     lines = [
         {
             "job": job.name,
-            **{key: value(values[k]) for key, values in apart.items()},
+            **{key: None if v[k] is None else value(v[k]) for key, v in apart.items()},
             **{name: numbers[k].get(name) for name in names},
         }
         for k, job in enumerate(jobs)

@@ -1,6 +1,6 @@
 """Does the error on the Gaussian of a data set say which solver a trained network is best with?
 
-Compares ``sde-diffusion analyse data=mnist`` with the Frechet distances of the shipped network that
+Compares ``sde-diffusion analyse data=mnist`` with the Fréchet distances of the shipped network that
 ``fd_vs_nfe.py`` has measured. The MNIST files are found as ``data=mnist`` finds them (MNIST_ROOT).
 """
 

@@ -72,7 +72,7 @@ def shown(values: Sequence[float]) -> str:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Best standard, calibrated and ratio, for RMSE and Frechet."""
+    """Best standard, calibrated and ratio, for RMSE and Fréchet."""
     out = []
     for k in (0, 1):
         name, values = best(row, k)
@@ -88,7 +88,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def section(case: Case, found: dict[str, Any]) -> list[str]:
     """The table of one case."""
-    head = ["calls", "RMSE, best standard", "calibrated", "ratio", "Frechet, best standard",
+    head = ["calls", "RMSE, best standard", "calibrated", "ratio", "Fréchet, best standard",
             "calibrated", "ratio"]  # fmt: skip
     rows = [[calls, *cells(row)] for calls, row in found.items()]
     parts = [f"## {case.title}",
@@ -100,7 +100,7 @@ def section(case: Case, found: dict[str, Any]) -> list[str]:
         twice.append(
             f"{n} calibrated {shown(own)} against {2 * n} standard {shown(values)} ({name})"
         )
-    parts.append("Frechet distance, half against whole: " + "; ".join(twice) + ".")
+    parts.append("Fréchet distance, half against whole: " + "; ".join(twice) + ".")
     return parts
 
 
@@ -130,7 +130,7 @@ def write_page(known: dict[str, Callable[[], Case]]) -> None:
         text += section(case, result["scores"])
         if "features" in result:
             text.append(render.markdown(
-                ["calls", "FD[mnist-cnn], calibrated", "best standard (of Frechet above)"],
+                ["calls", "FD[mnist-cnn], calibrated", "best standard (of Fréchet above)"],
                 result["features"]))  # fmt: skip
         facts = {k: result[k] for k in ("machine", "date", "revision")}
         text.append(

@@ -24,7 +24,7 @@ from sde_diffusion.system.storage import fingerprint, write_atomically
 from tests.calibration.standard import standard_ends
 
 BLOCKS = 3
-LEADING = 48  # principal components that the Frechet distance sees
+LEADING = 48  # principal components that the Fréchet distance sees
 NODES = 64  # evaluations of what is called converged
 
 
@@ -98,7 +98,7 @@ def leading(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def scores(x: Tensor, exact: Tensor, basis: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """Relative RMSE of the trajectories' ends; Frechet distance over the total variance."""
+    """Relative RMSE of the trajectories' ends; Fréchet distance over the total variance."""
     flat, true = (v.flatten(1).double() for v in (x, exact))
     rmse = float((flat - true).norm() / (true - true.mean(0)).norm())
     made, wanted = (FeatureStats.of((v - basis[0]) @ basis[1]) for v in (flat, true))

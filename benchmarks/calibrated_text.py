@@ -11,7 +11,7 @@ and the twin of digits with 768 noises fitted to, 192 held out, 60 grids and a b
 *Converged* is UniPC-3 in 64 evaluations on VP-time^2.
 
 - RMSE: of the images against the converged ones of the same noise, over their spread.
-- Frechet: distance to the converged images in their 48 leading principal components, over the total
+- Fréchet: distance to the converged images in their 48 leading principal components, over the total
   variance there.
 - Mean over three blocks of noises, and half of its 95 % interval (Student, 2 degrees of freedom).
 - *calls* are evaluations of the denoiser: under guidance each is a pair of network evaluations.
@@ -37,7 +37,7 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
   .141 / .110 with g_i and g_{i-1} (kept), .138 / .108 with four of them and the law's own flow over
   the step, .159 / .124 with that flow alone. Its flow with the network's e_j - g_j added, which is
   exact for normal data: .149 / .157. At 8 evaluations: .104 / .074 without, .094 / .066 with.
-- The joint fit, on 192 noises that no fit saw, RMSE and Frechet distance: at 10 evaluations greedy
+- The joint fit, on 192 noises that no fit saw, RMSE and Fréchet distance: at 10 evaluations greedy
   .055 / 2.6e-4, after one Jacobian .049 / 1.7e-4 (the rules before this: .058 / 2.2e-4); at 6
   greedy .104 / 9.8e-4, after one .081 / 4.9e-4 (before this .107 / 9.2e-4). At 5, greedy, and after
   one, two, three: .126, .110, .102, .095 (before this .120).
@@ -49,12 +49,12 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
   .54, with 768, twice the budget and 60 grids .28 .20 (600 noises that no fit saw).
 - The ridge of the greedy fit. Answers to neighbouring states hardly differ, and 1e-4 of their size
   kept the rules from using the differences. On the mixture, geometric mean over 8 sets of 192
-  noises (600 that no fit saw), 60 tries, 10 evaluations, RMSE and Frechet ratio at 1e-3, 1e-4,
+  noises (600 that no fit saw), 60 tries, 10 evaluations, RMSE and Fréchet ratio at 1e-3, 1e-4,
   1e-5, 1e-6, 1e-7, 1e-8: 1.00 / .403, .47 / .099, .26 / .032, .26 / .034, .36 / .050, .31 / .039.
   It is 3e-6.
 - The joint fit in rounds, a quarter of the noises differentiated in each, against one Jacobian of
   all. At equal cost, the shipped model before this one, 6 evaluations, 300 fresh noises, RMSE and
-  Frechet ratio: 96 noises in halves .31 / .067, 192 in thirds .39 / .112, 128 in quarters with at
+  Fréchet ratio: 96 noises in halves .31 / .067, 192 in thirds .39 / .112, 128 in quarters with at
   most three steps a round .28 / .051 (the rule shipped with it: .31 / .065). On the mixture as
   above, all else before and after, at 10: .64 / .137 to .24 / .025.
 - Tries of the search on the mixture, at 10, with the old ridge: 30, 60, 120: .59, .47, .47.
@@ -70,7 +70,7 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
   of an image is .0019 to .0037 of the spread, that of iPNDM on VP-time^2 .018, but 46 to 96 % of
   the squared error are in 1 % of the images, near a decision between two components.
 - Which noises are fitted to. Four sets of 192 on the digits network, 1,200 fresh noises, RMSE over
-  the best of four standard solvers: .37 .45 .35 .34 at 6, .37 .72 .52 .43 at 10 (Frechet: geometric
+  the best of four standard solvers: .37 .45 .35 .34 at 6, .37 .72 .52 .43 at 10 (Fréchet: geometric
   mean .03 and .12). The table above has the first set, as the table of MNIST has its own first.
 - The search on fewer noises, with those weights, RMSE ratio at 6, 8, 10 and evaluations of all
   three: 45 tries of 64 noises .25 .32 .47, 173,000; 30 of 64 .27 .36 .52, 161,000; 45 of 32 .28 .34
@@ -84,7 +84,7 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
 - Standard solvers as starts: a multistep solver is a rule, read off by running it on coefficients.
   The joint fit starts from one where it has the lower error on held-out noises.
 - A stochastic rule: fresh noise mixed in after every step, a share eta of its deviation. On the
-  mixture, Frechet distance to 6,000 converged images in units of 1e-3, 3 x 3,000 samples (converged
+  mixture, Fréchet distance to 6,000 converged images in units of 1e-3, 3 x 3,000 samples (converged
   images of other noises have 3.9): at 5 evaluations 3.7, 3.7, 3.8, 5.4 with eta = 0, .1, .2, .4; at
   8 3.6, 3.8, 4.3, 9.3. Greedy coefficients fitted to the flow from the mixed states are worse (at
   5: 8.6, 10.8, 14.9). Nothing to win; left out.
@@ -92,11 +92,11 @@ Relative RMSE; each is one run. First what made the rules above, on the shipped 
   that no fit saw: .1297 to .1296, .0807 to .0799, .0560 to .0560 at 4, 6, 8 evaluations. The normal
   law's answers leave next to nothing to win there.
 - Feature space. Half of the joint fit's squared error on the features of mnist-cnn, at 5
-  evaluations, first two blocks of the page: RMSE .100 .114 to .105 .116, Frechet 3.8e-4 4.6e-4 to
+  evaluations, first two blocks of the page: RMSE .100 .114 to .105 .116, Fréchet 3.8e-4 4.6e-4 to
   4.6e-4 4.9e-4, RMSE of the features .088 .106 to .091 .107. Their mean moves less from that of the
   converged images, by .029 .026 to .011 .009 squared. Left out: not nearer, and it needs an
   extractor.
-- A twin. One mixture of ten Gaussians for all classes, as it was before: RMSE and Frechet ratio on
+- A twin. One mixture of ten Gaussians for all classes, as it was before: RMSE and Fréchet ratio on
   the digits network (600 noises) 1.77 / 1.34, 1.57 / 1.69, 2.17 / 4.54, 3.26 / 14.6 at 4, 6, 8, 10.
   A mixture for each class that knows the labels, as the network does, of one Gaussian: .62 / .16,
   .62 / .11, .74 / .28, 1.01 / .90; of two: .44 / .04, .36 / .05, .84 / .29, .87 / .35; of four:

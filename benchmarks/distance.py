@@ -1,4 +1,4 @@
-"""How fast and how exact is a Frechet distance beside the algebra in common use?
+"""How fast and how exact is a Fréchet distance beside the algebra in common use?
 
 OMP_NUM_THREADS=1 times processor seconds, which other processes do not lengthen; 2 times the wall.
 The page shows each number of threads that this was run with.

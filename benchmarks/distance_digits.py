@@ -1,4 +1,4 @@
-"""Errors of a Frechet distance where it is known, for ``distance.py``."""
+"""Errors of a Fréchet distance where it is known, for ``distance.py``."""
 
 from __future__ import annotations
 

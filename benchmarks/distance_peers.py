@@ -1,4 +1,4 @@
-"""The Frechet distance by the algebra in common use, for ``distance.py``."""
+"""The Fréchet distance by the algebra in common use, for ``distance.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the corrected Frechet distance right, and does its interval cover, where truth is known?"""
+"""Is the corrected Fréchet distance right, and does its interval cover, where truth is known?"""
 
 from __future__ import annotations
 

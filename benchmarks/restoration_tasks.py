@@ -83,7 +83,7 @@ def judged(x: Tensor, truth: Tensor, operator: Operator, y: Tensor) -> dict[str,
 
 
 def distance(data: str, x: Tensor) -> float:
-    """Their Frechet distance to the training data, without correction: of so few it is biased."""
+    """Their Fréchet distance to the training data, without correction: of so few it is biased."""
     reference = Scans(n=REFERENCE).load() if data == "scans" else None
     found = evaluate(to_uint8(x), reference, extractor=JUDGES[data], metrics=[])
     return float(next(iter(found))["fd"])

@@ -66,7 +66,7 @@ def main() -> None:
         f"`compare` on {len(SOLVERS)} solvers x {len(NFE)} NFE x {len(SAMPLES)} N x {BLOCKS} "
         f"blocks of seeds ({len(todo)} cells, {rows} rows) whose cells are all there, so that "
         "nothing is sampled: features are those of real held-out images with a jitter of their "
-        "own. Timed: reading, the Frechet curve, bias and interval by leave-one-out, KID, "
+        "own. Timed: reading, the Fréchet curve, bias and interval by leave-one-out, KID, "
         "precision, recall, density and coverage of every row; means over blocks; paired ranks at "
         "every NFE; plots, tables and the page.",
         render.markdown(

@@ -34,7 +34,7 @@ PLUGINS = {
     "hydra/launcher/ray": "hydra-ray-launcher",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
-FRECHET = "the Frechet distance is always measured, FID's by extractor=inception; "
+FRECHET = "the Fréchet distance is always measured, FID's by extractor=inception; "
 FOLDER = "hydra.run.dir"  # of results
 T = TypeVar("T")
 

@@ -58,7 +58,7 @@ def compare(
     progress: bool = True,
     **options: Any,
 ) -> Results:
-    """Which solver, at how many evaluations? Their Frechet distances, ranked on the same noise.
+    """Which solver, at how many evaluations? Their Fréchet distances, ranked on the same noise.
 
     Args:
         model: a model, or the name or path of a checkpoint.
@@ -72,7 +72,7 @@ def compare(
             ``ReferenceSet`` or its file; None: what is shipped for the extractor.
         extractor: of the features; None: by the model's data and the shape of the images,
             ``mnist-cnn`` for MNIST's.
-        metrics: beside the Frechet distance.
+        metrics: beside the Fréchet distance.
         label: a class, ``"all"`` (seed mod classes), one an image, or None.
         prompts: a file of sentences, one a line, for the images in turn.
         clip_score: the folder of a ``CLIPModel``: how well images fit these, ``ClipScore``.

@@ -84,7 +84,7 @@ def evaluate(
     metrics: Any = ("kid", "prdc"),
     **options: Any,
 ) -> Evaluation:
-    """The Frechet distance of images to a reference, and other metrics beside it.
+    """The Fréchet distance of images to a reference, and other metrics beside it.
 
     Args:
         images: samples, a tensor or array [N, C, H, W] (uint8, or floats in -1 .. 1), a folder,
@@ -94,7 +94,7 @@ def evaluate(
         n: numbers of images, prefixes; None: all.
         train: the images that a model was trained on, to see whether these are copies.
         extractor: of the features; None: by the shape of the images, ``mnist-cnn`` for MNIST's.
-        metrics: beside the Frechet distance.
+        metrics: beside the Fréchet distance.
         options: fields of what is given by name: ``extractor__channels=3``.
     """
     fields = Options.of(options, TAKES)

@@ -1,4 +1,4 @@
-"""What a metric beside the Frechet distance is."""
+"""What a metric beside the Fréchet distance is."""
 
 from __future__ import annotations
 

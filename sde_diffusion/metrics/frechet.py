@@ -1,4 +1,4 @@
-"""Frechet distance between Gaussians fitted to features, by routes that are stable.
+"""Fréchet distance between Gaussians fitted to features, by routes that are stable.
 
 FD = |mu - mu_0|^2 + tr S + tr S_0 - 2 tr (S_0^1/2 S S_0^1/2)^1/2 (Dowson & Landau 1982). With a
 root S_0 = R R^T the last trace is the sum of square roots of the eigenvalues of R^T S R, or of the
@@ -44,7 +44,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance; the numerical rank of S_0^1/2 S S_0^1/2; the mass it leaves out."""
+    """A Fréchet distance; the numerical rank of S_0^1/2 S S_0^1/2; the mass it leaves out."""
 
     value: float
     rank: int

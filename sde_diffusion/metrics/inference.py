@@ -1,4 +1,4 @@
-"""Bias and confidence interval of a Frechet distance, by exact leave-one-out.
+"""Bias and confidence interval of a Fréchet distance, by exact leave-one-out.
 
 With f the plug-in value and f_(hk) that without sample k of stratum h (``jackknife`` has all of
 them at once), on the side of the generated and on that of the reference images,
@@ -181,7 +181,7 @@ def debiased(
     reference_features: Tensor | None = None,
     strata: Tensor | None = None,
 ) -> Inference:
-    """Bias-removed Frechet distance of features [N, d], with its 95 % interval, from N = 5 d.
+    """Bias-removed Fréchet distance of features [N, d], with its 95 % interval, from N = 5 d.
 
     Samples are taken for independent draws, none of them in the reference: of the reference's own
     the value is negative. ``reference_features`` are some, or all, of those that the reference's

@@ -1,4 +1,4 @@
-"""How a Frechet distance changes as one sample is left out: exactly, for all samples at once.
+"""How a Fréchet distance changes as one sample is left out: exactly, for all samples at once.
 
 Sample k leaves stratum h of n_h among N samples, and the others of its stratum gain its weight.
 With c = x_k - mean, b the stratum's mean less the mean of all, Q the stratum's mean of c c^T and

@@ -20,7 +20,7 @@ FLOOR_COUNTS = (500, 1000, 2000, 5000)
 
 
 def metrics(nodes: Mapping[str, Any] | None) -> list[Metric[Any]]:
-    """The metrics beside the Frechet distance: the nodes of a config's ``metric``, by name."""
+    """The metrics beside the Fréchet distance: the nodes of a config's ``metric``, by name."""
     return [build(node, f"metric.{name}", Metric) for name, node in (nodes or {}).items()]
 
 
@@ -35,7 +35,7 @@ def score_line(metric: str, row: Row) -> str:
 
 @dataclass(frozen=True)
 class Judge:
-    """A reference, features of it (or None), and the metrics beside the Frechet distance."""
+    """A reference, features of it (or None), and the metrics beside the Fréchet distance."""
 
     reference: Reference
     features: Tensor | None

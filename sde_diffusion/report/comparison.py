@@ -17,7 +17,7 @@ from sde_diffusion.sampling.film import Film
 
 Row = dict[str, Any]
 REAL = "real images"
-# The columns of every row; the metrics beside the Frechet distance come on top.
+# The columns of every row; the metrics beside the Fréchet distance come on top.
 SCORES = ["fd", "fd_debiased", "fd_low", "fd_high", "standard_error", "floor", "floor_debiased"]
 PROTOCOL = [
     "seconds", "ms_per_image", "nfe_asked", "steps", "order", "stochastic", "couples_batch",
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def measured(rows: Sequence[Row]) -> list[str]:
-    """The names of the metrics beside the Frechet distance: what is no fixed column."""
+    """The names of the metrics beside the Fréchet distance: what is no fixed column."""
     return [name for name in rows[0] if name not in FIXED and not name.endswith("_sd")]
 
 

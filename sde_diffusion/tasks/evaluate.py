@@ -83,7 +83,7 @@ class EvaluateTask:
 
 
 def run(config: DictConfig, folder: Path) -> float:
-    """Write result.json into ``folder``; returns the Frechet distance of all images.
+    """Write result.json into ``folder``; returns the Fréchet distance of all images.
 
     With ``train``, nearest.png too: the images nearest to a training image, above that image.
     """

@@ -64,7 +64,7 @@ def run(config: DictConfig, folder: Path, archived: int = 2**30) -> float:
     """Write samples.npz, grid.png and result.json into ``folder``; returns the measured NFE.
 
     More than ``archived`` bytes of images are samples.zip instead, a PNG each. With an
-    ``extractor`` their Frechet distance is measured too, and returned.
+    ``extractor`` their Fréchet distance is measured too, and returned.
     """
     with Run(config, folder, SampleTask) as job:
         drawing = drawing_of(job, folder)

@@ -1,4 +1,4 @@
-"""The Frechet distance of the samples of a job that chooses an extractor, for a sweep."""
+"""The Fréchet distance of the samples of a job that chooses an extractor, for a sweep."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_levels_are_of_the_process_that_is_chosen() -> None:
             "solver.order: unknown key here; a comparison has a list of them; type "
             "'solvers=[{mine:{solver:unipc,order:3}}]'",
         ),
-        (["task=compare", "metric=fid"], "metric=fid: no such choice; the Frechet distance is"),
+        (["task=compare", "metric=fid"], "metric=fid: no such choice; the Fréchet distance is"),
         (["task=smaple"], "task=smaple: no such choice; did you mean sample?"),
         (
             ["solver.ordr=3"],

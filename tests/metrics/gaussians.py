@@ -1,4 +1,4 @@
-"""Covariances whose Frechet distance is known in closed form."""
+"""Covariances whose Fréchet distance is known in closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frechet distances against closed forms, on every route, and the known wrong ways beside them."""
+"""Fréchet distances against closed forms, on every route, and the known wrong ways beside them."""
 
 from __future__ import annotations
 

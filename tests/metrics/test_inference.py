@@ -1,4 +1,4 @@
-"""Bias and interval of a Frechet distance, by their law over replicates of known Gaussians."""
+"""Bias and interval of a Fréchet distance, by their law over replicates of known Gaussians."""
 
 from __future__ import annotations
 

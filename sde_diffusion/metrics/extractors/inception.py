@@ -1,4 +1,4 @@
-"""Features of the Inception network: the ones whose Frechet distance is called FID."""
+"""Features of the Inception network: the ones whose Fréchet distance is called FID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Inception network of the Frechet inception distance, up to its 2,048 pooled features.
+"""The Inception network of the Fréchet inception distance, up to its 2,048 pooled features.
 
 Inception v3 (arXiv:1512.00567) as TensorFlow's graph of December 2015 runs it, which the published
 FID (arXiv:1706.08500) is made with: averages leave the padding out, and the last block takes a

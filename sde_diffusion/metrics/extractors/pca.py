@@ -23,7 +23,7 @@ MAX_PIXELS = 4096
 class PcaExtractor(Extractor):
     """Projections (x / 255 - mean) V on the ``dim`` leading eigenvectors V of pixel covariance.
 
-    The Frechet distance is then that of pixels in these directions, with no network between. Of
+    The Fréchet distance is then that of pixels in these directions, with no network between. Of
     few images the directions fit their noise, and all other images are far: give many.
 
     Args:

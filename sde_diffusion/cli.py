@@ -244,10 +244,9 @@ def _main() -> None:
     )
     # Hydra prints faults over several lines and exits; raised instead, they become one line.
     os.environ[FULL_ERROR] = "1"
-    _faults.clear()
     _chosen.clear()
-    _running.clear()
-    _repeated.clear()
+    for lines in (_faults, _running, _repeated):
+        lines.clear()
     try:
         sys.argv[1:] = with_task(sys.argv[1:])
         if "--version" in sys.argv[1:]:  # the composer would answer with its own

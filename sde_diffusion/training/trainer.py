@@ -27,7 +27,7 @@ from sde_diffusion.system.notice import notice
 from sde_diffusion.system.resume import NOISE
 from sde_diffusion.system.storage import tidy
 from sde_diffusion.training.augment import Augment, AugmentChain
-from sde_diffusion.training.batch import Batches, part_of
+from sde_diffusion.training.batch import Batch, Batches, part_of
 from sde_diffusion.training.checkpoints import (
     BEST,
     MODEL,
@@ -94,6 +94,8 @@ class Trainer:
         self.batches = Batches(
             data, parts.levels, config.batch_size, config.dropout, config.seed, parts.augment
         )
+        # Of the next step, drawn before the host waits for the device: it has work the sooner then.
+        self._ahead: Batch | None = None
         self.folder, self.device = folder, torch.device(device)
         with torch.random.fork_rng([]):
             torch.manual_seed(derived_seed(config.seed, Stream.WEIGHTS, 0))
@@ -248,9 +250,16 @@ class Trainer:
         length = clip(self._parameters, config.clip)
         state.optimize(lr, state.watch.judge(step, value, length, losses, sigma))
         state.update(step)
+        if step % config.save_every and step < config.steps:  # a save has all that was drawn
+            self._ahead = self._drawn(step + 1)
         if not all(step % n for n in (ASKED, config.save_every)) or step == config.steps:
             self._ask()
         return {"step": step, "loss": value, "lr": lr, "seconds": time.perf_counter() - began}
+
+    def _drawn(self, step: int) -> Batch:
+        """This process's rows of step's batch."""
+        part = processes.rank(), processes.size()
+        return self.batches.draw(step, part, self.device, self.config.torch_dtype)
 
     def _gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient of the mean loss of step's batch, in ``.grad``.
@@ -258,7 +267,8 @@ class Trainer:
         Returns that mean [], over all processes, and this one's losses and noise levels [B].
         """
         config, rank, size = self.config, processes.rank(), processes.size()
-        share = self.batches.draw(step, (rank, size), self.device, config.torch_dtype)
+        share = self._drawn(step) if self._ahead is None else self._ahead
+        self._ahead = None
         losses = []
         with self._dropout(step * size + rank):
             for i, batch in enumerate(share.split(config.accumulate)):

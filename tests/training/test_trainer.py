@@ -56,6 +56,60 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, whole: Path, sto
     assert_same(tensors(tmp_path), tensors(whole))
 
 
+SAVED = replace(CONFIG, steps=24, save_every=6)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, broken: int = 0) -> list[str]:
+    """What runs draw, ask and save from now on; the data of step ``broken`` are at fault."""
+    told: list[str] = []
+    draw, ask, save = Batches.draw, Trainer._ask, Trainer.save
+
+    def drawn(batches: Batches, step: int, *words: Any) -> Batch:
+        told.append(f"draw {step}")
+        if step == broken:
+            raise ZeroDivisionError("of the data")
+        return draw(batches, step, *words)
+
+    def asked(run: Trainer) -> None:
+        told.append(f"ask {run.step}")
+        ask(run)
+
+    def saved(run: Trainer, *words: Any) -> None:
+        told.append(f"save {run.step}")
+        save(run, *words)
+
+    monkeypatch.setattr(Batches, "draw", drawn)
+    monkeypatch.setattr(Trainer, "_ask", asked)
+    monkeypatch.setattr(Trainer, "save", saved)
+    return told
+
+
+def test_a_batch_is_drawn_before_the_host_waits_and_none_ahead_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = watched(monkeypatch)
+    finish(trainer(tmp_path, SAVED))
+    assert [word for word in told if "draw" in word] == [f"draw {k}" for k in range(1, 25)]
+    assert told.index("draw 21") < told.index("ask 20")
+    for step in (6, 12, 18):
+        assert told.index(f"save {step}") < told.index(f"draw {step + 1}")
+    none = property(lambda run: None, lambda run, batch: None)
+    monkeypatch.setattr(Trainer, "_ahead", none, raising=False)
+    told.clear()
+    finish(trainer(tmp_path / "plain", SAVED))
+    assert told.count("draw 21") == 2  # ahead, and kept by none
+    assert_same(tensors(tmp_path), tensors(tmp_path / "plain"))
+
+
+def test_a_fault_of_the_data_shows_as_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched(monkeypatch, broken=9)
+    with pytest.raises(ZeroDivisionError, match="of the data"):
+        finish(trainer(tmp_path, SAVED))
+    assert trainer(tmp_path, SAVED).step == 6
+
+
 def test_a_finished_run_is_left_alone_and_its_model_restored(tmp_path: Path) -> None:
     finish(trainer(tmp_path))
     before = (tmp_path / MODEL).read_bytes()

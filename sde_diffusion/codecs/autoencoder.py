@@ -51,10 +51,10 @@ class Autoencoder(Codec):
         self.vae, self.identity, self.batch, self.files = vae, identity, batch, files
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.latents, self.channels = int(config.latent_channels), int(config.out_channels)
-        scale, known = config.get("scaling_factor"), {key: config.get(key) for key in undone}
+        scale, values = config.get("scaling_factor"), {key: config.get(key) for key in undone}
         self.scale = 1.0 if scale is None else _numbers("scaling_factor", scale, 1, True)[0]
-        shift = _numbers("shift_factor", known.get("shift_factor") or 0.0, 1)
-        mean, std = known.get("latents_mean"), known.get("latents_std")
+        shift = _numbers("shift_factor", values.get("shift_factor") or 0.0, 1)
+        mean, std = values.get("latents_mean"), values.get("latents_std")
         self.mean = _column(shift if mean is None else _numbers("latents_mean", mean, self.latents))
         self.std = _column(
             [1.0] if std is None else _numbers("latents_std", std, self.latents, True)

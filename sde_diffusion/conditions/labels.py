@@ -92,10 +92,10 @@ class Labels(Conditioner):
 
     def _refusal(self, value: Any) -> InputError:
         names = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
-        said = f" or a name ({names})" if self.names else ""
+        named = f" or a name ({names})" if self.names else ""
         near = "" if str(value) == ALL else did_you_mean(str(value), (ALL, *self.names))
         return InputError(
-            f"label={value}: {near}give a class, 0 .. {self.classes - 1}{said}, a list of one for "
+            f"label={value}: {near}give a class, 0 .. {self.classes - 1}{named}, a list of one for "
             "each image, all, or null"
         )
 

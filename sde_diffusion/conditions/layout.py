@@ -60,11 +60,11 @@ class Layout(Conditioner):
         strange = ~black & ((colour == 0) | (shape == 0) | (shape > len(self.shapes)))
         if strange.any():
             row, column = map(int, np.argwhere(strange)[0])
-            known = ", ".join(f"{word} {tuple(rgb)}" for word, rgb in self.colours.items())
+            legend = ", ".join(f"{word} {tuple(rgb)}" for word, rgb in self.colours.items())
             shapes = ", ".join(f"{i} {word}" for i, word in enumerate(self.shapes, start=1))
             raise InputError(
                 f"{name}: pixel ({row}, {column}) is "
-                f"{tuple(pixels[row, column].tolist())}, none of black and {known}, plus in red "
+                f"{tuple(pixels[row, column].tolist())}, none of black and {legend}, plus in red "
                 f"the number of a shape: {shapes}; paint with these alone, unsmoothed, and save a "
                 "PNG, which keeps them"
             )
@@ -105,21 +105,21 @@ def opened(path: Any, key: str, side: tuple[int, int], colours: bool = True) -> 
     return pixels
 
 
-def _read(given: Any, key: str, colours: bool) -> tuple[str, Picture]:
+def _read(layout: Any, key: str, colours: bool) -> tuple[str, Picture]:
     """The picture of a file or of Pillow, and how messages call it; InputError for none."""
-    if isinstance(given, Image.Image):
+    if isinstance(layout, Image.Image):
         try:
-            return key, picture(given, None, "RGB", colours=colours)
+            return key, picture(layout, None, "RGB", colours=colours)
         except (ValueError, OSError) as error:
             why = " ".join(str(error).split())
             raise InputError(f"{key}: {why}; give a picture of 8 bits") from error
-    if not isinstance(given, str | Path):
-        raise InputError(f"{key}: a {type(given).__name__}; give one picture, or its path")
-    where = f"{key}={given}"
-    if not Path(given).is_file():
+    if not isinstance(layout, str | Path):
+        raise InputError(f"{key}: a {type(layout).__name__}; give one picture, or its path")
+    where = f"{key}={layout}"
+    if not Path(layout).is_file():
         raise InputError(f"{where}: no such file; give a picture, {key}=map.png")
     try:
-        return where, decode(Path(str(given)).read_bytes(), None, "RGB", colours=colours)
+        return where, decode(Path(str(layout)).read_bytes(), None, "RGB", colours=colours)
     except ValueError as error:
         why = " ".join(str(error).split())
         raise InputError(f"{where}: is no picture that can be read; give a PNG ({why})") from error

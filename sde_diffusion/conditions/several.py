@@ -64,6 +64,6 @@ class Several(Conditioner):
         if TEXT not in parts:
             nothing = torch.zeros_like(away.parts[TEXT].keep)
             parts[TEXT] = replace(away.parts[TEXT], keep=nothing)
-        given = Condition(parts)
-        other: dict[str, Part] = {**given.dropped().parts, TEXT: away.parts[TEXT]}
-        return replace(given, other=Condition(other))
+        condition = Condition(parts)
+        other: dict[str, Part] = {**condition.dropped().parts, TEXT: away.parts[TEXT]}
+        return replace(condition, other=Condition(other))

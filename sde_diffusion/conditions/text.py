@@ -87,11 +87,11 @@ class Text(Conditioner):
                 )
             strange = [word for word in words if word not in self._numbers]
             if strange:
-                known = " ".join(self.vocabulary[:SHOWN])
+                listed = " ".join(self.vocabulary[:SHOWN])
                 more = " ..." if len(self.vocabulary) > SHOWN else ""
                 raise InputError(
                     f'{PROMPT}="{shown}": this model does not know {", ".join(strange[:5])}; its '
-                    f"words are: {known}{more}"
+                    f"words are: {listed}{more}"
                 )
             row[: len(words)] = torch.tensor([self._numbers[word] for word in words])
         return rows

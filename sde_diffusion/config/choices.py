@@ -118,7 +118,7 @@ def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
     """
     seen: set[str] = set()
     for entry in choices:
-        for label, given in _labelled(entry, group).items():
+        for label, choice_fields in _labelled(entry, group).items():
             if label in seen:
                 raise InputError(
                     f"{group}s: {label} twice; give each entry a label of its own, "
@@ -128,7 +128,7 @@ def entries(choices: Sequence[Any], group: str) -> Iterator[Choice]:
                 # It names files, and must stay within its folder and a line of text.
                 raise InputError(f"{group}s: label {label!r}; use letters, digits and _ . + -")
             seen.add(label)
-            yield _choice(label, given, group)
+            yield _choice(label, choice_fields, group)
 
 
 def _labelled(entry: Any, group: str) -> Mapping[str, Any]:
@@ -163,18 +163,18 @@ def _label(entry: Any, group: str) -> str:
     return "-".join([name, *others])
 
 
-def _choice(label: str, given: Any, group: str) -> Choice:
-    if given is not None and not isinstance(given, Mapping):
-        given = {group: given}
-    fields = dict(given or {})
+def _choice(label: str, node: Any, group: str) -> Choice:
+    if node is not None and not isinstance(node, Mapping):
+        node = {group: node}
+    fields = dict(node or {})
     nfe = _budgets(fields.pop("nfe"), f"{group}s: {label}: nfe") if "nfe" in fields else None
     grid = fields.pop("grid", None) if group != "grid" else None
     kind = fields.pop(group, None)
     if kind is None:
         kind = _unnamed(label, fields, group)
     if isinstance(kind, Mapping) and len(kind) == 1:
-        ((kind, own),) = kind.items()
-        fields |= own or {}
+        ((kind, arguments),) = kind.items()
+        fields |= arguments or {}
     if group == SOLVER and samplers.known(kind):
         preset = samplers.chosen(kind, grid, None)
         kind, fields = preset.solver, {**preset.solver_fields, **fields}
@@ -189,10 +189,10 @@ def _choice(label: str, given: Any, group: str) -> Choice:
 
 def _unnamed(label: str, fields: dict[str, Any], group: str) -> Any:
     """What an entry is that does not say so: what its label names, or {NAME: {FIELD: VALUE}}."""
-    known = groups.names(group)
-    if label not in known and len(fields) == 1:
-        ((name, own),) = fields.items()
-        if name in known and (own is None or isinstance(own, Mapping)):
+    names = groups.names(group)
+    if label not in names and len(fields) == 1:
+        ((name, arguments),) = fields.items()
+        if name in names and (arguments is None or isinstance(arguments, Mapping)):
             return {name: fields.pop(name)}
     return label
 

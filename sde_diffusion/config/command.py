@@ -24,20 +24,20 @@ def typed() -> str | None:
     return shlex.join([PROGRAM, *task, *(word for word in words if not word.startswith(TASK))])
 
 
-def written_out(own: Mapping[str, Any]) -> str | None:
+def written_out(keys: Mapping[str, Any]) -> str | None:
     """The same with the choice of every group, and the value of every key that is the task's
-    ``own``, where none was typed; None outside of a command."""
+    ``keys``, where none was typed; None outside of a command."""
     command = typed()
     if command is None:
         return None
-    given = {re.split(r"[@=]", word, maxsplit=1)[0].lstrip("+~") for word in shlex.split(command)}
+    fixed = {re.split(r"[@=]", word, maxsplit=1)[0].lstrip("+~") for word in shlex.split(command)}
     choices = {
         name: str(choice)
         for name, choice in HydraConfig.get().runtime.choices.items()
         if name.isidentifier() and choice not in (None, "null")
     }
-    words = [f"{name}={_choice(choice)}" for name, choice in choices.items() if name not in given]
-    words += [f"{key}={value(v)}" for key, v in own.items() if key not in given and key != "task"]
+    words = [f"{name}={_choice(choice)}" for name, choice in choices.items() if name not in fixed]
+    words += [f"{key}={value(v)}" for key, v in keys.items() if key not in fixed and key != "task"]
     return " ".join([command, *(shlex.quote(word) for word in sorted(words))])
 
 
@@ -45,12 +45,12 @@ def _choice(choice: str) -> str:
     return choice.replace("'", "").replace(" ", "")
 
 
-def value(given: Any) -> str:
+def value(setting: Any) -> str:
     """A plain value in the words of Hydra's grammar."""
-    if isinstance(given, Mapping):
-        return "{" + ",".join(f"{value(k)}:{value(v)}" for k, v in given.items()) + "}"
-    if isinstance(given, list | tuple):
-        return "[" + ",".join(value(item) for item in given) + "]"
-    if isinstance(given, str) and not BARE.fullmatch(given):
-        return "'" + given.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return given if isinstance(given, str) else json.dumps(given)
+    if isinstance(setting, Mapping):
+        return "{" + ",".join(f"{value(k)}:{value(v)}" for k, v in setting.items()) + "}"
+    if isinstance(setting, list | tuple):
+        return "[" + ",".join(value(item) for item in setting) + "]"
+    if isinstance(setting, str) and not BARE.fullmatch(setting):
+        return "'" + setting.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return setting if isinstance(setting, str) else json.dumps(setting)

@@ -133,10 +133,10 @@ def answer(words: Sequence[str], compose: Callable[[], None]) -> None:
     # It answers all shells alike, but for bash with names parted by spaces.
     sys.argv[1:] = ["query=fish" if word == asks else word for word in sys.argv[1:]]
     try:
-        with redirect_stdout(io.StringIO()) as said:
+        with redirect_stdout(io.StringIO()) as printed:
             compose()
     finally:
-        every = dict.fromkeys([*overrides, *said.getvalue().splitlines()])
+        every = dict.fromkeys([*overrides, *printed.getvalue().splitlines()])
         for word in every:
             if word.startswith(typed.last):
                 print(word if shell == "fish" else written(word, typed))
@@ -171,8 +171,8 @@ def as_overrides(line: str) -> tuple[str, list[str]]:
 def _named(word: str, task: str) -> list[str]:
     """``checkpoint=mn``: shipped models; data sets that a name opens, where a path may stand."""
     key, _, begun = word.partition("=")
-    known = shipped() if key in MODELS else DATA if key in SETS.get(task, ()) else []
-    return [f"{key}={name}" for name in known if name.startswith(begun)] if "=" in word else []
+    candidates = shipped() if key in MODELS else DATA if key in SETS.get(task, ()) else []
+    return [f"{key}={name}" for name in candidates if name.startswith(begun)] if "=" in word else []
 
 
 def _files(word: str) -> list[str]:

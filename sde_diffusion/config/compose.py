@@ -59,16 +59,16 @@ def one_line(error: BaseException, words: Sequence[str] = ()) -> str:
     lines = [x for x in lines if not x.startswith(("full_key:", "object_type=", "reference_type="))]
     message = "; ".join(lines)
     if (missing := re.search(r"Could not (?:find|load) '([\w@./]+)/(\S+?)'", message)) is not None:
-        known = re.search(r"Available options in '[^']*':;(.*?)(; Config search path|$)", message)
-        return _no_such_choice(missing[1], missing[2], known[1] if known else "")
+        options = re.search(r"Available options in '[^']*':;(.*?)(; Config search path|$)", message)
+        return _no_such_choice(missing[1], missing[2], options[1] if options else "")
     if (unknown := UNKNOWN.search(message)) is not None:
         name = unknown[1] or key
         if (recipe := _recipe_of_another(name, words)) is not None:
             return recipe
         return f"{name}: unknown key here; {_hint(name, words)}"
-    for pattern, told in STUMBLES:
+    for pattern, remedy in STUMBLES:
         if (match := pattern.search(message)) is not None:
-            return match.expand(told)
+            return match.expand(remedy)
     if "nterpolation key" in message and ESCAPED not in message:
         message += ESCAPED
     if key and not message.startswith(key):
@@ -179,8 +179,8 @@ def _of_others(parent: str, field: str) -> str:
     group, _, part = parent.partition(".")
     key = group if group in LISTS else parent
     kind = groups.part_group(group, part) if part and key == parent else group
-    known = () if kind is None else groups.names(kind)
-    having = [name for name in known if field in groups.node(kind or "", name)]
+    names = () if kind is None else groups.names(kind)
+    having = [name for name in names if field in groups.node(kind or "", name)]
     return f"; {field} is of {key}={'|'.join(having)}" if having else ""
 
 
@@ -194,9 +194,9 @@ def _guided(name: str, keys: Sequence[str], words: Sequence[str]) -> list[str]:
 
 def _as_entry(words: Sequence[str]) -> str:
     """What to type of the solver that ``words`` give to a comparison, which has several."""
-    given = dict(word.partition("=")[::2] for word in words if re.match(r"solver[.=]", word))
-    chosen = given.pop("solver", None)
-    fields = {key.removeprefix("solver."): value for key, value in given.items()}
+    settings = dict(word.partition("=")[::2] for word in words if re.match(r"solver[.=]", word))
+    chosen = settings.pop("solver", None)
+    fields = {key.removeprefix("solver."): value for key, value in settings.items()}
     if chosen is None:
         takes = [n for n in groups.names("solver") if set(fields) <= set(groups.node("solver", n))]
         chosen = "unipc" if "unipc" in takes or not takes else takes[0]
@@ -245,10 +245,10 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
 
 
-def build(given: Any, key: str, wanted: type[Any] | None = None, **extra: Any) -> Any:
+def build(config: Any, key: str, wanted: type[Any] | None = None, **extra: Any) -> Any:
     """The component at key ``key`` of a composed config: ``groups.build`` of its node."""
     try:
-        return groups.build(plain(given), key, wanted, **extra)
+        return groups.build(plain(config), key, wanted, **extra)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
 
@@ -268,11 +268,11 @@ def read(config: DictConfig, fields: type[T], *others: str) -> T:
     for key in config:
         if (hint := renamed.hint(str(key))) is not None:
             raise InputError(f"{key!s}: {hint}")
-    own = [str(key) for key in config if key not in {*besides, *others, "hydra"}]
+    keys = [str(key) for key in config if key not in {*besides, *others, "hydra"}]
     try:
         values = {
             key: schema.MISSING if OmegaConf.is_missing(config, key) else plain(config[key])
-            for key in own
+            for key in keys
         }
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error

@@ -32,12 +32,12 @@ PARAMETERIZATIONS = {
 def folder_of(job: Mapping[str, Any]) -> tuple[Path, bool]:
     """The folder of a job (its config, unresolved), and whether an earlier revision named it."""
     content = identity({key: value for key, value in job.items() if key not in APART})
-    own = OUTPUTS / f"{job['task']}-{digest(content)}"
-    if not own.is_dir():
+    folder = OUTPUTS / f"{job['task']}-{digest(content)}"
+    if not folder.is_dir():
         for path in sorted(OUTPUTS.glob(f"{job['task']}-*")):
             if _is_of(path, content):
                 return path, True
-    return own, False
+    return folder, False
 
 
 def _is_of(folder: Path, job: Mapping[str, Any]) -> bool:
@@ -133,10 +133,10 @@ def _network(name: str) -> str:
 
 def _metric(entry: Any) -> list[tuple[str, dict[str, Any]]]:
     """An entry of the list that metrics were: a name, or {LABEL: {metric: NAME, FIELD: VALUE}}."""
-    given = {entry: {}} if isinstance(entry, str) else entry
+    labelled = {entry: {}} if isinstance(entry, str) else entry
     pairs = []
-    for label, fields in given.items():
+    for label, fields in labelled.items():
         name = fields.get("metric", label)
-        own = {k: v for k, v in fields.items() if k != "metric"}
-        pairs.append((name, {**groups.node("metric", name), **own}))
+        arguments = {k: v for k, v in fields.items() if k != "metric"}
+        pairs.append((name, {**groups.node("metric", name), **arguments}))
     return pairs

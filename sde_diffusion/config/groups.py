@@ -152,10 +152,10 @@ def _read(group: str, name: str, key: str | None = None) -> tuple[dict[str, Any]
     if name not in files and name in declared(group):
         return declared_node(group, name), {}
     if name not in files:
-        known = names(group)
+        choices = names(group)
         raise InputError(
-            f"{key or group}={shown(name)}: no such choice; {did_you_mean(str(name), known)}"
-            f"choose one of {', '.join(known)}"
+            f"{key or group}={shown(name)}: no such choice; {did_you_mean(str(name), choices)}"
+            f"choose one of {', '.join(choices)}"
         )
     path = files[name]
     return _content(path, path.stat().st_mtime_ns)
@@ -165,7 +165,7 @@ def _read(group: str, name: str, key: str | None = None) -> tuple[dict[str, Any]
 def _content(path: Path, written: int) -> tuple[dict[str, Any], dict[str, str]]:
     """The node of a file, what it builds upon merged in, and what it brings along."""
     content = yaml_files.load(path)
-    own: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     along: dict[str, str] = {}
     for entry in content.pop("defaults", []):
         if entry == "_self_":
@@ -173,16 +173,16 @@ def _content(path: Path, written: int) -> tuple[dict[str, Any], dict[str, str]]:
         key, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
         if key is None:  # a choice of the same group, whose fields this one changes
             below, more = _read(path.parent.name, value)
-            own, along = {**own, **below}, {**along, **more}
+            parts, along = {**parts, **below}, {**along, **more}
             continue
         group, _, package = key.removeprefix("/").partition("@")
         if group in BASES and package in (f"_global_.{group}", ""):
             along[group] = value
         elif group in BASES and package.isidentifier():  # of a part of it
-            own[package] = node(group, value)
+            parts[package] = node(group, value)
         else:
             raise InputError(f"{path}: defaults: {key}: only the command line can read that")
-    return {**own, **content}, along
+    return {**parts, **content}, along
 
 
 def named(group: str, item: Component | type[Component]) -> str | None:
@@ -270,7 +270,7 @@ def resolve(
 
 
 def build(
-    given: Any,
+    config: Any,
     key: str,
     wanted: type[Any] | None = None,
     beside: Mapping[str, Any] | None = None,
@@ -281,7 +281,7 @@ def build(
     It must derive from ``wanted``, and every component below from what the parameter that it fills
     is annotated with; names and types of all fields are checked first. InputError names the key.
     """
-    cls, arguments = read(given, key, wanted, beside, extra)
+    cls, arguments = read(config, key, wanted, beside, extra)
     try:
         return cls(**arguments, **extra)
     except FieldError as error:
@@ -294,7 +294,7 @@ def build(
 
 
 def read(
-    given: Any,
+    config: Any,
     key: str,
     wanted: type[Any] | None = None,
     beside: Mapping[str, Any] | None = None,
@@ -304,12 +304,12 @@ def read(
 
     ``without``: arguments that a yaml does not give.
     """
-    if not isinstance(given, Mapping) or TARGET not in given:
-        raise InputError(f"{key}={shown(given)}: not a component; choose one with {key}=NAME")
-    cls = located(given[TARGET], key, Component if wanted is None else wanted)
+    if not isinstance(config, Mapping) or TARGET not in config:
+        raise InputError(f"{key}={shown(config)}: not a component; choose one with {key}=NAME")
+    cls = located(config[TARGET], key, Component if wanted is None else wanted)
     takes = {name: p for name, p in parameters(cls).items() if name not in without}
     arguments: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in config.items():
         if name == TARGET:
             continue
         if name not in takes:

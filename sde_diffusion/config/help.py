@@ -42,13 +42,13 @@ def keys(task: str) -> str:
     path = _folder() / f"{task}.yaml"
     if not path.is_file():  # a task of another package
         return "  'sde-diffusion TASK --cfg job' lists them"
-    own = path.read_text().partition(f"\ntask: {task}\n")[2]
+    section = path.read_text().partition(f"\ntask: {task}\n")[2]
     chosen = [
         line.partition("- /")[2].partition("#")[0].strip().replace(": ", "=")
         for line in path.read_text().splitlines()
         if line.strip().startswith("- /")
     ]
-    return textwrap.indent(f"{own.strip()}\n\nchosen components: {' '.join(chosen)}", "  ")
+    return textwrap.indent(f"{section.strip()}\n\nchosen components: {' '.join(chosen)}", "  ")
 
 
 def _folder() -> Path:

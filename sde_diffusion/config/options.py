@@ -23,14 +23,14 @@ class Options:
 
     @classmethod
     def of(
-        cls, given: Mapping[str, Any], takes: Collection[str], words: Collection[str] = ()
+        cls, keywords: Mapping[str, Any], takes: Collection[str], words: Collection[str] = ()
     ) -> Options:
         """The fields that keywords give to the groups that a call ``takes``; no other is let in.
 
         ``words`` are the other keywords of the call, for one that is misspelt.
         """
         fields: dict[str, dict[str, Any]] = {}
-        for keyword, value in given.items():
+        for keyword, value in keywords.items():
             key = keyword.replace("__", ".")
             name = renamed.now(key) or key
             if name != key:
@@ -45,9 +45,9 @@ class Options:
         """The same, with the fields of a sampler's name where no others were given."""
         usual = {"solver": preset.solver_fields, "grid": preset.grid_fields}
         fields = dict(self.fields)
-        for group, own in usual.items():
-            if own:
-                fields[group] = {**own, **fields.get(group, {})}
+        for group, defaults in usual.items():
+            if defaults:
+                fields[group] = {**defaults, **fields.get(group, {})}
         return Options(fields)
 
     def one(self, group: str, choice: Any) -> Any:
@@ -67,19 +67,19 @@ class Options:
         names = [choice for choice in choices if isinstance(choice, str)]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InputError(f"{key}: {twice} is given twice; give it once")
-        own: dict[str, dict[str, Any]] = {}
+        fields_of: dict[str, dict[str, Any]] = {}
         for word, value in self.fields.get(key, {}).items():
             name, _, field = word.partition(".")
             if name not in choices or not field:
-                known = name in groups.names(group)
+                is_choice = name in groups.names(group)
                 raise InputError(
                     f"{key}__{word.replace('.', '__')}: {name} is not among {key}={choices}, so "
-                    f"it would change nothing; {f'give {name} there, or ' if known else ''}leave "
-                    "it out"
+                    f"it would change nothing; {f'give {name} there, or ' if is_choice else ''}"
+                    "leave it out"
                 )
-            own.setdefault(name, {})[field] = value
+            fields_of.setdefault(name, {})[field] = value
         return [
-            _with(group, choice, own.get(choice, {}) if isinstance(choice, str) else {}, key)
+            _with(group, choice, fields_of.get(choice, {}) if isinstance(choice, str) else {}, key)
             for choice in choices
         ]
 
@@ -103,12 +103,14 @@ def _nested(group: str, choice: str, fields: Mapping[str, Any], key: str) -> dic
             whole[word] = value  # refused by its name
         elif field:
             below.setdefault(part, {})[field] = value
-    for part, own in below.items():
-        given = whole.get(part, groups.node(group, choice).get(part))
-        if isinstance(given, Mapping) and TARGET in given:  # what the yaml has there
-            whole[part] = {**given, **own}
+    for part, part_fields in below.items():
+        present = whole.get(part, groups.node(group, choice).get(part))
+        if isinstance(present, Mapping) and TARGET in present:  # what the yaml has there
+            whole[part] = {**present, **part_fields}
         else:
-            whole[part] = _with(str(groups.part_group(group, part)), given, own, f"{key}.{part}")
+            whole[part] = _with(
+                str(groups.part_group(group, part)), present, part_fields, f"{key}.{part}"
+            )
     return whole
 
 

@@ -53,9 +53,9 @@ def _check(word: str) -> None:
     group = None if match is None else groups.part_group(*(match[1] or match[2]).split("."))
     if match is None or group is None:
         return
-    name, known = match[3], groups.names(group)
+    name, choices = match[3], groups.names(group)
     if match[2]:
-        name = next((each for each in known if groups.node(group, each)[TARGET] == name), "NAME")
+        name = next((each for each in choices if groups.node(group, each)[TARGET] == name), "NAME")
     raise InputError(f"{word}: a part is chosen by its name; type {match[1] or match[2]}={name}")
 
 
@@ -64,21 +64,21 @@ def _chosen(value: str, group: str, key: str) -> dict[str, Any] | None:
     fields: Any = {}
     if value.startswith("{"):
         try:
-            given = OverridesParser.create().parse_override(f"x={value}").value()
+            parsed = OverridesParser.create().parse_override(f"x={value}").value()
         except (HydraException, RecursionError):
             return None
-        if not isinstance(given, dict) or len(given) != 1:
+        if not isinstance(parsed, dict) or len(parsed) != 1:
             return None
-        ((value, fields),) = ((str(name), fields or {}) for name, fields in given.items())
+        ((value, fields),) = ((str(name), fields or {}) for name, fields in parsed.items())
     if not NAME.fullmatch(value) or value.lower() in PLAIN:
         return None
-    known = groups.names(group)
-    if value not in known and not isinstance(fields, Mapping):
+    choices = groups.names(group)
+    if value not in choices and not isinstance(fields, Mapping):
         return None  # {FIELD: VALUE} of the part that stands there
-    if value not in known:
+    if value not in choices:
         raise InputError(
-            f"{key}={value}: no such choice; {did_you_mean(value, known)}"
-            f"choose one of {', '.join(known)}"
+            f"{key}={value}: no such choice; {did_you_mean(value, choices)}"
+            f"choose one of {', '.join(choices)}"
         )
     node = groups.node(group, value)
     if not isinstance(fields, Mapping):

@@ -64,8 +64,8 @@ class Preset(NamedTuple):
     @property
     def name(self) -> str:
         """As it is called first: ``DPM++ 2M Karras``."""
-        said = "" if self.schedule.choice is None else self.schedule.name
-        return f"{self.method.name} {said}".strip()
+        scheduled = "" if self.schedule.choice is None else self.schedule.name
+        return f"{self.method.name} {scheduled}".strip()
 
 
 @cache
@@ -85,8 +85,8 @@ def find(name: str, key: str = "sampler") -> Preset:
     if (preset := _presets().get(spelt)) is not None:
         return preset
     for stranger, reason in table()[2].items():
-        own = _spelt(stranger)
-        if spelt.startswith(own) and spelt.removeprefix(own) in _schedules():
+        prefix = _spelt(stranger)
+        if spelt.startswith(prefix) and spelt.removeprefix(prefix) in _schedules():
             raise InputError(f"{key}={shown(name)}: not here: {reason}")
     if near := get_close_matches(spelt, _presets(), n=1):
         raise InputError(
@@ -176,8 +176,8 @@ def _schedules() -> dict[str, NamedPart]:
 def _presets() -> dict[str, Preset]:
     """By every spelling."""
     return {
-        _spelt(name) + said: Preset(method, schedule)
+        _spelt(name) + ending: Preset(method, schedule)
         for method in table()[0]
         for name in method.all_names
-        for said, schedule in _schedules().items()
+        for ending, schedule in _schedules().items()
     }

@@ -157,9 +157,9 @@ def _plain(kind: type, value: Any) -> Any:
     if kind is str:
         text = isinstance(value, str | int | float | Path) and type(value) is not bool
         return str(_of(value, text))
-    given = (int, str) if kind is int else (int, float, str)
+    kinds = (int, str) if kind is int else (int, float, str)
     try:
-        number = kind(_of(value, type(value) in given))
+        number = kind(_of(value, type(value) in kinds))
     except (ValueError, OverflowError):
         raise Unfit from None
     return value if type(value) is int else number  # 1 for 1.0 stays as it was typed

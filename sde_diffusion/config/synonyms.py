@@ -55,21 +55,21 @@ WORDS = {
 MEANT = {key: frozenset(map(folded, words.split())) for key, words in WORDS.items()}
 
 
-def keys_of(word: str, known: Iterable[str]) -> list[str]:
+def keys_of(word: str, keys: Iterable[str]) -> list[str]:
     """The keys, of those known, that other packages call ``word``; of one word there may be two.
 
     A key may have a word before it that is typed too, ``guidance=cfg guidance.cfg.scale``.
     """
     typed = folded(word)
-    return [key for key in known if typed in MEANT.get(key.split()[-1], ())]
+    return [key for key in keys if typed in MEANT.get(key.split()[-1], ())]
 
 
-def key_meant(word: str, known: Iterable[str]) -> str:
+def key_meant(word: str, task_keys: Iterable[str]) -> str:
     """``did you mean X? `` if a known key is spelt like it, or is what others call so.
 
     One that differs in capitals and hyphens alone comes first, then what others call so.
     """
-    names = list(dict.fromkeys(known))
+    names = list(dict.fromkeys(task_keys))
     same = [name for name in names if folded(name) == folded(word)]
     if not same and (keys := keys_of(word, names)):
         return f"did you mean {' or '.join(keys)}? "

@@ -62,8 +62,8 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             raise InputError(f"{word}: no override; a key is given as {before}=VALUE, no spaces")
         name, equals, value = word.partition("=")
         if word in INFO:  # its value may be left out: the next word is a task, say
-            said = argv[i + 1] if argv[i + 1 : i + 2] and argv[i + 1] in ABOUT else "all"
-            flags.append(f"--info={said}")
+            topic = argv[i + 1] if argv[i + 1 : i + 2] and argv[i + 1] in ABOUT else "all"
+            flags.append(f"--info={topic}")
         elif i > 0 and argv[i - 1] in INFO and word in ABOUT:
             continue
         elif (i > 0 and argv[i - 1] in VALUE_FLAGS and "=" not in argv[i - 1]) or name in FLAGS:
@@ -106,8 +106,8 @@ def with_folders(words: Sequence[str]) -> list[str]:
         return list(words)
     folders = [word for word in words[1:] if KEY.fullmatch(word) is None or Path(word).is_dir()]
     others = [word for word in words[1:] if word not in folders]
-    given = [f"folders=[{','.join(map(_quoted, folders))}]"] if folders else []
-    return ["join", *given, *others]
+    listed = [f"folders=[{','.join(map(_quoted, folders))}]"] if folders else []
+    return ["join", *listed, *others]
 
 
 def with_sampler(words: Sequence[str]) -> list[str]:
@@ -138,9 +138,9 @@ def with_sampler(words: Sequence[str]) -> list[str]:
 def with_method(words: Sequence[str]) -> list[str]:
     """``edit mask=FILE`` of which nothing says how, with the method for known pixels."""
     pairs = {m[1].lstrip("+"): m[2] for word in words if (m := KEY.fullmatch(word)) is not None}
-    said = any(re.split(r"[.@]", key)[0] in HOW for key in pairs)
+    tuned = any(re.split(r"[.@]", key)[0] in HOW for key in pairs)
     exact = pairs.get("operator", "mask") == "mask" and "operator.noise" not in pairs
-    if pairs.get("task") != "edit" or said or not exact:
+    if pairs.get("task") != "edit" or tuned or not exact:
         return list(words)
     return [*words, f"method={INPAINTING}"]
 
@@ -220,8 +220,8 @@ def _check_choice(group: str, value: str, several: bool) -> None:
     """InputError for a choice that no file can be called, at which the composer stumbles."""
     typed = shown(f"{group}={value}")
     name = value.strip("'\"")
-    own = value[:1] in ("[", "{") or folded(name) in map(folded, names(group))
-    if group == "solver" and not own and samplers.known(name):
+    is_choice = value[:1] in ("[", "{") or folded(name) in map(folded, names(group))
+    if group == "solver" and not is_choice and samplers.known(name):
         raise InputError(
             f"{typed}: a sampler of other programs; give sampler='{samplers.find(name).name}'"
         )

@@ -20,18 +20,19 @@ MOST = 200  # words of a caption
 NO_LETTERS = ("Cc", "Cs")  # of Unicode: control, and halves of pairs
 
 
-def captions_of(said: str, there: Members, root: str, names: Sequence[str]) -> tuple[str, ...]:
+def captions_of(source: str, there: Members, root: str, names: Sequence[str]) -> tuple[str, ...]:
     """The caption of each of the images ``names``; InputError for one that is not there.
 
     Args:
-        said: ``txt``, for NAME.txt beside NAME.png, or a CSV or JSONL file, here or among the data.
+        source: ``txt``, for NAME.txt beside NAME.png, or a CSV or JSONL file, here or among the
+            data.
         there, root: what there is at data.path, and that path.
     """
-    where = f"data.captions={said}"
-    if said == BESIDE:
+    where = f"data.captions={source}"
+    if source == BESIDE:
         texts = {name: _beside(name, there, where) for name in names}
     else:
-        texts = _of_table(said, there, root, where)
+        texts = _of_table(source, there, root, where)
         lost = [name for name in names if _key(name) not in texts]
         if lost:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
@@ -63,16 +64,16 @@ def _beside(name: str, there: Members, where: str) -> str:
         raise InputError(f"{where}: {path} is not there; write one beside each image") from error
 
 
-def _of_table(said: str, there: Members, root: str, where: str) -> dict[str, str]:
+def _of_table(source: str, there: Members, root: str, where: str) -> dict[str, str]:
     """Captions by the names of their images; InputError for a name that is none of theirs."""
-    known = {_key(name) for name in there.names}
+    pictures = {_key(name) for name in there.names}
     texts: dict[str, str] = {}
-    for line, row in rows(said, _content(said, there, where), where, REMEDY):
+    for line, row in rows(source, _content(source, there, where), where, REMEDY):
         others = [key for key in TEXTS if key in row][1:]
         if others and not texts:
             notice(f"{where}: column {others[0]} is not read beside the one before it in {TEXTS}")
         name, text = (cell(row, keys, f"{where}: line {line}", REMEDY) for keys in (NAMES, TEXTS))
-        if _key(name) not in known:
+        if _key(name) not in pictures:
             raise InputError(
                 f"{where}: line {line} names {name}, which is no image below data.path={root}; "
                 "write names from there"
@@ -83,8 +84,8 @@ def _of_table(said: str, there: Members, root: str, where: str) -> dict[str, str
     return texts
 
 
-def _content(said: str, there: Members, where: str) -> str:
-    path = Path(said)
+def _content(source: str, there: Members, where: str) -> str:
+    path = Path(source)
     try:
         if path.is_file():
             with open(path, "rb") as file:
@@ -92,7 +93,7 @@ def _content(said: str, there: Members, where: str) -> str:
             if len(content) > MAX_BYTES:
                 raise InputError(f"{where}: more than {MAX_BYTES} bytes; give a smaller file")
         else:
-            content = there.read(said)
+            content = there.read(source)
         return content.decode("utf-8-sig")
     except (OSError, KeyError) as error:
         raise InputError(f"{where}: no such file here or among the data; {REMEDY}") from error

@@ -133,14 +133,14 @@ def image_folder(
         images = each(images, lambda x: x[:, :1])
     name = f"{Path(path).absolute().stem}{f'-{split}' if split else ''}"
     notes = (*reading.notes(), *_merged(names), *there.left, *dark(int(images.max())))
-    said = tuple(texts[k] for k in reading.kept) if texts else ()
+    sentences = tuple(texts[k] for k in reading.kept) if texts else ()
     kept = [folders[k] for k in reading.kept]
     if not all(kept):
-        unlabelled = ImageSet(images, None, 0, name, notes=notes, captions=said)
+        unlabelled = ImageSet(images, None, 0, name, notes=notes, captions=sentences)
         return _as_drawn(unlabelled, [names[k] for k in reading.kept]) if stored else unlabelled
-    known = sorted(set(kept)) if classes is None else list(classes)
-    labels = torch.tensor([known.index(folder) for folder in kept])
-    return ImageSet(images, labels, len(known), name, tuple(known), notes, said)
+    of_labels = sorted(set(kept)) if classes is None else list(classes)
+    labels = torch.tensor([of_labels.index(folder) for folder in kept])
+    return ImageSet(images, labels, len(of_labels), name, tuple(of_labels), notes, sentences)
 
 
 def _as_drawn(images: ImageSet, names: Sequence[str]) -> ImageSet:

@@ -84,9 +84,9 @@ def masks(
     """
     if path is None:
         return dict.fromkeys(pictures)
-    found = photos(path, "mask", None, size, fit)
+    by_name = photos(path, "mask", None, size, fit)
     read = {
-        name: (one.resized, anew_of(f"mask={path}: {name}", one)) for name, one in found.items()
+        name: (one.resized, anew_of(f"mask={path}: {name}", one)) for name, one in by_name.items()
     }
     if not _is_set(path):
         read = dict.fromkeys(pictures, next(iter(read.values())))
@@ -105,16 +105,16 @@ def masks(
 def anew_of(where: str, mask: Photo) -> Tensor:
     """Where a mask is above half, bool [H, W]; InputError, which begins with ``where``, for one of
     which it is not plain what is white."""
-    said = "white is drawn anew, black is kept"
+    meaning = "white is drawn anew, black is kept"
     if CLEAR in mask.notes:
-        raise InputError(f"{where} is transparent in part; save it in grey: {said}")
+        raise InputError(f"{where} is transparent in part; save it in grey: {meaning}")
     if bool((mask.levels != mask.levels[:1]).any()):
-        raise InputError(f"{where} is in colours; save it in grey: {said}")
+        raise InputError(f"{where} is in colours; save it in grey: {meaning}")
     most = int(mask.levels.max())
     if 0 < most <= mask.white * HALF:
         raise InputError(
             f"{where} is black everywhere, its brightest level {most} of {mask.white}; save it "
-            f"with {mask.white} in the place of {most}: {said}"
+            f"with {mask.white} in the place of {most}: {meaning}"
         )
     grey = mask.levels[0] / mask.white
     between = int(((grey > 0) & (grey < 1)).sum())

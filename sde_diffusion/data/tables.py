@@ -18,14 +18,14 @@ TEXTS = ("text", "caption", "prompt")  # columns of sentences
 
 
 def rows(
-    said: str, content: str, where: str, remedy: str
+    source: str, content: str, where: str, remedy: str
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Lines of a table, with their numbers; InputError, which begins with ``where``, for none.
 
     Args:
-        said: its name, whose ending says what it is. remedy: what to give in its place.
+        source: its name, whose ending says what it is. remedy: what to give in its place.
     """
-    suffix = PurePosixPath(said).suffix.lower()
+    suffix = PurePosixPath(source).suffix.lower()
     if suffix in CSV:
         yield from _of_csv(content, where, remedy)
     elif suffix in JSONL:

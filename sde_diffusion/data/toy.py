@@ -54,9 +54,9 @@ class Toy(DataSource):
         x, labels = self._points(rng, rng.random(self.n))
         x += self.noise * rng.standard_normal((self.n, 2))
         classes = {"two_moons": 2, "swiss_roll": 0, "pinwheel": ARMS}[self.name]
-        known = None if labels is None else torch.from_numpy(labels)
+        label_tensor = None if labels is None else torch.from_numpy(labels)
         points = torch.from_numpy(x.astype(np.float32))
-        return ImageSet(points, known, classes, f"{self.name}-{self.split}")
+        return ImageSet(points, label_tensor, classes, f"{self.name}-{self.split}")
 
     def _points(
         self, rng: np.random.Generator, u: np.ndarray

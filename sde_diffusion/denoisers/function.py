@@ -115,9 +115,9 @@ class FunctionDenoiser(CountedDenoiser):
 
     def _called(self, x: Tensor, levels: Tensor, extra: tuple[Any, ...], dtype: torch.dtype) -> Any:
         levels = levels.to(dtype, copy=True)  # which may be written to, as x may
-        given = levels if self._compiled else levels.as_subclass(RowLevels)
+        marked = levels if self._compiled else levels.as_subclass(RowLevels)
         with evaluating(self._named):
-            return self.model(x.to(dtype, copy=True), given, *extra)
+            return self.model(x.to(dtype, copy=True), marked, *extra)
 
 
 def checked_answer(answer: Any, x: Tensor) -> Tensor:
@@ -191,9 +191,9 @@ class RowLevels(Tensor):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        name, given = getattr(func, "__name__", ""), dict(kwargs or {})
+        name, keywords = getattr(func, "__name__", ""), dict(kwargs or {})
         with torch._C.DisableTorchFunctionSubclass():
-            operands = [a for a in (*args, *given.values()) if isinstance(a, Tensor)]
+            operands = [a for a in (*args, *keywords.values()) if isinstance(a, Tensor)]
             if name in OF_ONE and operands[0].numel() > 1:
                 raise InputError(
                     f"model: one number was asked of sigma, which is [{operands[0].numel()}], a "
@@ -202,8 +202,8 @@ class RowLevels(Tensor):
             rank = max((a.ndim for a in operands), default=0)
             if rank > 1 and ALIGNED.fullmatch(name):
                 args = [_column(a, rank) for a in args]
-                given = {key: _column(a, rank) for key, a in given.items()}
-            answer = func(*args, **given)
+                keywords = {key: _column(a, rank) for key, a in keywords.items()}
+            answer = func(*args, **keywords)
             if not isinstance(answer, Tensor):
                 return answer
             rows = {len(a) for a in operands if isinstance(a, RowLevels) and a.ndim}
@@ -224,8 +224,8 @@ ALIGNED = re.compile(
 )
 
 
-def _column(given: Any, rank: int) -> Any:
+def _column(value: Any, rank: int) -> Any:
     """Levels as [N, 1, ...] of that rank; anything else as it is."""
-    if not isinstance(given, RowLevels):
-        return given
-    return given.as_subclass(Tensor).reshape(-1, *[1] * (rank - 1))
+    if not isinstance(value, RowLevels):
+        return value
+    return value.as_subclass(Tensor).reshape(-1, *[1] * (rank - 1))

@@ -172,11 +172,11 @@ LABELS: dict[str, type[LevelLabel]] = {
 
 def level_label(label: Mapping[str, Any]) -> LevelLabel:
     """The label function that plain values name: ``{"kind": "log", "factor": 0.25}``."""
-    given = dict(label)
-    kind = given.pop("kind", None)
+    arguments = dict(label)
+    kind = arguments.pop("kind", None)
     if kind not in LABELS:
         raise none_of(f"{KEY}.kind", kind, LABELS)
     try:
-        return LABELS[str(kind)](**given)
+        return LABELS[str(kind)](**arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"{KEY}.kind={kind}: {error}") from error

@@ -220,8 +220,8 @@ def register(name: str) -> Callable[[P], P]:
 
 def registered(parameterization: Parameterization) -> str:
     """The name that checkpoints store for it; InputError for a class of another package."""
-    for name, known in PARAMETERIZATIONS.items():
-        if type(parameterization) is known:
+    for name, cls in PARAMETERIZATIONS.items():
+        if type(parameterization) is cls:
             return name
     raise InputError(
         f"parameterization={name_of(type(parameterization))}: has no name that a checkpoint could "

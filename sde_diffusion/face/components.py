@@ -17,13 +17,13 @@ from sde_diffusion.metrics.extractors.fitting import sides, usual
 from sde_diffusion.models.opened import OpenedModel
 
 
-def opened_model(given: Any) -> OpenedModel:
+def opened_model(model: Any) -> OpenedModel:
     """A model as it is, or the one that a name or path opens."""
-    if isinstance(given, OpenedModel):
-        return given
-    if isinstance(given, str | Path):
-        return load(given)
-    kind = getattr(given, "__name__", type(given).__name__)
+    if isinstance(model, OpenedModel):
+        return model
+    if isinstance(model, str | Path):
+        return load(model)
+    kind = getattr(model, "__name__", type(model).__name__)
     raise InputError(
         f"model={kind}: give a model, wrap({kind}, shape=(3, 32, 32)), say, or the name or path "
         "of a checkpoint"
@@ -42,24 +42,24 @@ def data_of(model: OpenedModel) -> str:
 
 
 def extractor_for(
-    options: Options, given: Any, shape: Sequence[int] | None, data: str = ""
+    options: Options, choice: Any, shape: Sequence[int] | None, data: str = ""
 ) -> Extractor:
     """The extractor of pictures (C, H, W): an object, a name, {name: fields}, or None for the usual
     one of ``data``. One that has fields for the shape is told it."""
     fields = options.fields.get("extractor", {})
-    if given is None and (fields or shape is None):
+    if choice is None and (fields or shape is None):
         raise InputError("extractor: give one, 'inception', 'random-conv' or 'pixel', say")
-    if given is None and shape is not None:
-        given = usual(shape, data)
-    elif isinstance(given, str):
-        given = {given: fields}
+    if choice is None and shape is not None:
+        choice = usual(shape, data)
+    elif isinstance(choice, str):
+        choice = {choice: fields}
     elif fields:
-        options.one("extractor", given)  # refuses fields of what has its own
-    if isinstance(given, Mapping) and len(given) == 1 and shape is not None:
-        ((name, own),) = given.items()
-        if own is None or isinstance(own, Mapping):
-            given = {name: {**sides(str(name), shape), **(own or {})}}
-    extractor: Extractor = groups.resolve("extractor", given)
+        options.one("extractor", choice)  # refuses fields of what has its own
+    if isinstance(choice, Mapping) and len(choice) == 1 and shape is not None:
+        ((name, preset),) = choice.items()
+        if preset is None or isinstance(preset, Mapping):
+            choice = {name: {**sides(str(name), shape), **(preset or {})}}
+    extractor: Extractor = groups.resolve("extractor", choice)
     return extractor
 
 

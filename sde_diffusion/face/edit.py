@@ -119,10 +119,10 @@ def edit(
     preset = samplers.chosen(solver, grid, sampler)
     solver, grid = preset.solver, preset.grid
     fields = Options.of(options, GROUPS).beside(preset)
-    own = given_operator(solver, guidance) if operator is None else None
-    measuring = operator_of(operator or own or Mask(), fields)
-    said = nfe is not None or grid is not None or bool({*HOW} & {*fields.fields})
-    parts = Method.of(method, solver, guidance, fields, usual(measuring, said)).by(measuring)
+    carried = given_operator(solver, guidance) if operator is None else None
+    measuring = operator_of(operator or carried or Mask(), fields)
+    tuned = nfe is not None or grid is not None or bool({*HOW} & {*fields.fields})
+    parts = Method.of(method, solver, guidance, fields, usual(measuring, tuned)).by(measuring)
     rest = {
         f"{group}__{k}": v
         for group in ("sde", "grid", "noise")
@@ -149,7 +149,7 @@ def edit(
     truth = 0 if values.truth("simulate", simulate) else None
     x, white = picture_of(editor, image, truth is not None)
     anew = mask_of(mask)
-    known = Damaged.of(measuring, x, model.denoiser.space, anew, extend, truth)
+    damaged = Damaged.of(measuring, x, model.denoiser.space, anew, extend, truth)
     chosen = values.chosen_seeds(n, seeds, seed, DRAWS)
     where = usable_device(str(device))
     model.denoiser.to(where)
@@ -157,13 +157,13 @@ def edit(
     budget = None if nfe is None else values.whole("nfe", nfe, 1)
     request = Request(chosen, budget, model.condition(wishes, chosen)).distinct()
     run = Execution(values.whole("batch_size", batch_size, 1), values.state_dtype(dtype), where)
-    return editor.edit(known, request, values.number("strength", strength), run, white)
+    return editor.edit(damaged, request, values.number("strength", strength), run, white)
 
 
-def usual(operator: Operator, said: bool) -> str:
-    """The method where none is given; ``said``: whether something else says how, nfe at least."""
+def usual(operator: Operator, tuned: bool) -> str:
+    """The method where none is given; ``tuned``: whether something else says how, nfe at least."""
     exact = isinstance(operator, Mask) and operator.noise == 0
-    return INPAINTING if exact and not said else "ddrm"
+    return INPAINTING if exact and not tuned else "ddrm"
 
 
 def usual_grid(model: Model, solver: Component, grid: Any) -> Any:
@@ -183,9 +183,9 @@ def given_operator(solver: Any, guidance: Any) -> Operator | None:
     return None
 
 
-def operator_of(given: Any, fields: Options) -> Operator:
+def operator_of(operator: Any, fields: Options) -> Operator:
     """An operator of an object, a name, or a function."""
-    if callable(given) and not isinstance(given, Component | type):
-        return Function(given)
-    built: Operator = fields.one(OPERATOR, given)
+    if callable(operator) and not isinstance(operator, Component | type):
+        return Function(operator)
+    built: Operator = fields.one(OPERATOR, operator)
     return built

@@ -110,9 +110,9 @@ def evaluate(
     counts = [len(shown)] if n is None else values.several("n", n, 2)
     if not 2 <= min(counts) <= max(counts) <= len(shown):
         raise InputError(f"n={counts}: give numbers from 2 to the {len(shown)} images")
-    known = None if train is None else image_set("train", train)
-    if known is not None:
-        known = comparable(known, against, "train", judge)
+    training = None if train is None else image_set("train", train)
+    if training is not None:
+        training = comparable(training, against, "train", judge)
         if not len(against.held_out):
             raise InputError(
                 f"train: reference {against.name} has no held-out images, which give the scale; "
@@ -124,8 +124,8 @@ def evaluate(
     )
     tell_of_itself("images", shown, against, rows)
     facts = {**judged_by(judge, against), "images_fingerprint": shown.fingerprint}
-    if known is None:
+    if training is None:
         return Evaluation(rows, floors, facts)
-    facts["train_fingerprint"] = known.fingerprint
-    copied = memorisation(features, against.held_out, judge(known.images))
-    return Evaluation(rows, floors, facts, copied, nearest(shown, known, copied))
+    facts["train_fingerprint"] = training.fingerprint
+    copied = memorisation(features, against.held_out, judge(training.images))
+    return Evaluation(rows, floors, facts, copied, nearest(shown, training, copied))

@@ -93,9 +93,9 @@ def likelihood(
     first, size = values.whole("seed", seed, 0), values.whole("batch_size", batch_size, 1)
     seeds, where = range(first, first + len(pictures)), usable_device(str(device))
     denoiser = guided(self.denoiser, guides_of(fields, guidance))
-    known = None if moments_of is None else image_set("moments_of", moments_of)
-    if known is not None and known.images.shape[1:] != pictures.images.shape[1:]:
-        shape = tuple(known.images.shape[1:])
+    fitted_to = None if moments_of is None else image_set("moments_of", moments_of)
+    if fitted_to is not None and fitted_to.images.shape[1:] != pictures.images.shape[1:]:
+        shape = tuple(fitted_to.images.shape[1:])
         raise InputError(f"moments_of: images {shape} are not those judged; give such as they are")
     low, high = (
         None if level is None else values.number(key, level)
@@ -106,8 +106,8 @@ def likelihood(
     flow = likelihood_of(pictures, process, denoiser, (low, high), tolerance, count, "images")
     cond = self.condition({"label": own_labels(self, label, pictures, "images")}, seeds)
     bar = values.truth("progress", progress)
-    if known is not None:  # last, since it takes a while
-        flow = replace(flow, prior=matched(known))
+    if fitted_to is not None:  # last, since it takes a while
+        flow = replace(flow, prior=matched(fitted_to))
     denoiser.to(where)
     part, batches = density_of(flow, pictures, seeds, cond, where), []
     with tqdm(total=len(pictures), desc="likelihood", unit="image", disable=not bar) as drawn:

@@ -144,7 +144,7 @@ def _space(shape: Any) -> Any:
 
 def _check_arguments(model: Any, count: int) -> None:
     """InputError for a callable that does not take ``count`` arguments, where that can be seen."""
-    given = "model(x, sigma)" if count == 2 else "model(x, sigma, label)"
+    call = "model(x, sigma)" if count == 2 else "model(x, sigma, label)"
     try:
         signature = inspect.signature(model.forward if isinstance(model, nn.Module) else model)
     except (TypeError, ValueError):  # built in, or no callable, which is refused by its denoiser
@@ -152,10 +152,10 @@ def _check_arguments(model: Any, count: int) -> None:
     first, second = [*signature.parameters, "", ""][:2]
     if first in LEVELS and second in STATES:
         raise InputError(
-            f"model: takes ({first}, {second}), and is called as {given}; give "
+            f"model: takes ({first}, {second}), and is called as {call}; give "
             f"lambda x, sigma: model(sigma, x)"
         )
     try:
         signature.bind(*range(count))
     except TypeError as error:
-        raise InputError(f"model: {error}; it is called as {given}") from error
+        raise InputError(f"model: {error}; it is called as {call}") from error

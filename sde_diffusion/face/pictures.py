@@ -39,19 +39,19 @@ def of_samples(drawn: Samples) -> ImageSet:
     return ImageSet(drawn.images, numbers, classes, "samples", labels_set=True)
 
 
-def image_set(key: str, given: Any) -> ImageSet:
+def image_set(key: str, source: Any) -> ImageSet:
     """Pictures from whatever was given; InputError names ``key``."""
-    if isinstance(given, ImageSet):
-        return given.as_pictures()
-    if isinstance(given, DataSource):
-        return given.read().as_pictures()
-    if isinstance(given, Samples):
-        return of_samples(given)
-    if isinstance(given, str | Path):
-        if not str(given):
+    if isinstance(source, ImageSet):
+        return source.as_pictures()
+    if isinstance(source, DataSource):
+        return source.read().as_pictures()
+    if isinstance(source, Samples):
+        return of_samples(source)
+    if isinstance(source, str | Path):
+        if not str(source):
             raise InputError(f"{key}: an empty path; give {PICTURES}")
-        return load_images(str(given), key)
-    return ImageSet(_pixels(key, values.tensor(key, given, PICTURES)), None, 0, "images in memory")
+        return load_images(str(source), key)
+    return ImageSet(_pixels(key, values.tensor(key, source, PICTURES)), None, 0, "images in memory")
 
 
 def _pixels(key: str, x: Tensor) -> Tensor:
@@ -82,40 +82,46 @@ def _pixels(key: str, x: Tensor) -> Tensor:
     return to_uint8(x.cpu())
 
 
-def reference_images(given: Any) -> ImageSet | None:
+def reference_images(reference: Any) -> ImageSet | None:
     """The images of a reference; None of one that holds statistics, and of the one that is
     shipped."""
-    if given is None or isinstance(given, ReferenceSet):
+    if reference is None or isinstance(reference, ReferenceSet):
         return None
-    if isinstance(given, str | Path):
-        if not str(given):
+    if isinstance(reference, str | Path):
+        if not str(reference):
             raise InputError(f"reference: an empty path; give {PICTURES}, or a reference file")
-        return images_of(str(given))
-    return image_set("reference", given)
+        return images_of(str(reference))
+    return image_set("reference", reference)
 
 
 def reference_set(
-    given: Any, extractor: Extractor, images: ImageSet | None, drawn: Sequence[int] | None = None
+    reference: Any,
+    extractor: Extractor,
+    images: ImageSet | None,
+    drawn: Sequence[int] | None = None,
 ) -> ReferenceSet:
     """What images are judged by: images, a reference, or None for the one that is shipped.
 
     Args:
-        images: those of ``given``, by ``reference_images``.
+        images: those of ``reference``, by ``reference_images``.
         drawn: the shape (C, H, W) of the images to be judged, where a model draws them: images of
             a reference are brought to its channels.
     """
-    if isinstance(given, ReferenceSet):
-        if given.extractor_fingerprint != extractor.fingerprint:
+    if isinstance(reference, ReferenceSet):
+        if reference.extractor_fingerprint != extractor.fingerprint:
             raise InputError(
-                f"reference: made with extractor {given.extractor} {given.extractor_fingerprint}, "
-                f"not {extractor.name} {extractor.fingerprint}; give extractor= that one, or images"
+                f"reference: made with extractor {reference.extractor} "
+                f"{reference.extractor_fingerprint}, not {extractor.name} "
+                f"{extractor.fingerprint}; give extractor= that one, or images"
             )
-        return given
-    if images is None or isinstance(given, str | Path):
-        return reference_for(extractor, None if given is None else str(given), images, drawn)
+        return reference
+    if images is None or isinstance(reference, str | Path):
+        return reference_for(
+            extractor, None if reference is None else str(reference), images, drawn
+        )
     held_out = None
-    if isinstance(given, DataSource) and given.fields().get("split") == "train":
-        held_out = given.changed(split="test").read()
+    if isinstance(reference, DataSource) and reference.fields().get("split") == "train":
+        held_out = reference.changed(split="test").read()
     if drawn is not None:
         where = f"reference={images.name}"
         images = as_drawn(images, drawn, extractor, where)

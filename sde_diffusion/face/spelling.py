@@ -16,9 +16,9 @@ def in_python(message: str) -> str:
     """``message`` with keys, names and values as a call takes them: ``solver.order=3`` becomes
     ``solver__order=3``, ``solver=unipc nfe=4`` ``solver="unipc", nfe=4``, and ``null`` None.
     Commands stay."""
-    known = "|".join(map(re.escape, sorted(groups.BASES, key=len, reverse=True)))
-    keys = re.compile(rf"(?<![\w./-])({known})((?:\.(?!py\b|yaml\b)[a-z]\w*)+)(?=[=:, ;]|$)")
-    names = re.compile(rf"(?<![\w./-])({known})=(?!nan|inf)([a-z][\w-]*)(?=[:,; )]|$)")
+    any_group = "|".join(map(re.escape, sorted(groups.BASES, key=len, reverse=True)))
+    keys = re.compile(rf"(?<![\w./-])({any_group})((?:\.(?!py\b|yaml\b)[a-z]\w*)+)(?=[=:, ;]|$)")
+    names = re.compile(rf"(?<![\w./-])({any_group})=(?!nan|inf)([a-z][\w-]*)(?=[:,; )]|$)")
 
     def told(text: str) -> str:
         text = VALUES.sub(lambda m: m[1] + PLAIN[m[2]], text)

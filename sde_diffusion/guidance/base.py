@@ -34,8 +34,8 @@ class Guidance(Component, ABC, known_as="guidance"):
     def label(self) -> str:
         """Its name and numbers, as the identity of a guided denoiser has them."""
         fields = {**self.fields(), **self.content}
-        said = ", ".join(f"{name}={value}" for name, value in fields.items())
-        return f"{name_of(type(self))}({said})"
+        arguments = ", ".join(f"{name}={value}" for name, value in fields.items())
+        return f"{name_of(type(self))}({arguments})"
 
     @property
     def content(self) -> dict[str, str]:

@@ -36,5 +36,5 @@ class ClassifierFree(Guidance, known_as="guidance.cfg"):
         return f"cfg({self.scale:g})"
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        given, empty = pair(inner, x, sigma, cond, "cfg")
-        return empty + self.scale * (given - empty)
+        conditional, empty = pair(inner, x, sigma, cond, "cfg")
+        return empty + self.scale * (conditional - empty)

@@ -21,8 +21,8 @@ def pair(
         )
     both = Condition.cat([cond, cond.empty])
     pair_sigma = sigma if sigma.ndim == 0 else sigma.repeat(2)
-    given, empty = inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
-    return given, empty
+    conditional, empty = inner(torch.cat([x, x]), pair_sigma, both).chunk(2)
+    return conditional, empty
 
 
 def columns(values: Tensor, x: Tensor) -> Tensor:

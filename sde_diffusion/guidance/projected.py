@@ -41,20 +41,20 @@ class Projected(Guidance, known_as="guidance.apg"):
         self.scale, self.parallel, self.radius = scale, parallel, radius
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        given, empty = pair(inner, x, sigma, cond, "apg")
-        step = projected(given - empty, given, self.parallel, self.radius)
-        return given + (self.scale - 1) * step
+        conditional, empty = pair(inner, x, sigma, cond, "apg")
+        step = projected(conditional - empty, conditional, self.parallel, self.radius)
+        return conditional + (self.scale - 1) * step
 
 
-def projected(g: Tensor, given: Tensor, parallel: float, radius: float) -> Tensor:
+def projected(g: Tensor, conditional: Tensor, parallel: float, radius: float) -> Tensor:
     """g_orthogonal + parallel g_parallel of g, shortened to norm ``radius`` (0: as it is).
 
     Args:
-        g, given: [N, *shape]; the parts are across and along ``given``, row by row.
+        g, conditional: [N, *shape]; the parts are across and along ``conditional``, row by row.
     """
     if radius:
         norm = g.flatten(1).norm(dim=1)
         g = g * columns((radius / norm.clamp_min(1e-30)).clamp_max(1), g)
-    length = given.flatten(1).square().sum(1).clamp_min(1e-30)
-    along = columns((g * given).flatten(1).sum(1) / length, g) * given
+    length = conditional.flatten(1).square().sum(1).clamp_min(1e-30)
+    along = columns((g * conditional).flatten(1).sum(1) / length, g) * conditional
     return g - along + parallel * along

@@ -36,9 +36,9 @@ class Rescaled(Guidance, known_as="guidance.rescaled"):
         self.scale, self.share = scale, share
 
     def __call__(self, inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None) -> Tensor:
-        given, empty = pair(inner, x, sigma, cond, "rescaled")
-        guided = empty + self.scale * (given - empty)
+        conditional, empty = pair(inner, x, sigma, cond, "rescaled")
+        guided = empty + self.scale * (conditional - empty)
         # Both predictions are over sigma, which the ratio of their spreads does not know.
-        noise, wanted = x - guided, x - given
+        noise, wanted = x - guided, x - conditional
         ratio = wanted.flatten(1).std(1) / noise.flatten(1).std(1).clamp_min(1e-30)
         return x - noise * columns(self.share * ratio + 1 - self.share, x)

@@ -55,8 +55,8 @@ def facts_of(model: Any, grid: TimeGrid | None) -> Facts:
         raise InputError(
             f"model: nothing says what the network predicts, and at which levels; {GIVE}"
         )
-    if isinstance(known := getattr(_scheduler(model), "facts", None), Facts):
-        return known  # of one of ours, which stands in the model's place already
+    if isinstance(facts := getattr(_scheduler(model), "facts", None), Facts):
+        return facts  # of one of ours, which stands in the model's place already
     config = _config(model)
     schedule = read_schedule(config)
     _notice(schedule)

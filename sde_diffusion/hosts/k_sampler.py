@@ -132,13 +132,13 @@ def _check_given(x: Any, sigmas: Any, extra_args: Any, callback: Any) -> None:
         raise InputError(f"x: {kind}; give a tensor [N, *shape] of floats")
     if torch.as_tensor(sigmas).ndim != 1:
         raise InputError(f"sigmas: shape {tuple(torch.as_tensor(sigmas).shape)}; give levels [n]")
-    for key, given, right in (
+    for key, argument, right in (
         ("callback", callback, callback is None or callable(callback)),
         ("extra_args", extra_args, extra_args is None or isinstance(extra_args, Mapping)),
     ):
         if not right:
             words = "a function of one dictionary" if key == "callback" else "keywords by name"
-            raise InputError(f"{key}={shown(repr(given))}: give {words}, or None")
+            raise InputError(f"{key}={shown(repr(argument))}: give {words}, or None")
 
 
 class _Hears:

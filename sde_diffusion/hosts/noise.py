@@ -43,9 +43,9 @@ class HostNoise(Noise):
         return [int(torch.randint(2**62, ())) for _ in range(self.rows)]
 
 
-def seeds_of(given: int | Sequence[int], rows: int) -> list[int]:
+def seeds_of(asked: int | Sequence[int], rows: int) -> list[int]:
     """One seed a row: those given, or consecutive ones from the first; InputError for others."""
-    seeds = checked_seeds(range(given, given + rows) if isinstance(given, int) else given)
+    seeds = checked_seeds(range(asked, asked + rows) if isinstance(asked, int) else asked)
     if len(seeds) != rows:
         raise InputError(f"seeds: {len(seeds)} for a batch of {rows}; give one a row")
     return seeds

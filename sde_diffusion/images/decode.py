@@ -166,8 +166,8 @@ def picture(
     if is_sixteen(image):
         notes.append(SCALED)
         upright = _of_8_bits(upright, image)
-    shown, said = _on_white(upright, image.info.get("icc_profile") or b"", grey, colours)
-    notes, shown = [*notes, *said], shown.convert(mode)
+    shown, remarks = _on_white(upright, image.info.get("icc_profile") or b"", grey, colours)
+    notes, shown = [*notes, *remarks], shown.convert(mode)
     stored = shown.height, shown.width
     if size is not None:
         if shown.width != shown.height and fit == "squash":

@@ -46,8 +46,8 @@ def notes_of(image: Image.Image) -> list[str]:
         image.getbands()
     ):
         notes.append(LEFT_OUT)
-    gamma, said = image.info.get("gamma"), {"srgb", "icc_profile"} & set(image.info)
-    if isinstance(gamma, float) and abs(gamma - GAMMA) > ABOUT and not said:
+    gamma, profiles = image.info.get("gamma"), {"srgb", "icc_profile"} & set(image.info)
+    if isinstance(gamma, float) and abs(gamma - GAMMA) > ABOUT and not profiles:
         notes.append(OTHER_GAMMA)
     return notes
 

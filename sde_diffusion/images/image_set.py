@@ -53,13 +53,13 @@ class ImageSet:
         if captions:
             chosen = torch.arange(len(self))[rows].tolist()
             captions = tuple(captions[row] for row in chosen)
-        given = {name: values[rows] for name, values in self.given.items()}
+        conditions = {name: values[rows] for name, values in self.given.items()}
         return replace(
             self,
             images=taken(self.images, rows),
             labels=labels,
             captions=captions,
-            given=given,
+            given=conditions,
             made_of="",
         )
 

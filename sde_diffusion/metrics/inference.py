@@ -117,7 +117,7 @@ class _Expansion:
 
 
 def _expand(
-    features: Tensor, reference: Reference, known: Tensor | None, strata: Tensor | None
+    features: Tensor, reference: Reference, reference_features: Tensor | None, strata: Tensor | None
 ) -> _Expansion:
     x, root, n = checked(features), reference.root, len(features)
     stats = FeatureStats.of(x)
@@ -130,11 +130,11 @@ def _expand(
     plain = PlainFold(n, cov, shift, roots, root)
     changes = [leave_one_out(plain, part) for part in strata_of(x, strata)]
     gaussian = gaussian_reference(reference, shift, values, vectors)
-    if known is None:
+    if reference_features is None:
         changes_0, bias_0 = None, gaussian.bias
     else:
         side_0 = PlainFold(reference.n, reference.cov, -shift, roots, root_of(cov))
-        parts_0 = stratum_of_reference(known.to(torch.float64), reference)
+        parts_0 = stratum_of_reference(reference_features.to(torch.float64), reference)
         changes_0 = [leave_one_out(side_0, part) for part in parts_0]
         bias_0 = torch.stack([change.bias for change in changes_0]).sum()
     bias = torch.stack([change.bias for change in changes]).sum() + bias_0
@@ -157,21 +157,21 @@ def _withheld(x: Tensor, reference: Reference, strata: Tensor | None) -> Inferen
 
 
 def _check(
-    features: Tensor, reference: Reference, known: Tensor | None, strata: Tensor | None
+    features: Tensor, reference: Reference, reference_features: Tensor | None, strata: Tensor | None
 ) -> None:
     check_width(checked(features).shape[1], reference)
     if strata is not None and strata.shape != (len(features),):
         raise InputError(
             f"strata: {tuple(strata.shape)} labels of {len(features)} samples; give one each"
         )
-    if known is None:
+    if reference_features is None:
         return
-    check_width(checked(known, "reference").shape[1], reference)
-    least = min(MIN_RATIO * known.shape[1], reference.n)
-    if not least <= len(known) <= reference.n:
+    check_width(checked(reference_features, "reference").shape[1], reference)
+    least = min(MIN_RATIO * reference_features.shape[1], reference.n)
+    if not least <= len(reference_features) <= reference.n:
         raise InputError(
-            f"reference: {len(known)} features kept of {reference.n}; give {least} or more of "
-            "those that its statistics were made of, or none"
+            f"reference: {len(reference_features)} features kept of {reference.n}; give {least} or "
+            "more of those that its statistics were made of, or none"
         )
 
 
@@ -193,12 +193,12 @@ def debiased(
     if withheld is not None:
         return withheld
     expansion = _expand(features, reference, reference_features, strata)
-    own = variance(expansion.changes)
+    of_samples = variance(expansion.changes)
     if expansion.changes_0 is None:
         stays, note = expansion.gaussian.variance(), GAUSSIAN
     else:
         stays, note = variance(expansion.changes_0), MEASURED
-    return Inference(expansion.value, (own + stays) ** 0.5, note, len(features), stays**0.5)
+    return Inference(expansion.value, (of_samples + stays) ** 0.5, note, len(features), stays**0.5)
 
 
 def paired_difference(
@@ -223,10 +223,10 @@ def paired_difference(
     if withheld is not None:
         return withheld
     of_a, of_b = (_expand(x, reference, reference_features, strata) for x in (a, b))
-    own = variance(of_a.changes, of_b.changes)
+    of_samples = variance(of_a.changes, of_b.changes)
     if of_a.changes_0 is None or of_b.changes_0 is None:
         stays, note = of_a.gaussian.variance(of_b.gaussian), GAUSSIAN
     else:
         stays, note = variance(of_a.changes_0, of_b.changes_0), MEASURED
     note = f"paired by initial noise; {note}"
-    return Inference(of_a.value - of_b.value, (own + stays) ** 0.5, note, len(a), stays**0.5)
+    return Inference(of_a.value - of_b.value, (of_samples + stays) ** 0.5, note, len(a), stays**0.5)

@@ -21,8 +21,8 @@ def kernel_sum(x: Tensor, y: Tensor) -> Tensor:
 def within(x: Tensor) -> Tensor:
     """Mean of the kernel over pairs of different rows of x, its U-statistic."""
     n = len(x)
-    own = (x.square().sum(1) / x.shape[1] + 1) ** 3
-    return (kernel_sum(x, x) - own.sum()) / (n * (n - 1))
+    diagonal = (x.square().sum(1) / x.shape[1] + 1) ** 3
+    return (kernel_sum(x, x) - diagonal.sum()) / (n * (n - 1))
 
 
 def across(x: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class KID(Metric[Blocks], known_as="metric.kid"):
 
     def measure(self, features: Tensor, prepared: Blocks) -> dict[str, float]:
         parts = shuffled(features, 0).tensor_split(self.blocks)
-        own = torch.stack([within(x) for x in parts])
+        of_samples = torch.stack([within(x) for x in parts])
         both = zip(parts, prepared.parts, strict=True)
-        values = own + prepared.within - 2 * torch.stack([across(x, y) for x, y in both])
+        values = of_samples + prepared.within - 2 * torch.stack([across(x, y) for x, y in both])
         return {"kid": float(values.mean()), "kid_error": float(values.std()) / self.blocks**0.5}

@@ -50,11 +50,11 @@ def memorisation(
         )
     if not 0 < quantile < 1:
         raise InputError(f"quantile={quantile}: give a number between 0 and 1")
-    x, real, known = (f - training.mean(0) for f in (features, held_out, training))
-    squared, places = (column[:, 0] for column in nearest(x, known))
-    ours, unseen = squared.sqrt(), nearest(real, known)[0][:, 0].sqrt()
+    x, real, train = (f - training.mean(0) for f in (features, held_out, training))
+    squared, places = (column[:, 0] for column in nearest(x, train))
+    ours, unseen = squared.sqrt(), nearest(real, train)[0][:, 0].sqrt()
     scale = float(unseen.median())
-    if scale <= 1e-7 * float(known.square().sum(1).mean()) ** 0.5:
+    if scale <= 1e-7 * float(train.square().sum(1).mean()) ** 0.5:
         raise InputError(
             "held out: half or more of the images are copies of training images; give unseen ones"
         )

@@ -184,8 +184,8 @@ def figures_of(folder: Path, fingerprint: str) -> Table:
     return Table("Likelihood", ["bits a dimension"], [row], source)
 
 
-def _compared(found: Mapping[str, Any], facts: Mapping[str, Any], source: str) -> Table:
-    rows = found["rows"]
+def _compared(comparison: Mapping[str, Any], facts: Mapping[str, Any], source: str) -> Table:
+    rows = comparison["rows"]
     most = max(row["samples"] for row in rows)
     top = [row for row in rows if row["samples"] == most]
     # Of few samples the bias-removed value is withheld: then all rows have the plug-in one.

@@ -83,10 +83,10 @@ class _WithoutInit(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
+        keywords = kwargs or {}
         if getattr(func, "__module__", "") == "torch.nn.init":
-            return given.get("tensor")
-        return func(*args, **given)
+            return keywords.get("tensor")
+        return func(*args, **keywords)
 
 
 def shapes(spec: Spec) -> dict[str, torch.Size]:

@@ -62,8 +62,8 @@ class DenoiserGraph(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, conditions: Sequence[Tensor]) -> Tensor:
         column = sigma[(slice(None), *[None] * (x.ndim - 1))]
-        given = dict(zip(self.names, conditions, strict=True))
-        parts = {name: self._part(name, value) for name, value in given.items()}
+        by_name = dict(zip(self.names, conditions, strict=True))
+        parts = {name: self._part(name, value) for name, value in by_name.items()}
         return self.denoiser.denoise(x, column, Condition(parts) if parts else None)
 
     @staticmethod
@@ -163,7 +163,7 @@ def _program(model: OpenedModel, graph: DenoiserGraph, path: Path) -> tuple[Run,
         program, most = _exported(model, graph, FEW), FEW
     torch.export.save(program, path)
     again = torch.export.load(path).module()
-    return lambda given: again(*_nested(given)), most
+    return lambda inputs: again(*_nested(inputs)), most
 
 
 def _exported(model: OpenedModel, graph: DenoiserGraph, most: int | None) -> Any:
@@ -192,9 +192,9 @@ def _onnx(model: OpenedModel, graph: DenoiserGraph, path: Path) -> tuple[Run, in
     )
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
 
-    def run(given: Sequence[Tensor]) -> Tensor:
+    def run(inputs: Sequence[Tensor]) -> Tensor:
         values: dict[str, np.ndarray[Any, Any]] = {
-            name: tensor.numpy() for name, tensor in zip(names, given, strict=True)
+            name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)
         }
         return torch.from_numpy(session.run([DENOISED], values)[0])
 

@@ -101,9 +101,9 @@ class OpenedModel:
                 raise InputError(f"{key}={list(size)}: give [HEIGHT,WIDTH], each 1 to {MOST}")
             denoiser = at_size(denoiser, (denoiser.space.pattern[0] or 1, *size), key)
             if denoiser.tiles > 1:
-                own = " x ".join(map(str, self.denoiser.shape[1:]))
+                tile = " x ".join(map(str, self.denoiser.shape[1:]))
                 once(
-                    f"{key}={list(size)}: drawn in {denoiser.tiles} tiles of {own}, the size that "
+                    f"{key}={list(size)}: drawn in {denoiser.tiles} tiles of {tile}, the size that "
                     "the model knows: what lies farther apart is not made to agree"
                 )
         return replace(self, denoiser=denoiser)

@@ -92,11 +92,11 @@ class Reader:
             raise InputError(f"{FILE}: {key}={shown}: write {noun}{usual}")
         return value
 
-    def choice(self, key: str, default: str, known: Sequence[str]) -> str:
+    def choice(self, key: str, default: str, choices: Sequence[str]) -> str:
         """One of the words that diffusers has for a key that is not honoured yet."""
         value: str = self.value(key, default, str)
-        if value not in known:
-            raise InputError(f"{FILE}: {key}={value[:40]} is none of {', '.join(known)}")
+        if value not in choices:
+            raise InputError(f"{FILE}: {key}={value[:40]} is none of {', '.join(choices)}")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -114,8 +114,8 @@ class Reader:
         """All keys, each honoured or not."""
         findings = [self._finding(key, value) for key, value in sorted(self.config.items())]
         if self.unsaid is not None and self.unsaid not in {*self.config, *self.read}:
-            said = f"{FILE}: not there, and done in diffusers then; {REMEDY[self.unsaid]}"
-            findings.append(Finding(self.unsaid, "True", said, False))
+            remark = f"{FILE}: not there, and done in diffusers then; {REMEDY[self.unsaid]}"
+            findings.append(Finding(self.unsaid, "True", remark, False))
         return findings
 
     def _finding(self, key: str, value: Any) -> Finding:

@@ -131,29 +131,29 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: timestep_type={keys.config['timestep_type'][:40]}: its network is told "
             "log(sigma) / 4 and no number of a level, which is not read"
         )
-    known = tuple(PRECONDITIONED if name in EDM else PREDICTIONS)
-    known += ("flow_prediction",) if name in (*BEYOND, *FLOW) else ()
-    if name not in FLOW and prediction not in known:
+    predictions = tuple(PRECONDITIONED if name in EDM else PREDICTIONS)
+    predictions += ("flow_prediction",) if name in (*BEYOND, *FLOW) else ()
+    if name not in FLOW and prediction not in predictions:
         raise InputError(
             f"{FILE}: prediction_type={prediction[:40]} is none of those of {name}Scheduler, "
-            f"{', '.join(known)}"
+            f"{', '.join(predictions)}"
         )
     try:
         schedule = _of_class(keys, name, prediction)
     except InputError as error:  # in the words of this file, which is where it is mended
-        said = re.sub(r"^(grid|parameterization)\.", "", str(error))
-        said = re.sub("^offset", "steps_offset", said)
-        raise InputError(said if said.startswith(FILE) else f"{FILE}: {said}") from error
+        fault = re.sub(r"^(grid|parameterization)\.", "", str(error))
+        fault = re.sub("^offset", "steps_offset", fault)
+        raise InputError(fault if fault.startswith(FILE) else f"{FILE}: {fault}") from error
     method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
     schedule.findings = [method, *keys.findings()]
     return schedule
 
 
-def _not_read(said: str) -> InputError:
+def _not_read(name: str) -> InputError:
     """The refusal of a class, as it is written."""
-    near = did_you_mean(said, [f"{known}Scheduler" for known in SOLVERS])
+    near = did_you_mean(name, [f"{solver}Scheduler" for solver in SOLVERS])
     return InputError(
-        f"{FILE}: _class_name={said[:60]} is not read; {near}it may be one of "
+        f"{FILE}: _class_name={name[:60]} is not read; {near}it may be one of "
         f"{', '.join(SOLVERS)}, each with the word Scheduler"
     )
 
@@ -211,8 +211,8 @@ def _consistency(keys: Reader) -> ReadSchedule:
     keys.read.add("set_alpha_to_one")
     if keys.config.get("s_noise", 1.0) == 1:
         keys.read.add("s_noise")
-    own = {"sigma_data": keys.number("sigma_data", 0.5), "sigma_min": low}
-    return ReadSchedule("consistency", own, grid, low, high, "consistency")
+    arguments = {"sigma_data": keys.number("sigma_data", 0.5), "sigma_min": low}
+    return ReadSchedule("consistency", arguments, grid, low, high, "consistency")
 
 
 def _preconditioned(keys: Reader, name: str, prediction: str) -> ReadSchedule:
@@ -225,14 +225,14 @@ def _preconditioned(keys: Reader, name: str, prediction: str) -> ReadSchedule:
     keys.read |= {"sigma_schedule", "num_train_timesteps"}
     if keys.choice("final_sigmas_type", "zero", FINALS) == "zero":
         keys.read.add("final_sigmas_type")
-    own: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "prediction": prediction,
         "scaling": "karras",
         "label": {"kind": "log", "factor": 0.25},
         "sigma_data": keys.number("sigma_data", 0.5),
     }
-    Convention(**own)  # refuses what is no deviation
-    return ReadSchedule("convention", own, grid, low, high, SOLVERS[name])
+    Convention(**arguments)  # refuses what is no deviation
+    return ReadSchedule("convention", arguments, grid, low, high, SOLVERS[name])
 
 
 def _latent_consistency(keys: Reader, name: str, prediction: str) -> ReadSchedule:
@@ -240,16 +240,16 @@ def _latent_consistency(keys: Reader, name: str, prediction: str) -> ReadSchedul
     betas, table = _betas(keys, name)
     lcm = name == "LCM"
     grid = Skipped(betas, keys.count("original_inference_steps", 50), to_image=lcm)
-    own = {"predicts": prediction, **betas}
+    arguments = {"predicts": prediction, **betas}
     # diffusers does not look at them either, where numbers are skipped.
     keys.read |= {"timestep_spacing", "steps_offset", "set_alpha_to_one"}
     if lcm:
-        own["timestep_scaling"] = keys.number("timestep_scaling", 10.0)
+        arguments["timestep_scaling"] = keys.number("timestep_scaling", 10.0)
     else:  # nor, in TCD's steps, at these
         keys.read |= {"timestep_scaling", "clip_sample", "thresholding"}
         keys.read |= set(SWITCHED)
     kind = "latent_consistency" if lcm else "trajectory_consistency"
-    return ReadSchedule(kind, own, grid, table.sigma_min, table.sigma_max, ENDS[name])
+    return ReadSchedule(kind, arguments, grid, table.sigma_min, table.sigma_max, ENDS[name])
 
 
 def _betas(keys: Reader, name: str) -> tuple[dict[str, Any], Timesteps]:

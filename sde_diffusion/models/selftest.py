@@ -51,11 +51,11 @@ class SelfTest:
     @property
     def finding(self) -> Finding:
         """What ``inspect`` prints of it."""
-        said = f"{self.ratio:.3f} of the images' spread at noise level {self.level:.4g}"
+        spread = f"{self.ratio:.3f} of the images' spread at noise level {self.level:.4g}"
         value = (
             "a denoiser" if self.denoises else "no denoiser: consistency, distilled or untrained"
         )
-        return Finding("self-test", value, f"answers spread by {said}", self.denoises)
+        return Finding("self-test", value, f"answers spread by {spread}", self.denoises)
 
 
 @torch.no_grad()

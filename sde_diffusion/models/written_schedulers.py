@@ -37,9 +37,9 @@ def scheduler_config(spec: Spec) -> Config:
     return plain
 
 
-def _flow(given: Mapping[str, Any]) -> Config:
-    scale = given.get("scale", 1000.0)
-    if given.get("from_data", False):
+def _flow(arguments: Mapping[str, Any]) -> Config:
+    scale = arguments.get("scale", 1000.0)
+    if arguments.get("from_data", False):
         raise InputError(
             "format=diffusers: the network is told 1 - t and predicts x_0 - n, and flows of "
             "diffusers are the other way; give format=safetensors"
@@ -53,19 +53,19 @@ def _flow(given: Mapping[str, Any]) -> Config:
     return {"_class_name": name, "num_train_timesteps": int(scale), "shift": 1.0}
 
 
-def _discrete(given: Mapping[str, Any]) -> Config:
+def _discrete(arguments: Mapping[str, Any]) -> Config:
     betas = {ours: theirs for theirs, ours in BETAS.items()}
     predictions = {ours: theirs for theirs, ours in PREDICTIONS.items()}
-    trained = given.get("trained_betas")
+    trained = arguments.get("trained_betas")
     return {
         "_class_name": "DDPMScheduler",
-        "num_train_timesteps": len(trained) if trained else given.get("timesteps", 1000),
-        "beta_schedule": betas[given.get("betas", "linear")],
-        "beta_start": given.get("beta_start", 1e-4),
-        "beta_end": given.get("beta_end", 0.02),
+        "num_train_timesteps": len(trained) if trained else arguments.get("timesteps", 1000),
+        "beta_schedule": betas[arguments.get("betas", "linear")],
+        "beta_start": arguments.get("beta_start", 1e-4),
+        "beta_end": arguments.get("beta_end", 0.02),
         "trained_betas": trained,
-        "rescale_betas_zero_snr": given.get("zero_terminal_snr", False),
-        "prediction_type": predictions[given.get("predicts", "epsilon")],
+        "rescale_betas_zero_snr": arguments.get("zero_terminal_snr", False),
+        "prediction_type": predictions[arguments.get("predicts", "epsilon")],
         "timestep_spacing": "trailing",
         "clip_sample": False,
     }

@@ -87,10 +87,10 @@ class Diffusers(Network):
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] the number of the level, 0 .. T-1 -> [N, C, H, W]."""
         checks.images(x)
-        given: dict[str, Any] = {"class_labels": self._labels(x, cond)} if self.labelled else {}
+        inputs: dict[str, Any] = {"class_labels": self._labels(x, cond)} if self.labelled else {}
         if self.class_name == "UNet2DConditionModel":
-            given["encoder_hidden_states"] = None
-        (answer,) = self.network(x, c_noise, return_dict=False, **given)
+            inputs["encoder_hidden_states"] = None
+        (answer,) = self.network(x, c_noise, return_dict=False, **inputs)
         return answer[:, : self.channels]
 
     def _labels(self, x: Tensor, cond: Condition | None) -> Tensor:

@@ -41,8 +41,8 @@ class LatentNetwork(nn.Module, ABC):
     ) -> Tensor:
         """The network's answer to features of the text [N, L, d]."""
 
-    def _answer(self, *args: Any, **given: Any) -> Tensor:
-        answer: Tensor = self.network(*args, return_dict=False, **given)[0]
+    def _answer(self, *args: Any, **inputs: Any) -> Tensor:
+        answer: Tensor = self.network(*args, return_dict=False, **inputs)[0]
         return answer
 
 

@@ -79,8 +79,8 @@ def registered(cls: type[Network]) -> str:
     for point in entry_points(group=ENTRY_POINT):
         if point.module.split(".")[0] == package:
             find(point.name)
-    for name, known in _REGISTRY.items():
-        if known is cls:
+    for name, network in _REGISTRY.items():
+        if network is cls:
             return name
     raise InputError(
         f"network={name_of(cls)}: has no name that a checkpoint could store; its package declares "

@@ -142,7 +142,7 @@ class UShape(Embedded, ABC):
                 width = c
                 skips.append(width)
             self.down.append(stage)
-        centre = [heads[-1]] if middle is None else [head_width if own else None for own in middle]
+        centre = [heads[-1]] if middle is None else [head_width if on else None for on in middle]
         chain = [layers.up(width, width, head_width=head) for head in centre]
         self.middle = chain[0] if len(chain) == 1 else BlockChain(*chain)
         self.up = nn.ModuleList()

@@ -85,7 +85,7 @@ def point(rows: Sequence[Row], together: Row) -> Row:
         pooled["seeds"] = f"{rows[0]['seeds'].split('-')[0]}-{rows[-1]['seeds'].split('-')[-1]}"
     for name in ["fd", "nfe", "seconds", "ms_per_image", *measured(rows)]:
         values = [row[name] for row in rows]
-        known = all(value is not None for value in values)
-        pooled[name] = fmean(values) if known else None
-        pooled[f"{name}_sd"] = stdev(values) if known and len(values) > 1 else None
+        complete = all(value is not None for value in values)
+        pooled[name] = fmean(values) if complete else None
+        pooled[f"{name}_sd"] = stdev(values) if complete and len(values) > 1 else None
     return pooled

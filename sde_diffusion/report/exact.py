@@ -39,9 +39,9 @@ def text_table(rows: Sequence[Row]) -> str:
     width = max(len(name) for name in names)
     lines = [" " * width + "".join(f"{f'NFE {nfe}':>11}" for nfe in columns)]
     for name in names:
-        own = best([row for row in rows if row["solver"] == name])
-        marks = ["*" if nfe in own and own[nfe] is top[nfe] else " " for nfe in columns]
-        shown = zip(cells(list(own.values()), columns), marks, strict=True)
+        row_of = best([row for row in rows if row["solver"] == name])
+        marks = ["*" if nfe in row_of and row_of[nfe] is top[nfe] else " " for nfe in columns]
+        shown = zip(cells(list(row_of.values()), columns), marks, strict=True)
         lines.append(f"{name:<{width}}" + "".join(f"{cell + mark:>11}" for cell, mark in shown))
     return "\n".join(lines)
 
@@ -120,10 +120,10 @@ def panels(groups: Mapping[str, Sequence[Row]], line: str, title: str) -> bytes:
     ends = [min(errors), min(max(errors), max(3.0, 3 * min(errors)))]
     for ax, (label, group) in zip(axes, groups.items(), strict=False):
         for i, name in enumerate(names):
-            own = sorted((r for r in group if r[line] == name), key=lambda r: r["nfe"])
+            points = sorted((r for r in group if r[line] == name), key=lambda r: r["nfe"])
             ax.plot(
-                [r["nfe"] for r in own],
-                [r["error"] for r in own],
+                [r["nfe"] for r in points],
+                [r["error"] for r in points],
                 label=name,
                 **look(i),
                 markersize=4.6,

@@ -47,7 +47,7 @@ class PaperTable:
     def of(cls, comparison: Comparison) -> PaperTable:
         """Bias-removed values with 95 % intervals, or plug-in ones where they are withheld."""
         top = comparison.top
-        known = all(row["fd_debiased"] is not None for row in top)
+        debiased = all(row["fd_debiased"] is not None for row in top)
         nfes = sorted({row["nfe"] for row in top})
         best = {r.nfe: r.best.solver for r in comparison.rankings if _is_told_apart(r.standings)}
         alike = {r.nfe: r.alike for r in comparison.rankings}
@@ -57,7 +57,7 @@ class PaperTable:
                 name,
                 [
                     TableCell(
-                        _value(at[name, nfe], known),
+                        _value(at[name, nfe], debiased),
                         best.get(nfe) == name,
                         name in alike.get(nfe, []),
                     )
@@ -69,9 +69,9 @@ class PaperTable:
             for name in comparison.solvers
         ]
         floor = comparison.floors.get(comparison.largest)
-        if floor is not None and (not known or floor["fd_debiased"] is not None):
-            lines.append((REAL, [TableCell(_value(floor, known))] * len(nfes)))
-        kind = "without bias, 95 % intervals" if known else "plug-in values"
+        if floor is not None and (not debiased or floor["fd_debiased"] is not None):
+            lines.append((REAL, [TableCell(_value(floor, debiased))] * len(nfes)))
+        kind = "without bias, 95 % intervals" if debiased else "plug-in values"
         marked = any(cell.best or cell.alike for _, cells in lines for cell in cells)
         legend = ["bold: smallest at its NFE; ≈: not distinguishable from it at this N"] * marked
         left_out = [f"left out: {line}" for line in comparison.facts.get("left_out", [])]
@@ -88,8 +88,8 @@ def _is_told_apart(standings: Sequence[Standing]) -> bool:
     return any(standing.difference is not None for standing in standings)
 
 
-def _value(row: Row, known: bool) -> str:
-    if not known:
+def _value(row: Row, debiased: bool) -> str:
+    if not debiased:
         return show(row["fd"])
     if row["fd_debiased"] is None:
         return "–"

@@ -74,10 +74,10 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
         rows = sorted((r for r in comparison.top if r["solver"] == name), key=lambda r: r[key])
         axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i), gid=plot.of(name))
         for row in rows:
-            said = tip(row, comparison.metric)
+            label = tip(row, comparison.metric)
             if row["fd"] > top:
                 arrow = {**marker(i), "marker": "^"}
-                plot.point(axes, row[key], top / 1.05, said, name, **arrow)
+                plot.point(axes, row[key], top / 1.05, label, name, **arrow)
                 text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
                 axes.annotate(
                     text,
@@ -104,7 +104,7 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
                     solid_capstyle="butt",
                     zorder=2,
                 )
-            plot.point(axes, row[key], row["fd"], said, name, **marker(i))
+            plot.point(axes, row[key], row["fd"], label, name, **marker(i))
         ends.append((name, rows[-1][key], min(rows[-1]["fd"], top / 1.05), look(i)["color"]))
     floor = comparison.top[0]["floor"]
     if floor is not None:
@@ -296,17 +296,17 @@ def _panel(plot: Plot, axes: Axes, comparison: Comparison, i: int, rows: Sequenc
         # A floor at one N alone is a short dash, not an invisible line of one point.
         ends = floor if len(floor) > 1 else [(n * k, v) for k in (0.9, 1.1) for n, v in floor]
         axes.plot([n for n, _ in ends], [v for _, v in ends], **FLOOR)
-    known = [row for row in rows if row["fd_low"] is not None]
-    if len(known) > 1:
-        low, high = ([max(bottom, row[end]) for row in known] for end in ("fd_low", "fd_high"))
+    bounded = [row for row in rows if row["fd_low"] is not None]
+    if len(bounded) > 1:
+        low, high = ([max(bottom, row[end]) for row in bounded] for end in ("fd_low", "fd_high"))
         axes.fill_between(
-            [r["samples"] for r in known], low, high, color=colour, alpha=0.16, linewidth=0
+            [r["samples"] for r in bounded], low, high, color=colour, alpha=0.16, linewidth=0
         )
-    for row in known:
+    for row in bounded:
         _without_bias(plot, axes, row, name, colour)
-    if known and known[-1]["fd_debiased"] > bottom:
+    if bounded and bounded[-1]["fd_debiased"] > bottom:
         plot.explain(DOTTED)
-        axes.axhline(known[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
+        axes.axhline(bounded[-1]["fd_debiased"], color=colour, linestyle=(0, (1, 2)), lw=1.1)
     for row in rows:
         plot.point(axes, row["samples"], row["fd"], tip(row, comparison.metric), name, **marker(i))
 

@@ -80,8 +80,8 @@ def critical(rivals: int) -> float:
 
 def by_distance(rows: Sequence[Row]) -> list[Row]:
     """Smallest first: by the bias-removed value where all have one, else by the plug-in."""
-    known = all(row["fd_debiased"] is not None for row in rows)
-    return sorted(rows, key=lambda row: row["fd_debiased" if known else "fd"])
+    debiased = all(row["fd_debiased"] is not None for row in rows)
+    return sorted(rows, key=lambda row: row["fd_debiased" if debiased else "fd"])
 
 
 def rank(
@@ -101,7 +101,7 @@ def rank(
     standings = [Standing(best["solver"], 1, best["fd"], best["fd_debiased"])]
     withheld = ""
     for place, row in enumerate(others, start=2):
-        own = Standing(row["solver"], place, row["fd"], row["fd_debiased"])
+        placed = Standing(row["solver"], place, row["fd"], row["fd_debiased"])
         a, b = features[row["solver"]], features[best["solver"]]
         gap = paired_difference(a, b, reference, reference_features, strata)
         if gap.value is None or gap.standard_error is None:
@@ -110,15 +110,15 @@ def rank(
             half = z * gap.standard_error
             alike = abs(gap.value) <= half
             settle = samples_to_settle(gap, z) if alike else None
-            own = replace(
-                own,
+            placed = replace(
+                placed,
                 difference=gap.value,
                 low=gap.value - half,
                 high=gap.value + half,
                 alike=alike,
                 settle=settle,
             )
-        standings.append(own)
+        standings.append(placed)
     if not others:
         note = "alone at this number of evaluations"
     elif withheld:
@@ -140,10 +140,10 @@ def rank_unpaired(rows: Sequence[Row]) -> Ranking:
     """
     best, *others = by_distance(rows)
     z = critical(len(others))
-    known = all(row["fd_low"] is not None for row in rows)
-    standings = [Standing(best["solver"], 1 if known else None, best["fd"], best["fd_debiased"])]
+    bounded = all(row["fd_low"] is not None for row in rows)
+    standings = [Standing(best["solver"], 1 if bounded else None, best["fd"], best["fd_debiased"])]
     for place, row in enumerate(others, start=2):
-        if not known:
+        if not bounded:
             standings.append(Standing(row["solver"], None, row["fd"], row["fd_debiased"]))
             continue
         gap = row["fd_debiased"] - best["fd_debiased"]
@@ -160,6 +160,6 @@ def rank_unpaired(rows: Sequence[Row]) -> Ranking:
     note = f"not paired, as no seeds are in all jobs: independent samples, {len(others)} at once"
     if not others:
         note = "alone at this number of evaluations"
-    elif not known:
+    elif not bounded:
         note = "in order of the plug-in value and not ranked; no seeds are in all jobs"
     return Ranking(best["nfe"], best["samples"], standings, note)

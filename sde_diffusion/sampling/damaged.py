@@ -69,7 +69,7 @@ class Damaged:
     def of(
         cls,
         operator: Operator,
-        given: Tensor,
+        picture: Tensor,
         space: Space,
         anew: Tensor | None = None,
         extend: Any = (),
@@ -78,7 +78,7 @@ class Damaged:
         """What a user gave, checked; InputError for what does not go together.
 
         Args:
-            given: a picture [C, H, W], -1 .. 1, or a measurement [*out].
+            picture: a picture [C, H, W], -1 .. 1, or a measurement [*out].
             space: of the model. anew: bool [H, W], True where the picture is to be drawn anew.
             extend: pixels to be drawn at top, right, bottom and left of it.
             truth_seed: the picture is the truth, measured here with the noise of this seed.
@@ -96,23 +96,23 @@ class Damaged:
                 "be drawn anew, or extend=[0,8,0,8], or another operator"
             )
         if truth_seed is not None:
-            return cls._made_up(operator, given, anew, sides, truth_seed)
+            return cls._made_up(operator, picture, anew, sides, truth_seed)
         if drawn:
-            return cls._masked(operator, given, _known(given, anew, sides), sides)
-        given = _with_channel(operator, given, space)
-        shape = _shape_of(operator, tuple(given.shape), space)
-        y = operator.at(shape).filled(given[None])[0]
+            return cls._masked(operator, picture, _known(picture, anew, sides), sides)
+        picture = _with_channel(operator, picture, space)
+        shape = _shape_of(operator, tuple(picture.shape), space)
+        y = operator.at(shape).filled(picture[None])[0]
         _check_scale(operator, shape, y)
         return cls(y, shape, {}, None, _as_picture(y, shape))
 
     @classmethod
     def _masked(
-        cls, operator: Operator, x: Tensor, known: Tensor, sides: tuple[int, int, int, int]
+        cls, operator: Operator, x: Tensor, kept: Tensor, sides: tuple[int, int, int, int]
     ) -> Damaged:
         """A picture of which a part is known, in a frame that is not."""
         top, right, bottom, left = sides
         _check_levels(x, operator.noise)
-        x, aside = F.pad(x, (left, right, top, bottom)), {MASK: known[None, None]}
+        x, aside = F.pad(x, (left, right, top, bottom)), {MASK: kept[None, None]}
         a = operator.at(x.shape, aside)
         if a.out != tuple(x.shape):
             raise InputError(
@@ -153,12 +153,12 @@ def _known(x: Tensor, anew: Tensor | None, sides: tuple[int, int, int, int]) -> 
             f"{width}; give one of its size, white where it is to be drawn anew"
         )
     top, right, bottom, left = sides
-    known = 1 - F.pad(anew.float(), (left, right, top, bottom), value=1.0)
-    if bool(known.all()):
+    kept = 1 - F.pad(anew.float(), (left, right, top, bottom), value=1.0)
+    if bool(kept.all()):
         raise InputError("mask: black everywhere; paint white what is to be drawn anew")
-    if not bool(known.any()):
+    if not bool(kept.any()):
         raise InputError("mask: white everywhere; paint black what is to be kept, or use 'sample'")
-    return known
+    return kept
 
 
 def _check_levels(x: Tensor, noise: float = 0.0) -> None:

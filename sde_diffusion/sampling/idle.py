@@ -28,13 +28,13 @@ def idle(solver: Solver, noise: NoiseSource, drawn: Drawn) -> Iterator[str]:
     Args:
         drawn: what a solver draws with a source of noise; InputError where it cannot.
     """
-    own: Tensor | None = None
+    first: Tensor | None = None
 
     def same(other: Solver, source: NoiseSource) -> bool:
-        nonlocal own
+        nonlocal first
         try:
-            own = drawn(solver, noise) if own is None else own
-            return torch.equal(own, drawn(other, source))
+            first = drawn(solver, noise) if first is None else first
+            return torch.equal(first, drawn(other, source))
         except InputError:  # the usual value takes another budget, say
             return False
 
@@ -55,8 +55,8 @@ def _usual(solver: Solver) -> Iterator[tuple[str, Any, Any, Solver]]:
     usual = defaults(type(solver))
     for name, value in solver.fields().items():
         if isinstance(value, Solver):
-            for key, given, default, part in _usual(value):
-                yield f"{name}.{key}", given, default, solver.changed(**{name: part})
+            for key, setting, default, part in _usual(value):
+                yield f"{name}.{key}", setting, default, solver.changed(**{name: part})
         elif isinstance(value, PLAIN) and name in usual and value != usual[name]:
             try:
                 yield name, value, usual[name], solver.changed(**{name: usual[name]})

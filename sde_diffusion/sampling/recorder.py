@@ -31,13 +31,13 @@ class Calls:
     @classmethod
     def join(cls, parts: Sequence[Calls | None]) -> Calls | None:
         """The batches beside each other; None unless all were asked at the same levels."""
-        known = [part for part in parts if part is not None]
-        if not known or len(known) < len(parts):
+        calls = [part for part in parts if part is not None]
+        if not calls or len(calls) < len(parts):
             return None
-        if any(not torch.equal(part.levels, known[0].levels) for part in known):
+        if any(not torch.equal(part.levels, calls[0].levels) for part in calls):
             return None
-        asked = torch.cat([part.asked for part in known], dim=1)
-        return cls(known[0].levels, asked, torch.cat([part.answered for part in known], dim=1))
+        asked = torch.cat([part.asked for part in calls], dim=1)
+        return cls(calls[0].levels, asked, torch.cat([part.answered for part in calls], dim=1))
 
 
 @final

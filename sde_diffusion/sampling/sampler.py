@@ -300,8 +300,8 @@ class Sampler:
         ask = Ask(self.sde, denoiser, cond, after=int(self.grid.to_zero))
         shape = request.size or self.denoiser.space.shape
         drawn = request.seeds, shape, run.dtype, run.device
-        noise, own = self.noise.batch(*drawn), request.start.n
-        n = self.noise.start(*drawn) if own is None else own.to(run.device, run.dtype)
+        noise, start = self.noise.batch(*drawn), request.start.n
+        n = self.noise.start(*drawn) if start is None else start.to(run.device, run.dtype)
         if self.grid.from_infinity:
             # DDIM from x_t = n, of which nothing is the image: x_s = alpha_s D + sigma_s n.
             x = self.sde.perturb(ask.noise_denoised(n), times[0], n)

@@ -185,8 +185,8 @@ class Samples:
 
 
 def _labels(parts: Sequence[tuple[int | None, ...] | None]) -> tuple[int | None, ...] | None:
-    known = [part for part in parts if part is not None]
-    return tuple(label for part in known for label in part) if known else None
+    labelled = [part for part in parts if part is not None]
+    return tuple(label for part in labelled for label in part) if labelled else None
 
 
 def _span(name: str, numbers: Sequence[int]) -> str:

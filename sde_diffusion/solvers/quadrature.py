@@ -24,10 +24,10 @@ def lagrange_integrals(
 ) -> list[float]:
     """sum_m l_j(points_m) measure_m for each Lagrange polynomial l_j through ``nodes``."""
     integrals = []
-    for j, own in enumerate(nodes):
+    for j, node in enumerate(nodes):
         basis = measure
         for k, other in enumerate(nodes):
             if k != j:
-                basis = basis * (points - other) / (own - other)
+                basis = basis * (points - other) / (node - other)
         integrals.append(float(basis.sum()))
     return integrals

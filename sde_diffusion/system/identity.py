@@ -76,8 +76,8 @@ class Component:
     @final
     def fields(self) -> dict[str, Any]:
         """The constructor's arguments by name, defaults included."""
-        given: dict[str, Any] = vars(self)["_given"]
-        return {name: given.get(name, p.default) for name, p in parameters(type(self)).items()}
+        arguments: dict[str, Any] = vars(self)["_given"]
+        return {name: arguments.get(name, p.default) for name, p in parameters(type(self)).items()}
 
     @final
     def changed(self: Self, **fields: Any) -> Self:
@@ -99,8 +99,8 @@ def _signature(cls: type) -> inspect.Signature:
     owner = next(each for each in cls.__mro__ if "__init__" in vars(each))
     if not issubclass(owner, Component):  # Python's own, or that of a torch module
         return inspect.Signature()
-    own = inspect.signature(cls.__init__)  # type: ignore[misc]
-    return own.replace(parameters=list(own.parameters.values())[1:])
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
@@ -177,11 +177,11 @@ def _hashed(value: Any) -> Any:
     if isinstance(value, Mapping):
         name = str(value.get(COMPONENT))
         path = first_paths().get(name)
-        known = {} if path is None else {TARGET: path, **RETIRED.get(name, {})}
+        facts = {} if path is None else {TARGET: path, **RETIRED.get(name, {})}
         if (guidance := value.get("cfg")) and guidance[COMPONENT] == "ClassifierFree":
-            known["scale"] = guidance["scale"]
+            facts["scale"] = guidance["scale"]
         added = ADDED.get(name, {})
-        return known | {
+        return facts | {
             k: _hashed(v)
             for k, v in value.items()
             if not (path and k == COMPONENT) and not (k in added and v == added[k])

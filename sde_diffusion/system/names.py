@@ -68,11 +68,11 @@ def of_today(record: Any, fingerprint: str) -> Any:
     if fingerprint not in MODELS or not isinstance(record, Mapping):
         return record
     old, new = MODELS[fingerprint]
-    said = {key: of_today(value, fingerprint) for key, value in record.items()}
-    said |= {key: new for key in NAMING if said.get(key) == old}
-    if isinstance(command := said.get("command"), str):
-        said["command"] = re.sub(rf"\bcheckpoint={old}(?![\w.-])", f"checkpoint={new}", command)
-    return said
+    renamed = {key: of_today(value, fingerprint) for key, value in record.items()}
+    renamed |= {key: new for key in NAMING if renamed.get(key) == old}
+    if isinstance(command := renamed.get("command"), str):
+        renamed["command"] = re.sub(rf"\bcheckpoint={old}(?![\w.-])", f"checkpoint={new}", command)
+    return renamed
 
 
 def check_file_name(name: str, key: str) -> None:

@@ -62,11 +62,11 @@ def joined(timeout: timedelta = PATIENCE) -> Iterator[None]:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if torch.cuda.is_available() and local < torch.cuda.device_count():
             torch.cuda.set_device(local)
-        store, own, world = next(rendezvous("env://", timeout=timeout))
+        store, own_rank, world = next(rendezvous("env://", timeout=timeout))
         # torchrun's store outlives a restart, and with it the addresses of those that died.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = PrefixStore(f"attempt {attempt}", store)
-        dist.init_process_group(store=store, rank=own, world_size=world, timeout=timeout)
+        dist.init_process_group(store=store, rank=own_rank, world_size=world, timeout=timeout)
         _stores[:] = [PrefixStore("jobs", store)]
         yield
     _stores.clear()

@@ -141,18 +141,18 @@ def check(
         values: of all arguments, by name.
         usual: their defaults, which a message gives as an example.
     """
-    known = {name: kind for name, kind in annotations.items() if name in values}
-    for name, kind in known.items():
+    ruled = {name: kind for name, kind in annotations.items() if name in values}
+    for name, kind in ruled.items():
         if not fits(values[name], kind):
             text = "a text; " * _reads_as_number(values[name])
             raise FieldError(key, name, values[name], f"{text}give {wanted(kind)}")
-    for name, kind in known.items():
+    for name, kind in ruled.items():
         for rule in [each for each in notes(kind) if isinstance(each, Rule)] or _unsaid(kind):
             at_fault = rule.broken(name, values)
             if at_fault is not None:
-                said = rule.said(at_fault, values)
-                said += _example(rule, name, at_fault, values, usual or {})
-                raise FieldError(key, at_fault, values[at_fault], said)
+                message = rule.said(at_fault, values)
+                message += _example(rule, name, at_fault, values, usual or {})
+                raise FieldError(key, at_fault, values[at_fault], message)
 
 
 def check_dataclass(item: Any) -> None:

@@ -17,14 +17,14 @@ ALIKE = str.maketrans({"+": "p", "-": "", "_": "", " ": ""})
 OF_FEW = 0.87
 
 
-def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+def did_you_mean(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
     """``did you mean X? `` if something known is spelt much like it, else nothing.
 
     Capitals do not count, nor do hyphens, underscores and spaces.
     """
-    spelt, given = {folded(each): each for each in known}, folded(word)
-    swapped = [each for each in spelt if sorted(each) == sorted(given)]  # ddmi is ddim, not ddrm
-    near = swapped or difflib.get_close_matches(given, spelt, n=1, cutoff=likeness)
+    spelt, typed = {folded(each): each for each in choices}, folded(word)
+    swapped = [each for each in spelt if sorted(each) == sorted(typed)]  # ddmi is ddim, not ddrm
+    near = swapped or difflib.get_close_matches(typed, spelt, n=1, cutoff=likeness)
     return f"did you mean {spelt[near[0]]}? " if near else ""
 
 
@@ -33,9 +33,9 @@ def folded(word: str) -> str:
     return word.casefold().translate(ALIKE)
 
 
-def none_of(key: str, value: Any, known: Iterable[Any], also: str = "") -> InputError:
+def none_of(key: str, value: Any, choices: Iterable[Any], also: str = "") -> InputError:
     """The refusal of a ``value`` that is none of those known; ``also`` is what may stand there
     besides, as in ``, or null``."""
-    words = [str(each) for each in known]
+    words = [str(each) for each in choices]
     near = did_you_mean(str(value), words, OF_FEW)
     return InputError(f"{key}={shown(value)}: {near}choose one of {', '.join(words)}{also}")

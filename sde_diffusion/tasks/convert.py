@@ -42,6 +42,6 @@ def run(config: DictConfig, folder: Path) -> float:
 def check_other(output: Path, source: Path) -> None:
     """InputError if ``output`` is the checkpoint, or a file of its folder: what stands there may
     hold more, a training's state, say."""
-    there, own = output.absolute().resolve(), source.absolute().resolve()
-    if there == own or (there.exists() and own in there.parents):
+    there, original = output.absolute().resolve(), source.absolute().resolve()
+    if there == original or (there.exists() and original in there.parents):
         raise InputError(f"output={output}: is there as the checkpoint itself; give another name")

@@ -67,8 +67,8 @@ class Edits:
 
     def check(self) -> None:
         """InputError for what cannot be drawn."""
-        for k, (known, _) in enumerate(self.pictures.values()):
-            sampler, wanted = self.editor.prepared(known, self.request, self.strength)
+        for k, (damaged, _) in enumerate(self.pictures.values()):
+            sampler, wanted = self.editor.prepared(damaged, self.request, self.strength)
             if k == 0:
                 sampler.tell_idle(wanted)
 
@@ -77,7 +77,9 @@ class Edits:
         """Of all pictures."""
         n, size = len(self.request.seeds), self.execution.batch_size
         rows = [slice(k, min(k + size, n)) for k in range(0, n, size)]
-        whole = {name: digest(self._content(known)) for name, (known, _) in self.pictures.items()}
+        whole = {
+            name: digest(self._content(damaged)) for name, (damaged, _) in self.pictures.items()
+        }
         return [
             PictureBatch(
                 name, each, self.folder / f"{begin}-{each.start:06d}-{each.stop:06d}.safetensors"
@@ -86,16 +88,16 @@ class Edits:
             for each in rows
         ]
 
-    def _content(self, known: Damaged) -> dict[str, Any]:
+    def _content(self, damaged: Damaged) -> dict[str, Any]:
         """All that the samples of a picture depend on."""
-        held = {"y": known.y, **{f"aside {key}": each for key, each in known.aside.items()}}
-        if known.picture is not None:
-            held["picture"] = known.picture
-        sampler = self.editor.sampler(known.shape)
+        held = {"y": damaged.y, **{f"aside {key}": each for key, each in damaged.aside.items()}}
+        if damaged.picture is not None:
+            held["picture"] = damaged.picture
+        sampler = self.editor.sampler(damaged.shape)
         return {
             **self.depends,
             "known": first_checksum(held),
-            "shape": list(known.shape),
+            "shape": list(damaged.shape),
             "denoiser": sampler.denoiser.identity,
             "rule": sampler.solver.content,
         }
@@ -118,8 +120,8 @@ class Edits:
                 continue
 
     def _make(self, part: PictureBatch) -> None:
-        known, _ = self.pictures[part.name]
-        sampler, wanted = self.editor.prepared(known, self.request, self.strength)
+        damaged, _ = self.pictures[part.name]
+        sampler, wanted = self.editor.prepared(damaged, self.request, self.strength)
         drawn = sampler.sample(wanted.rows(part.rows), self.execution)
         drawn.check()
         EDITED.write(part.path, {"x": drawn.x}, {name: getattr(drawn, name) for name in FACTS})
@@ -130,8 +132,8 @@ class Edits:
         for part in self.parts:
             batches[part.name].append(self._read(part))
         return {
-            name: self.editor.edited(known, Samples.join(batches[name]), white)
-            for name, (known, white) in self.pictures.items()
+            name: self.editor.edited(damaged, Samples.join(batches[name]), white)
+            for name, (damaged, white) in self.pictures.items()
         }
 
     def _read(self, part: PictureBatch) -> Samples:

@@ -182,11 +182,11 @@ def arrays(one: Edited) -> dict[str, np.ndarray]:
 
 def facts(one: Edited) -> dict[str, Any]:
     """What result.json says of one picture."""
-    known = one.damaged.known
+    kept = one.damaged.known
     return {
         "shape": list(one.damaged.shape),
         "misfit": one.misfit.tolist(),
-        "drawn_anew": None if known is None else float(1 - known.mean()),
+        "drawn_anew": None if kept is None else float(1 - kept.mean()),
         "largest_deviation": float(one.std.mean(0).max()),
         "psnr": None if one.psnr is None else {"draws": one.psnr[:-1], "mean": one.psnr[-1]},
         "nfe": one.samples.nfe,

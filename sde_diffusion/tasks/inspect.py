@@ -43,17 +43,17 @@ def found(model: OpenedModel) -> list[Finding]:
     conditions = Finding("conditions", model.takes, "words that sampling takes")
     if model.findings or model.spec is None:
         return [*model.findings, conditions]
-    spec, said = model.spec, "its own metadata"
+    spec, where = model.spec, "its own metadata"
     weights = sum(parameter.numel() for parameter in model.denoiser.parameters())
     return [
-        Finding("family", f"sde_diffusion {spec.network}, {weights:,} weights", said),
-        Finding("prediction", f"{spec.parameterization} {spec.parameterization_args}", said),
-        Finding("levels", f"{spec.sigma_min:g} .. {spec.sigma_max:g}", said),
-        Finding("classes", str(spec.classes), said),
+        Finding("family", f"sde_diffusion {spec.network}, {weights:,} weights", where),
+        Finding("prediction", f"{spec.parameterization} {spec.parameterization_args}", where),
+        Finding("levels", f"{spec.sigma_min:g} .. {spec.sigma_max:g}", where),
+        Finding("classes", str(spec.classes), where),
         conditions,
-        *([Finding("codec", model.codec.described, said)] if model.codec.described else []),
-        Finding("size", "x".join(map(str, spec.shape)), said),
-        Finding("data", f"{spec.data}, {spec.step} steps", said),
+        *([Finding("codec", model.codec.described, where)] if model.codec.described else []),
+        Finding("size", "x".join(map(str, spec.shape)), where),
+        Finding("data", f"{spec.data}, {spec.step} steps", where),
     ]
 
 

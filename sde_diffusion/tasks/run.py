@@ -156,8 +156,8 @@ class Run(Generic[T]):
     @cached_property
     def model(self) -> OpenedModel:
         """The model of ``checkpoint``, on the device."""
-        said = plain(self.config).get("source") or {}
-        model = open_model(str(self.config.checkpoint), precision=self.precision, **said)
+        source = plain(self.config).get("source") or {}
+        model = open_model(str(self.config.checkpoint), precision=self.precision, **source)
         model.denoiser.to(self.device).requires_grad_(False)
         if line := slower(self.precision, self.device):
             later(line)
@@ -259,8 +259,8 @@ def _budgets(config: Mapping[str, Any]) -> list[int]:
     """Numbers of evaluations of a job, those that entries of its solvers have of their own too."""
     asked = [config.get("nfe")]
     for entry in config.get("solvers") or ():
-        own = entry.values() if isinstance(entry, Mapping) else ()
-        asked += [each.get("nfe") for each in own if isinstance(each, Mapping)]
+        settings = entry.values() if isinstance(entry, Mapping) else ()
+        asked += [each.get("nfe") for each in settings if isinstance(each, Mapping)]
     lists = (each if isinstance(each, list) else [each] for each in asked if each is not None)
     return list(dict.fromkeys(nfe for each in lists for nfe in each))
 
@@ -276,7 +276,7 @@ def provenance(model: OpenedModel | None, config: Mapping[str, Any]) -> dict[str
 def check_sentences(wishes: Mapping[str, Any]) -> None:
     """InputError for a file in the place of a sentence, whose name would be read as one."""
     for word in ("prompt", "negative"):
-        said = wishes[word]
-        if isinstance(said, str) and Path(said).suffix and os.path.isfile(said):
-            file = f"prompts={said}, of a sentence a line" if word == "prompt" else "a sentence"
-            raise InputError(f"{word}={said}: a file, no sentence; give {file}")
+        sentence = wishes[word]
+        if isinstance(sentence, str) and Path(sentence).suffix and os.path.isfile(sentence):
+            file = f"prompts={sentence}, of a sentence a line" if word == "prompt" else "a sentence"
+            raise InputError(f"{word}={sentence}: a file, no sentence; give {file}")

@@ -164,12 +164,12 @@ def count(task: SampleTask, x_0: Tensor | None) -> int | None:
 
 def sized(task: SampleTask, model: OpenedModel, x_0: Tensor | None) -> OpenedModel:
     """The model of pictures of the size that was asked for, or that they begin at."""
-    own = None if x_0 is None else list(x_0.shape[2:])
+    sides = None if x_0 is None else list(x_0.shape[2:])
     asked = [task.size, task.size] if isinstance(task.size, int) else task.size
-    if own is not None and asked not in (None, own):
-        raise InputError(f"size={task.size}: the pictures of start have {own}; leave size out")
+    if sides is not None and asked not in (None, sides):
+        raise InputError(f"size={task.size}: the pictures of start have {sides}; leave size out")
     return model.sized(
-        own if asked is None else asked, task.seamless, "size" if own is None else "start"
+        sides if asked is None else asked, task.seamless, "size" if sides is None else "start"
     )
 
 

@@ -114,14 +114,14 @@ def augmentation(config: DictConfig) -> AugmentChain:
 
 def autoencoder(config: DictConfig) -> Autoencoder | None:
     """That of ``codec=``; InputError beside what changes pictures, which are latents by then."""
-    if (given := converted(config.codec, str | None, "codec")) is None:
+    if (folder := converted(config.codec, str | None, "codec")) is None:
         return None
     if config.get("augment"):
         raise InputError(
             f"augment={','.join(config.augment)}: changes pictures, and the codec makes latents of "
             "them before; leave one of the two out"
         )
-    return open_autoencoder(given)
+    return open_autoencoder(folder)
 
 
 def specified(
@@ -133,14 +133,14 @@ def specified(
         plain(config.network), "network", Network, without=groups.FROM_DATA["network"]
     )
     shape = tuple(data.images.shape[1:])
-    given: dict[str, Any] = {"channels": shape[0], "classes": data.classes}
-    given |= network_sizes(data)
+    sizes: dict[str, Any] = {"channels": shape[0], "classes": data.classes}
+    sizes |= network_sizes(data)
     if augment.labels:
-        given["augment"] = augment.labels
+        sizes["augment"] = augment.labels
     low, high = (converted(config[key], float, key) for key in RANGE)
     return Spec(
         network=registry.registered(network),
-        network_args={**arguments, **given},
+        network_args={**arguments, **sizes},
         parameterization=parameterizations.registered(parameterization),
         parameterization_args=parameterization.fields(),
         shape=shape,

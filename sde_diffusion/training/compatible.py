@@ -72,11 +72,11 @@ def start_from(init: str, spec: Spec, network: nn.Module) -> None:
             f"init={init}: reads other words than the captions have ({', '.join(strange)}, say), "
             "or shorter sentences; leave init out"
         )
-    own: dict[str, Tensor] = network.state_dict()
+    state: dict[str, Tensor] = network.state_dict()
     wrong = sorted(
         name
-        for name in own.keys() | tensors.keys()
-        if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+        for name in state.keys() | tensors.keys()
+        if name not in state or name not in tensors or state[name].shape != tensors[name].shape
     )
     if wrong:
         raise InputError(

@@ -18,19 +18,19 @@ SIDES = (TEXT, LAYOUT, REFERENCE)
 
 
 def with_text(
-    data: ImageSet, held_out: ImageSet, known: Mapping[str, Any] | None = None
+    data: ImageSet, held_out: ImageSet, stored: Mapping[str, Any] | None = None
 ) -> tuple[ImageSet, ImageSet]:
     """Both sets, their captions as numbers of one vocabulary, the words of both.
 
     Args:
-        known: the words and the length of a model to start from: they stay where the captions keep
+        stored: the words and the length of a model to start from: they stay where the captions keep
             to them, whatever the data at hand happen to say.
     """
     if not data.captions:
         return data, held_out
     words, length = vocabulary([*data.captions, *held_out.captions])
-    if known and set(words) <= set(known["words"]) and length <= known["length"]:
-        words, length = known["words"], known["length"]
+    if stored and set(words) <= set(stored["words"]) and length <= stored["length"]:
+        words, length = stored["words"], stored["length"]
     text = Text(words, length)
     legend = {TEXT: {"words": words, "length": length}}
     data, held_out = (

@@ -215,13 +215,13 @@ def averages(
 def _holds(path: Path, spec: Spec, tensors: dict[str, Tensor]) -> bool:
     """Whether a checkpoint is there, with this content."""
     try:
-        there, known = read_checkpoint(path)
+        there, on_disk = read_checkpoint(path)
     except InputError:
         return False
     return (
         there == spec
-        and known.keys() == tensors.keys()
-        and all(torch.equal(known[name], value) for name, value in tensors.items())
+        and on_disk.keys() == tensors.keys()
+        and all(torch.equal(on_disk[name], value) for name, value in tensors.items())
     )
 
 

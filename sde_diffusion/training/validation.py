@@ -38,8 +38,8 @@ def validation_losses(
         for first in range(0, len(rows), batch_size):
             part = slice(first, first + batch_size)
             column = torch.full((len(x_0[part]),), sigma, device=device)
-            given = None if cond is None else cond[part]
-            losses.append(denoiser.loss(x_0[part], column, noise[part], given))
+            part_cond = None if cond is None else cond[part]
+            losses.append(denoiser.loss(x_0[part], column, noise[part], part_cond))
         totals.append(torch.cat(losses).sum(dtype=torch.float64))
     means = (torch.stack(totals) / len(rows)).tolist()
     return dict(zip(sigmas, means, strict=True))

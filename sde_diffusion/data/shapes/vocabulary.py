@@ -62,7 +62,7 @@ _OTHERS = "a an the and with of on at in to picture image corner left right midd
 
 def words() -> tuple[str, ...]:
     """Every word of a caption, sorted."""
-    said = [word for ways in SAID.values() for way in ways for word in way.split()]
+    phrases = [word for ways in SAID.values() for way in ways for word in way.split()]
     return tuple(
-        sorted({*SHAPES, *TEXTURES, *SIZES, *COLOURS, *ANY, PATTERNED, *said, *_OTHERS.split()})
+        sorted({*SHAPES, *TEXTURES, *SIZES, *COLOURS, *ANY, PATTERNED, *phrases, *_OTHERS.split()})
     )

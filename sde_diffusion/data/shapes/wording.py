@@ -111,7 +111,7 @@ def sentence(description: Description, choices: Choices) -> str:
         text += " " + _place(description.region, choices)
     elif description.relations:
         text += " " + " and ".join(
-            f"{choices.among(v.SAID[said])} {phrases[j]}" for _, said, j in description.relations
+            f"{choices.among(v.SAID[place])} {phrases[j]}" for _, place, j in description.relations
         )
     elif len(phrases) > 1:
         text = f"{', '.join(phrases[:-1])} and {phrases[-1]}"
@@ -119,13 +119,13 @@ def sentence(description: Description, choices: Choices) -> str:
 
 
 def _phrase(thing: Thing, choices: Choices) -> str:
-    said = [
+    adjectives = [
         choices.among(v.SAID.get(word, (word,)))
         for word in (thing.size, thing.texture, thing.colour)
         if word is not None
     ]
     noun = choices.among(v.ANY) if thing.shape is None else thing.shape
-    text = " ".join([*said, noun])
+    text = " ".join([*adjectives, noun])
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 

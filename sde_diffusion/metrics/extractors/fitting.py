@@ -44,13 +44,13 @@ def fitted(node: Mapping[str, Any], shape: Sequence[int] | None) -> dict[str, An
     name = next((n for n in NAMED_SIDES if groups.node("extractor", n)[TARGET] == node[TARGET]), "")
     if shape is None or not name:
         return dict(node)
-    given = groups.node("extractor", name)
-    known = sides(name, shape)
-    return {key: known.get(key, v) if v == given.get(key) else v for key, v in node.items()}
+    defaults = groups.node("extractor", name)
+    sizes = sides(name, shape)
+    return {key: sizes.get(key, v) if v == defaults.get(key) else v for key, v in node.items()}
 
 
 def sides(name: str, shape: Sequence[int]) -> dict[str, int]:
     """What the extractor of that name has fields for, of the shape (C, H, W) of images."""
     takes = groups.node("extractor", name)
-    known = dict(zip(("channels", "height", "width"), shape, strict=True))
-    return {key: side for key, side in known.items() if key in takes}
+    sizes = dict(zip(("channels", "height", "width"), shape, strict=True))
+    return {key: side for key, side in sizes.items() if key in takes}

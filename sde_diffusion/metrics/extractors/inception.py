@@ -134,10 +134,10 @@ def _network(tensors: dict[str, Tensor], path: Path) -> InceptionV3:
         network = InceptionV3()
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("tracked")}
     fault = None
-    for name, known in expected.items():
+    for name, ours in expected.items():
         if name not in tensors:
             fault = f"has no {name}"
-        elif tensors[name].shape != known.shape or tensors[name].dtype != known.dtype:
+        elif tensors[name].shape != ours.shape or tensors[name].dtype != ours.dtype:
             fault = f"{name} is {tensors[name].dtype} {tuple(tensors[name].shape)}"
         elif not bool(tensors[name].isfinite().all()):
             fault = f"{name} is not finite"

@@ -79,13 +79,13 @@ class Mixed(nn.Module):
         self.paths = [tuple(path.split()) for path in paths]
 
     def forward(self, x: Tensor) -> Tensor:
-        known: dict[tuple[str, ...], Tensor] = {(): x}
+        outputs: dict[tuple[str, ...], Tensor] = {(): x}
         for path in self.paths:
             for i, name in enumerate(path):
-                if path[: i + 1] not in known:
+                if path[: i + 1] not in outputs:
                     step = POOLS[name] if name in POOLS else self.get_submodule(name)
-                    known[path[: i + 1]] = step(known[path[:i]])
-        return torch.cat([known[path] for path in self.paths], 1)
+                    outputs[path[: i + 1]] = step(outputs[path[:i]])
+        return torch.cat([outputs[path] for path in self.paths], 1)
 
 
 def mixed_a(c: int, pooled: int) -> Mixed:

@@ -50,8 +50,8 @@ class RandomConvExtractor(Extractor):
             for (c_in, c_out), k in zip(pairwise(widths), (5, 3, 3), strict=True)
         ]
         self.name = "random-conv"
-        known = content_hash({str(i): w for i, w in enumerate(self.weights)})
-        self.fingerprint = hashlib.sha256(f"{PROTOCOL} {known}".encode()).hexdigest()[:16]
+        content = content_hash({str(i): w for i, w in enumerate(self.weights)})
+        self.fingerprint = hashlib.sha256(f"{PROTOCOL} {content}".encode()).hexdigest()[:16]
 
     def extract(self, images: Tensor) -> Tensor:
         where = f"extractor=random-conv: images {tuple(images.shape[1:])}"

@@ -130,9 +130,9 @@ def converted(
     args = arguments(state, heads)
     check_size(size, args["widths"])
     channels, classes = args["channels"], args["classes"]
-    kind, given, levels, grid = _process(schedule, consistency)
+    kind, predicts, levels, grid = _process(schedule, consistency)
     spec = Spec(
-        "adm", args, kind, given, (channels, size, size), *levels, classes=classes, config=grid
+        "adm", args, kind, predicts, (channels, size, size), *levels, classes=classes, config=grid
     )
     shapes, taker = shapes_of(spec), Taker(state)
     _take(taker, shapes, args, heads)
@@ -157,8 +157,8 @@ def _process(
         return "consistency", {}, (0.002, 80.0), {"grid": {"few_steps": {}}}
     label = {"kind": "steps", "schedule": schedule}
     table = StepLabel(schedule).sigmas
-    given = {"prediction": "epsilon", "scaling": "variance", "label": label}
-    return "convention", given, (float(table[0]), float(table[-1])), {}
+    predicts = {"prediction": "epsilon", "scaling": "variance", "label": label}
+    return "convention", predicts, (float(table[0]), float(table[-1])), {}
 
 
 def _said(schedule: str, consistency: bool) -> tuple[Finding, Finding]:

@@ -29,8 +29,8 @@ def opened(path: Path, dtype: torch.dtype, codec: str | None = None) -> OpenedMo
     Args:
         codec: the folder of the autoencoder whose latents it draws, where it does not lie beside.
     """
-    if (said := of_safetensors(path)) is not None:
-        raise InputError(f"checkpoint={path}: {said}")
+    if (stranger := of_safetensors(path)) is not None:
+        raise InputError(f"checkpoint={path}: {stranger}")
     spec, denoiser = load_denoiser(path, dtype)
     return OpenedModel(
         denoiser,

@@ -178,9 +178,9 @@ def _tensors(held: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 def _check_torch(index: Mapping[str, Any]) -> None:
     """InputError for a pipeline of programs of ONNX, or of weights of Flax."""
     parts = [part for part in index.values() if isinstance(part, list) and len(part) == 2]
-    for mark, said in OTHERS.items():
+    for mark, fault in OTHERS.items():
         if any(str(part[1]).startswith(mark) for part in parts):
-            raise InputError(f"{INDEX}: its parts {said}")
+            raise InputError(f"{INDEX}: its parts {fault}")
 
 
 def network_of(index: Mapping[str, Any]) -> str:
@@ -192,7 +192,7 @@ def network_of(index: Mapping[str, Any]) -> str:
             "it are wrong; draw it with its own pipeline"
         )
     parts = {key: value for key, value in index.items() if not key.startswith("_")}
-    known = {key: value for key, value in parts.items() if isinstance(value, list)}
+    listed = {key: value for key, value in parts.items() if isinstance(value, list)}
     for key in (*NETWORKS, "scheduler"):
         value = parts.get(key)
         if value is not None and not _is_pair(value):
@@ -200,13 +200,13 @@ def network_of(index: Mapping[str, Any]) -> str:
                 f"{INDEX}: {key}={str(value)[:60]} is no library and class; give them as "
                 '["diffusers", CLASS]'
             )
-    for key, value in known.items():
+    for key, value in listed.items():
         if len(value) != 2 or value[0] not in LIBRARIES:
             raise InputError(
                 f"{INDEX}: {key[:40]} is of library {str(value[:1])[:60]}, which is code of the "
                 "folder or of a package unknown here; it is not run"
             )
-    present = [key for key, value in known.items() if value[0] is not None]
+    present = [key for key, value in listed.items() if value[0] is not None]
     latent = [key for key in present if "vae" in key or "vq" in key]
     if latent:
         raise InputError(

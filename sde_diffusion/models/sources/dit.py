@@ -63,7 +63,7 @@ def opened(
     content = content_of(path)
     try:
         kept, evidence = weights_of(content, "DiT or SiT")
-        named, said = family_of(content, family)
+        named, reason = family_of(content, family)
         spec, weights, findings = converted(kept, named, heads)
         refuse_latents(spec)
     except InputError as error:
@@ -73,25 +73,25 @@ def opened(
             f"checkpoint={path}: its weights are not DiT's or SiT's ({error!r:.100}); give a file "
             "of their authors' code"
         ) from error
-    first = (Finding("family", named, said), Finding("weights", evidence, "keys of the file"))
+    first = (Finding("family", named, reason), Finding("weights", evidence, "keys of the file"))
     return build(path, spec, weights, dtype, first + findings)
 
 
-def family_of(content: Mapping[str, Any], given: str | None) -> tuple[str, str]:
+def family_of(content: Mapping[str, Any], asked: str | None) -> tuple[str, str]:
     """dit or sit, and what says so; InputError where nothing does, or for another process."""
-    if given is not None and given not in FAMILIES:
-        raise InputError(f"family={given}: give family=dit or family=sit")
+    if asked is not None and asked not in FAMILIES:
+        raise InputError(f"family={asked}: give family=dit or family=sit")
     args = content.get("args")
     args = args if isinstance(args, dict) else {}
     written = str(args.get("model", "")).split("-")[0].lower()
-    if given is None and written not in FAMILIES:
+    if asked is None and written not in FAMILIES:
         raise unsaid("the weights of a DiT or a SiT, whose names are alike", "family", "dit or sit")
-    if given is not None and written in FAMILIES and given != written:
-        raise InputError(f"family={given}: the file's args say {args['model']}; leave family out")
+    if asked is not None and written in FAMILIES and asked != written:
+        raise InputError(f"family={asked}: the file's args say {args['model']}; leave family out")
     for key, published in CHOSEN.items():
         if written == "sit" and args.get(key, published) != published:
             raise InputError(f"{key}={args[key]}: only SiT's {published} is known; train with that")
-    return given or written, "args.model" if written in FAMILIES else "family, as given"
+    return asked or written, "args.model" if written in FAMILIES else "family, as given"
 
 
 def converted(

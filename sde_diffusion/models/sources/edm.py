@@ -108,10 +108,10 @@ def _network(content: Any) -> Any:
 
 def arguments(net: inert.Persistent) -> dict[str, Any]:
     """What the network was made with; what its attributes say where no arguments were kept."""
-    given = net.fields.get("_init_kwargs")
+    keywords = net.fields.get("_init_kwargs")
     named = ("img_resolution", "img_channels", "label_dim", "sigma_data", "sigma_min", "sigma_max")
     attributes = {k: net.fields[k] for k in named if k in net.fields}
-    return {**attributes, **(given if isinstance(given, dict) else {})}
+    return {**attributes, **(keywords if isinstance(keywords, dict) else {})}
 
 
 def converted(
@@ -152,14 +152,14 @@ def converted(
         classes=classes,
         kind="latents" if latents else "pixels",
     )
-    said = f"the pickle's {name}"
+    where = f"the pickle's {name}"
     findings = (
         Finding("family", f"{'EDM2' if name == 'Precond' else 'EDM'} {name}", "class of `ema`"),
-        Finding("network", kind, f"model_type of {said}"),
+        Finding("network", kind, f"model_type of {where}"),
         Finding("prediction", str(convention["prediction"]), f"class {name}"),
         Finding("label", str(convention["label"]), f"class {name}"),
-        Finding("levels", f"{levels[0]:g} .. {levels[1]:g}", f"sigma_min, sigma_max of {said}"),
-        Finding("classes", str(classes), f"label_dim of {said}; no class is zeros"),
+        Finding("levels", f"{levels[0]:g} .. {levels[1]:g}", f"sigma_min, sigma_max of {where}"),
+        Finding("classes", str(classes), f"label_dim of {where}; no class is zeros"),
         Finding("codec", "Stability VAE" if latents else "pixels", "img_channels", not latents),
     )
     if name == "iDDPMPrecond":

@@ -22,8 +22,8 @@ from sde_diffusion.system.storage import fingerprint
 
 def names_layers(path: Path, *names: bytes) -> bool:
     """Whether it is a torch file, or one of safetensors that is nobody else's, of these layers."""
-    known = inert.is_pickle(path) or (path.is_file() and of_safetensors(path) == UNKNOWN)
-    return known and inert.mentions(path, *names)
+    readable = inert.is_pickle(path) or (path.is_file() and of_safetensors(path) == UNKNOWN)
+    return readable and inert.mentions(path, *names)
 
 
 def content_of(path: Path) -> Any:

@@ -143,8 +143,8 @@ def _chosen(states: Mapping[str, State], content: Mapping[Any, Any]) -> str:
             )
     averages = [name for name in states if AVERAGE.search(name)]
     for names in (averages, list(states)):
-        if known := [name for name in HOLDERS if name in names]:
-            return known[0]
+        if holders := [name for name in HOLDERS if name in names]:
+            return holders[0]
         if len(names) == 1:
             return names[0]
         if names:

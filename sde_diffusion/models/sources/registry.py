@@ -51,8 +51,8 @@ class Source:
         for option in options:
             if option not in takes:
                 near = did_you_mean(option, [*takes, *EVERY_KIND])
-                own = f"it takes {', '.join(takes)}" if takes else "leave it out"
-                raise InputError(f"{option}: {self.name} has no such option; {near}{own}")
+                remedy = f"it takes {', '.join(takes)}" if takes else "leave it out"
+                raise InputError(f"{option}: {self.name} has no such option; {near}{remedy}")
         hints = get_type_hints(opened)
         for option, value in options.items():
             if not fits(value, hints[option]):
@@ -97,39 +97,41 @@ def open_model(
             model = replace(source.opened(path, dtype, **options), name=str(checkpoint))
             model.denoiser.precision = named
             return model
-    if (said := told(path)) is not None:
-        raise InputError(f"checkpoint={checkpoint}: {said}")
+    if (stranger := told(path)) is not None:
+        raise InputError(f"checkpoint={checkpoint}: {stranger}")
     kinds = ", ".join(source.name for source in SOURCES)
     raise InputError(f"checkpoint={checkpoint}: is none of: {kinds}; give one of these")
 
 
-def _found(given: str) -> Path:
+def _found(checkpoint: str) -> Path:
     """What there is of that name; InputError for nothing, and for what has no content to read."""
     what = f"a file of 'sde-diffusion train', the folder of its run, or one of {shipped()}"
-    if not given.strip():
+    if not checkpoint.strip():
         raise InputError(f"checkpoint=: an empty path; give {what}")
     # Not every shell does so behind an equals sign.
-    path = fetched(given) if given.startswith(HUB) else asset(os.path.expanduser(given))
+    path = (
+        fetched(checkpoint) if checkpoint.startswith(HUB) else asset(os.path.expanduser(checkpoint))
+    )
     try:
         there = path.exists()
     except (OSError, ValueError):  # longer than any name, say
         there = False
     if not there:
-        near = did_you_mean(given, shipped(), 0.8)
+        near = did_you_mean(checkpoint, shipped(), 0.8)
         raise InputError(
-            f"checkpoint={shown(given, 200)}: no such file or folder; {near}give {what}"
-            f"{_on_the_hub(given)}"
+            f"checkpoint={shown(checkpoint, 200)}: no such file or folder; {near}give {what}"
+            f"{_on_the_hub(checkpoint)}"
         )
-    if NO_MODEL.fullmatch(given) and path != Path(given):
-        raise InputError(f"checkpoint={given}: shipped, and no model; give one of {shipped()}")
+    if NO_MODEL.fullmatch(checkpoint) and path != Path(checkpoint):
+        raise InputError(f"checkpoint={checkpoint}: shipped, and no model; give one of {shipped()}")
     if not path.is_dir() and not path.is_file():  # a pipe would never end
-        raise InputError(f"checkpoint={given}: no plain file; give {what}")
+        raise InputError(f"checkpoint={checkpoint}: no plain file; give {what}")
     return path
 
 
-def _on_the_hub(given: str) -> str:
+def _on_the_hub(address: str) -> str:
     """What to type of a name of the Hub, or its address."""
-    name = given.removeprefix("https://huggingface.co/").rstrip("/")
+    name = address.removeprefix("https://huggingface.co/").rstrip("/")
     return f", or {HUB}{name} of the Hub" if NAME.fullmatch(name) else ""
 
 

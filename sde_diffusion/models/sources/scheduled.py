@@ -21,10 +21,10 @@ def scheduler_of(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
     InputError for two that are of other kinds of process: one of them is a mistake.
     """
     config = json_file(path / "scheduler" / FILE)
-    named, said = _named(index), str(config.get("_class_name", ""))
-    if named and said and named != said and not {named, said} <= DISCRETE:
+    named, written = _named(index), str(config.get("_class_name", ""))
+    if named and written and named != written and not {named, written} <= DISCRETE:
         raise InputError(
-            f"{INDEX}: scheduler is {named[:60]}, and its {FILE} says {said[:60]}, of another "
+            f"{INDEX}: scheduler is {named[:60]}, and its {FILE} says {written[:60]}, of another "
             "kind; write the right one into both"
         )
     return {**config, "_class_name": named} if named else config
@@ -33,10 +33,10 @@ def scheduler_of(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
 def of_two_classes(path: Path, index: Mapping[str, Any]) -> list[Finding]:
     """What to say where index and file name two classes; nothing else."""
     where, named = path / "scheduler" / FILE, _named(index)
-    said = json_file(where).get("_class_name") if where.is_file() else named
-    if not named or named == said:
+    written = json_file(where).get("_class_name") if where.is_file() else named
+    if not named or named == written:
         return []
-    return [Finding("scheduler", named, f"{INDEX}, as diffusers; {FILE} says {said}")]
+    return [Finding("scheduler", named, f"{INDEX}, as diffusers; {FILE} says {written}")]
 
 
 def _named(index: Mapping[str, Any]) -> str:

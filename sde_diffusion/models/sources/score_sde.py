@@ -53,8 +53,8 @@ def opened(
         size: side of its images, which the file does not say either; left out, 32 of CIFAR-10.
     """
     if family not in FAMILIES:
-        given = "" if family is None else f" and family={family} is none of its"
-        what = f"checkpoint={path}: a file of score_sde, which does not say its process{given}"
+        unsuited = "" if family is None else f" and family={family} is none of its"
+        what = f"checkpoint={path}: a file of score_sde, which does not say its process{unsuited}"
         raise unsaid(what, "family", " or ".join(FAMILIES))
     if size is None:
         size = CIFAR

@@ -87,8 +87,8 @@ def of_safetensors(path: Path) -> str | None:
 
 
 def _of_file(path: Path) -> str | None:
-    if (known := by_magic(path)) is not None:
-        return known
+    if (magic := by_magic(path)) is not None:
+        return magic
     if path.suffix == ".onnx":
         return "is an ONNX graph and no weights; give the checkpoint that it was exported of"
     if path.suffix == ".json":
@@ -96,9 +96,9 @@ def _of_file(path: Path) -> str | None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             entries = archive.namelist()
-        for pattern, said in ENTRIES:
+        for pattern, reason in ENTRIES:
             if any(re.search(pattern, entry) for entry in entries):
-                return said
+                return reason
     if not inert.is_pickle(path):
         return of_safetensors(path)
     with path.open("rb") as file:
@@ -114,14 +114,14 @@ def by_magic(path: Path) -> str | None:
         head = file.read(64)
     if not head:
         return "is an empty file; fetch it again"
-    return next((said for start, said in MAGIC if head.lstrip()[: len(start)] == start), None)
+    return next((reason for start, reason in MAGIC if head.lstrip()[: len(start)] == start), None)
 
 
 def _by_names(names: Iterable[str]) -> str:
     listed = list(names)
-    for pattern, said in NAMES:
+    for pattern, reason in NAMES:
         if any(re.search(pattern, name) for name in listed):
-            return said
+            return reason
     return UNKNOWN
 
 

@@ -158,8 +158,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except InputError:
         raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        if (said := by_magic(path)) is not None:
-            raise InputError(f"{path.name}: {said}") from None
+        if (stranger := by_magic(path)) is not None:
+            raise InputError(f"{path.name}: {stranger}") from None
         raise InputError(f"{path.name}: torn, or no safetensors ({str(error)[:80]})") from None
 
 

@@ -72,18 +72,18 @@ def dormand_prince(
         report.see(finite, u)
         return derivative
 
-    known = evaluate(y, gone)
+    k_1 = evaluate(y, gone)
     for _ in range(most):
         h = torch.minimum(step, length - gone)
         column = sign * expand(h, y).to(y)
-        slopes, stage = [known], y
+        slopes, stage = [k_1], y
         for c, weights in zip(C, A, strict=True):
             stage = y + column * combine(weights, slopes)
             slopes.append(evaluate(stage, gone + c * h))
         error = size(column * combine(E, slopes), y, stage, start + sign * gone).to(gone)
         kept = error <= 1
         y = torch.where(expand(kept, y), stage, y)
-        known = torch.where(expand(kept, y), slopes[-1], known)
+        k_1 = torch.where(expand(kept, y), slopes[-1], k_1)
         gone = gone + torch.where(kept, h, 0.0)
         growth = (0.9 * error.clamp_min(1e-10) ** -0.2).clamp(0.2, 5.0)
         step = h * torch.where(kept, growth, growth.clamp(max=0.9)).nan_to_num(0.2)
@@ -97,7 +97,7 @@ def dormand_prince(
             raise InputError(f"{key}: the step vanished; {remedy(y)}")
         if len(under_way) < len(rows):
             left = torch.tensor(under_way, device=y.device)
-            rows, y, known, gone, step = (v[left] for v in (rows, y, known, gone, step))
+            rows, y, k_1, gone, step = (v[left] for v in (rows, y, k_1, gone, step))
             slope, report = field(rows), Report(gone)
     raise InputError(f"{key}: {most} steps did not reach the end; {remedy(y)}")
 

@@ -72,10 +72,10 @@ class Normal:
         centre = self.mean.to(y)
         label = None if cond is None else cond.parts.get(LABEL)
         if label is not None and len(self.labels):
-            known = label.value[:, None] == self.labels.to(y.device)
-            own = self.means.to(y)[known.int().argmax(1)]
-            own = torch.where(known.any(1, keepdim=True), own, torch.nan)
-            centre = torch.where(label.keep[:, None], own, centre)
+            is_class = label.value[:, None] == self.labels.to(y.device)
+            of_class = self.means.to(y)[is_class.int().argmax(1)]
+            of_class = torch.where(is_class.any(1, keepdim=True), of_class, torch.nan)
+            centre = torch.where(label.keep[:, None], of_class, centre)
         variances = self.variances.to(y.device, widest(y.device))
         return NormalRows(self, centre, self.modes.to(y), variances)
 

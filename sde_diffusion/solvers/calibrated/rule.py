@@ -46,8 +46,8 @@ class Rule:
         terms = list(zip(self.weights[i, : i + 1].tolist(), seen.residuals, strict=True))
         extra: list[tuple[float, Tensor]] = []
         if self.normal is not None:
-            own = zip(self.normal[i, : i + 1].tolist(), seen.normals, strict=True)
-            extra = [(v, g) for v, g in own if v]
+            normals = zip(self.normal[i, : i + 1].tolist(), seen.normals, strict=True)
+            extra = [(v, g) for v, g in normals if v]
         if i < self.n - 1 or self.last is None or bands is None:
             return linear((1.0, y), *terms, *extra)
         rows = self.last.tolist()
@@ -60,8 +60,8 @@ class Rule:
     ) -> Residuals:
         """The answers to y_i; one evaluation a row."""
         asked = float(self.asked[i])
-        own = () if self.normal is None else (normal.residual(y, asked),)
-        return Residuals((residual(denoiser, y, asked, cond),), own)
+        normals = () if self.normal is None else (normal.residual(y, asked),)
+        return Residuals((residual(denoiser, y, asked, cond),), normals)
 
 
 @dataclass(frozen=True)

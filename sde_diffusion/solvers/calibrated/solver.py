@@ -207,8 +207,8 @@ class Calibrated(StepSolver[CalibratedState]):
                 wish = "label=all, or a class" if of_classes else "label=all, a class, or a prompt"
                 remedy = f"was made with {wish}; give that"
             else:
-                given = [] if cond is None else [SAID.get(name, name) for name in cond.parts]
-                key = ", ".join(given)
+                names = [] if cond is None else [SAID.get(name, name) for name in cond.parts]
+                key = ", ".join(names)
                 remedy = f"was made with {key}=null; leave {key} out, or set {key}=null"
             raise InputError(f"{key}: {self._named} {remedy}, or {self._allowing}")
         self.calibration.normal.check(cond)
@@ -220,9 +220,9 @@ class Calibrated(StepSolver[CalibratedState]):
 
     def init(self, ask: Ask, x: Tensor, steps: Sequence[Step]) -> CalibratedState:
         calibration, n = self.calibration, len(steps)
-        own = self.own_grid.levels(n)
+        levels = self.own_grid.levels(n)
         walked = ask.sde.noise_level(times_of(steps))
-        if not torch.allclose(walked, own, rtol=1e-6, atol=0):
+        if not torch.allclose(walked, levels, rtol=1e-6, atol=0):
             raise InputError("grid: a calibrated solver walks its own; it predicts for no other")
         bands = None if calibration.bands is None else calibration.bands.to(x)
         return CalibratedState(

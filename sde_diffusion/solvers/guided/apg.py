@@ -62,9 +62,9 @@ class _Projected(Answer[Tensor | None]):
         self.solver = solver
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
-        given, empty = self.sides(x, sigma, cond)
-        g, by = given - empty, self.solver
+        conditional, empty = self.sides(x, sigma, cond)
+        g, by = conditional - empty, self.solver
         if self.memory is not None:
             g = g + by.momentum * self.memory
         self.memory = g
-        return given + (by.scale - 1) * projected(g, given, by.parallel, by.radius)
+        return conditional + (by.scale - 1) * projected(g, conditional, by.parallel, by.radius)

@@ -61,8 +61,8 @@ class _Velocity(Answer[None]):
         r = float(sigma) if sigma.ndim == 0 else columns(sigma.to(x), x)
         if self.stands:
             return x / (1 + r)
-        given, empty = self.sides(x, sigma, cond)
-        v_c, v_u = ((x - (1 + r) * d) / r for d in (given, empty))
+        conditional, empty = self.sides(x, sigma, cond)
+        v_c, v_u = ((x - (1 + r) * d) / r for d in (conditional, empty))
         square = v_u.flatten(1).square().sum(1).clamp_min(1e-30)
         s = columns((v_c * v_u).flatten(1).sum(1) / square, x)
         v = s * v_u + self.scale * (v_c - s * v_u)

@@ -56,5 +56,5 @@ class _Moved(Answer[None]):
         self.scale = solver.scale / (1 - step.b.noise_level / step.a.noise_level)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Condition | None = None) -> Tensor:
-        given, empty = self.sides(x, sigma, cond)
-        return empty + self.scale * (given - empty)
+        conditional, empty = self.sides(x, sigma, cond)
+        return empty + self.scale * (conditional - empty)

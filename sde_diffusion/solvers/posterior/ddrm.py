@@ -48,6 +48,6 @@ class DDRM(OneCall):
         noisy = d + stay * move.r_s / nu.clamp_min(1e-30) * (u - d) + self.eta * move.r_s * z
         spread = (move.r_s**2 - (self.eta_b * nu).square()).clamp_min(0).sqrt()
         clear = (1 - self.eta_b) * d + self.eta_b * u + spread * z
-        known = torch.where(nu > move.r_s, noisy, clear)
-        change = torch.where(s > 0, known - spectrum.analysis(free), 0)
+        measured_part = torch.where(nu > move.r_s, noisy, clear)
+        change = torch.where(s > 0, measured_part - spectrum.analysis(free), 0)
         return free + spectrum.synthesis(change)

@@ -58,7 +58,7 @@ class RePaint(PosteriorSolver[None]):
         inverse = torch.where(s > 0, 1 / s.clamp_min(1e-30), 0)
         nu = measured.noise * inverse
         spread = (move.r_s**2 - nu.square()).clamp_min(0).sqrt()
-        known = inverse * spectrum.data(measured.y) + spread * spectrum.analysis(move.z)
+        measured_part = inverse * spectrum.data(measured.y) + spread * spectrum.analysis(move.z)
         clear = (s > 0) & (nu <= move.r_s)
-        change = torch.where(clear, known - spectrum.analysis(free), 0)
+        change = torch.where(clear, measured_part - spectrum.analysis(free), 0)
         return free + spectrum.synthesis(change)

@@ -153,8 +153,12 @@ class Cells:
     @property
     def judges(self) -> dict[str, str]:
         """The fingerprints of all that sees the images, by the names that cells depend on."""
-        known = {"extractor": self.extractor.fingerprint}
-        return known if self.clip is None else {**known, self.clip.name: self.clip.fingerprint}
+        fingerprints = {"extractor": self.extractor.fingerprint}
+        return (
+            fingerprints
+            if self.clip is None
+            else {**fingerprints, self.clip.name: self.clip.fingerprint}
+        )
 
     def settled(self, plans: Sequence[Plan]) -> list[Plan]:
         """The plans, or those of a comparison with version 1 of the noise that is finished.

@@ -71,8 +71,8 @@ class Design:
     @property
     def wishes(self) -> dict[str, Any]:
         """What is asked of the model for the images of one block."""
-        said = self.said
-        return {"label": self.label, "prompt": said} if said else {"label": self.label}
+        prompts = self.said
+        return {"label": self.label, "prompt": prompts} if prompts else {"label": self.label}
 
     @property
     def said(self) -> list[str]:
@@ -128,8 +128,8 @@ class Setting:
             )
         if grid is None and choice.grid is None:
             grid = model.grid
-        if grid is None and (own := choice.default_grid()) is not None:
-            grid = groups.resolve("grid", own)
+        if grid is None and (default := choice.default_grid()) is not None:
+            grid = groups.resolve("grid", default)
         return Sampler.build(
             self.sde,
             guided(model.denoiser, list(self.guidance.values())),
@@ -201,8 +201,8 @@ def _check_shared(choice: Choice, sampler: Sampler, budgets: Sequence[int]) -> N
             if choice.name is None:
                 raise
             near = ",".join(map(str, error.near))
-            own = f"{{{choice.label}:{{solver:{choice.name},nfe:[{near}]}}}}"
-            raise InputError(f"{error}, or, for it alone, {own} in solvers") from None
+            alone = f"{{{choice.label}:{{solver:{choice.name},nfe:[{near}]}}}}"
+            raise InputError(f"{error}, or, for it alone, {alone} in solvers") from None
 
 
 def _own(choice: Choice, nfe: Budgets) -> Sequence[int]:

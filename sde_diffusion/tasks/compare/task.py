@@ -73,10 +73,10 @@ def facts(
     job: Run[CompareTask], models: Mapping[str, OpenedModel], entries: Sequence[Entry]
 ) -> dict[str, Any]:
     """What all numbers depend on, and the command with every default written out."""
-    own = {field.name: getattr(job.task, field.name) for field in fields(job.task)}
+    keys = {field.name: getattr(job.task, field.name) for field in fields(job.task)}
     if job.task.solvers is None:
-        own["solvers"] = [entry.label for entry in entries]
-    whole = written_out(own)
+        keys["solvers"] = [entry.label for entry in entries]
+    whole = written_out(keys)
     asked = {} if whole is None else {"with_every_default": whole}
     return {**asked, **job.provenance(next(iter(models.values())))}
 

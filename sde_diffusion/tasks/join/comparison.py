@@ -83,7 +83,7 @@ def _rows(
     floors: Mapping[int, Row],
 ) -> list[Row]:
     """One a number of samples, with the protocol of the first cell."""
-    own = {
+    of_pool = {
         "solver": pool.label,
         "nfe": pool.measured,
         "block": 0,
@@ -95,7 +95,7 @@ def _rows(
     for row in judge.rows(pool.of(seeds), counts, strata):
         real = floors.get(row["samples"], {"fd": None, "fd_debiased": None})
         floor = {"floor": real["fd"], "floor_debiased": real["fd_debiased"]}
-        rows.append({**pool.row, **own, **row, **floor})
+        rows.append({**pool.row, **of_pool, **row, **floor})
     return rows
 
 

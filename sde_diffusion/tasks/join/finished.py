@@ -117,8 +117,8 @@ def _typed(key: str, value: Any) -> Any:
     group: str | None = names[0]
     for part in names[1:-1]:
         group = None if group is None else groups.part_group(group, part)
-    known = group is not None and value is not None and names[-1] == COMPONENT
-    return groups.typed(str(group), str(value)) if known else value
+    is_component = group is not None and value is not None and names[-1] == COMPONENT
+    return groups.typed(str(group), str(value)) if is_component else value
 
 
 def _flat(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -105,14 +105,14 @@ def labels(jobs: Sequence[Finished], cells: Sequence[Drawn]) -> dict[str, str]:
         if len(samplers) == 1:
             labels[samplers[0]] = label
             continue
-        own = [jobs[first[sampler].job] for sampler in samplers]
-        apart = differences(own, *CHOICES)
+        drawn_by = [jobs[first[sampler].job] for sampler in samplers]
+        apart = differences(drawn_by, *CHOICES)
         for k, sampler in enumerate(samplers):
             there = {key: v[k] for key, v in apart.items() if v[k] is not None}
-            said = [f"{key.rpartition('.')[2]}={value(v)}" for key, v in there.items()]
-            labels[sampler] = ", ".join([label, *(said or [own[k].name])])
+            settings = [f"{key.rpartition('.')[2]}={value(v)}" for key, v in there.items()]
+            labels[sampler] = ", ".join([label, *(settings or [drawn_by[k].name])])
         if len({labels[sampler] for sampler in samplers}) < len(samplers):
-            labels |= {s: f"{label}, {own[k].name}" for k, s in enumerate(samplers)}
+            labels |= {s: f"{label}, {drawn_by[k].name}" for k, s in enumerate(samplers)}
     return {sampler: labels[sampler] for sampler in first}
 
 

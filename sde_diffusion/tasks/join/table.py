@@ -32,10 +32,10 @@ def rows(jobs: Sequence[Finished]) -> list[dict[str, Any]]:
     return lines if key is None else sorted(lines, key=lambda row: float(row[key]))
 
 
-def ranked_by(found: Sequence[Mapping[str, Any]]) -> str | None:
+def ranked_by(scored: Sequence[Mapping[str, Any]]) -> str | None:
     """The number that all rows have and are ranked by, if there is one."""
-    known = (name for name in RANKED if all(row.get(name) is not None for row in found))
-    return next(known, None)
+    names = (name for name in RANKED if all(row.get(name) is not None for row in scored))
+    return next(names, None)
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
@@ -49,10 +49,10 @@ def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def text(found: Sequence[Mapping[str, Any]]) -> str:
+def text(scored: Sequence[Mapping[str, Any]]) -> str:
     """The table of a terminal."""
-    heads = list(found[0])
-    lines = [heads, *([shown(row[name]) for name in heads] for row in found)]
+    heads = list(scored[0])
+    lines = [heads, *([shown(row[name]) for name in heads] for row in scored)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

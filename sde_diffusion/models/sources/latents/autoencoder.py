@@ -22,13 +22,13 @@ CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 GIVE = "give the folder of a VAE of diffusers, or of a pipeline that has one, or hub:OWNER/NAME"
 
 
-def open_autoencoder(given: str | Path, key: str = "codec") -> Autoencoder:
+def open_autoencoder(source: str | Path, key: str = "codec") -> Autoencoder:
     """The autoencoder of a folder, a pipeline's folder, or hub:OWNER/NAME; ``key`` names it."""
-    word = str(given)
+    word = str(source)
     path = fetched(word, key) if word.startswith(PREFIX) else Path(word)
     place = path / "vae" if (path / "vae" / "config.json").is_file() else path
     if not (place / "config.json").is_file():
-        raise InputError(f"{key}={given}: has no config.json of an autoencoder; {GIVE}")
+        raise InputError(f"{key}={source}: has no config.json of an autoencoder; {GIVE}")
     try:
         named = str(json_file(place / "config.json").get("_class_name"))
         if named not in CLASSES:
@@ -38,7 +38,7 @@ def open_autoencoder(given: str | Path, key: str = "codec") -> Autoencoder:
         parts = PipelineParts(place.parent, {place.name: ["diffusers", named]})
         vae = parts.model(place.name)
     except InputError as error:
-        raise InputError(f"{key}={given}: {error}") from error
+        raise InputError(f"{key}={source}: {error}") from error
     files = tuple(parts.files[1:])  # without the index, of which there is none
     return Autoencoder(vae, digest(place, files), files=files)
 
@@ -73,28 +73,28 @@ def copy_files(codec: Codec, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
 
 
-def codec_of(spec: Spec, path: Path, given: str | None = None) -> Codec:
-    """That of a checkpoint: of the folder beside the file ``path``, or of the one ``given``."""
-    said = spec.config.get(BESIDE)
-    if not isinstance(said, dict) or not isinstance(said.get("identity"), str):
-        if given is not None:
+def codec_of(spec: Spec, path: Path, asked: str | None = None) -> Codec:
+    """That of a checkpoint: of the folder beside the file ``path``, or of the one ``asked`` for."""
+    record = spec.config.get(BESIDE)
+    if not isinstance(record, dict) or not isinstance(record.get("identity"), str):
+        if asked is not None:
             raise InputError(
-                f"codec={given}: checkpoint={path} was not trained by codec=; leave it out"
+                f"codec={asked}: checkpoint={path} was not trained by codec=; leave it out"
             )
         return PIXELS
     beside = path.parent / BESIDE
     if not beside.is_dir() and (path.parent.parent / BESIDE).is_dir():  # of a run's snapshots
         beside = path.parent.parent / BESIDE
-    if given is None and not beside.is_dir():
+    if asked is None and not beside.is_dir():
         raise InputError(
             f"checkpoint={path}: draws latents of an autoencoder, which lay in the folder "
             f"{BESIDE} beside it; put it there, or give it as load(PATH, codec=FOLDER), "
             "'sde-diffusion convert checkpoint=PATH source={codec: FOLDER} output=NEW/NAME'"
         )
-    codec = open_autoencoder(beside if given is None else given)
-    if codec.identity != said["identity"]:
+    codec = open_autoencoder(beside if asked is None else asked)
+    if codec.identity != record["identity"]:
         raise InputError(
-            f"codec={beside if given is None else given}: is another autoencoder than that of "
+            f"codec={beside if asked is None else asked}: is another autoencoder than that of "
             f"checkpoint={path}; give the one that it was trained with"
         )
     return codec

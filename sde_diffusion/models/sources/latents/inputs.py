@@ -49,8 +49,8 @@ def _check_unet(config: Mapping[str, Any], pooled: int | None) -> None:
         "encoder_hid_dim_type": (None, "text_proj"),
         "addition_embed_type": (None, "text") if pooled is None else ("text_time",),
     }
-    for key, known in usual.items():
-        if (value := config.get(key)) not in known:
+    for key, allowed in usual.items():
+        if (value := config.get(key)) not in allowed:
             raise InputError(
                 f"unet: {key}={str(value)[:40]}: is told something beside the text of this "
                 f"pipeline, which is not read; give a model without, or {MIXED}"

@@ -58,10 +58,10 @@ class PipelineParts:
             raise InputError(f"model_index.json: names no {name}, which this pipeline reads")
         library, cls = (str(word) for word in self.index[name])
         if cls not in CLASSES.get(library, ()):
-            known = ", ".join(each for names in CLASSES.values() for each in names)
+            classes = ", ".join(each for names in CLASSES.values() for each in names)
             raise InputError(
                 f"model_index.json: {name} is {library[:40]}.{cls[:60]}, which is not run; only "
-                f"{known} are"
+                f"{classes} are"
             )
         if not (self.path / name).is_dir():
             raise InputError(f"{name}: no such folder beside model_index.json; fetch it too")

@@ -313,8 +313,8 @@ def _distilled(index: Mapping[str, Any]) -> list[Finding]:
     for key in ("_name_or_path", "_class_name"):
         name = str(index.get(key) or "")
         if DISTILLED.search(name):
-            said = f"{name[:60]}: its own few steps alone; inspect self_test=true asks it"
-            return [Finding("distilled", said, f"model_index.json: {key}", False)]
+            remark = f"{name[:60]}: its own few steps alone; inspect self_test=true asks it"
+            return [Finding("distilled", remark, f"model_index.json: {key}", False)]
     return []
 
 

@@ -12,7 +12,7 @@ import pytest
 from sde_diffusion.report.comparison import Comparison
 from sde_diffusion.report.formats import LATEX, latex, markdown
 from sde_diffusion.report.tables import csv_of
-from tests.report.test_report import COMPARISON
+from tests.report.example import COMPARISON
 
 NAMES = [
     r"a|b_c*d`e<f>g[h]i\j~k#l$m&n", r"100 % {x} ^2 \textbf{y}", "[2.5ex] first", "*starred",

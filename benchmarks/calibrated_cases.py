@@ -16,13 +16,13 @@ from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.config.compose import build, compose_task
 from sde_diffusion.data import DataSource, Digits, to_float
 from sde_diffusion.denoisers.base import Denoiser
+from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
 from sde_diffusion.face.load import load
 from sde_diffusion.face.model import Model
 from sde_diffusion.guidance import ClassifierFree, Guided
 from sde_diffusion.images.image_set import ImageSet
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.system.storage import asset
-from tests.denoisers.empirical import EmpiricalDenoiser
 
 CALLS = (4, 5, 6, 8, 10)
 SIGMA = 0.002, 80.0

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sde_diffusion.config.compose import compose_task
 from sde_diffusion.data.shapes.source import Shapes
+from sde_diffusion.data.shapes.verifier import agrees, read
 from sde_diffusion.data.shapes.vocabulary import PATTERNED
 from sde_diffusion.data.shapes.wording import parsed
 from sde_diffusion.images.pixels import to_float
@@ -21,7 +22,6 @@ from sde_diffusion.metrics.reference import ReferenceSet
 from sde_diffusion.system.provenance import revision
 from sde_diffusion.system.storage import asset
 from sde_diffusion.tasks import train
-from tests.data.shapes.verifier import agrees, read
 
 SCENES = 5000  # of the reference of one object
 

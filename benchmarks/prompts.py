@@ -15,9 +15,9 @@ import render
 
 from sde_diffusion import load
 from sde_diffusion.data.shapes.source import Shapes
+from sde_diffusion.data.shapes.verifier import agrees, read
 from sde_diffusion.data.shapes.vocabulary import HELD_OUT, PATTERNED
 from sde_diffusion.data.shapes.wording import parsed
-from tests.data.shapes.verifier import agrees, read
 
 MANY, FEW = 1000, 200
 KARRAS = "dpmpp_2m_sde karras"  # a name with a grid is one of sampler=

@@ -19,10 +19,10 @@ from sde_diffusion.conditions.condition import LAYOUT, REFERENCE, Condition, Par
 from sde_diffusion.data.shapes import vocabulary as v
 from sde_diffusion.data.shapes.scenes import allowed
 from sde_diffusion.data.shapes.source import WORN, Shapes
+from sde_diffusion.data.shapes.verifier import BRIGHT, Seen, agrees, read
 from sde_diffusion.data.shapes.wording import parsed
 from sde_diffusion.guidance import guided
 from sde_diffusion.sampling.sampler import Request, Sampler
-from tests.data.shapes.verifier import BRIGHT, Seen, agrees, read
 
 SOLVERS = {"unipc": (UniPC(), 40), "dpmpp_2m_sde": (DPMpp2MSDE(), 80)}  # and evaluations
 OPEN = ("a large circle", "a shape")  # prompts of which many pictures are drawn

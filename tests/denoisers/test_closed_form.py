@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.closed_form import GaussianDenoiser, MixtureDenoiser
+from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
 from sde_diffusion.guidance import ClassifierFree, Guided
-from tests.denoisers.empirical import EmpiricalDenoiser
 from tests.far import FAR, FarDevice
 from tests.refusals import refused
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser
 from sde_diffusion.errors import InputError
 from sde_diffusion.face.load import load
 from sde_diffusion.guidance import ClassifierFree, Guided
@@ -22,7 +23,6 @@ from sde_diffusion.solvers.base import Solver
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
 from tests.conftest import Run
-from tests.denoisers.empirical import EmpiricalDenoiser
 
 F64 = Execution(dtype=torch.float64)
 POINTS = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

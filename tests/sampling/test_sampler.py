@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sde_diffusion.conditions.condition import Condition
-from sde_diffusion.denoisers.closed_form import GaussianDenoiser
+from sde_diffusion.denoisers.closed_form import EmpiricalDenoiser, GaussianDenoiser
 from sde_diffusion.errors import DivergedError, InputError
 from sde_diffusion.face.load import load, wrap
 from sde_diffusion.face.model import Model
@@ -23,7 +23,6 @@ from sde_diffusion.sampling.samples import Samples
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.heun import Heun
-from tests.denoisers.empirical import EmpiricalDenoiser
 
 F64 = Execution(dtype=torch.float64)
 POINTS = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

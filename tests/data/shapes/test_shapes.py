@@ -12,10 +12,10 @@ from sde_diffusion.data import Shapes
 from sde_diffusion.data.shapes import vocabulary as v
 from sde_diffusion.data.shapes.render import distance
 from sde_diffusion.data.shapes.scenes import Scenes
+from sde_diffusion.data.shapes.verifier import Seen, agrees, read
 from sde_diffusion.data.shapes.wording import Description, Thing, parsed
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.image_set import ImageSet
-from tests.data.shapes.verifier import Seen, agrees, read
 
 N = 250
 

@@ -30,7 +30,8 @@ TIMED = {  # a task: its words, and those that leave next to nothing but its sta
     "sample": (["n=8192", "batch_size=64", "nfe=8"], ["n=2", "nfe=1"]),
     "compare": (["solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", *PLAIN],
                 ["solvers=[ddim]", "nfe=[1]", "samples=[2]", *PLAIN]),
-    "calibrate": (["nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32", "budget=8"],
+    "calibrate": (["nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32", "budget=8",
+                   "batch_size=32"],
                   ["nfe=[2]", "noises=8", "held_out=8", "tries=1", "nodes=4", "budget=0"]),
     "evaluate": (["images=many.npz", "metric=[]"], ["images=few.npz", "metric=[]"]),
 }  # fmt: skip

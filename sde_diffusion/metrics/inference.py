@@ -128,7 +128,7 @@ def _expand(
     values, vectors = values[kept], vectors[:, kept]
     roots = values.sqrt().sum()
     plain = PlainFold(n, cov, shift, roots, root)
-    changes = [leave_one_out(plain, part) for part in strata_of(x, strata)]
+    changes = [leave_one_out(plain, part) for part in strata_of(x, strata, stats)]
     gaussian = gaussian_reference(reference, shift, values, vectors)
     if reference_features is None:
         changes_0, bias_0 = None, gaussian.bias

@@ -43,24 +43,31 @@ class Stratum:
     """Samples of one stratum.
 
     Attributes:
-        rows: c [K, d], some or all of its samples less the mean of all strata. n: its size n_h.
-        moment: Q [d, d] of all n. offset: b [d].
+        rows: x [K, d], some or all of its samples. mean: of all strata. n: its size n_h.
+        moment: Q [d, d] of all n, with c = x - mean. offset: b [d].
     """
 
     rows: Tensor
+    mean: Tensor
     n: int
     moment: Tensor
     offset: Tensor
 
 
-def strata_of(x: Tensor, strata: Tensor | None) -> list[Stratum]:
-    """The strata of a sample x [N, d] with labels [N]; one of all samples without."""
-    mean, found = x.mean(0), []
-    for part in [x] if strata is None else (x[strata == label] for label in strata.unique()):
-        stats = FeatureStats.of(part)
-        offset = stats.mean - mean
-        moment = stats.M2 / stats.n + torch.outer(offset, offset)
-        found.append(Stratum(part - mean, stats.n, moment, offset))
+def strata_of(x: Tensor, strata: Tensor | None, stats: FeatureStats) -> list[Stratum]:
+    """The strata of a sample x [N, d] with labels [N]; one of all samples without.
+
+    ``stats`` are those of all.
+    """
+    parts = [(x, stats)]
+    if strata is not None:
+        each = [x[strata == label] for label in strata.unique()]
+        parts = [(part, FeatureStats.of(part)) for part in each]
+    found = []
+    for part, own in parts:
+        offset = own.mean - stats.mean
+        moment = own.M2 / own.n + torch.outer(offset, offset)
+        found.append(Stratum(part, stats.mean, own.n, moment, offset))
     return found
 
 
@@ -68,7 +75,7 @@ def stratum_of_reference(features: Tensor, reference: Reference) -> list[Stratum
     """A reference as one stratum, of which ``features`` [K, d] are at hand."""
     n, mean = reference.n, reference.mean
     moment = reference.cov * ((n - 1) / n)
-    return [Stratum(features - mean, n, moment, torch.zeros_like(mean))]
+    return [Stratum(features, mean, n, moment, torch.zeros_like(mean))]
 
 
 def quadrature(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +133,7 @@ def variance(changes: list[Change], others: list[Change] | None = None) -> float
 
 def leave_one_out(plain: PlainFold, stratum: Stratum) -> Change:
     """The formulas above, for one stratum."""
-    n, root, b, rows = plain.n, plain.root, stratum.offset, stratum.rows
+    n, root, b = plain.n, plain.root, stratum.offset
     e = stratum.n / (n * (stratum.n - 1))
     grow, a, back = (n - 1) / (n - 2), e + e**2, e / (1 + e)
     base = plain.cov * ((n - 1) / n) + e * stratum.moment - e * back * torch.outer(b, b)
@@ -147,15 +154,16 @@ def leave_one_out(plain: PlainFold, stratum: Stratum) -> Change:
         return step + trace - 2 * (grow**0.5 * (values.sqrt().sum() + logged) - plain.roots)
 
     each, logs_sum = [], torch.zeros_like(nodes)
-    for some in rows.split(ROWS):
-        v, moved = some - back * b, some - b
+    for some in stratum.rows.split(ROWS):
+        c = some - stratum.mean
+        v, moved = c - back * b, c - b
         q = (v @ basis).square() @ resolvent
         logs = torch.log1p(-torch.minimum(a * q, most))
         logs_sum += (logs + (q - q_mean) * slope).sum(0)
         steps = e**2 * moved.square().sum(1) - 2 * e * (moved @ plain.shift)
         each.append(change(v.square().sum(1), steps, logs @ weights))
     step_mean = e**2 * (stratum.moment.trace() - b.square().sum())
-    mean = change(second.trace(), step_mean, logs_sum / len(rows) @ weights)
+    mean = change(second.trace(), step_mean, logs_sum / len(stratum.rows) @ weights)
     return Change(torch.cat(each), mean, stratum.n)
 
 

@@ -49,7 +49,7 @@ def test_each_sample_really_left_out(classes: int) -> None:
     roots = torch.linalg.eigvalsh(ref.root.T @ cov @ ref.root).sqrt().sum()
     plain = PlainFold(n, cov, x.mean(0) - ref.mean, roots, ref.root)
     whole = weighted_distance(x, torch.ones(n, dtype=D) / n, n, ref)
-    for label, part in enumerate(strata_of(x, labels)):
+    for label, part in enumerate(strata_of(x, labels, FeatureStats.of(x))):
         change, rows = leave_one_out(plain, part), (labels == label).nonzero()[:, 0]
         true = []
         for k in rows:
@@ -69,7 +69,9 @@ def left_out(x: Tensor, ref: Reference) -> tuple[Tensor, Tensor]:
     even = torch.ones(n, dtype=D) / (n - 1)
     true = [weighted_distance(x, even * (torch.arange(n) != k), n - 1, ref) for k in range(n)]
     whole = weighted_distance(x, even * ((n - 1) / n), n, ref)
-    return leave_one_out(plain, strata_of(x, None)[0]).each, torch.tensor(true, dtype=D) - whole
+    return leave_one_out(plain, strata_of(x, None, FeatureStats.of(x))[0]).each, torch.tensor(
+        true, dtype=D
+    ) - whole
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-6])
@@ -102,7 +104,7 @@ def test_in_blocks_it_is_the_same() -> None:
     torch.testing.assert_close(stats.cov, x.T.cov(), rtol=1e-12, atol=1e-14)
     roots = torch.linalg.eigvalsh(ref.root.T @ stats.cov @ ref.root).sqrt().sum()
     plain = PlainFold(n, stats.cov, stats.mean - ref.mean, roots, ref.root)
-    stratum = strata_of(x, None)[0]
+    stratum = strata_of(x, None, stats)[0]
     whole = leave_one_out(plain, stratum)
     parts = [leave_one_out(plain, replace(stratum, rows=rows)) for rows in stratum.rows.split(1000)]
     each = torch.cat([part.each for part in parts])

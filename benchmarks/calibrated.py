@@ -21,10 +21,10 @@ from calibrated_drawn import BLOCKS, best, calibrated, converged, leading, score
 from calibrated_picture import on_features, picture
 from calibrated_text import TEXT, TRIED
 
+from sde_diffusion.calibration.baselines import ALL
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.system.provenance import machine
 from sde_diffusion.system.storage import write_atomically
-from tests.calibration.standard import ALL
 
 DOUBLE = (12,)  # beside 4, 5, 6 calibrated: twice as many, standard
 CONFIRMED = 1  # of the pairs that lead on the first noises by each score, measured on all

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sde_diffusion.calibration import trajectories
+from sde_diffusion.calibration.baselines import standard_ends
 from sde_diffusion.metrics.frechet import Reference, frechet_distance
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.process.sde import EDM
@@ -21,7 +22,6 @@ from sde_diffusion.sampling.sampler import Request, Sampler
 from sde_diffusion.solvers.calibrated.file import Calibration
 from sde_diffusion.solvers.calibrated.solver import Calibrated
 from sde_diffusion.system.storage import fingerprint, write_atomically
-from tests.calibration.standard import standard_ends
 
 BLOCKS = 3
 LEADING = 48  # principal components that the Fréchet distance sees

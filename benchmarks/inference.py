@@ -12,12 +12,12 @@ from inference_laws import F64, FAMILIES, D, seeded
 from torch import Tensor
 from tqdm import tqdm
 
+from sde_diffusion.metrics.bootstrap import bootstrap_error
+from sde_diffusion.metrics.extrapolation import fd_infinity
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.inference import Z95, debiased
 from sde_diffusion.metrics.stats import FeatureStats
 from sde_diffusion.system.storage import write_atomically
-from tests.metrics.bootstrap import bootstrap_error
-from tests.metrics.extrapolation import fd_infinity
 
 REPLICATES, BOOTSTRAPS = 1000, 20
 RATIOS = [5, 10, 24]

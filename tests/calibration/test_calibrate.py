@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sde_diffusion.calibration import Settings, Trajectories, calibrate
-from sde_diffusion.calibration.baselines import GRIDS, SOLVERS, as_rule
+from sde_diffusion.calibration.baselines import ALL, GRIDS, SOLVERS, as_rule, standard_ends
 from sde_diffusion.calibration.greedy import greedy
 from sde_diffusion.calibration.least_squares import LeastSquares
 from sde_diffusion.calibration.normal_law import normal_law
@@ -31,7 +31,6 @@ from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.solvers.step import Ask
 from sde_diffusion.solvers.wrappers.restart import Restart
 from tests.calibration.conftest import mixture
-from tests.calibration.standard import ALL, standard_ends
 from tests.refusals import refused
 
 SETTINGS = Settings(noises=160, held_out=80, budget=30, batch_size=160)

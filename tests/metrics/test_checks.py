@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from sde_diffusion.errors import InputError
+from sde_diffusion.metrics.bootstrap import bootstrap_error
+from sde_diffusion.metrics.extrapolation import fd_infinity
 from sde_diffusion.metrics.frechet import Reference, frechet_distance, frechet_of_features, root_of
 from sde_diffusion.metrics.inference import debiased
 from sde_diffusion.metrics.stats import FeatureStats
-from tests.metrics.bootstrap import bootstrap_error
-from tests.metrics.extrapolation import fd_infinity
 
 from .gaussians import D, covariance, generator, stats_of, transported
 
@@ -73,7 +73,7 @@ def test_merged_blocks_are_the_samples_themselves(monkeypatch: pytest.MonkeyPatc
     """The statistics of one replicate, against those of the rows it kept."""
     x, seen = sample(103, generator(4)), []
     monkeypatch.setattr(
-        "tests.metrics.bootstrap.frechet_distance",
+        "sde_diffusion.metrics.bootstrap.frechet_distance",
         lambda stats, reference: seen.append(stats) or frechet_distance(stats, reference),
     )
     bootstrap_error(x, REFERENCE, blocks=7, replicates=2, seed=5)
@@ -103,7 +103,7 @@ def test_a_straight_line_is_read_off_exactly(monkeypatch: pytest.MonkeyPatch) ->
             self.value = 3 + 50 / n
 
     monkeypatch.setattr(
-        "tests.metrics.extrapolation.frechet_of_features", lambda x, _: Point(len(x))
+        "sde_diffusion.metrics.extrapolation.frechet_of_features", lambda x, _: Point(len(x))
     )
     assert fd_infinity(sample(500, generator(7)), REFERENCE) == pytest.approx(3, abs=1e-10)
 

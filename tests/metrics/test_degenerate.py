@@ -10,8 +10,10 @@ from torch import Tensor
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.metrics.base import Metric
+from sde_diffusion.metrics.bootstrap import bootstrap_error
 from sde_diffusion.metrics.energy import Energy
 from sde_diffusion.metrics.extractors import PixelExtractor
+from sde_diffusion.metrics.extrapolation import fd_infinity
 from sde_diffusion.metrics.frechet import Reference, frechet_of_features
 from sde_diffusion.metrics.inference import debiased, paired_difference
 from sde_diffusion.metrics.kid import KID
@@ -19,8 +21,6 @@ from sde_diffusion.metrics.memorisation import memorisation
 from sde_diffusion.metrics.prdc import PRDC
 from sde_diffusion.metrics.sliced_w2 import SlicedW2
 from sde_diffusion.metrics.stats import FeatureStats
-from tests.metrics.bootstrap import bootstrap_error
-from tests.metrics.extrapolation import fd_infinity
 
 from .gaussians import D, generator
 from .test_jackknife import weighted_distance

@@ -24,8 +24,8 @@ class Autoencoder(Codec):
     """x = (z - shift) scale, z the autoencoder's own latents; or x = (z - mean) scale / std.
 
     In float32 whatever the network's dtype is: some overflow in less. An image is encoded to the
-    mode of its posterior. ``batch`` pictures at a time are decoded, so that memory does not grow
-    with their number, and small ones encoded several at once.
+    mode of its posterior. Pictures are decoded one at a time, so that memory does not grow with
+    their number, and small ones encoded several at once.
 
     Attributes:
         latents: channels of a state.
@@ -34,7 +34,7 @@ class Autoencoder(Codec):
         vae: ``AutoencoderKL`` or ``AutoencoderTiny``.
         identity: fingerprint of its weights.
         tiling: decode large pictures in overlapping tiles: less memory, and faint seams.
-        batch: pictures at once. files: that its weights are in.
+        files: that its weights are in.
         undone: which of ``KEYS`` its pipeline undoes, beside the scale; the rest has no bearing.
     """
 
@@ -43,12 +43,11 @@ class Autoencoder(Codec):
         vae: Any,
         identity: str,
         tiling: bool = False,
-        batch: int = 1,
         files: tuple[Path, ...] = (),
         undone: Collection[str] = KEYS,
     ) -> None:
         config = vae.config
-        self.vae, self.identity, self.batch, self.files = vae, identity, batch, files
+        self.vae, self.identity, self.files = vae, identity, files
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         self.latents, self.channels = int(config.latent_channels), int(config.out_channels)
         scale, values = config.get("scaling_factor"), {key: config.get(key) for key in undone}
@@ -73,7 +72,7 @@ class Autoencoder(Codec):
     def decode(self, x: Tensor) -> Tensor:
         place = next(self.vae.parameters())
         parts = []
-        for rows in x.split(self.batch):
+        for rows in x.split(1):
             z = rows.to(place.device, place.dtype)
             z = z / self.scale * self.std.to(z) + self.mean.to(z)
             parts.append(self.vae.decode(z, return_dict=False)[0].to(x))
@@ -83,7 +82,7 @@ class Autoencoder(Codec):
     def encode(self, pictures: Tensor) -> Tensor:
         place = next(self.vae.parameters())
         parts = []
-        at_once = max(self.batch, AT_ONCE // pictures[0, 0].numel())
+        at_once = max(1, AT_ONCE // pictures[0, 0].numel())
         for rows in pictures.split(at_once):
             posterior = self.vae.encode(rows.to(place.device, place.dtype), return_dict=False)[0]
             z = posterior.mode() if hasattr(posterior, "mode") else posterior

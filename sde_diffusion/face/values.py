@@ -48,9 +48,9 @@ def number(key: str, value: Any) -> float:
     return float(plain)
 
 
-def state_dtype(value: torch.dtype | str, key: str = "dtype") -> torch.dtype:
+def state_dtype(value: torch.dtype | str) -> torch.dtype:
     """float32 or float64, by torch's object or by name."""
-    return dtype_of(key, value, STATE_DTYPES)
+    return dtype_of("dtype", value, STATE_DTYPES)
 
 
 def dtype_of(key: str, value: Any, allowed: Mapping[str, torch.dtype]) -> torch.dtype:

@@ -104,23 +104,16 @@ class Walk:
     Args:
         sde: whose states the solver moves; a host sees x_0 + r n alone.
         nfe: evaluations in all, those of the ends of the grid among them.
-        denoise_last: one more denoising at the last level. answers: of the host's network.
+        answers: of the host's network.
     """
 
     def __init__(
-        self,
-        sde: SDE,
-        solver: Solver,
-        grid: TimeGrid,
-        nfe: int,
-        denoise_last: bool = False,
-        answers: Answers | None = None,
+        self, sde: SDE, solver: Solver, grid: TimeGrid, nfe: int, answers: Answers | None = None
     ) -> None:
         self.sde, self.grid = sde, grid
         self.answers = answers or Answers()
         self.solver = stepped(solver.fitted(self.answers))
-        self.denoise_last = denoise_last or grid.to_zero
-        count = self.solver.steps(nfe - self.denoise_last - grid.from_infinity)
+        count = self.solver.steps(nfe - grid.to_zero - grid.from_infinity)
         self.times = grid.times(sde, count)
         self.ask = Ask(sde, self.answers, None, after=int(grid.to_zero)).along(self.times)
         self.question: Question | None = None
@@ -217,7 +210,7 @@ class Walk:
                 state = self.solver.init(self.ask, self.x, steps[self.first :])
             x, self.state = self.solver.step(self.ask, self.x, steps[self.k], state, noise)
             self.x, self.begun, self.k = x, True, self.k + 1
-        elif self.denoise_last:
+        elif self.grid.to_zero:
             self.image = self.ask.denoise(self.x, steps[-1].b)
         else:
             end = steps[-1].b

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 from sde_diffusion.codecs import PIXELS, Codec
@@ -37,6 +38,16 @@ class Finding:
     value: str
     evidence: str
     honoured: bool = True
+
+
+def name_left_out(path: Path, findings: Sequence[Finding]) -> None:
+    """A line that names what a file says and sampling here does not do."""
+    left = [f"{each.key}={each.value}" for each in findings if not each.honoured]
+    if left:
+        once(
+            f"{path.name}: not done unless asked for: {', '.join(left)} ('sde-diffusion inspect' "
+            "says what to give)"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from sde_diffusion.networks.layers.blocks import Reduce, ResidualBlock
 from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.layers.embeddings import positional
 from sde_diffusion.networks.layers.norms import group_norm
-from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, filled
 from sde_diffusion.system.storage import asset
 
 CLASSIFIER = SealedKind("noisy classifier", 1, "give a file of 'sde-diffusion classifier'")
@@ -66,12 +65,7 @@ def read_classifier(name: str, key: str) -> tuple[NoisyClassifier, Facts]:
 
 
 def _classifier(facts: Facts, tensors: Tensors) -> tuple[NoisyClassifier, Facts]:
-    # No memory is asked for yet: a small file must not name a large network.
-    with torch.device("meta"):
-        network = NoisyClassifier(facts["shape"][0], facts["classes"], facts["width"])
-    expected = network.state_dict()
-    if any(value.dtype != expected[name].dtype for name, value in tensors.items()):
-        raise ValueError("weights of another type")
-    network.load_state_dict(tensors, assign=True)
+    sizes = facts["shape"][0], facts["classes"], facts["width"]
+    network = filled(lambda: NoisyClassifier(*sizes), tensors)
     network.noise = positional()  # not in the file
     return network.eval().requires_grad_(False), facts

@@ -214,12 +214,7 @@ class EDM2(Network):
 
     def forward(self, x: Tensor, c_noise: Tensor, cond: Condition | None = None) -> Tensor:
         """x [N, C, H, W], c_noise [N] (log sigma / 4) -> [N, C, H, W]."""
-        checks.images(x)
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise InputError(
-                f"network: image sides {tuple(x.shape[-2:])} must be multiples of {self.multiple}; "
-                "give fewer network.widths"
-            )
+        checks.halves(x, self.multiple)
         emb = self.embed_noise(self.features(c_noise).to(x.dtype))
         if self.embed_class is not None:
             hot = one_hot(cond, len(x), self.classes, x)

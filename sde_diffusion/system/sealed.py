@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from sde_diffusion.errors import InputError
 from sde_diffusion.system import strict_json
@@ -30,6 +30,7 @@ from sde_diffusion.system.notice import notice, printable
 from sde_diffusion.system.storage import write_atomically
 
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 Facts = dict[str, Any]
 Tensors = dict[str, Tensor]
 
@@ -171,3 +172,17 @@ def _seal(content: Mapping[str, Any]) -> str:
 def _reason(error: BaseException) -> str:
     text = printable(error, 200) or type(error).__name__
     return f"it has no {text}" if isinstance(error, KeyError) else text
+
+
+def filled(make: Callable[[], N], tensors: Tensors) -> N:
+    """A network with the weights of a file; ValueError where they are of another type.
+
+    No memory is asked for before: a small file must not name a large network.
+    """
+    with torch.device("meta"):
+        network = make()
+    expected = network.state_dict()
+    if any(value.dtype != expected[name].dtype for name, value in tensors.items()):
+        raise ValueError("weights of another type")
+    network.load_state_dict(tensors, assign=True)
+    return network

@@ -19,7 +19,7 @@ from sde_diffusion.metrics.extractors.classifiers import CLASSIFIERS, Classifier
 from sde_diffusion.metrics.extractors.random_conv import MIN_SIDE as LARGE
 from sde_diffusion.system import strict_json
 from sde_diffusion.system.bars import hidden
-from sde_diffusion.system.sealed import Facts, SealedKind, Tensors
+from sde_diffusion.system.sealed import Facts, SealedKind, Tensors, filled
 from sde_diffusion.system.spelling import none_of
 from sde_diffusion.system.storage import asset, fingerprint
 
@@ -152,11 +152,6 @@ def train_cnn(
 def _network(facts: Facts, tensors: Tensors) -> tuple[Classifier, tuple[int, int, int], int]:
     """The classifier in a file's content, the shape of its images and its number of features."""
     channels, side, width = facts["shape"]
-    # No memory is asked for yet: a small file must not name a large network.
-    with torch.device("meta"):
-        network = CLASSIFIERS[facts["architecture"]](channels, side, facts["classes"], facts["dim"])
-    expected = network.state_dict()
-    if any(value.dtype != expected[name].dtype for name, value in tensors.items()):
-        raise ValueError("weights of another type")
-    network.load_state_dict(tensors, assign=True)
+    make = CLASSIFIERS[facts["architecture"]]
+    network = filled(lambda: make(channels, side, facts["classes"], facts["dim"]), tensors)
     return network.eval(), (channels, side, width), int(facts["dim"])

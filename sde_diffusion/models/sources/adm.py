@@ -271,8 +271,7 @@ def _turn(taker: Taker, unit: Unit, name: str, args: Mapping[str, Any], conv: st
 
 
 def _block(taker: Taker, unit: Unit, name: str, attention: str, heads: Heads) -> None:
-    for ours, part in BLOCK.items():
-        taker.take(f"{unit.name}.{ours}", f"{name}.{part}")
+    taker.take_each(unit.name, name, BLOCK)
     if f"{name}.skip_connection.weight" in taker.left:
         taker.take(f"{unit.name}.skip", f"{name}.skip_connection")
     if not unit.attends:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sde_diffusion.config import groups
 from sde_diffusion.errors import InputError
 from sde_diffusion.models.file import shapes
-from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.opened import Finding, OpenedModel, name_left_out
 from sde_diffusion.models.schedulers import (
     CONSISTENCY,
     FILE,
@@ -33,7 +33,6 @@ from sde_diffusion.models.sources.weights import check_not_quantised, json_file,
 from sde_diffusion.models.spec import Spec
 from sde_diffusion.networks.diffusers import CLASSES
 from sde_diffusion.system.names import name_of
-from sde_diffusion.system.notice import once
 from sde_diffusion.system.storage import fingerprint
 
 INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model"
@@ -79,12 +78,7 @@ def opened(
     denoiser.network.load_state_dict(tensors)
     denoiser.network.to(dtype)
     denoiser.source = _fingerprint(names)
-    left_out = [f"{f.key}={f.value}" for f in findings if not f.honoured]
-    if left_out:
-        once(
-            f"{path.name}: not done unless asked for: {', '.join(left_out)} ('sde-diffusion "
-            "inspect' says what to give)"
-        )
+    name_left_out(path, findings)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
         str(path),

@@ -166,8 +166,7 @@ def _take(taker: Taker, args: Mapping[str, Any]) -> None:
     taker.taken["stem.weight"] = taker.pop("x_embedder.proj.weight").flatten(1)
     taker.taken["stem.bias"] = taker.pop("x_embedder.proj.bias")
     for i in range(args["depth"]):
-        for ours, theirs in BLOCK.items():
-            taker.take(f"blocks.{i}.{ours}", f"blocks.{i}.{theirs}")
+        taker.take_each(f"blocks.{i}", f"blocks.{i}", BLOCK)
     taker.take("head_modulation", "final_layer.adaLN_modulation.1")
     for part in ("weight", "bias"):
         rows = taker.pop(f"final_layer.linear.{part}")

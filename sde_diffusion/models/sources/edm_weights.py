@@ -80,8 +80,7 @@ def _edm(
 def _block(
     taker: Taker, unit: Unit, name: str, shapes: Mapping[str, torch.Size], song: bool
 ) -> None:
-    for ours, part in BLOCK.items():
-        taker.take(f"{unit.name}.{ours}", f"{name}.{part}")
+    taker.take_each(unit.name, name, BLOCK)
     if f"{unit.name}.skip.weight" in shapes:
         taker.take(f"{unit.name}.skip", f"{name}.skip")
     if unit.attends:

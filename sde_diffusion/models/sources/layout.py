@@ -193,6 +193,11 @@ class Taker:
         for part in parts:
             self.taken[f"{ours}.{part}"] = self.pop(f"{theirs}.{part}")
 
+    def take_each(self, ours: str, theirs: str, layers: Mapping[str, str]) -> None:
+        """The layers of a block, by our name of each and theirs."""
+        for mine, layer in layers.items():
+            self.take(f"{ours}.{mine}", f"{theirs}.{layer}")
+
     def pop(self, name: str) -> Tensor:
         """A tensor of the foreign state, in float32; InputError if it is not there."""
         if name not in self.left:

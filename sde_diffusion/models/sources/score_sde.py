@@ -215,8 +215,7 @@ def _take(taker: Taker, shapes: Mapping[str, torch.Size], args: Mapping[str, Any
 
 def _block(taker: Taker, unit: Unit, place: int) -> None:
     name, attention = f"all_modules.{place}", f"all_modules.{place + 1}"
-    for ours, part in BLOCK.items():
-        taker.take(f"{unit.name}.{ours}", f"{name}.{part}")
+    taker.take_each(unit.name, name, BLOCK)
     if f"{name}.Conv_2.weight" in taker.left:
         taker.take(f"{unit.name}.skip", f"{name}.Conv_2")
     if unit.attends:

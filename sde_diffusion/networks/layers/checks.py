@@ -63,6 +63,16 @@ def images(x: Tensor) -> None:
         )
 
 
+def halves(x: Tensor, multiple: int) -> None:
+    """InputError unless x is a batch of images whose sides are multiples of ``multiple``."""
+    images(x)
+    if x.shape[-1] % multiple or x.shape[-2] % multiple:
+        raise InputError(
+            f"network: image sides {tuple(x.shape[-2:])} must be multiples of {multiple}; give "
+            "fewer network.widths"
+        )
+
+
 def body(blocks: int, patch: int, head_width: int) -> None:
     """InputError unless the sizes that U-shaped networks share are within range."""
     within(

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sde_diffusion.conditions.condition import LABEL, Condition
-from sde_diffusion.errors import InputError
 from sde_diffusion.networks.layers import checks
 from sde_diffusion.networks.layers.context import Context
 from sde_diffusion.networks.registry import Network
@@ -141,12 +140,7 @@ class PublishedUNet(Network, ABC):
 
     def check(self, x: Tensor) -> None:
         """InputError unless x is a batch of images that the net can halve."""
-        checks.images(x)
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise InputError(
-                f"network: image sides {tuple(x.shape[-2:])} must be multiples of {self.multiple}; "
-                "give fewer network.widths"
-            )
+        checks.halves(x, self.multiple)
 
     def inlet(self, level: int, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """The features of a level and the image on its way down, once it has joined them."""

@@ -22,13 +22,13 @@ CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 GIVE = "give the folder of a VAE of diffusers, or of a pipeline that has one, or hub:OWNER/NAME"
 
 
-def open_autoencoder(source: str | Path, key: str = "codec") -> Autoencoder:
-    """The autoencoder of a folder, a pipeline's folder, or hub:OWNER/NAME; ``key`` names it."""
+def open_autoencoder(source: str | Path) -> Autoencoder:
+    """The autoencoder of a folder, a pipeline's folder, or hub:OWNER/NAME."""
     word = str(source)
-    path = fetched(word, key) if word.startswith(PREFIX) else Path(word)
+    path = fetched(word, "codec") if word.startswith(PREFIX) else Path(word)
     place = path / "vae" if (path / "vae" / "config.json").is_file() else path
     if not (place / "config.json").is_file():
-        raise InputError(f"{key}={source}: has no config.json of an autoencoder; {GIVE}")
+        raise InputError(f"codec={source}: has no config.json of an autoencoder; {GIVE}")
     try:
         named = str(json_file(place / "config.json").get("_class_name"))
         if named not in CLASSES:
@@ -38,7 +38,7 @@ def open_autoencoder(source: str | Path, key: str = "codec") -> Autoencoder:
         parts = PipelineParts(place.parent, {place.name: ["diffusers", named]})
         vae = parts.model(place.name)
     except InputError as error:
-        raise InputError(f"{key}={source}: {error}") from error
+        raise InputError(f"codec={source}: {error}") from error
     files = tuple(parts.files[1:])  # without the index, of which there is none
     return Autoencoder(vae, digest(place, files), files=files)
 

@@ -19,7 +19,7 @@ from sde_diffusion.denoisers.network import NetworkDenoiser
 from sde_diffusion.denoisers.parameterization import PARAMETERIZATIONS
 from sde_diffusion.denoisers.space import Kind, Space
 from sde_diffusion.errors import InputError
-from sde_diffusion.models.opened import Finding, OpenedModel
+from sde_diffusion.models.opened import Finding, OpenedModel, name_left_out
 from sde_diffusion.models.schedulers import (
     ENDS,
     FILE,
@@ -44,7 +44,6 @@ from sde_diffusion.networks.diffusers import Diffusers
 from sde_diffusion.networks.latent import SD3, Flux, LatentNetwork, PixArt, TextUNet
 from sde_diffusion.process.grids import TimeGrid
 from sde_diffusion.process.timesteps import FlowShift
-from sde_diffusion.system.notice import once
 
 DISTILLED = re.compile(
     r"turbo|lightning|hyper-?sd|schnell|(^|[-_/])(lcm|tcd|pcm|dmd2?)([-_/]|$)|^LatentConsistency",
@@ -179,7 +178,7 @@ def opened(
     of_schedule += of_two_classes(path, index) if scheduler is None else []
     findings = [*_findings(index, schedule, codec, denoiser.space), *_left(codec, stated)]
     findings += [*of_schedule, *parts.passed_over]
-    _notice(path, findings)
+    name_left_out(path, findings)
     return OpenedModel(
         denoiser.eval().requires_grad_(False),
         str(path),
@@ -322,12 +321,3 @@ def _dynamic(finding: Finding) -> Finding:
     """An entry of the shift by tokens as honoured, which it is here."""
     exponential = (finding.key, finding.value) == ("time_shift_type", "exponential")
     return replace(finding, honoured=True) if exponential or finding.key in TOKENS else finding
-
-
-def _notice(path: Path, findings: list[Finding]) -> None:
-    left = [f"{each.key}={each.value}" for each in findings if not each.honoured]
-    if left:
-        once(
-            f"{path.name}: not done unless asked for: {', '.join(left)} ('sde-diffusion inspect' "
-            "says what to give)"
-        )

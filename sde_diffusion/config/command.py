@@ -24,13 +24,25 @@ def typed() -> str | None:
     return shlex.join([PROGRAM, *task, *(word for word in words if not word.startswith(TASK))])
 
 
+def typed_keys() -> set[str]:
+    """The keys of the task, and the groups, that were typed or a field of which was; none outside
+    of a command."""
+    return _keys(r"[@=.]")
+
+
+def _keys(end: str) -> set[str]:
+    """What stands in each word before ``end``."""
+    words = [] if (command := typed()) is None else shlex.split(command)
+    return {re.split(end, word, maxsplit=1)[0].lstrip("+~") for word in words}
+
+
 def written_out(keys: Mapping[str, Any]) -> str | None:
     """The same with the choice of every group, and the value of every key that is the task's
     ``keys``, where none was typed; None outside of a command."""
     command = typed()
     if command is None:
         return None
-    fixed = {re.split(r"[@=]", word, maxsplit=1)[0].lstrip("+~") for word in shlex.split(command)}
+    fixed = _keys(r"[@=]")
     choices = {
         name: str(choice)
         for name, choice in HydraConfig.get().runtime.choices.items()

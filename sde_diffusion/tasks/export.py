@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
+from sde_diffusion.config.command import typed_keys
 from sde_diffusion.errors import InputError
 from sde_diffusion.images.sheet import png_bytes
 from sde_diffusion.models.card import check_hub, figures_of, save_hub
@@ -22,6 +23,10 @@ from sde_diffusion.tasks.composed import sampler_of
 from sde_diffusion.tasks.run import Run
 
 HUB = "hub"
+
+
+# How the pictures of the card are drawn.
+DRAWING = ("sde", "solver", "grid", "guidance", "noise", "nfe", "denoise_last", "batch_size")
 
 
 @dataclass
@@ -52,6 +57,11 @@ class ExportTask:
             value = getattr(self, key)
             if self.format != HUB and value:
                 raise InputError(f"{key}={value}: is for format=hub; leave it out")
+        vain = [key for key in (*DRAWING, "samples") if key in typed_keys()]
+        if self.format != HUB and vain:
+            raise InputError(f"{vain[0]}: of the pictures of format=hub; leave it out")
+        if not self.samples and vain and vain[0] != "samples":
+            raise InputError(f"{vain[0]}: of pictures, and samples=0; leave one of the two out")
 
 
 def run(config: DictConfig, folder: Path) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sde_diffusion.conditions.condition import LABEL, LAYOUT, REFERENCE, TEXT
 from sde_diffusion.images.image_set import ImageSet
+from sde_diffusion.system import processes
 from sde_diffusion.training.settings import TrainConfig
 
 # What the data must have for a rate of dropping it to mean something.
@@ -23,6 +24,8 @@ def unused(config: TrainConfig, data: ImageSet) -> Iterator[str]:
             yield f"{key}={getattr(config, key):g}: has no effect, the data have no {called}"
     if not config.snapshot_every and _changed(config, "snapshot_widths"):
         yield f"snapshot_widths={config.snapshot_widths}: no snapshots without snapshot_every=STEPS"
+    if processes.size() == 1 and _changed(config, "parallel"):
+        yield f"parallel={config.parallel}: has no effect in one process; start several, torchrun"
     if config.warmup > config.steps:
         yield (
             f"warmup={config.warmup}: more than steps={config.steps}, so the rate never reaches "

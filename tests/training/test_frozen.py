@@ -81,8 +81,9 @@ def test_settings_without_effect_are_said() -> None:
     usual = TrainConfig()
     assert not list(unused(usual, data))
     config = replace(usual, label_dropout=0.3, text_dropout=0.0, snapshot_widths=[0.2], steps=9)
+    config = replace(config, parallel="fsdp")
     keys = [line.partition("=")[0] for line in unused(config, data)]
-    assert keys == ["label_dropout", "text_dropout", "snapshot_widths", "warmup"]
+    assert keys == ["label_dropout", "text_dropout", "snapshot_widths", "parallel", "warmup"]
     labelled = replace(data, labels=torch.zeros(2, dtype=torch.int64), classes=1)
     assert not list(unused(replace(usual, label_dropout=0.3), labelled))
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from sde_diffusion.calibration import Fitted, Settings
 from sde_diffusion.calibration.calibrate import MODES
 from sde_diffusion.calibration.twin import mixture_twin
+from sde_diffusion.config.command import typed_keys
 from sde_diffusion.config.compose import build
 from sde_diffusion.data import DataSource
 from sde_diffusion.data.prompts import prompt_lines
@@ -60,6 +61,8 @@ class CalibrateTask:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.+-]{1,60}", self.name):
             raise InputError(f"name={self.name}: use letters, digits and _ . + -")
+        if self.twin is None and "data" in typed_keys():
+            raise InputError("data: read only for a twin; give twin=4, or leave it out")
         self.settings.check()
 
     @property

@@ -77,6 +77,11 @@ class Condition:
         """The other side of guidance: ``other``, or else the same rows with all parts dropped."""
         return self.dropped() if self.other is None else self.other
 
+    @property
+    def guides(self) -> bool:
+        """Whether its other side is another: where all parts state facts, both sides have them."""
+        return self.other is not None or any(not part.fixed for part in self.parts.values())
+
     def __len__(self) -> int:
         return len(next(iter(self.parts.values())).keep)
 

@@ -13,8 +13,9 @@ from sde_diffusion.errors import InputError
 def pair(
     inner: Denoiser, x: Tensor, sigma: Tensor, cond: Condition | None, name: str
 ) -> tuple[Tensor, Tensor]:
-    """D(x, cond) and D(x, empty), each [N, *shape]; InputError, naming ``guidance``, for none."""
-    if cond is None:
+    """D(x, cond) and D(x, empty), each [N, *shape]; InputError, naming ``guidance``, for none
+    that has another side."""
+    if cond is None or not cond.guides:
         raise InputError(
             f'guidance={name}: needs a condition; set label=7 or prompt="a red circle", what the '
             "model takes, or guidance=[]"

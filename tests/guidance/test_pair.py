@@ -20,6 +20,7 @@ from sde_diffusion.guidance import (
     Threshold,
     guided,
 )
+from sde_diffusion.operators.measurement import with_measurement
 from sde_diffusion.process.grids import Karras
 from sde_diffusion.process.sde import EDM
 from sde_diffusion.sampling.sampler import Request, Sampler
@@ -162,6 +163,14 @@ def test_autoguidance_leads_away_from_a_worse_model() -> None:
 def test_a_pair_needs_a_condition(guide: Guidance) -> None:
     with pytest.raises(InputError, match=r"guidance=.*needs a condition"):
         guide(Labelled(), X, SIGMA, None)
+
+
+@pytest.mark.parametrize("guide", [ClassifierFree(), Interval(), Projected(), Rescaled()])
+def test_a_measurement_alone_has_no_other_side(guide: Guidance) -> None:
+    """``edit guidance=cfg`` without a label asked for one answer twice, at twice the price."""
+    with pytest.raises(InputError, match=r"guidance=.*needs a condition"):
+        guide(Labelled(), X, SIGMA, with_measurement(X))
+    guide(Labelled(), X, SIGMA, with_measurement(X, COND))
 
 
 def test_pair_and_rescale_are_diffusers_arithmetic() -> None:

@@ -73,7 +73,7 @@ REFUSED = {
     "format": (["format=tflite"], "format"),
     "there": (["output=."], "output=."),
     "figures": (["figures=[nowhere]"], "figures=nowhere"),
-    "suffix": (["format=torch_export"], "output=mine"),
+    "suffix": (["format=torch_export"], "nfe: of the pictures of format=hub"),
     "checkpoint": (["checkpoint=nothing"], "checkpoint=nothing"),
     "samples": (["samples=-1"], "samples=-1"),
 }
@@ -112,7 +112,8 @@ def test_a_graph_by_its_command(quick_cli: Run, tiny_model: str, tmp_path: Path)
         ("export output=x.pt2 format=torch_export license=mit", "license=mit", "leave it out"),
         ("export output=x.onnx format=onnx figures=[a]", "figures=", "leave it out"),
         ("export output=x.onnx format=onnx solver=ddim", "solver:", "leave it out"),
-        ("export output=x.onnx format=onnx grid.rho=3", "grid:", "leave it out"),
+        ("export output=x.onnx format=onnx grid.sigma_max=3", "grid:", "leave it out"),
+        ("export output=mine format=torch_export", "output=mine", "give"),
         ("export output=x.onnx format=onnx samples=3", "samples:", "leave it out"),
         ("export output=x samples=0 nfe=4", "nfe:", "leave one of the two out"),
         ("calibrate data=mnist", "data:", "give twin=4"),

@@ -99,7 +99,7 @@ class GuidedSolver(StepSolver[tuple[Any, Memory]], Generic[Memory]):
         self.inner.check(denoiser)
 
     def check_condition(self, cond: Condition | None) -> None:
-        if cond is None:
+        if cond is None or not cond.guides:
             raise InputError(
                 f'{self.method}: needs a condition; set label=7 or prompt="a red circle", what the '
                 "model takes, or another solver"

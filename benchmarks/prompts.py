@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import page
+import prompts_patches
 import prompts_sides
 import render
 
@@ -122,7 +123,9 @@ def main() -> None:
             rows(checkpoint, few, SOLVERS),
             f"## Against noise on the way\n\nThe first {few} of them.",
             rows(checkpoint, few, NOISY),
-            *prompts_sides.sections(checkpoint, few // 2, OUTPUTS),
+            *prompts_sides.of_layouts(checkpoint, few // 2, OUTPUTS),
+            *prompts_patches.section(checkpoint, few, OUTPUTS),
+            *prompts_sides.left_open(checkpoint, few // 2, OUTPUTS),
         ],
     )
 

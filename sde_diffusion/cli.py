@@ -39,8 +39,9 @@ from sde_diffusion.system.streams import forgiving
 from sde_diffusion.tasks.multirun import ended
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
+OF_USERS = (HydraException, OmegaConfBaseException, InputError)
+# What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
+OF_CONFIGS = (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError)
 SENTENCES = ("prompt", "negative")  # keys whose values are sentences
 
 
@@ -229,6 +230,21 @@ def _compose() -> None:
         raise UserError(_faults[0])
 
 
+def _line(error: Exception) -> str:
+    """What is wrong, and what to do about it."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OF_USERS):
+        typed = [word for word in sys.argv[1:] if "=" in word or word.startswith("~")]
+        return one_line(error, typed)
+    if isinstance(error, OSError):  # of Hydra's own folder: on a disk that may not be written, say
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        return f"{where}; give a folder that can be written, {key}=FOLDER"
+    line = shown(f"{type(error).__name__}: {error}", 300)
+    return f"config: not read ({line}); {_remedy(error)}"
+
+
 def _remedy(error: Exception) -> str:
     """What to do about an error of the composer's own."""
     if isinstance(error, UnicodeDecodeError):
@@ -261,29 +277,11 @@ def _main() -> None:
                 completion.answer(sys.argv[1:], _compose)
             else:
                 _compose()
-    except (HydraException, OmegaConfBaseException, InputError) as error:
-        if wanted_traceback:
+    except (*OF_USERS, OSError, *OF_CONFIGS) as error:
+        if wanted_traceback or (_running and not isinstance(error, (*OF_USERS, OSError))):
             raise
         passed_on(error)
-        typed = [word for word in sys.argv[1:] if "=" in word or word.startswith("~")]
-        line = str(error) if isinstance(error, InputError) else one_line(error, typed)
-        sys.stderr.write(f"{_who()}: {line}\n")  # at once: other processes write too
-        sys.exit(2)
-    except OSError as error:  # of Hydra's own folder: on a disk that may not be written, say
-        if wanted_traceback:
-            raise
-        passed_on(error)
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
-        sys.stderr.write(f"{_who()}: {where}; give a folder that can be written, {key}=FOLDER\n")
-        sys.exit(2)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError) as error:
-        if wanted_traceback or _running:
-            raise
-        passed_on(error)
-        # What the composer itself stumbles over: a yaml that is none, lists in lists in lists.
-        line = shown(f"{type(error).__name__}: {error}", 300)
-        sys.stderr.write(f"{_who()}: config: not read ({line}); {_remedy(error)}\n")
+        sys.stderr.write(f"{_who()}: {_line(error)}\n")  # at once: other processes write too
         sys.exit(2)
 
 

@@ -104,7 +104,23 @@ class ReadSchedule:
 
 
 def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
-    """What ``config`` says; InputError for a class that is none of the known, or a bad value."""
+    """What ``config`` says; InputError for a class that is not read, or a bad value."""
+    name = _class_of(config)
+    keys = Reader(config, UNSAID.get(name))
+    prediction = _prediction(keys, name)
+    try:
+        schedule = _of_class(keys, name, prediction)
+    except InputError as error:  # in the words of this file, which is where it is mended
+        fault = re.sub(r"^(grid|parameterization)\.", "", str(error))
+        fault = re.sub("^offset", "steps_offset", fault)
+        raise InputError(fault if fault.startswith(FILE) else f"{FILE}: {fault}") from error
+    method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
+    schedule.findings = [method, *keys.findings()]
+    return schedule
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The name of the class, without the word Scheduler; InputError for one that is not read."""
     name = str(config.get("_class_name", "")).removesuffix("Scheduler")
     if not name:
         raise InputError(
@@ -118,14 +134,23 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             "pipeline of diffusers"
         )
     if name not in SOLVERS:
-        raise _not_read(str(config["_class_name"]))
-    keys = Reader(config, UNSAID.get(name))
-    if keys.get("predict_epsilon", True, bool) is False and not config.get("prediction_type"):
+        written = str(config["_class_name"])
+        near = did_you_mean(written, [f"{solver}Scheduler" for solver in SOLVERS])
+        raise InputError(
+            f"{FILE}: _class_name={written[:60]} is not read; {near}it may be one of "
+            f"{', '.join(SOLVERS)}, each with the word Scheduler"
+        )
+    return name
+
+
+def _prediction(keys: Reader, name: str) -> str:
+    """What the network answers with; InputError for what its class has not, or is not read."""
+    if keys.get("predict_epsilon", True, bool) is False and not keys.config.get("prediction_type"):
         raise InputError(
             f"{FILE}: predict_epsilon=false is an old key, which diffusers passes over by now; "
             "write prediction_type=sample in its place"
         )
-    prediction = keys.get("prediction_type", "epsilon", str)
+    prediction: str = keys.get("prediction_type", "epsilon", str)
     if keys.get("timestep_type", "discrete", str) != "discrete":
         raise InputError(
             f"{FILE}: timestep_type={keys.config['timestep_type'][:40]}: its network is told "
@@ -138,24 +163,7 @@ def read_schedule(config: Mapping[str, Any]) -> ReadSchedule:
             f"{FILE}: prediction_type={prediction[:40]} is none of those of {name}Scheduler, "
             f"{', '.join(predictions)}"
         )
-    try:
-        schedule = _of_class(keys, name, prediction)
-    except InputError as error:  # in the words of this file, which is where it is mended
-        fault = re.sub(r"^(grid|parameterization)\.", "", str(error))
-        fault = re.sub("^offset", "steps_offset", fault)
-        raise InputError(fault if fault.startswith(FILE) else f"{FILE}: {fault}") from error
-    method = Finding("solver", schedule.solver, f"{FILE}: _class_name {name}Scheduler", True)
-    schedule.findings = [method, *keys.findings()]
-    return schedule
-
-
-def _not_read(name: str) -> InputError:
-    """The refusal of a class, as it is written."""
-    near = did_you_mean(name, [f"{solver}Scheduler" for solver in SOLVERS])
-    return InputError(
-        f"{FILE}: _class_name={name[:60]} is not read; {near}it may be one of "
-        f"{', '.join(SOLVERS)}, each with the word Scheduler"
-    )
+    return prediction
 
 
 def _of_class(keys: Reader, name: str, prediction: str) -> ReadSchedule:

@@ -74,37 +74,7 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
         rows = sorted((r for r in comparison.top if r["solver"] == name), key=lambda r: r[key])
         axes.plot([r[key] for r in rows], [r["fd"] for r in rows], **line(i), gid=plot.of(name))
         for row in rows:
-            label = tip(row, comparison.metric)
-            if row["fd"] > top:
-                arrow = {**marker(i), "marker": "^"}
-                plot.point(axes, row[key], top / 1.05, label, name, **arrow)
-                text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
-                axes.annotate(
-                    text,
-                    (row[key], top / 1.05),
-                    (6, -2),
-                    fontsize=8,
-                    textcoords="offset points",
-                    color=look(i)["color"],
-                    gid=plot.of(name),
-                )
-                plot.explain(ABOVE)
-                continue
-            if (interval := band(row)) is not None:
-                plot.explain(BARS)
-                bar(
-                    plot,
-                    axes,
-                    row[key],
-                    interval,
-                    name,
-                    color=look(i)["color"],
-                    linewidth=3.2,
-                    alpha=0.28,
-                    solid_capstyle="butt",
-                    zorder=2,
-                )
-            plot.point(axes, row[key], row["fd"], label, name, **marker(i))
+            _mark(plot, axes, row[key], row, tip(row, comparison.metric), i)
         ends.append((name, rows[-1][key], min(rows[-1]["fd"], top / 1.05), look(i)["color"]))
     floor = comparison.top[0]["floor"]
     if floor is not None:
@@ -112,6 +82,23 @@ def _lines(plot: Plot, axes: Axes, comparison: Comparison, key: str) -> None:
         ends.append((REAL, axes.get_xlim()[1], floor, SOFT))
         plot.explain(DASHED)
     end_labels(plot, axes, ends)
+
+
+def _mark(plot: Plot, axes: Axes, x: float, row: Row, label: str, i: int) -> None:
+    """The marker of a row with its bar; of one far above the axis an arrow with its number."""
+    name, colour, top = row["solver"], look(i)["color"], axes.get_ylim()[1]
+    if row["fd"] > top:
+        plot.point(axes, x, top / 1.05, label, name, **{**marker(i), "marker": "^"})
+        text = f"{row['fd']:.3g}" if row["fd"] < 1000 else f"{row['fd']:,.0f}"
+        offset: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+        axes.annotate(text, (x, top / 1.05), (6, -2), color=colour, gid=plot.of(name), **offset)
+        plot.explain(ABOVE)
+        return
+    if (interval := band(row)) is not None:
+        plot.explain(BARS)
+        thick = {"linewidth": 3.2, "alpha": 0.28, "solid_capstyle": "butt", "zorder": 2}
+        bar(plot, axes, x, interval, name, color=colour, **thick)
+    plot.point(axes, x, row["fd"], label, name, **marker(i))
 
 
 def bar(

@@ -116,7 +116,28 @@ class WandbTracker(Tracker):
             notice(f"wandb: run {_run_id(job.folder)} has this job whole; nothing is logged twice")
             self._run = Repeated()
             return
-        options: dict[str, Any] = {
+        mode: Any = self.mode or os.environ.get("WANDB_MODE")
+        why = "tracker.mode" if self.mode else "WANDB_MODE"
+        if not mode:
+            mode, why = _mode_by_login()
+        self._sends = mode == "online"
+        if mode == "offline":
+            runs = job.folder / "wandb"
+            notice(f"wandb: offline, by {why}; 'wandb sync {runs}/offline-run-*' sends it later")
+        begun = partial(wandb.init, **self._options(job))
+        try:
+            self._run = self._service.ask(lambda: begun(mode=mode), BEGIN)
+        except Exception as error:
+            passed_on(error)
+            self._service.drop()
+            if mode != "online":
+                raise  # offline would fail in the same way
+            notice(f"wandb: not reachable ({printable(error, 200)}); logging offline")
+            self._run = self._service.ask(lambda: begun(mode="offline"), BEGIN)
+
+    def _options(self, job: Job) -> dict[str, Any]:
+        """What wandb is told of a job."""
+        return {
             "project": self.project,
             "entity": self.entity,
             "name": job.title or job.name,
@@ -128,24 +149,6 @@ class WandbTracker(Tracker):
             "id": _run_id(job.folder),
             "resume": "allow",
         }
-        mode: Any = self.mode or os.environ.get("WANDB_MODE")
-        why = "tracker.mode" if self.mode else "WANDB_MODE"
-        if not mode:
-            mode, why = _mode_by_login()
-        self._sends = mode == "online"
-        if mode == "offline":
-            runs = job.folder / "wandb"
-            notice(f"wandb: offline, by {why}; 'wandb sync {runs}/offline-run-*' sends it later")
-        begun = partial(wandb.init, **options)
-        try:
-            self._run = self._service.ask(lambda: begun(mode=mode), BEGIN)
-        except Exception as error:
-            passed_on(error)
-            self._service.drop()
-            if mode != "online":
-                raise  # offline would fail in the same way
-            notice(f"wandb: not reachable ({printable(error, 200)}); logging offline")
-            self._run = self._service.ask(lambda: begun(mode="offline"), BEGIN)
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self._ask(lambda run: run.log(metrics, step=step))

@@ -109,22 +109,7 @@ def read(
     if not folder.is_dir():
         raise InputError(f"{folder.name}: no such folder beside {INDEX}; fetch it too")
     config = json_file(folder / CONFIG)
-    class_name = str(config.get("_class_name") or (index[folder.name][1] if index else ""))
-    named = index[folder.name][1] if index else class_name
-    if named != class_name:
-        raise InputError(
-            f"{INDEX}: {folder.name} is of class {str(named)[:60]}, and its {CONFIG} of "
-            f"{class_name[:60]}; parts of two models are mixed up"
-        )
-    if class_name.startswith("Autoencoder"):
-        raise InputError(
-            f"{CONFIG}: {class_name[:60]} draws nothing by itself; give the folder of its "
-            "pipeline, or train on its latents, 'sde-diffusion train codec=FOLDER'"
-        )
-    if class_name not in CLASSES:
-        raise InputError(
-            f"{CONFIG}: _class_name={class_name[:60]!r}; only {', '.join(CLASSES)} are read"
-        )
+    class_name = _class_of(config, index, folder.name)
     where = path / "scheduler" / FILE
     if scheduler is None and not where.is_file():
         raise InputError(
@@ -144,6 +129,27 @@ def read(
     files_read = [p for p in (path / INDEX, folder / CONFIG, where) if p.is_file()]
     two = of_two_classes(path, index) if scheduler is None else []
     return spec, tensors, [*findings, *schedule.findings, *two], [*files_read, *files.paths]
+
+
+def _class_of(config: Mapping[str, Any], index: Mapping[str, Any], part: str) -> str:
+    """The class of a part's config; InputError for one that is not read, or not the index's."""
+    named = index[part][1] if index else ""
+    class_name = str(config.get("_class_name") or named)
+    if index and named != class_name:
+        raise InputError(
+            f"{INDEX}: {part} is of class {str(named)[:60]}, and its {CONFIG} of "
+            f"{class_name[:60]}; parts of two models are mixed up"
+        )
+    if class_name.startswith("Autoencoder"):
+        raise InputError(
+            f"{CONFIG}: {class_name[:60]} draws nothing by itself; give the folder of its "
+            "pipeline, or train on its latents, 'sde-diffusion train codec=FOLDER'"
+        )
+    if class_name not in CLASSES:
+        raise InputError(
+            f"{CONFIG}: _class_name={class_name[:60]!r}; only {', '.join(CLASSES)} are read"
+        )
+    return class_name
 
 
 def misfit(expected: Mapping[str, torch.Size], held: Mapping[str, Tensor]) -> str | None:
@@ -272,17 +278,10 @@ def described(
         class_names=names,
         config={"grid": {groups.named("grid", grid) or name_of(type(grid)): grid.fields()}},
     )
-    label = "number of the level, a fraction between two"
-    if schedule.parameterization == "straight":
-        label = f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"
-    if schedule.parameterization == "consistency":
-        label = "250 log(sigma)"
-    if schedule.parameterization == "convention":
-        label = "log(sigma) / 4"
     return spec, [
         Finding("family", f"diffusers {class_name}", f"{CONFIG}: _class_name"),
         Finding("prediction", predicted(schedule), f"{FILE}: prediction_type, _class_name"),
-        Finding("label", label, "the family"),
+        Finding("label", _label(schedule), "the family"),
         Finding(
             "levels",
             f"{spec.sigma_min:.4g} .. {spec.sigma_max:.4g}",
@@ -292,6 +291,14 @@ def described(
         Finding("codec", "pixels", f"{INDEX}: no autoencoder"),
         Finding("size", "x".join(map(str, shape)), f"{CONFIG}: in_channels, sample_size"),
     ]
+
+
+def _label(schedule: ReadSchedule) -> str:
+    """What the network is told of a level, for a reader."""
+    if schedule.parameterization == "straight":
+        return f"{schedule.arguments['scale']:g} t, t = sigma / (1 + sigma)"
+    labels = {"consistency": "250 log(sigma)", "convention": "log(sigma) / 4"}
+    return labels.get(schedule.parameterization, "number of the level, a fraction between two")
 
 
 def _renamed(name: str) -> str:

@@ -73,6 +73,11 @@ class Auto(Guidance, known_as="guidance.auto"):
                 f"guidance.auto.model={self.model}: draws {self.worse.space.shape}, not "
                 f"{inner.space.shape}; give a model of the same data"
             )
+        if self.worse.identity and self.worse.identity == inner.identity:
+            raise InputError(
+                f"guidance.auto.model={self.model}: the model itself, from which nothing leads "
+                "away; give a worse one, or guidance=[]"
+            )
         # What the better network's encoders have made of the condition is not for the worse one.
         worse = self.worse.to(x.device)(x, sigma, None if cond is None else cond.raw())
         return worse + self.scale * (inner(x, sigma, cond) - worse)

@@ -9,6 +9,7 @@ from torch import Tensor
 from sde_diffusion.conditions.condition import Condition
 from sde_diffusion.denoisers.base import CountedDenoiser
 from sde_diffusion.errors import InputError
+from sde_diffusion.face.load import load
 from sde_diffusion.guidance import (
     Auto,
     ClassifierFree,
@@ -163,6 +164,12 @@ def test_autoguidance_leads_away_from_a_worse_model() -> None:
 def test_a_pair_needs_a_condition(guide: Guidance) -> None:
     with pytest.raises(InputError, match=r"guidance=.*needs a condition"):
         guide(Labelled(), X, SIGMA, None)
+
+
+def test_autoguidance_away_from_the_model_itself_is_refused() -> None:
+    """It was the model's own answer, at twice the price."""
+    with refused("guidance__auto__model=mnist", "the model itself", "give a worse one"):
+        load("mnist").sample(n=1, nfe=4, guidance=Auto(2.0, "mnist"))
 
 
 @pytest.mark.parametrize("guide", [ClassifierFree(), Interval(), Projected(), Rescaled()])

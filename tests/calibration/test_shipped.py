@@ -49,7 +49,7 @@ def test_the_rules_of_shapes_under_guidance_are_of_sentences() -> None:
     solver.check_condition(model.condition({"prompt": "a large red circle"}, [0]))
     assert (solver.path, sorted(solver.calibration.rules)) == ("shapes-cfg2-calibrated", [4, 6, 10])
     for n, found in solver.calibration.facts["held_out"].items():
-        assert found["joint"] < 0.65 * min(found["standard"].values()), n
+        assert found["joint"] < 0.7 * min(found["standard"].values()), n
     with pytest.raises(InputError, match=r"^label, prompt: .* was made with .*a prompt; give"):
         solver.check_condition(None)
     plain = Calibrated().fitted(model.denoiser)

@@ -17,7 +17,7 @@ from sde_diffusion.denoisers.base import Denoiser
 from sde_diffusion.errors import BudgetError, DivergedError, InputError
 from sde_diffusion.images.pixels import not_finite
 from sde_diffusion.process.grids import TimeGrid
-from sde_diffusion.process.noise import NoiseSource, Seeds
+from sde_diffusion.process.noise import Brownian, NoiseSource, Seeds
 from sde_diffusion.process.sde import SDE, Marginal
 from sde_diffusion.sampling.asked import Heard, Rehearsal
 from sde_diffusion.sampling.diverged import diverged
@@ -232,10 +232,11 @@ class Sampler:
         drawn as the rest is."""
 
         def drawn(solver: Solver, noise: NoiseSource) -> Tensor:
-            walker, times = replace(self, solver=solver, noise=noise).walk(request)
+            fitted = self.solver if solver is self.solver else solver.fitted(self.denoiser)
+            walker, times = replace(self, solver=fitted, noise=noise).walk(request)
             return walker._rehearsed(request, times)[1]
 
-        for line in idle(self.solver, self.noise, drawn):
+        for line in idle(self.solver, self._repeatable, drawn):
             later(line)
 
     @torch.no_grad()
@@ -243,8 +244,14 @@ class Sampler:
         """The noise levels that are asked at, and the first sample, of no network."""
         heard, row = Rehearsal(self.denoiser), request.rows(slice(0, 1))
         run = Execution(1, torch.float64)
-        x = self._solved(heard, row, times, run, lambda at, x: None)
+        walker = replace(self, noise=self._repeatable)
+        x = walker._solved(heard, row, times, run, lambda at, x: None)
         return heard.levels, x
+
+    @property
+    def _repeatable(self) -> NoiseSource:
+        """The noise, or ours for somebody's own, which may give its draws in turn, once each."""
+        return self.noise if isinstance(self.noise, Seeds | Brownian) else Seeds()
 
     def _walking(self, request: Request) -> Sampler:
         """The same on the grid for the size and the start of a request."""

@@ -15,6 +15,7 @@ from sde_diffusion.sampling.idle import idle_grid
 from sde_diffusion.solvers.adaptive.dopri import DoPri
 from sde_diffusion.solvers.ddim import DDIM
 from sde_diffusion.system.notice import new_job
+from tests.in_turn import InTurn
 from tests.refusals import named
 
 MODEL = load("mnist")
@@ -80,3 +81,17 @@ def test_a_usual_sampler_is_not_rehearsed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Rehearsal, "__init__", None)
     for name in ("ddim", "heun", "unipc", "ancestral"):
         MODEL.sample(n=1, solver=name, grid=groups.brings("solver", name)["grid"], nfe=4)
+
+
+def test_noise_of_somebody_s_own_is_drawn_once() -> None:
+    """A rehearsal took draws of it, and the walk had others."""
+    asked: dict[str, Any] = {"solver": "ancestral", "nfe": 3, "solver__eta": 0.9}
+    count = 0
+
+    def draw() -> torch.Tensor:
+        nonlocal count
+        count += 1
+        return torch.full((1, 1, 28, 28), float(count))
+
+    MODEL.sample(n=1, noise=InTurn(draw), x_T=torch.zeros(1, 1, 28, 28), **asked)
+    assert count == 2  # one a step but for the last, which ends without noise

@@ -12,7 +12,16 @@ import torch
 from page import once
 from posteriors_heavy import Heavy
 from posteriors_page import coverage, one, overall
-from posteriors_priors import DOUBLE, KINDS, Dense, DigitsMixture, Plane, Prior
+from posteriors_priors import (
+    DOUBLE,
+    KINDS,
+    Dense,
+    DigitsGaussian,
+    DigitsMixture,
+    Plane,
+    PlaneGaussian,
+    Prior,
+)
 from torch import Tensor
 
 from sde_diffusion import (
@@ -131,7 +140,9 @@ def cell(prior: Prior, kind: str, noise: float, methods: Mapping[str, Any]) -> d
 def main() -> None:
     """Write posteriors.md."""
     folder = Path(render.HERE).parent / "outputs" / "benchmark-posteriors"
-    priors: list[Prior] = [Plane(), DigitsMixture(), Heavy(2), Heavy(64)]
+    priors: list[Prior] = [
+        PlaneGaussian(), DigitsGaussian(), Plane(), DigitsMixture(), Heavy(2), Heavy(64)
+    ]  # fmt: skip
     cells, fine = {}, {}
     for prior in priors:
         for noise in prior.noises:
@@ -148,9 +159,10 @@ def main() -> None:
                 folder, f"fine_{prior.name}".replace(" ", "_"),
                 lambda p=prior, e=steps: cell(p, "mask", p.noises[0], e),
             )  # fmt: skip
-    plane, digits, heavy2, heavy64 = (prior.name for prior in priors)
+    gaussian2, gaussian784, plane, digits, heavy2, heavy64 = (prior.name for prior in priors)
     values = {
         "cells": len(cells), "by_cell": coverage(cells), "plane": overall(cells, plane),
+        "gaussian2": overall(cells, gaussian2), "gaussian784": overall(cells, gaussian784),
         "digits": overall(cells, digits), "heavy2": overall(cells, heavy2),
         "heavy64": overall(cells, heavy64), "fine_plane": one(fine[plane]),
         "fine_heavy2": one(fine[heavy2]),

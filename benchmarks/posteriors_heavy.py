@@ -34,7 +34,6 @@ class Heavy(Prior):
     freedom, scale, chains, burn, thin = 3.0, 0.2, 19, 40, 3
 
     def __init__(self, d: int) -> None:
-        self.noises = (0.1, 0.5) if d == 2 else (0.1,)
         self.d, self.name = d, f"heavy tails, d = {d}"
         self.measured, self.draws = (60 if d == 2 else 12), 19
         log = torch.linspace(math.log(0.5), math.log(60), 24, dtype=DOUBLE)

@@ -119,10 +119,20 @@ class Plane(Mixture):
         return torch.tensor(PLANE[kind], dtype=DOUBLE)
 
 
+class PlaneGaussian(Plane):
+    """One Gaussian in the plane, longer than it is wide."""
+
+    name = "Gaussian, d = 2"
+
+    def __init__(self) -> None:
+        mean, variances = torch.tensor([[0.3, -0.2]]), torch.tensor([[0.6, 0.08]])
+        self.denoiser = FastMixture(torch.ones(1, dtype=DOUBLE), mean.double(), variances.double())
+
+
 class DigitsMixture(Mixture):
     """50 Gaussians fitted to 5,000 of MNIST's training images, diagonal in their principal axes."""
 
-    name, noises, measured, draws = "mixture of digits, d = 784", (0.05,), 8, 19
+    name, noises, measured, draws = "mixture of digits, d = 784", (0.05, 0.2), 8, 19
     components, floor = 50, 0.02
 
     def __init__(self) -> None:
@@ -144,3 +154,9 @@ class DigitsMixture(Mixture):
         }[kind]  # fmt: skip
         rows = operator.measure(self.axes.T.reshape(784, 1, 28, 28)).flatten(1).T
         return rows[rows.square().sum(1) > 1e-12]
+
+
+class DigitsGaussian(DigitsMixture):
+    """One Gaussian of the mean and the covariance of the same images."""
+
+    name, components = "Gaussian of digits, d = 784", 1

@@ -15,7 +15,8 @@ WIDE = 5.0  # times the right deviation
 def average(numbers: Sequence[float]) -> tuple[float, float]:
     """Mean and its standard error."""
     n, mean = len(numbers), sum(numbers) / len(numbers)
-    return mean, (sum((x - mean) ** 2 for x in numbers) / max(1, n - 1) / n) ** 0.5
+    squares = sum((x - mean) * (x - mean) for x in numbers)  # infinite, not an error, if diverged
+    return mean, (squares / max(1, n - 1) / n) ** 0.5
 
 
 def size(value: float) -> str:

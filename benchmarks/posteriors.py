@@ -164,8 +164,8 @@ def main() -> None:
         "cells": len(cells), "by_cell": coverage(cells), "plane": overall(cells, plane),
         "gaussian2": overall(cells, gaussian2), "gaussian784": overall(cells, gaussian784),
         "digits": overall(cells, digits), "heavy2": overall(cells, heavy2),
-        "heavy64": overall(cells, heavy64), "fine_plane": one(fine[plane]), "fine_gaussian2": one(fine[gaussian2]),
-        "fine_heavy2": one(fine[heavy2]),
+        "heavy64": overall(cells, heavy64), "fine_plane": one(fine[plane]),
+        "fine_gaussian2": one(fine[gaussian2]), "fine_heavy2": one(fine[heavy2]),
     }  # fmt: skip
     render.page("posteriors", values)
 

@@ -24,7 +24,7 @@ from sde_diffusion.models.file import save_checkpoint
 from sde_diffusion.models.spec import Spec
 
 CLI = ["-m", "sde_diffusion.cli"]
-RUNS, MANY = 5, 500_000
+RUNS, MANY = 5, 1_000_000
 PLAIN = ("metric=[]", "animation=false")
 TIMED = {  # a task: its words, and those that leave next to nothing but its start
     "sample": (["n=8192", "batch_size=64", "nfe=8"], ["n=2", "nfe=1"]),

@@ -25,15 +25,19 @@ from sde_diffusion.models.spec import Spec
 
 CLI = ["-m", "sde_diffusion.cli"]
 RUNS, MANY = 5, 1_000_000
-PLAIN = ("metric=[]", "animation=false")
-TIMED = {  # a task: its words, and those that leave next to nothing but its start
-    "sample": (["n=8192", "batch_size=64", "nfe=8"], ["n=2", "nfe=1"]),
-    "compare": (["solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", *PLAIN],
-                ["solvers=[ddim]", "nfe=[1]", "samples=[2]", *PLAIN]),
-    "calibrate": (["nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32", "budget=8",
-                   "batch_size=32"],
-                  ["nfe=[2]", "noises=8", "held_out=8", "tries=1", "nodes=4", "budget=0"]),
-    "evaluate": (["images=many.npz", "metric=[]"], ["images=few.npz", "metric=[]"]),
+FD = ("metric=[]",)
+PLAIN = (*FD, "animation=false")
+TIMED = {  # a row: the words of a job, and those that leave next to nothing but its start
+    "sample": (["sample", "n=8192", "batch_size=64", "nfe=8"], ["sample", "n=2", "nfe=1"]),
+    "compare": (["compare", "solvers=[ddim,unipc]", "nfe=[8]", "samples=[4000]", *PLAIN],
+                ["compare", "solvers=[ddim]", "nfe=[1]", "samples=[2]", *PLAIN]),
+    "calibrate": (["calibrate", "nfe=[6,8]", "noises=256", "held_out=64", "tries=20", "nodes=32",
+                   "budget=8", "batch_size=32"],
+                  ["calibrate", "nfe=[2]", "noises=8", "held_out=8", "tries=1", "nodes=4",
+                   "budget=0"]),
+    "evaluate, digits": (["evaluate", "images=many.npz", *FD], ["evaluate", "images=few.npz", *FD]),
+    "evaluate, photographs": (["evaluate", "images=photographs.npz", "extractor=cifar-cnn", *FD],
+                              ["evaluate", "images=photograph.npz", "extractor=cifar-cnn", *FD]),
 }  # fmt: skip
 
 
@@ -120,12 +124,18 @@ def same_files(folder: Path) -> str:
 def seconds(folder: Path) -> dict[str, object]:
     """Wall times of one process and of two: of a long job, and of one that is nearly all start."""
     drawn = np.random.default_rng(0)
-    for name, n in (("many", MANY), ("few", 64)):
-        np.savez(folder / f"{name}.npz", images=drawn.integers(0, 256, (n, 28, 28, 1), np.uint8))
+    digit, photograph = (28, 28, 1), (32, 32, 3)
+    for name, n, shape in (
+        ("many", MANY, digit),
+        ("few", 64, digit),
+        ("photographs", MANY // 5, photograph),
+        ("photograph", 64, photograph),
+    ):
+        np.savez(folder / f"{name}.npz", images=drawn.integers(0, 256, (n, *shape), np.uint8))
     rows: list[list[object]] = []
-    for task, jobs in TIMED.items():
+    for i, (task, jobs) in enumerate(TIMED.items()):
         (one, two), (start, starts) = (
-            [measured(folder, [task, *words, f"hydra.run.dir={task}-{size}{n}"], n, f"{size}{n}")[1]
+            [measured(folder, [*words, f"hydra.run.dir={i}-{size}{n}"], n, f"{size}{n}")[1]
              for n in (1, 2)]
             for size, words in zip(("long", "short"), jobs, strict=True)
         )  # fmt: skip

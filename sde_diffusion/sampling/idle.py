@@ -66,8 +66,9 @@ def _usual(solver: Solver) -> Iterator[tuple[str, Any, Any, Solver]]:
 
 def idle_grid(solver: Solver, grid: TimeGrid, brought: TimeGrid | None) -> str | None:
     """A line for a grid whose times between its ends a solver of its own steps does not take."""
-    name = groups.named("solver", solver)
-    if not solver.adaptive or name is None or grid is brought:
+    if not solver.adaptive or grid is brought:
+        return None
+    if (name := groups.named("solver", solver)) is None:
         return None
     usual = groups.resolve("grid", groups.brings("solver", name)["grid"])
     ends = {"sigma_min", "sigma_max"}

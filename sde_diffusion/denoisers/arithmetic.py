@@ -66,8 +66,10 @@ def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
 
 def slower(precision: str, device: torch.device, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """A line for a precision that costs time here instead of saving it; empty for any other."""
+    if precision != "bfloat16" or device.type != "cpu":
+        return ""
     features = flags(cpuinfo)
-    if precision != "bfloat16" or device.type != "cpu" or not features or features & BFLOAT16:
+    if not features or features & BFLOAT16:
         return ""
     return (
         "precision=bfloat16: this processor does not multiply in it and is many times slower; "
